@@ -1,0 +1,1 @@
+//! Socket.IO text, msgpack, and the way from each to the other.

@@ -1,0 +1,125 @@
+//! How bytes reach the other nodes: the trait, and one module per carrier.
+//!
+//! A transport moves bytes and remembers which subscriptions it was asked for; it knows nothing of
+//! namespaces or packets. Subscriptions sit in *lanes*: one lane is one subscriber connection. Redis counts
+//! subscribers per connection, and every node of the cluster takes that count for the number of members, so
+//! two members that listen on the same channel never share a lane where the carrier can open another.
+
+pub mod redis;
+
+/// The number of a subscriber connection of one transport, counted from 0.
+pub type Lane = usize;
+
+/// A subscription as Redis knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subscription {
+    /// `SUBSCRIBE`: the exact name of a channel.
+    Channel(Vec<u8>),
+    /// `PSUBSCRIBE`: a glob, with the special characters of fixed parts already escaped.
+    Pattern(Vec<u8>),
+}
+
+/// What a transport reports to its driver. Borrowed parts live until the sink returns.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// The command connection is usable: publishes and counts go out.
+    Up,
+    /// The command connection is lost, or could not be made. Reported once per loss or failed attempt.
+    Down {
+        /// What went wrong, for the operator.
+        reason: &'a str,
+        /// Publishes that were written and got no reply: Redis may or may not have run them.
+        unanswered: u64,
+        /// Publishes that were accepted and never written. None of them has run.
+        unwritten: u64,
+    },
+    /// Redis confirmed a subscription. Reported anew after each reconnect of its lane.
+    Subscribed {
+        /// The lane it sits in.
+        lane: Lane,
+        /// Whether `name` is a pattern.
+        pattern: bool,
+        /// The channel or glob.
+        name: &'a [u8],
+    },
+    /// A lane is lost: none of its subscriptions holds until it is confirmed again.
+    LaneDown {
+        /// The lane.
+        lane: Lane,
+        /// What went wrong, for the operator.
+        reason: &'a str,
+    },
+    /// Redis refused a command on a lane (NOPERM and the like). The transport tries again with backoff.
+    SubscribeRefused {
+        /// The lane.
+        lane: Lane,
+        /// Redis' own words.
+        error: &'a str,
+    },
+    /// A message.
+    Message {
+        /// The lane it came by.
+        lane: Lane,
+        /// The glob that matched, for a pattern subscription.
+        pattern: Option<&'a [u8]>,
+        /// The channel it was published on.
+        channel: &'a [u8],
+        /// The bytes, unchecked.
+        payload: &'a [u8],
+    },
+    /// The reply to a publish; replies come in the order of the publishes.
+    Published {
+        /// How many subscriptions Redis handed it to.
+        receivers: u64,
+    },
+    /// Redis refused a publish (NOPERM, READONLY, OOM and the like).
+    PublishRefused {
+        /// Redis' own words.
+        error: &'a str,
+    },
+    /// The reply to [`Transport::count`].
+    Counted {
+        /// The token of the call.
+        token: u64,
+        /// Subscribers per channel, in the order asked; `None` if Redis refused or the link went down.
+        counts: Option<&'a [u64]>,
+    },
+}
+
+/// A carrier of bytes. No call blocks; what a call starts is reported through [`Transport::incoming`].
+pub trait Transport {
+    /// Whether more than one lane can be opened. A carrier that cannot puts everything in lane 0.
+    fn has_lanes(&self) -> bool;
+
+    /// Sends `payload` on `channel`, after all that was published before. Only while the transport is up:
+    /// what is handed in at other times is reported as unwritten by the next `Down`.
+    fn publish(&mut self, channel: &[u8], payload: &[u8]);
+
+    /// Bytes accepted by [`Transport::publish`] that are not yet with the kernel: the caller holds back above a bound.
+    fn unwritten(&self) -> usize;
+
+    /// Whether all that was published has been handed to the kernel.
+    fn is_flushed(&self) -> bool {
+        self.unwritten() == 0
+    }
+
+    /// Adds subscriptions to a lane, opening it if needed, and keeps them across reconnects.
+    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>);
+
+    /// Removes subscriptions from a lane; the last one closes it.
+    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>);
+
+    /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB`); answered by
+    /// [`Incoming::Counted`] with the same token, even if the link goes down meanwhile.
+    fn count(&mut self, token: u64, channels: &[&[u8]]);
+
+    /// Stops (or goes on) reading the lanes; Redis then sees a slow consumer.
+    fn pause(&mut self, paused: bool);
+
+    /// Writes what is buffered and waits until there is something to report, then reports all of it.
+    /// Cancel-safe: dropping the future loses nothing.
+    fn incoming(
+        &mut self,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> impl std::future::Future<Output = ()>;
+}

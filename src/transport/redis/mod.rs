@@ -1,0 +1,1 @@
+//! The link's own connections to Redis.
