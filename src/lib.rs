@@ -6,5 +6,10 @@
 // `unsafe` is for the binding alone, where Node-API's raw handles are.
 #![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
 
+#[cfg(feature = "binding")]
+pub mod binding;
+pub mod core;
+pub mod driver;
 pub mod packet;
 pub mod transport;
+pub mod wire;

@@ -5,6 +5,9 @@
 //! subscribers per connection, and every node of the cluster takes that count for the number of members, so
 //! two members that listen on the same channel never share a lane where the carrier can open another.
 
+pub mod client;
+#[cfg(test)]
+pub mod memory;
 pub mod redis;
 
 /// The number of a subscriber connection of one transport, counted from 0.

@@ -1,1 +1,251 @@
-//! The link's own connections to Redis.
+//! The link's own connections to a standalone Redis: one for commands, one per lane.
+//!
+//! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
+//! no timer stand between the socket and the driver, and an idle link costs nothing (the kernel keeps it alive).
+//! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
+//! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
+//!
+//! Not for a cluster, Sentinel or TLS: the client carrier serves those.
+
+mod backoff;
+mod buffer;
+mod command;
+mod commands;
+mod connection;
+mod lane;
+#[cfg(test)]
+mod mock_peer;
+mod resp;
+mod settings;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use settings::{Address, Settings, SettingsError};
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Incoming, Lane, Subscription, Transport};
+use commands::{Commands, Lost};
+use lane::LaneConnection;
+use stream::Loss;
+
+/// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
+const READS_PER_CALL: usize = 16;
+
+/// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
+/// tokio runtime with I/O and time enabled.
+pub struct RedisTransport {
+    settings: Arc<Settings>,
+    commands: Commands,
+    /// Whether the command connection was ever needed.
+    wanted: bool,
+    lanes: Vec<LaneConnection>,
+    /// The lane that is served first next time.
+    first_lane: Lane,
+    open: bool,
+    paused: bool,
+    /// What came about outside of `incoming`.
+    deferred: Vec<Deferred>,
+}
+
+enum Deferred {
+    Lost(Lost),
+    LaneDown(Lane),
+    NotCounted(u64),
+}
+
+/// What one look at a connection brought.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// Something went to the sink.
+    reported: bool,
+    /// A read brought something, so that another one may.
+    more: bool,
+}
+
+impl Step {
+    const REPORTED: Self = Self {
+        reported: true,
+        more: false,
+    };
+}
+
+impl RedisTransport {
+    /// Returns a transport that connects when it is first needed.
+    pub fn new(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            commands: Commands::new(Arc::clone(&settings)),
+            settings,
+            wanted: false,
+            lanes: Vec::new(),
+            first_lane: 0,
+            open: true,
+            paused: false,
+            deferred: Vec::new(),
+        }
+    }
+
+    /// Returns what it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Opens the command connection without waiting for the first publish; [`Incoming::Up`] tells when it is.
+    pub fn open(&mut self) {
+        self.wanted = true;
+        if self.open {
+            self.commands.open();
+        }
+    }
+
+    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
+    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
+    /// next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each connection that stood or was on
+    /// its way; while closed it reports nothing else and waits.
+    pub fn set_open(&mut self, open: bool) {
+        self.open = open;
+        if open {
+            if self.wanted {
+                self.commands.open();
+            }
+            self.lanes.iter_mut().for_each(LaneConnection::open);
+            return;
+        }
+        self.deferred
+            .extend(self.commands.close().map(Deferred::Lost));
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.close() {
+                self.deferred.push(Deferred::LaneDown(number));
+            }
+        }
+    }
+
+    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
+    pub fn close(&mut self) {
+        self.set_open(false);
+        self.wanted = false;
+        self.lanes.iter_mut().for_each(LaneConnection::clear);
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Poll<()> {
+        let mut reported = self.report_deferred(sink);
+        let lanes = self.lanes.len();
+        self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
+        let mut more_commands = true;
+        let mut more = true;
+        for round in 0..READS_PER_CALL {
+            more = false;
+            if more_commands {
+                let step = self.commands.poll(cx, sink);
+                reported |= step.reported;
+                more_commands = step.more;
+                more |= step.more;
+            }
+            let (before, from) = self.lanes.split_at_mut(self.first_lane);
+            for lane in from.iter_mut().chain(before) {
+                if round == 0 || lane.more {
+                    let step = lane.poll(cx, self.paused, sink);
+                    reported |= step.reported;
+                    more |= step.more;
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        if reported {
+            return Poll::Ready(());
+        }
+        if more {
+            // A large reply is under way; no waker is set where the last read brought something.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn report_deferred(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        let any = !self.deferred.is_empty();
+        let reason = if any {
+            Loss::Ended.to_string()
+        } else {
+            String::new()
+        };
+        for deferred in self.deferred.drain(..) {
+            match deferred {
+                Deferred::Lost(lost) => lost.report(&reason, sink),
+                Deferred::LaneDown(lane) => sink(Incoming::LaneDown {
+                    lane,
+                    reason: &reason,
+                }),
+                Deferred::NotCounted(token) => sink(Incoming::Counted {
+                    token,
+                    counts: None,
+                }),
+            }
+        }
+        any
+    }
+}
+
+impl Transport for RedisTransport {
+    fn has_lanes(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        if !self.wanted {
+            self.open();
+        }
+        self.commands.publish(channel, payload);
+    }
+
+    fn unwritten(&self) -> usize {
+        self.commands.unwritten()
+    }
+
+    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        self.open();
+        while self.lanes.len() <= lane {
+            let number = self.lanes.len();
+            self.lanes
+                .push(LaneConnection::new(number, Arc::clone(&self.settings)));
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.subscribe(names);
+            if self.open {
+                lane.open();
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.unsubscribe(names);
+        }
+    }
+
+    fn count(&mut self, token: u64, channels: &[&[u8]]) {
+        self.open();
+        if self.open {
+            self.commands.count(token, channels);
+        } else {
+            self.deferred.push(Deferred::NotCounted(token));
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        poll_fn(|cx| self.poll_incoming(cx, sink)).await;
+    }
+}

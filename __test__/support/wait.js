@@ -1,0 +1,78 @@
+// @ts-check
+"use strict";
+
+/**
+ * Waiting for what must happen, never for time to pass.
+ */
+
+/** How long a test waits, in milliseconds, unless it says otherwise. */
+const DEFAULT_TIMEOUT = 5000;
+
+/** The pause between two looks at a predicate, in milliseconds. */
+const POLL_INTERVAL = 5;
+
+/**
+ * Resolves with the first truthy value of `fn`; rejects when there was none in time. A predicate that throws
+ * or rejects counts as false; its last error is named when time runs out.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} fn
+ * @param {{ timeout?: number, what?: string }} [options] `timeout` in milliseconds; `what` is waited for, in
+ *   words, for the message
+ * @returns {Promise<NonNullable<T>>}
+ */
+async function waitFor(fn, { timeout = DEFAULT_TIMEOUT, what = String(fn) } = {}) {
+  // Made here, so that its stack leads to the test that waits.
+  const error = new Error();
+  const deadline = Date.now() + timeout;
+  for (;;) {
+    /** @type {unknown} */
+    let failure;
+    try {
+      const value = await fn();
+      if (value) return value;
+    } catch (err) {
+      failure = err;
+    }
+    if (Date.now() >= deadline) {
+      error.message = `waited ${timeout} ms in vain for ${what}`;
+      if (failure) error.cause = failure;
+      if (failure) error.message += ` (last: ${failure instanceof Error ? failure.message : failure})`;
+      throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
+  }
+}
+
+/**
+ * Resolves with the arguments of the next `event`; rejects when it does not come in time. Unlike
+ * `events.once`, an `error` event does not reject: wait for it like any other.
+ *
+ * @param {{ on: Function, removeListener?: Function, off?: Function }} emitter an EventEmitter, or a
+ *   Socket.IO socket of either side
+ * @param {string} event
+ * @param {number} [timeout] milliseconds
+ * @returns {Promise<any[]>}
+ */
+function once(emitter, event, timeout = DEFAULT_TIMEOUT) {
+  const error = new Error(`waited ${timeout} ms in vain for "${event}"`);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      stop();
+      reject(error);
+    }, timeout);
+    /** @param {any[]} args */
+    const listener = (...args) => {
+      stop();
+      resolve(args);
+    };
+    const stop = () => {
+      clearTimeout(timer);
+      const remove = emitter.removeListener ?? emitter.off;
+      remove?.call(emitter, event, listener);
+    };
+    emitter.on(event, listener);
+  });
+}
+
+module.exports = { waitFor, once };

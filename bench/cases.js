@@ -1,0 +1,163 @@
+// @ts-check
+"use strict";
+
+/** What is measured: the subjects, and the cases they go through. */
+
+const OURS = process.env.BENCH_OURS || "..";
+const REFERENCE = "@socket.io/redis-adapter";
+
+/**
+ * @typedef {object} Subject
+ * @property {string | null} adapter the module to require, or null for the in-memory adapter of socket.io itself
+ * @property {"redis" | "ioredis" | null} client
+ *
+ * @typedef {object} Case
+ * @property {"publish" | "receive" | "latency"} section
+ * @property {string} name
+ * @property {string} payload
+ * @property {number} messages in one round
+ * @property {string | null} room that the messages go to, or null for all
+ * @property {number} [perTick] publish: emits between two turns of the event loop
+ * @property {number} [rate] receive: messages per second; without it, as fast as Redis takes them
+ * @property {number} [sockets] receive: local WebSocket clients
+ * @property {string[]} subjects
+ * @property {boolean} [headline] one of the rows of the summary
+ * @property {boolean} [quick] part of `--quick`
+ */
+
+/** @type {Record<string, Subject>} */
+const SUBJECTS = {
+  "ours+redis": { adapter: OURS, client: "redis" },
+  "reference+redis": { adapter: REFERENCE, client: "redis" },
+  "reference+ioredis": { adapter: REFERENCE, client: "ioredis" },
+  "ours+ioredis": { adapter: OURS, client: "ioredis" },
+  memory: { adapter: null, client: null },
+};
+
+/** Messages in one round. */
+const MESSAGES = /** @type {Record<string, number>} */ ({
+  small: 20_000,
+  medium: 5_000,
+  large: 1_000,
+  binary: 5_000,
+});
+
+/** Without a socket to write to, a message costs so little that a round takes this many times as many. */
+const MORE = 4;
+
+/** Messages per second of a steady stream; a round lasts one second. */
+const RATE = 5000;
+
+const PAYLOADS = Object.keys(MESSAGES);
+const MAIN = ["ours+redis", "reference+redis", "reference+ioredis"];
+
+/** @returns {Case[]} */
+function publishCases() {
+  /** @type {Case[]} */
+  const cases = [];
+  for (const perTick of [1, 16, 256]) {
+    for (const room of [null, "room-1"]) {
+      for (const payload of PAYLOADS) {
+        // Ours has connections of its own, so the client should not matter: shown where most messages are.
+        const both = perTick === 16 && !room;
+        cases.push({
+          section: "publish",
+          name: `${perTick} per tick, ${room ? "to a room" : "to all"}`,
+          payload,
+          messages: MESSAGES[payload],
+          room,
+          perTick,
+          subjects: [...MAIN, ...(both ? ["ours+ioredis"] : []), ...(room ? [] : ["memory"])],
+          headline: both && payload !== "binary",
+          quick: both || (payload === "small" && !room),
+        });
+      }
+    }
+  }
+  return cases;
+}
+
+/** @returns {Case[]} */
+function receiveCases() {
+  /** @type {Case[]} */
+  const cases = [];
+  const add = (
+    /** @type {string} */ payload,
+    /** @type {string} */ name,
+    /** @type {Partial<Case>} */ rest,
+  ) =>
+    cases.push({
+      section: "receive",
+      name,
+      payload,
+      messages: MESSAGES[payload],
+      room: null,
+      sockets: 0,
+      subjects: MAIN,
+      ...rest,
+    });
+  for (const payload of PAYLOADS) {
+    const many = MORE * MESSAGES[payload];
+    add(payload, "full speed, no socket", {
+      messages: many,
+      subjects: [...MAIN, "ours+ioredis"],
+      headline: payload !== "binary",
+      quick: true,
+    });
+    add(payload, "full speed, room of nobody", {
+      messages: many,
+      room: "nobody-here",
+      quick: payload === "small",
+    });
+    // Every copy costs a write: fewer messages will do.
+    add(payload, "full speed, 1 socket", {
+      sockets: 1,
+      messages: MESSAGES[payload] / 4,
+      quick: payload === "small",
+    });
+    add(payload, "full speed, 10 sockets", {
+      sockets: 10,
+      messages: MESSAGES[payload] / 10,
+      quick: payload === "small",
+    });
+    add(payload, `${RATE}/s, no socket`, { rate: RATE, messages: RATE, quick: payload === "small" });
+  }
+  add("small", `${RATE}/s, room of nobody`, { rate: RATE, messages: RATE, room: "nobody-here" });
+  add("small", `${RATE}/s, 1 socket`, { rate: RATE, messages: RATE, sockets: 1 });
+  return cases;
+}
+
+/** @returns {Case[]} */
+function latencyCases() {
+  return ["small", "large"].map((payload) => ({
+    section: /** @type {const} */ ("latency"),
+    name: "an emit each 100 ms, node to node",
+    payload,
+    messages: 20,
+    room: null,
+    rate: 10,
+    subjects: MAIN,
+    quick: payload === "small",
+  }));
+}
+
+/** How often everything is measured; the median counts. */
+const ROUNDS = 5;
+
+/**
+ * Returns the cases of a run, and how many rounds each takes.
+ *
+ * @param {{ quick: boolean, only: string[] | null }} choice
+ */
+function chooseCases({ quick, only }) {
+  const all = [...publishCases(), ...receiveCases(), ...latencyCases()].filter(
+    ({ section }) => !only || only.includes(section),
+  );
+  if (!quick) return { cases: all, rounds: ROUNDS };
+  const cases = all
+    .filter((one) => one.quick)
+    .map((one) => ({ ...one, messages: one.section === "latency" ? 10 : one.messages / 5 }));
+  return { cases, rounds: 3 };
+}
+
+module.exports = { SUBJECTS, chooseCases };

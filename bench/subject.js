@@ -1,0 +1,113 @@
+// @ts-check
+"use strict";
+
+/**
+ * The process that is measured: one Socket.IO server with one adapter, kept for the whole run. Nothing else
+ * happens in it: messages are counted and written, and clients live, elsewhere.
+ *
+ * Arguments: adapter module or "", "redis" | "ioredis" | "", Redis URL, key.
+ */
+
+const { once } = require("node:events");
+const { createServer } = require("node:http");
+const { setTimeout: sleep } = require("node:timers/promises");
+const { Server } = require("socket.io");
+const { answerOrders } = require("./child.js");
+const { cpuTimes, threadClock } = require("./cpu.js");
+const { payloads } = require("./payloads.js");
+
+const [adapterModule, clientName, url, key] = process.argv.slice(2);
+
+/** How long the adapter may take to subscribe, in milliseconds. */
+const PATIENCE = 10_000;
+
+/** @type {Server} */
+let io;
+/** @type {Promise<void>} */
+let burst = Promise.resolve();
+/** @type {Awaited<ReturnType<typeof cpuTimes>>} */
+let start;
+
+answerOrders({
+  /** Answers once the adapter is subscribed. */
+  async open({ nodes = 1 }) {
+    const http = createServer();
+    io = new Server(http, {
+      transports: ["websocket"],
+      serveClient: false,
+      pingInterval: 3_600_000,
+      ...(adapterModule && { adapter: await createRedisAdapter() }),
+    });
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const deadline = Date.now() + PATIENCE;
+    while ((await io.of("/").adapter.serverCount()) < nodes) {
+      if (Date.now() > deadline) throw new Error("the adapter did not subscribe");
+      await sleep(10);
+    }
+    const { port } = /** @type {import("node:net").AddressInfo} */ (http.address());
+    return { port, threadClock: { name: threadClock.name, reason: threadClock.reason } };
+  },
+
+  /** What carries the messages, as far as the adapter tells. */
+  transport: () => /** @type {any} */ (io.of("/").adapter).transport ?? null,
+
+  /** Starts the clocks. */
+  async begin() {
+    start = await cpuTimes();
+  },
+
+  /** Starts the clocks and a burst, and does not wait for it. */
+  async emit({ payload, room, perTick, messages }) {
+    const target = room ? io.to(room) : io;
+    const bodies = payloads(payload);
+    start = await cpuTimes();
+    burst = (async () => {
+      for (let sent = 0; sent < messages;) {
+        for (const end = Math.min(sent + perTick, messages); sent < end; sent++) {
+          target.emit("message", bodies[sent % bodies.length]);
+        }
+        await new Promise(setImmediate);
+      }
+    })();
+  },
+
+  /** What was used since the clocks were started, in nanoseconds; and the time gone by, in milliseconds. */
+  async end() {
+    await burst;
+    const now = await cpuTimes();
+    return {
+      thread: now.thread === null || start.thread === null ? null : now.thread - start.thread,
+      process: now.process - start.process,
+      elapsedMs: now.at - start.at,
+    };
+  },
+
+  /** Emits at a steady low rate; each message says when it was sent. */
+  async pulse({ payload, rate, messages }) {
+    const bodies = payloads(payload);
+    for (let sent = 0; sent < messages; sent++) {
+      // The clock is the same in all processes of a machine.
+      io.emit("pulse", Number(process.hrtime.bigint()), bodies[sent % bodies.length]);
+      await sleep(1000 / rate);
+    }
+  },
+});
+
+async function createRedisAdapter() {
+  const { createAdapter } = require(adapterModule);
+  const onError = (/** @type {Error} */ err) =>
+    console.error(`${adapterModule} with ${clientName}: ${err.message}`);
+  let clients;
+  if (clientName === "redis") {
+    const pubClient = require("redis").createClient({ url });
+    clients = [pubClient, pubClient.duplicate()];
+    for (const client of clients) client.on("error", onError);
+    await Promise.all(clients.map((client) => client.connect()));
+  } else {
+    const { Redis } = require("ioredis");
+    clients = [new Redis(url), new Redis(url)];
+    for (const client of clients) client.on("error", onError);
+  }
+  return createAdapter(clients[0], clients[1], { key });
+}

@@ -1,0 +1,317 @@
+// @ts-check
+"use strict";
+
+/**
+ * The user's Redis clients: what kind they are, where they connect to, and how they carry bytes.
+ */
+
+const { wrong } = require("./options");
+
+/**
+ * @typedef {object} Settings where the link's own connections go; as `LinkSettings` of binding.d.ts
+ * @property {string} [url]
+ * @property {string} [host]
+ * @property {number} [port]
+ * @property {string} [path]
+ * @property {string} [username]
+ * @property {string} [password]
+ * @property {number} [database]
+ *
+ * @typedef {(pattern: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage
+ */
+
+/**
+ * A pair of clients. Both kinds of the field speak through the same few methods.
+ *
+ * @abstract
+ */
+class Clients {
+  /**
+   * @param {any} pub
+   * @param {any} sub
+   */
+  constructor(pub, sub) {
+    this.pub = pub;
+    this.sub = sub;
+    /** @type {Map<string, (...args: any[]) => void>} listeners for messages, by the name of the subscription */
+    this.listeners = new Map();
+  }
+
+  /**
+   * The settings to connect with as these clients do, or the reason why that is not known.
+   *
+   * @returns {{ settings: Settings, reason: null } | { settings: null, reason: string }}
+   */
+  settings() {
+    const pub = this.settingsOf(this.pub);
+    const sub = this.settingsOf(this.sub);
+    if (typeof pub === "string") return { settings: null, reason: pub };
+    if (typeof sub === "string") return { settings: null, reason: sub };
+    if (JSON.stringify(pub) !== JSON.stringify(sub)) {
+      return { settings: null, reason: "the two clients do not connect to the same place" };
+    }
+    return { settings: pub, reason: null };
+  }
+
+  /** Whether neither client is connected nor on the way there. */
+  hasEnded() {
+    return !this.isClientOpen(this.pub) && !this.isClientOpen(this.sub);
+  }
+
+  /** Whether both clients are connected. */
+  isReady() {
+    return this.isClientReady(this.pub) && this.isClientReady(this.sub);
+  }
+
+  /** @param {string} event @param {(...args: any[]) => void} listener */
+  on(event, listener) {
+    this.pub.on(event, listener);
+    if (this.sub !== this.pub) this.sub.on(event, listener);
+  }
+
+  /** @param {string} event @param {(...args: any[]) => void} listener */
+  off(event, listener) {
+    this.pub.removeListener(event, listener);
+    if (this.sub !== this.pub) this.sub.removeListener(event, listener);
+  }
+
+  /**
+   * Publishes and resolves to the number of receivers.
+   *
+   * @param {string | Buffer} channel
+   * @param {Buffer | string} payload
+   * @returns {Promise<number>}
+   */
+  async publish(channel, payload) {
+    return this.pub.publish(channel, payload);
+  }
+
+  /* The rest is each kind's own. */
+
+  /** @param {any} _client @returns {Settings | string} */
+  settingsOf(_client) {
+    throw new Error("abstract");
+  }
+  /** @param {any} _client @returns {boolean} */
+  isClientOpen(_client) {
+    throw new Error("abstract");
+  }
+  /** @param {any} _client @returns {boolean} */
+  isClientReady(_client) {
+    throw new Error("abstract");
+  }
+  /** @param {boolean} _pattern @param {string} _name @param {OnMessage} _onMessage @returns {Promise<void>} */
+  async subscribe(_pattern, _name, _onMessage) {
+    throw new Error("abstract");
+  }
+  /** @param {boolean} _pattern @param {string} _name @returns {Promise<void>} */
+  async unsubscribe(_pattern, _name) {
+    throw new Error("abstract");
+  }
+  /** @param {string[]} _channels @returns {Promise<number[]>} */
+  async count(_channels) {
+    throw new Error("abstract");
+  }
+}
+
+/** The clients of the `redis` package, 4 and later. */
+class NodeRedisClients extends Clients {
+  /** @param {any} client */
+  settingsOf(client) {
+    const options = client.options;
+    if (!options || typeof options !== "object") return "the client does not show its options";
+    if (client.masters !== undefined || options.rootNodes) return "a cluster client carries its own bytes";
+    if (options.legacyMode) return "a client in legacy mode carries its own bytes";
+    const { socket = {}, username, password, database } = options;
+    if (socket.tls) return "the link's own connections do not speak TLS";
+    if (options.credentialsProvider && password === undefined && username === undefined) {
+      return "the credentials come from a provider";
+    }
+    if (typeof socket.stream === "function" || socket.proxy) return "the client has its own way to connect";
+    return clean({
+      host: socket.path ? undefined : (socket.host ?? "localhost"),
+      port: socket.path ? undefined : Number(socket.port ?? 6379),
+      path: socket.path,
+      username,
+      password,
+      database: Number(database ?? 0),
+    });
+  }
+
+  /** @param {any} client */
+  isClientOpen(client) {
+    return client.isOpen !== false;
+  }
+
+  /** @param {any} client */
+  isClientReady(client) {
+    return client.isReady ?? client.isOpen !== false;
+  }
+
+  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
+  async subscribe(pattern, name, onMessage) {
+    const key = keyOf(pattern, name);
+    // A listener of its own for each subscription: the client compares them when it unsubscribes.
+    const glob = pattern ? Buffer.from(name) : null;
+    const listener = (/** @type {Buffer} */ payload, /** @type {Buffer | string} */ channel) => {
+      onMessage(glob, toBuffer(channel), payload);
+    };
+    this.listeners.set(key, listener);
+    await (pattern ? this.sub.pSubscribe(name, listener, true) : this.sub.subscribe(name, listener, true));
+  }
+
+  /** @param {boolean} pattern @param {string} name */
+  async unsubscribe(pattern, name) {
+    const key = keyOf(pattern, name);
+    const listener = this.listeners.get(key);
+    if (listener === undefined || !this.isClientOpen(this.sub)) return;
+    this.listeners.delete(key);
+    await (pattern ? this.sub.pUnsubscribe(name, listener, true) : this.sub.unsubscribe(name, listener, true));
+  }
+
+  /** @param {string[]} channels */
+  async count(channels) {
+    return readCounts(await this.pub.sendCommand(["PUBSUB", "NUMSUB", ...channels]));
+  }
+}
+
+/** The clients of the `ioredis` package, 5 and later. */
+class IoredisClients extends Clients {
+  /** @type {OnMessage | null} */
+  #onMessage = null;
+
+  /** @param {any} client */
+  settingsOf(client) {
+    const options = client.options;
+    if (!options || typeof options !== "object") return "the client does not show its options";
+    if (client.isCluster) return "a cluster client carries its own bytes";
+    if (options.sentinels) return "a client behind sentinels carries its own bytes";
+    if (options.tls) return "the link's own connections do not speak TLS";
+    if (options.Connector) return "the client has its own way to connect";
+    const { host, port, path, username, password, db } = options;
+    return clean({
+      host: path ? undefined : (host ?? "localhost"),
+      port: path ? undefined : Number(port ?? 6379),
+      path: path ?? undefined,
+      username: username ?? undefined,
+      password: password ?? undefined,
+      database: Number(db ?? 0),
+    });
+  }
+
+  /** @param {any} client */
+  isClientOpen(client) {
+    return client.status !== "end";
+  }
+
+  /** @param {any} client */
+  isClientReady(client) {
+    // "wait": connects with the first command.
+    return client.status === "ready" || client.status === "wait" || client.status === undefined;
+  }
+
+  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
+  async subscribe(pattern, name, onMessage) {
+    if (this.#onMessage === null) this.#listen(onMessage);
+    this.listeners.set(keyOf(pattern, name), () => {});
+    await (pattern ? this.sub.psubscribe(name) : this.sub.subscribe(name));
+  }
+
+  /** @param {boolean} pattern @param {string} name */
+  async unsubscribe(pattern, name) {
+    if (!this.listeners.delete(keyOf(pattern, name)) || !this.isClientOpen(this.sub)) return;
+    if (this.listeners.size === 0) this.#unlisten();
+    await (pattern ? this.sub.punsubscribe(name) : this.sub.unsubscribe(name));
+  }
+
+  /** @param {string[]} channels */
+  async count(channels) {
+    return readCounts(await this.pub.call("PUBSUB", "NUMSUB", ...channels));
+  }
+
+  /** @param {OnMessage} onMessage */
+  #listen(onMessage) {
+    this.#onMessage = onMessage;
+    this.sub.on("messageBuffer", this.#onChannel);
+    this.sub.on("pmessageBuffer", this.#onPattern);
+  }
+
+  #unlisten() {
+    this.#onMessage = null;
+    this.sub.removeListener("messageBuffer", this.#onChannel);
+    this.sub.removeListener("pmessageBuffer", this.#onPattern);
+  }
+
+  // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
+  #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
+    if (this.listeners.has(keyOf(false, channel.toString()))) this.#onMessage?.(null, channel, payload);
+  };
+
+  #onPattern = (/** @type {string} */ glob, /** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
+    if (this.listeners.has(keyOf(true, String(glob)))) this.#onMessage?.(toBuffer(glob), channel, payload);
+  };
+}
+
+/**
+ * Returns the pair for two clients of the user's. Throws a TypeError that says what they lack.
+ *
+ * @param {any} pub
+ * @param {any} sub
+ * @returns {Clients}
+ */
+function clientsOf(pub, sub) {
+  checkClient("pubClient", pub, ["publish", "on"]);
+  checkClient("subClient", sub, ["subscribe", "unsubscribe", "on"]);
+  // As the reference tells them apart.
+  const Kind = typeof pub.pSubscribe === "function" ? NodeRedisClients : IoredisClients;
+  checkClient("subClient", sub, Kind === NodeRedisClients ? ["pSubscribe"] : ["psubscribe"]);
+  return new Kind(pub, sub);
+}
+
+/**
+ * @param {string} what
+ * @param {any} client
+ * @param {string[]} methods
+ */
+function checkClient(what, client, methods) {
+  const expected = "a client of the redis or ioredis package";
+  if (client === null || typeof client !== "object") throw wrong(what, expected, client);
+  for (const method of methods) {
+    if (typeof client[method] !== "function") {
+      throw new TypeError(`${what} must be ${expected}: this one has no ${method}()`);
+    }
+  }
+}
+
+/** @param {boolean} pattern @param {string} name */
+function keyOf(pattern, name) {
+  return (pattern ? "p" : "c") + name;
+}
+
+/** @param {Buffer | string} text */
+function toBuffer(text) {
+  return typeof text === "string" ? Buffer.from(text) : text;
+}
+
+/**
+ * Leaves out what is undefined, so that settings can be compared.
+ *
+ * @param {Settings} settings
+ * @returns {Settings}
+ */
+function clean(settings) {
+  return JSON.parse(JSON.stringify(settings));
+}
+
+/**
+ * The counts in a reply of PUBSUB NUMSUB: a list of names and numbers in turn, or a map.
+ *
+ * @param {any} reply
+ * @returns {number[]}
+ */
+function readCounts(reply) {
+  if (Array.isArray(reply)) return reply.filter((_, index) => index % 2 === 1).map(Number);
+  return Object.values(reply ?? {}).map(Number);
+}
+
+module.exports = { Clients, clientsOf };

@@ -1,0 +1,91 @@
+// @ts-check
+"use strict";
+
+/**
+ * Local delivery: how a broadcast from another node gets to the sockets of this one. A ready frame is handed to
+ * the parent class, which writes it to each socket; nobody decodes it on the way unless somebody looks.
+ */
+
+const msgpack = require("./msgpack");
+
+/** The type of an event packet in the Socket.IO protocol. */
+const EVENT = 2;
+
+/**
+ * A broadcast as it came from Rust.
+ *
+ * @typedef {object} Frame
+ * @property {Buffer} frame the whole WebSocket frame
+ * @property {string} text the Socket.IO text in it
+ * @property {Buffer} options msgpack of rooms, except, flags; empty if it is for everyone
+ * @property {Buffer | null} data msgpack of the arguments; null if the text says all
+ * @property {Buffer[]} attachments
+ */
+
+/**
+ * Returns a packet whose `data` is decoded when it is first looked at: by an outgoing listener, by another
+ * implementation of `broadcast`, by another parser.
+ *
+ * @param {string} nsp
+ * @param {Frame} source
+ */
+function lazyPacket(nsp, source) {
+  /** @type {any} */
+  let data;
+  return {
+    type: EVENT,
+    nsp,
+    get data() {
+      return (data ??= readData(nsp, source));
+    },
+    set data(value) {
+      data = value;
+    },
+  };
+}
+
+/** @param {string} nsp @param {Frame} source */
+function readData(nsp, { text, data }) {
+  // What JSON does not carry (dates, binary) is in the msgpack; it is copied, lest a value keep the slab.
+  if (data !== null) return msgpack.decode(Buffer.from(data));
+  const start = nsp === "/" ? 1 : nsp.length + 2;
+  return JSON.parse(text.slice(text.indexOf("[", start)));
+}
+
+/**
+ * Returns the options that a broadcast came with, as the parent class wants them.
+ *
+ * @param {Buffer} bytes
+ */
+function readTarget(bytes) {
+  if (bytes.length === 0) return { rooms: new Set(), except: new Set(), flags: {} };
+  const { rooms, except, flags } = msgpack.decode(bytes);
+  return { rooms: new Set(rooms), except: new Set(except), flags: flags ?? {} };
+}
+
+/**
+ * Whether a server's encoder prints the standard text, which is what Rust reads and writes. A parser of another
+ * kind, a subclass or one with a replacer does not, or may not.
+ *
+ * @param {any} encoder
+ */
+function printsStandardText(encoder) {
+  try {
+    const prototype = Object.getPrototypeOf(encoder);
+    if (
+      encoder.replacer !== undefined ||
+      Object.hasOwn(encoder, "encode") ||
+      Object.getPrototypeOf(prototype) !== Object.prototype ||
+      typeof prototype.encodeAsString !== "function" ||
+      typeof prototype.encodeAsBinary !== "function"
+    ) {
+      return false;
+    }
+    const [text, ...attachments] = encoder.encode({ type: EVENT, nsp: "/a", data: ["e", { b: [1, "é"] }, null] });
+    return text === '2/a,["e",{"b":[1,"é"]},null]' && attachments.length === 0;
+  } catch {
+    return false;
+  }
+}
+
+module.exports = { EVENT, lazyPacket, printsStandardText, readTarget };

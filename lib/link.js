@@ -1,0 +1,587 @@
+// @ts-check
+"use strict";
+
+/**
+ * The JS side of a link to Redis: one for each pair of clients (or URL), shared by all namespaces. It decides who
+ * carries the bytes, hands what comes in to the members, and lives as long as the user's clients do.
+ */
+
+const { randomBytes } = require("node:crypto");
+const { encodeBroadcast, Link: NativeLink, mayHoldPrintedDate } = require("../binding");
+const { clientsOf } = require("./clients");
+const { Inbox, KIND } = require("./inbox");
+const { forget, letGo, track } = require("./lifetime");
+const debug = require("debug")("socket.io-redis:link");
+
+/** How long the link waits for its proof, in milliseconds, once the user's clients are connected. */
+const PROOF_TIMEOUT = 2000;
+
+/** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
+const IDLE_TIMEOUT = 1000;
+
+/**
+ * What a member wants to hear.
+ *
+ * @typedef {object} MemberHandlers
+ * @property {(record: import("./inbox").InboxRecord) => void} onRecord
+ * @property {(event: LinkEvent) => void} onEvent
+ *
+ * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
+ *   text?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *
+ * @typedef {object} Identity
+ * @property {string} uid
+ * @property {string} nsp
+ * @property {string} prefix
+ * @property {boolean} customParser
+ * @property {boolean} specificResponses
+ * @property {boolean} frames
+ */
+
+/** @type {WeakMap<object, WeakMap<object, Link>>} */
+const linksOfClients = new WeakMap();
+
+class Link {
+  /** @type {import("./clients").Clients | null} null if the link is all there is */
+  #clients;
+  /** @type {import("./options").AdapterOptions} */
+  #options;
+  /** @type {import("./clients").Settings | null} where the own connections go */
+  #settings = null;
+  /** @type {import("../binding").Link | null} made with the first member */
+  #native = null;
+  /** @type {Map<number, MemberHandlers>} */
+  #members = new Map();
+  /** @type {"native" | "client"} */
+  #carrier = "native";
+  #reason = "";
+  #proof = "";
+  /** @type {string | null} where the proof is to be sent as soon as the clients can */
+  #proofChannel = null;
+  #proven = false;
+  /** @type {NodeJS.Timeout | null} */
+  #proofTimer = null;
+  /** @type {NodeJS.Timeout | null} */
+  #idleTimer = null;
+  /** Publishes go out at once: nothing waits that they would overtake. */
+  #flowing = false;
+  /** The user's clients are connected, as far as Rust was told. */
+  #clientsUp = false;
+  #ended = false;
+  #nextToken = 0;
+  /** @type {Map<number, (count: number) => void>} */
+  #counts = new Map();
+  /** What the user's clients have carried without Rust. */
+  #carried = { published: 0, acknowledged: 0, refused: 0 };
+  #warned = false;
+
+  /**
+   * @param {import("./clients").Clients | null} clients
+   * @param {import("./clients").Settings | null} settings
+   * @param {import("./options").AdapterOptions} options those of the first member
+   */
+  constructor(clients, settings, options) {
+    this.#clients = clients;
+    this.#options = options;
+    this.#settings = settings;
+    this.#chooseCarrier();
+  }
+
+  /**
+   * The link of two clients: the same one for all namespaces of all servers that share them.
+   *
+   * @param {any} pub
+   * @param {any} sub
+   * @param {import("./options").AdapterOptions} options
+   */
+  static ofClients(pub, sub, options) {
+    const clients = clientsOf(pub, sub);
+    let bySub = linksOfClients.get(pub);
+    if (bySub === undefined) linksOfClients.set(pub, (bySub = new WeakMap()));
+    let link = bySub.get(sub);
+    if (link === undefined) bySub.set(sub, (link = new Link(clients, null, options)));
+    return link;
+  }
+
+  /**
+   * A link of its own, without clients.
+   *
+   * @param {string} url
+   * @param {import("./options").AdapterOptions} options
+   */
+  static ofUrl(url, options) {
+    return new Link(null, { url }, options);
+  }
+
+  /** Who carries the bytes, and why: `{ carrier: "native" | "client", proven, reason }`. */
+  get transport() {
+    return { carrier: this.#carrier, proven: this.#carrier === "client" || this.#proven, reason: this.#reason };
+  }
+
+  /** The counters of the link. */
+  stats() {
+    const stats = this.#native?.stats();
+    if (stats === undefined) return null;
+    for (const [name, count] of Object.entries(this.#carried)) {
+      stats[/** @type {keyof typeof stats} */ (name)] += count;
+    }
+    return stats;
+  }
+
+  // --- members ----------------------------------------------------------------------------------------
+
+  /**
+   * Adds a member and returns its number.
+   *
+   * @param {Identity} identity
+   * @param {MemberHandlers} handlers
+   */
+  join(identity, handlers) {
+    const native = this.#open();
+    this.#stopIdling();
+    const member = native.join(identity);
+    this.#members.set(member, handlers);
+    if (this.#members.size === 1) this.#follow();
+    return member;
+  }
+
+  /** @param {number} member */
+  leave(member) {
+    if (!this.#members.delete(member)) return;
+    this.#native?.leave(member);
+    if (this.#members.size > 0) return;
+    this.#unfollow();
+    // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
+    if (this.#carrier === "native" && !this.#proven) this.#close();
+    else this.#idle();
+  }
+
+  // --- outgoing ---------------------------------------------------------------------------------------
+
+  /**
+   * Broadcasts an event that socket.io-parser printed. False, and nothing is sent, if the text may hold a Date and
+   * `dateless` does not say otherwise.
+   *
+   * @param {number} member
+   * @param {Identity} identity
+   * @param {Buffer} payload the Engine.IO text
+   * @param {Buffer[]} attachments
+   * @param {string | null} room if it is exactly one
+   * @param {Buffer | null} options msgpack; null if they say no more than the room
+   * @param {boolean} dateless
+   */
+  broadcast(member, identity, payload, attachments, room, options, dateless) {
+    const native = this.#open();
+    if (this.#isMember(member) && !this.#isDirect()) {
+      return attachments.length === 0
+        ? native.broadcast(member, payload, room, options, dateless)
+        : native.broadcastBinary(member, payload, attachments, room, options, dateless);
+    }
+    if (!dateless && mayHoldPrintedDate(payload)) return false;
+    const { uid, nsp } = identity;
+    const bytes = encodeBroadcast(uid, nsp, payload, attachments, room, options);
+    this.send(member, identity, 0, room, bytes);
+    return true;
+  }
+
+  /**
+   * Publishes bytes that are ready: on the channel of broadcasts (0, `name` a room), requests (1) or responses
+   * (2, `name` the uid of a single member).
+   *
+   * @param {number} member
+   * @param {Identity} identity
+   * @param {0 | 1 | 2} to
+   * @param {string | null} name
+   * @param {Buffer} bytes
+   */
+  send(member, identity, to, name, bytes) {
+    const native = this.#open();
+    if (this.#isDirect()) return this.#carry(channelOf(identity, to, name), bytes);
+    if (this.#isMember(member)) return native.send(member, to, name, bytes);
+    // Published after close(): the link no longer knows the member, but still takes its bytes.
+    native.publish(channelOf(identity, to, name), bytes);
+    this.#idle();
+  }
+
+  /**
+   * Sends a request and gathers the answers; ends with an ANSWERS or ACK_END record.
+   *
+   * @param {number} member
+   * @param {string} id
+   * @param {number} type
+   * @param {Buffer} bytes
+   * @param {number} timeout in milliseconds
+   */
+  request(member, id, type, bytes, timeout) {
+    this.#open().request(member, id, type, bytes, timeout);
+  }
+
+  /**
+   * Resolves to the number of members of the cluster, as soon as the link can tell.
+   *
+   * @param {number} member
+   * @returns {Promise<number>}
+   */
+  serverCount(member) {
+    return new Promise((resolve) => {
+      this.#nextToken = (this.#nextToken + 1) >>> 0;
+      this.#counts.set(this.#nextToken, resolve);
+      this.#open().serverCount(member, this.#nextToken);
+    });
+  }
+
+  /** @param {number} member @param {string} room @param {boolean} present */
+  room(member, room, present) {
+    this.#native?.room(member, room, present);
+  }
+
+  /** @param {number} member @param {boolean} occupied */
+  occupied(member, occupied) {
+    this.#native?.occupied(member, occupied);
+  }
+
+  /** @param {number} member */
+  settled(member) {
+    this.#native?.settled(member, 1);
+  }
+
+  // --- what lifetime.js asks ----------------------------------------------------------------------------
+
+  /** Whether something that was published still has a way to go, and somebody who takes it there. */
+  holdsProcess() {
+    if (this.#native === null || this.#native.isFlushed()) return false;
+    // Clients that nobody has connected will not be connected by waiting.
+    if (this.#clients !== null && !this.#clientsUp && this.#clients.hasEnded()) return false;
+    return this.#native.watchFlushed();
+  }
+
+  /** Blocks until it is there. @param {number} timeout in milliseconds */
+  flush(timeout) {
+    // What the user's clients carry needs the event loop, which has ended.
+    if (this.#carrier === "native" && (this.#proven || this.#clients === null)) this.#native?.waitFlushed(timeout);
+  }
+
+  // --- the link itself --------------------------------------------------------------------------------
+
+  #chooseCarrier() {
+    if (this.#clients === null) {
+      this.#reason = "there are no clients";
+      this.#proven = true;
+      return;
+    }
+    const wanted = this.#options.transport;
+    if (wanted === "client") {
+      this.#carrier = "client";
+      this.#reason = "as the transport option says";
+      return;
+    }
+    const { settings, reason } = this.#clients.settings();
+    if (settings !== null) {
+      this.#settings = settings;
+      this.#proven = wanted === "native";
+      this.#reason = wanted === "native" ? "as the transport option says" : "waiting for the proof";
+    } else if (wanted === "native") {
+      throw new TypeError(`opts.transport cannot be "native": ${reason}`);
+    } else {
+      this.#carrier = "client";
+      this.#reason = reason;
+    }
+  }
+
+  /** @returns {import("../binding").Link} */
+  #open() {
+    if (this.#native !== null) return this.#native;
+    this.#proof = this.#proven || this.#carrier === "client" ? "" : `{"proof":"${randomBytes(16).toString("hex")}"}`;
+    /** @type {Inbox | null} */
+    let inbox = null;
+    const native = new NativeLink(
+      {
+        settings: this.#carrier === "native" ? this.#settings : null,
+        proof: this.#proof || null,
+        maxBacklog: this.#options.maxBacklogBytes,
+        maxInbox: this.#options.maxInboxBytes,
+        verbose: debug.enabled,
+      },
+      () => inbox?.drain(),
+    );
+    inbox = new Inbox(native, (record) => this.#onRecord(record));
+    this.#native = native;
+    track(this);
+    if (this.#carrier === "client") this.#tellClients();
+    return native;
+  }
+
+  #close() {
+    this.#stopIdling();
+    this.#stopProof();
+    // Rust goes on until all is written, or for a while; lifetime.js keeps the process for that.
+    this.#native?.close();
+    if (this.#native?.isFlushed()) this.#forget();
+    else this.#idle();
+  }
+
+  #forget() {
+    this.#native?.close();
+    this.#native = null;
+    this.#flowing = false;
+    this.#clientsUp = false;
+    for (const resolve of this.#counts.values()) resolve(0);
+    this.#counts.clear();
+    forget(this);
+  }
+
+  #idle() {
+    this.#stopIdling();
+    this.#idleTimer = setTimeout(() => {
+      this.#idleTimer = null;
+      if (this.#members.size === 0) this.#forget();
+    }, IDLE_TIMEOUT);
+    this.#idleTimer.unref();
+  }
+
+  #stopIdling() {
+    if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
+    this.#idleTimer = null;
+  }
+
+  /** @param {number} member */
+  #isMember(member) {
+    return this.#members.has(member);
+  }
+
+  // --- the user's clients -----------------------------------------------------------------------------
+
+  #follow() {
+    if (this.#clients === null) return;
+    for (const event of CLIENT_EVENTS) this.#clients.on(event, this.#onClientEvent);
+    this.#clients.on("error", this.#onClientError);
+    this.#onClientEvent();
+  }
+
+  #unfollow() {
+    if (this.#clients === null) return;
+    for (const event of CLIENT_EVENTS) this.#clients.off(event, this.#onClientEvent);
+    this.#clients.off("error", this.#onClientError);
+  }
+
+  #onClientEvent = () => {
+    const clients = this.#clients;
+    if (clients === null || this.#native === null) return;
+    if (this.#carrier === "client") return this.#tellClients();
+    const ready = clients.isReady();
+    if (clients.hasEnded() && !this.#ended && this.#clientsUp) {
+      debug("the clients have ended, and so does the link");
+      this.#ended = true;
+      this.#native.open(false);
+    } else if (ready && this.#ended) {
+      debug("the clients are back, and so is the link");
+      this.#ended = false;
+      this.#native.open(true);
+    }
+    if (!ready) return;
+    this.#clientsUp = true;
+    this.#startProof();
+    if (this.#proofChannel !== null) this.#sendProof(this.#proofChannel);
+  };
+
+  // Somebody has to listen, or the client's errors would be uncaught exceptions; as with the reference, the user
+  // is told that it should be him.
+  #onClientError = (/** @type {Error} */ error) => {
+    const { pub, sub } = /** @type {import("./clients").Clients} */ (this.#clients);
+    if (this.#warned || (pub.listenerCount?.("error") > 1 && sub.listenerCount?.("error") > 1)) return;
+    this.#warned = true;
+    console.warn(`missing 'error' handler on this Redis client (${error?.message ?? error})`);
+  };
+
+  /** Says to Rust whether the clients can carry. */
+  #tellClients() {
+    const clients = this.#clients;
+    const native = this.#native;
+    if (clients === null || native === null || this.#carrier !== "client") return;
+    const up = clients.isReady();
+    if (up === this.#clientsUp) return;
+    this.#clientsUp = up;
+    if (up) native.clientUp();
+    else native.clientDown("the client is not connected");
+  }
+
+  /** Whether a publish can go straight to the user's client, in the same tick. */
+  #isDirect() {
+    if (this.#carrier !== "client") return false;
+    this.#tellClients();
+    return this.#flowing && this.#clientsUp;
+  }
+
+  /** @param {string} channel @param {Buffer} bytes */
+  #carry(channel, bytes) {
+    this.#carried.published++;
+    const clients = /** @type {import("./clients").Clients} */ (this.#clients);
+    clients.publish(channel, bytes).then(
+      () => void this.#carried.acknowledged++,
+      (error) => {
+        this.#carried.refused++;
+        this.#emit({ type: "refused", what: "publish", error: messageOf(error) });
+      },
+    );
+  }
+
+  // --- the proof --------------------------------------------------------------------------------------
+
+  /** Gives the link its time to be proven; then the clients carry. */
+  #startProof() {
+    if (this.#proven || this.#carrier === "client" || this.#proofTimer !== null) return;
+    this.#proofTimer = setTimeout(() => {
+      this.#proofTimer = null;
+      if (this.#proven || this.#native === null) return;
+      if (this.#clients?.isReady()) this.#useClients("the link's own connections did not reach the same Redis");
+    }, PROOF_TIMEOUT);
+    this.#proofTimer.unref();
+  }
+
+  #stopProof() {
+    if (this.#proofTimer !== null) clearTimeout(this.#proofTimer);
+    this.#proofTimer = null;
+  }
+
+  /** @param {string} channel */
+  #sendProof(channel) {
+    const clients = this.#clients;
+    if (clients === null || this.#proven) return;
+    this.#proofChannel = channel;
+    // Else with the next event of a client.
+    if (!clients.isReady()) return;
+    this.#proofChannel = null;
+    this.#startProof();
+    clients.publish(channel, this.#proof).catch((error) => {
+      debug("the proof could not be sent: %s", messageOf(error));
+      this.#proofChannel = channel;
+    });
+  }
+
+  /** @param {string} reason */
+  #useClients(reason) {
+    debug("the user's clients carry the bytes: %s", reason);
+    this.#stopProof();
+    this.#carrier = "client";
+    this.#reason = reason;
+    this.#clientsUp = false;
+    this.#flowing = false;
+    this.#native?.useClient();
+    this.#tellClients();
+    this.#emit({ type: "transport", reason });
+  }
+
+  // --- incoming ---------------------------------------------------------------------------------------
+
+  /** @param {import("./inbox").InboxRecord} record */
+  #onRecord(record) {
+    switch (record.kind) {
+      case KIND.EVENT:
+        return this.#onEvent(record.member, JSON.parse(record.text(0)));
+      case KIND.COUNT: {
+        const resolve = this.#counts.get(record.token);
+        this.#counts.delete(record.token);
+        return resolve?.(record.n);
+      }
+      case KIND.CARRY:
+        return this.#onCarry(record.text(0), Buffer.from(record.part(1)));
+      case KIND.SUBSCRIBE:
+        return this.#onSubscribe(record.n === 1, record.text(0));
+      case KIND.UNSUBSCRIBE:
+        return void this.#clients?.unsubscribe(record.n === 1, record.text(0)).catch(ignore);
+      case KIND.NUM_SUB:
+        return this.#onNumSub(record.token, record.list(record.n).map(String));
+      default:
+        this.#members.get(record.member)?.onRecord(record);
+    }
+  }
+
+  /** @param {number} member @param {LinkEvent} event */
+  #onEvent(member, event) {
+    switch (event.type) {
+      case "prove":
+        return this.#sendProof(/** @type {string} */ (event.channel));
+      case "proven":
+        this.#proven = true;
+        this.#reason = "proven: what a client published came in on the link";
+        this.#stopProof();
+        debug("the link is proven");
+        break;
+      case "flowing":
+        this.#flowing = event.flowing === true;
+        return;
+      case "flushed":
+        return letGo(this);
+      case "note":
+        return debug("%s", event.text);
+      case "down":
+        debug("down: %s", event.reason);
+        break;
+    }
+    if (member === 0) this.#emit(event);
+    else this.#members.get(member)?.onEvent(event);
+  }
+
+  /** @param {LinkEvent} event */
+  #emit(event) {
+    for (const handlers of [...this.#members.values()]) handlers.onEvent(event);
+  }
+
+  /** @param {string} channel @param {Buffer} bytes */
+  #onCarry(channel, bytes) {
+    this.#clients?.publish(channel, bytes).then(
+      (receivers) => this.#native?.clientPublished(Number(receivers) || 0),
+      (error) => this.#native?.clientPublishFailed(messageOf(error)),
+    );
+  }
+
+  /** @param {boolean} pattern @param {string} name */
+  #onSubscribe(pattern, name) {
+    const clients = /** @type {import("./clients").Clients} */ (this.#clients);
+    const retry = (/** @type {number} */ delay) => {
+      if (this.#native === null || this.#members.size === 0) return;
+      clients
+        .subscribe(pattern, name, (glob, channel, payload) => this.#native?.clientMessage(glob, channel, payload))
+        .then(
+          () => this.#native?.clientSubscribed(pattern, Buffer.from(name)),
+          (error) => {
+            this.#native?.clientSubscribeFailed(messageOf(error));
+            // The client ended, or refused: again, less and less often.
+            setTimeout(retry, delay, Math.min(delay * 2, 2000)).unref();
+          },
+        );
+    };
+    retry(50);
+  }
+
+  /** @param {number} token @param {string[]} channels */
+  #onNumSub(token, channels) {
+    this.#clients?.count(channels).then(
+      (counts) => this.#native?.clientCounted(token, counts),
+      () => this.#native?.clientCounted(token, null),
+    );
+  }
+}
+
+const CLIENT_EVENTS = ["ready", "end", "close", "reconnecting"];
+
+/**
+ * The name of a channel, as `Channels` in src/wire/channel.rs makes it.
+ *
+ * @param {Identity} identity
+ * @param {0 | 1 | 2} to
+ * @param {string | null} name
+ */
+function channelOf({ prefix, nsp }, to, name) {
+  const channel = `${prefix}${["", "-request", "-response"][to]}#${nsp}#`;
+  return name === null ? channel : `${channel}${name}#`;
+}
+
+/** @param {any} error */
+function messageOf(error) {
+  return String(error?.message ?? error);
+}
+
+function ignore() {}
+
+module.exports = { Link };

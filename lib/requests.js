@@ -1,0 +1,135 @@
+// @ts-check
+"use strict";
+
+/**
+ * The requests of other members: the part of the answer that only this node's sockets can give.
+ */
+
+const debug = require("debug")("socket.io-redis");
+
+/** What requests and responses are; the numbers are the wire's. */
+const REQUEST = Object.freeze({
+  SOCKETS: 0,
+  ALL_ROOMS: 1,
+  REMOTE_JOIN: 2,
+  REMOTE_LEAVE: 3,
+  REMOTE_DISCONNECT: 4,
+  REMOTE_FETCH: 5,
+  SERVER_SIDE_EMIT: 6,
+  BROADCAST: 7,
+  BROADCAST_CLIENT_COUNT: 8,
+  BROADCAST_ACK: 9,
+});
+
+/**
+ * @typedef {object} Context
+ * @property {any} nsp the namespace
+ * @property {any} local what the parent class does with the sockets of this node
+ * @property {(response: Buffer | string) => void} respond
+ * @property {(value: any) => Buffer | string} encode by the parser
+ */
+
+/**
+ * Does what a request asks, and answers it.
+ *
+ * @param {any} request
+ * @param {Context} context
+ */
+async function answer(request, context) {
+  const { nsp, local, respond } = context;
+  const { requestId } = request;
+  switch (request.type) {
+    case REQUEST.SOCKETS:
+      return respond(JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }));
+    case REQUEST.ALL_ROOMS:
+      return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
+    case REQUEST.REMOTE_FETCH:
+      return respond(JSON.stringify({ requestId, sockets: await local.fetchSockets(targetOf(request)) }));
+    case REQUEST.REMOTE_JOIN:
+      if (request.opts) return local.addSockets(targetOf(request), request.rooms);
+      return withSocket(request, context, (socket) => socket.join(request.room));
+    case REQUEST.REMOTE_LEAVE:
+      if (request.opts) return local.delSockets(targetOf(request), request.rooms);
+      return withSocket(request, context, (socket) => socket.leave(request.room));
+    case REQUEST.REMOTE_DISCONNECT:
+      if (request.opts) return local.disconnectSockets(targetOf(request), request.close);
+      return withSocket(request, context, (socket) => socket.disconnect(request.close));
+    case REQUEST.SERVER_SIDE_EMIT:
+      if (requestId !== undefined) request.data.push(once((arg) => respondToEmit(request, arg, respond)));
+      return nsp._onServerSideEmit(request.data);
+    case REQUEST.BROADCAST:
+      return broadcast(request, context);
+    default:
+      debug("ignoring unknown request type: %s", request.type);
+  }
+}
+
+/**
+ * A request of an older node: it names one socket.
+ *
+ * @param {any} request
+ * @param {Context} context
+ * @param {(socket: any) => void} act
+ */
+function withSocket(request, { nsp, respond }, act) {
+  const socket = nsp.sockets.get(request.sid);
+  if (!socket) return;
+  act(socket);
+  respond(JSON.stringify({ requestId: request.requestId }));
+}
+
+/** @param {any} request @param {any} arg @param {(response: string) => void} respond */
+function respondToEmit({ requestId }, arg, respond) {
+  respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data: arg }));
+}
+
+/** @param {any} request @param {Context} context */
+function broadcast({ requestId, packet, opts }, { nsp, local, respond, encode }) {
+  const target = { rooms: new Set(opts.rooms), except: new Set(opts.except), flags: opts.flags ?? {} };
+  local.broadcastWithAck(
+    packet,
+    target,
+    (/** @type {number} */ clientCount) =>
+      respond(JSON.stringify({ type: REQUEST.BROADCAST_CLIENT_COUNT, requestId, clientCount })),
+    (/** @type {any} */ arg) => respond(encode({ type: REQUEST.BROADCAST_ACK, requestId, packet: arg })),
+  );
+  // Clients that never answer would be waited for until they leave.
+  const forget = () => nsp.sockets.forEach((/** @type {any} */ socket) => socket.acks.delete(packet.id));
+  setTimeout(forget, Math.min(Number(target.flags.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
+}
+
+/** The longest that a timer can run, in milliseconds. */
+const MAX_TIMER = 2 ** 31 - 1 - 60_000;
+
+/** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
+const ACK_GRACE = 1000;
+
+/** @param {any} request */
+function targetOf({ opts }) {
+  return { rooms: new Set(opts.rooms), except: new Set(opts.except) };
+}
+
+/** @param {(arg: any) => void} callback */
+function once(callback) {
+  let called = false;
+  return (/** @type {any} */ arg) => {
+    if (called) return;
+    called = true;
+    callback(arg);
+  };
+}
+
+/**
+ * What other nodes are told of sockets.
+ *
+ * @param {any[]} sockets
+ */
+function describeSockets(sockets) {
+  return sockets.map(({ id, handshake, rooms, data }) => {
+    // It may hold anything, itself included.
+    const { sessionStore: _, ...rest } = handshake;
+    return { id, handshake: rest, rooms: [...rooms], data };
+  });
+}
+
+module.exports = { REQUEST, answer, describeSockets };

@@ -1,0 +1,543 @@
+//! The `Link` class of `binding.js`: one per pair of clients, or per URL.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use memchr::memmem::Finder;
+use napi::bindgen_prelude::{Buffer, BufferSlice, Error, Function, Status, Uint32Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+
+use super::args::{Bytes, Text};
+use crate::core::effects::MemberId;
+use crate::core::member::MemberSpec;
+use crate::core::{Config, Destination};
+use crate::driver;
+use crate::driver::inbox::Fetched;
+use crate::driver::link::{Link as Driver, Options, Shared};
+use crate::driver::outbox::{Command, Commands};
+use crate::transport::Subscription;
+use crate::transport::client::Report;
+use crate::transport::redis::{Address, Settings};
+use crate::wire::classic::{self, RequestType};
+
+/// Where a link's own connections go.
+#[napi(object)]
+pub struct LinkSettings {
+    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it.
+    pub url: Option<String>,
+    /// The host.
+    pub host: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The path of a unix socket.
+    pub path: Option<String>,
+    /// The ACL user.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// The number of the database. Pub/sub does not care, but the user may only be allowed in one.
+    pub database: Option<i64>,
+    /// The name that the connections give themselves.
+    pub name: Option<String>,
+}
+
+/// How a link is made.
+#[napi(object)]
+pub struct LinkOptions {
+    /// Where its own connections go; `null` if the user's clients carry the bytes.
+    pub settings: Option<LinkSettings>,
+    /// What has to come back through the user's client before the link is trusted; `null` if there is none.
+    pub proof: Option<String>,
+    /// The bound of the publish backlog, in bytes.
+    pub max_backlog: f64,
+    /// The bound of the inbox, in bytes.
+    pub max_inbox: f64,
+    /// Whether to report why messages are dropped.
+    pub verbose: bool,
+}
+
+/// One Socket.IO server's adapter for one namespace.
+#[napi(object)]
+pub struct LinkMember {
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub nsp: String,
+    /// The `key` option.
+    pub prefix: String,
+    /// Whether the user gave a parser of his own.
+    pub custom_parser: bool,
+    /// The `publishOnSpecificResponseChannel` option.
+    pub specific_responses: bool,
+    /// Whether broadcasts are wanted as ready frames.
+    pub frames: bool,
+}
+
+/// The counters of a link; `src/core/stats.rs` says what each is.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct LinkStats {
+    pub published: f64,
+    pub acknowledged: f64,
+    pub refused: f64,
+    pub lost_in_flight: f64,
+    pub dropped: f64,
+    pub backlog: f64,
+    pub unencodable: f64,
+    pub received: f64,
+    pub delivered: f64,
+    pub ignored: f64,
+    pub own: f64,
+    pub malformed: f64,
+    pub outages: f64,
+    pub pending_requests: f64,
+    pub inbox_bytes: f64,
+}
+
+/// A link to Redis, run by the link thread.
+#[napi]
+pub struct Link {
+    shared: Arc<Shared>,
+    members: MemberId,
+}
+
+#[napi]
+impl Link {
+    /// Makes a link. `wake` is called on the JS thread when there is something to fetch.
+    ///
+    /// # Errors
+    /// An `Error` if the URL makes no sense, or the link thread cannot be started.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
+        let settings = options.settings.map(settings).transpose()?;
+        let options = Options {
+            settings,
+            max_inbox: to_usize(options.max_inbox),
+            config: Config {
+                max_backlog: to_usize(options.max_backlog),
+                proof: options.proof,
+                verbose: options.verbose,
+            },
+        };
+        // Weak: what has nothing more to do ends, and takes the link with it. One place in the queue: a wake
+        // that finds it taken has nothing to add.
+        let wake = wake
+            .build_threadsafe_function::<()>()
+            .callee_handled::<false>()
+            .weak::<true>()
+            .max_queue_size::<1>()
+            .build()?;
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        driver::spawn(move || {
+            let wake = move || {
+                wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            };
+            Driver::new(options, theirs, wake).run()
+        })
+        .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
+        Ok(Link { shared, members: 0 })
+    }
+
+    /// Adds a member and returns its number.
+    #[napi(catch_unwind)]
+    pub fn join(&mut self, member: LinkMember) -> MemberId {
+        self.members += 1;
+        let id = self.members;
+        let spec = MemberSpec {
+            uid: member.uid,
+            nsp: member.nsp,
+            prefix: member.prefix,
+            custom_parser: member.custom_parser,
+            specific_responses: member.specific_responses,
+            frames: member.frames,
+        };
+        self.shared.outbox.push(|_| Command::Join(id, spec));
+        id
+    }
+
+    /// Removes a member.
+    #[napi(catch_unwind)]
+    pub fn leave(&self, member: MemberId) {
+        self.shared.outbox.push(|_| Command::Leave(member));
+    }
+
+    /// Says that the first local socket has joined a room, or that the last one has left it.
+    #[napi(catch_unwind)]
+    pub fn room(&self, member: MemberId, room: Text, present: bool) -> napi::Result<()> {
+        let mut failed = Ok(());
+        self.shared.outbox.push_lazily(|commands| {
+            let room = put_text(commands, &room, &mut failed);
+            Command::Room { member, room, present }
+        });
+        failed
+    }
+
+    /// Says whether the namespace has any local socket.
+    #[napi(catch_unwind)]
+    pub fn occupied(&self, member: MemberId, occupied: bool) {
+        self.shared.outbox.push_lazily(|_| Command::Occupied(member, occupied));
+    }
+
+    /// Says that so many requests have been worked off.
+    #[napi(catch_unwind)]
+    pub fn settled(&self, member: MemberId, count: u32) {
+        self.shared.outbox.push_lazily(|_| Command::Settled(member, count));
+    }
+
+    /// Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if
+    /// it is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is
+    /// sent, if the text may hold a printed Date and `dateless` does not say that it is none.
+    #[napi(catch_unwind)]
+    pub fn broadcast(
+        &self,
+        member: MemberId,
+        payload: Bytes,
+        room: Option<Text>,
+        opts: Option<Bytes>,
+        dateless: bool,
+    ) -> napi::Result<bool> {
+        self.broadcast_parts(member, &payload, &[], room, opts, dateless)
+    }
+
+    /// Broadcasts an event with binary attachments.
+    #[napi(catch_unwind)]
+    pub fn broadcast_binary(
+        &self,
+        member: MemberId,
+        payload: Bytes,
+        attachments: Vec<Bytes>,
+        room: Option<Text>,
+        opts: Option<Bytes>,
+        dateless: bool,
+    ) -> napi::Result<bool> {
+        self.broadcast_parts(member, &payload, &attachments, room, opts, dateless)
+    }
+
+    /// Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
+    /// requests (1) or of responses (2, `name` the uid of a single member).
+    #[napi(catch_unwind)]
+    pub fn send(&self, member: MemberId, to: u32, name: Option<Text>, bytes: Bytes) -> napi::Result<()> {
+        let name = name.map(|name| name.to_string()).transpose()?;
+        let to = match to {
+            0 => Destination::Broadcast { room: name },
+            1 => Destination::Request,
+            _ => Destination::Response { uid: name },
+        };
+        self.shared.outbox.push(|commands| {
+            let bytes = commands.put(bytes.as_slice());
+            Command::Send { member, to, bytes }
+        });
+        Ok(())
+    }
+
+    /// Publishes bytes that are ready for the wire for a member that has left.
+    #[napi(catch_unwind)]
+    pub fn publish(&self, channel: Text, bytes: Bytes) -> napi::Result<()> {
+        let mut failed = Ok(());
+        self.shared.outbox.push(|commands| {
+            let channel = put_text(commands, &channel, &mut failed);
+            let bytes = commands.put(bytes.as_slice());
+            Command::Publish { channel, bytes }
+        });
+        failed
+    }
+
+    /// Sends a request and gathers the answers, for so many milliseconds at most. Ends with an `Answers` or
+    /// `AckEnd` record, in any case.
+    ///
+    /// # Errors
+    /// A `TypeError` for a kind that nobody answers.
+    #[napi(catch_unwind)]
+    pub fn request(
+        &self,
+        member: MemberId,
+        id: String,
+        kind: u32,
+        bytes: Bytes,
+        timeout: f64,
+    ) -> napi::Result<()> {
+        let kind = match kind {
+            0 => RequestType::Sockets,
+            1 => RequestType::AllRooms,
+            5 => RequestType::RemoteFetch,
+            6 => RequestType::ServerSideEmit,
+            7 => RequestType::Broadcast,
+            other => return Err(Error::new(Status::InvalidArg, format!("nobody answers requests of type {other}"))),
+        };
+        let timeout = to_duration(timeout);
+        self.shared.outbox.push(|commands| {
+            let bytes = commands.put(bytes.as_slice());
+            Command::Request { member, id, kind, bytes, timeout }
+        });
+        Ok(())
+    }
+
+    /// Counts the members; answered by a `Count` record with this token.
+    #[napi(catch_unwind)]
+    pub fn server_count(&self, member: MemberId, token: u32) {
+        self.shared.outbox.push(|_| Command::ServerCount(member, token));
+    }
+
+    /// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next
+    /// one needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
+    #[napi(catch_unwind)]
+    pub fn fetch(&self, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32Array) -> f64 {
+        // SAFETY: JS runs on this thread, so that nothing else looks at the table during the call.
+        let table = unsafe { table.as_mut() };
+        let Some((bytes_taken, rows)) = table.split_last_mut() else {
+            return 0.0;
+        };
+        let fetched = self.shared.inbox.fetch(&mut slab, start as usize, rows);
+        if self.shared.paused.load(Ordering::Acquire) {
+            self.shared.outbox.nudge();
+        }
+        match fetched {
+            Fetched::Nothing => 0.0,
+            Fetched::Needs(bytes) => -to_f64(bytes as u64),
+            Fetched::Records { count, bytes } => {
+                *bytes_taken = u32::try_from(bytes).unwrap_or(u32::MAX);
+                to_f64(count as u64)
+            }
+        }
+    }
+
+    /// Whether nothing that was published is still on its way to the kernel.
+    #[napi(catch_unwind)]
+    pub fn is_flushed(&self) -> bool {
+        self.shared.outbox.is_flushed()
+    }
+
+    /// Wants a `flushed` event; false if there is nothing to wait for.
+    #[napi(catch_unwind)]
+    pub fn watch_flushed(&self) -> bool {
+        self.shared.outbox.watch_flushed()
+    }
+
+    /// Blocks until all is flushed, for so many milliseconds at most; says whether it is.
+    #[napi(catch_unwind)]
+    pub fn wait_flushed(&self, timeout: f64) -> bool {
+        self.shared.outbox.wait_flushed(to_duration(timeout))
+    }
+
+    /// The user's clients are open, or have ended.
+    #[napi(catch_unwind)]
+    pub fn open(&self, open: bool) {
+        self.shared.outbox.push(|_| Command::Open(open));
+    }
+
+    /// Ends the link as soon as all is written, or soon.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        self.shared.outbox.push(|_| Command::Close);
+    }
+
+    /// The user's clients carry the bytes from now on.
+    #[napi(catch_unwind)]
+    pub fn use_client(&self) {
+        self.shared.outbox.push(|_| Command::UseClient);
+    }
+
+    /// The user's client is connected.
+    #[napi(catch_unwind)]
+    pub fn client_up(&self) {
+        self.report(Report::Up);
+    }
+
+    /// The user's client is not connected.
+    #[napi(catch_unwind)]
+    pub fn client_down(&self, reason: String) {
+        self.report(Report::Down { reason });
+    }
+
+    /// The user's client is subscribed.
+    #[napi(catch_unwind)]
+    pub fn client_subscribed(&self, pattern: bool, name: Bytes) {
+        let name = name.as_slice().to_vec();
+        let name = if pattern { Subscription::Pattern(name) } else { Subscription::Channel(name) };
+        self.report(Report::Subscribed(name));
+    }
+
+    /// The user's client could not subscribe.
+    #[napi(catch_unwind)]
+    pub fn client_subscribe_failed(&self, error: String) {
+        self.report(Report::SubscribeFailed { error });
+    }
+
+    /// The user's client has received a message.
+    #[napi(catch_unwind)]
+    pub fn client_message(&self, pattern: Option<Bytes>, channel: Bytes, payload: Bytes) {
+        self.shared.outbox.push(|commands| Command::ClientMessage {
+            pattern: pattern.map(|pattern| commands.put(pattern.as_slice())),
+            channel: commands.put(channel.as_slice()),
+            payload: commands.put(payload.as_slice()),
+        });
+    }
+
+    /// A publish of the user's client is done.
+    #[napi(catch_unwind)]
+    pub fn client_published(&self, receivers: u32) {
+        self.report(Report::Published { receivers: receivers.into() });
+    }
+
+    /// A publish of the user's client has failed.
+    #[napi(catch_unwind)]
+    pub fn client_publish_failed(&self, error: String) {
+        self.report(Report::PublishFailed { error });
+    }
+
+    /// The user's client has counted subscribers, or failed to.
+    #[napi(catch_unwind)]
+    pub fn client_counted(&self, token: u32, counts: Option<Vec<u32>>) {
+        let counts = counts.map(|counts| counts.into_iter().map(u64::from).collect());
+        self.report(Report::Counted { token: token.into(), counts });
+    }
+
+    /// The counters.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> LinkStats {
+        let stats = self.shared.inbox.stats();
+        LinkStats {
+            published: to_f64(stats.published),
+            acknowledged: to_f64(stats.acknowledged),
+            refused: to_f64(stats.refused),
+            lost_in_flight: to_f64(stats.lost_in_flight),
+            dropped: to_f64(stats.dropped),
+            backlog: to_f64(stats.backlog),
+            unencodable: to_f64(stats.unencodable),
+            received: to_f64(stats.received),
+            delivered: to_f64(stats.delivered),
+            ignored: to_f64(stats.ignored),
+            own: to_f64(stats.own),
+            malformed: to_f64(stats.malformed),
+            outages: to_f64(stats.outages),
+            pending_requests: to_f64(stats.pending_requests),
+            inbox_bytes: to_f64(stats.inbox_bytes),
+        }
+    }
+}
+
+impl Link {
+    fn broadcast_parts(
+        &self,
+        member: MemberId,
+        payload: &Bytes,
+        attachments: &[Bytes],
+        room: Option<Text>,
+        opts: Option<Bytes>,
+        dateless: bool,
+    ) -> napi::Result<bool> {
+        let payload = payload.as_slice();
+        if !dateless && may_hold_date(payload) {
+            return Ok(false);
+        }
+        let mut failed = Ok(());
+        self.shared.outbox.push(|commands| {
+            let payload = commands.put(payload);
+            let attachments = attachments.iter().map(|bytes| commands.put(bytes.as_slice())).collect();
+            let room = room.map(|room| put_text(commands, &room, &mut failed));
+            let opts = opts.map(|opts| commands.put(opts.as_slice()));
+            Command::Broadcast { member, payload, attachments, room, opts }
+        });
+        failed.map(|()| true)
+    }
+
+    fn report(&self, report: Report) {
+        self.shared.outbox.push(|_| Command::Client(report));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.outbox.push(|_| Command::Close);
+    }
+}
+
+/// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
+///
+/// # Errors
+/// An `Error` if the payload is not the text of an event.
+#[napi(catch_unwind)]
+pub fn encode_broadcast(
+    uid: String,
+    nsp: String,
+    payload: Bytes,
+    attachments: Vec<Bytes>,
+    room: Option<String>,
+    opts: Option<Bytes>,
+) -> napi::Result<Buffer> {
+    let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
+    let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
+    classic::encode_broadcast(&uid, &nsp, payload.as_slice(), &attachments, |out| match &opts {
+        Some(opts) => {
+            out.extend_from_slice(opts.as_slice());
+            Ok(())
+        }
+        None => classic::write_plain_opts(out, room.as_deref()),
+    }, &mut out)
+    .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+    Ok(out.into())
+}
+
+/// Whether a text may hold a Date as JSON prints it. The parser of the reference keeps Dates apart from strings
+/// on the wire; JS then looks whether there is one.
+#[napi(catch_unwind)]
+pub fn may_hold_printed_date(payload: Bytes) -> bool {
+    may_hold_date(payload.as_slice())
+}
+
+fn may_hold_date(payload: &[u8]) -> bool {
+    static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Z\""));
+    END.find_iter(payload).any(|end| {
+        // .123Z"
+        let fraction = end.checked_sub(4).and_then(|start| payload.get(start..end));
+        matches!(fraction, Some([b'.', digits @ ..]) if digits.iter().all(u8::is_ascii_digit))
+    })
+}
+
+fn settings(given: LinkSettings) -> napi::Result<Settings> {
+    let invalid = |error: String| Error::new(Status::InvalidArg, error);
+    let mut settings = match (&given.url, &given.path) {
+        (Some(url), _) => Settings::from_url(url).map_err(|error| invalid(error.to_string()))?,
+        (None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
+        (None, None) => Settings::new(Address::Tcp {
+            host: given.host.unwrap_or_else(|| "localhost".into()),
+            port: given.port.unwrap_or(6379),
+        }),
+    };
+    settings.username = given.username.or(settings.username);
+    settings.password = given.password.or(settings.password);
+    settings.database = given.database.unwrap_or(settings.database);
+    settings.client_name = given.name.or(settings.client_name);
+    Ok(settings)
+}
+
+fn put_text(
+    commands: &mut Commands,
+    text: &Text,
+    failed: &mut napi::Result<()>,
+) -> std::ops::Range<usize> {
+    let start = commands.bytes.len();
+    if let Err(error) = text.append_to(&mut commands.bytes) {
+        *failed = Err(error);
+    }
+    start..commands.bytes.len()
+}
+
+#[allow(clippy::cast_precision_loss)] // counters below 2^53
+fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+fn to_duration(milliseconds: f64) -> Duration {
+    // A year: far beyond any timeout, and far from what an Instant cannot hold.
+    Duration::from_secs_f64((milliseconds / 1e3).clamp(0.0, 3.2e7))
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
+fn to_usize(bytes: f64) -> usize {
+    bytes.clamp(0.0, 9e15) as usize
+}

@@ -1,0 +1,248 @@
+//! When publishes go out, and what waits meanwhile.
+//!
+//! They wait while the link is down, while it is not proven to reach the Redis of the user's clients, and after
+//! an outage until the peers that were there before have subscribed again: what is published earlier is lost to
+//! them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long the end of an outage waits for the peers. The clients of the reference wait up to 2 s between two
+/// attempts to reconnect; twice that and some more covers one that just missed.
+pub const HEAL_BOUND: Duration = Duration::from_secs(5);
+
+/// How often the peers are counted meanwhile.
+const HEAL_STEP: Duration = Duration::from_millis(25);
+
+/// How many counts in a row must find all peers: a client may send its subscriptions in several writes.
+const HEAL_COUNTS: u8 = 2;
+
+/// The messages that wait, oldest first, within a bound of bytes: at the bound the oldest give way.
+#[derive(Debug)]
+pub struct Backlog {
+    messages: VecDeque<(Box<[u8]>, Box<[u8]>)>,
+    bytes: usize,
+    bound: usize,
+    dropped: u64,
+}
+
+impl Backlog {
+    fn new(bound: usize) -> Self {
+        Backlog {
+            messages: VecDeque::new(),
+            bytes: 0,
+            bound,
+            dropped: 0,
+        }
+    }
+
+    /// Adds a message, dropping the oldest ones for it.
+    pub fn push(&mut self, channel: &[u8], payload: &[u8]) {
+        self.bytes += channel.len() + payload.len();
+        self.messages.push_back((channel.into(), payload.into()));
+        while self.bytes > self.bound && self.pop().is_some() {
+            self.dropped += 1;
+        }
+    }
+
+    /// Takes the oldest message, as channel and payload.
+    pub fn pop(&mut self) -> Option<(Box<[u8]>, Box<[u8]>)> {
+        let (channel, payload) = self.messages.pop_front()?;
+        self.bytes -= channel.len() + payload.len();
+        if self.messages.is_empty() {
+            self.messages.shrink_to(64);
+        }
+        Some((channel, payload))
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.dropped += self.messages.len() as u64;
+        self.messages = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many were dropped, ever.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// Whether publishes may go out.
+#[derive(Debug)]
+pub struct Flow {
+    up: bool,
+    proven: bool,
+    healing: Option<Healing>,
+    /// What waits.
+    pub backlog: Backlog,
+}
+
+#[derive(Debug)]
+struct Healing {
+    until: Instant,
+    next: Instant,
+    found: u8,
+    counting: bool,
+}
+
+impl Flow {
+    /// A flow that is down; `bound` is the backlog's, in bytes.
+    pub fn new(bound: usize, proven: bool) -> Self {
+        Flow {
+            up: false,
+            proven,
+            healing: None,
+            backlog: Backlog::new(bound),
+        }
+    }
+
+    /// Whether publishes may go out at once, apart from what waits.
+    pub fn is_open(&self) -> bool {
+        self.up && self.proven && self.healing.is_none()
+    }
+
+    /// Whether counts and requests make sense: the link stands and reaches the right Redis.
+    pub fn is_up(&self) -> bool {
+        self.up && self.proven
+    }
+
+    /// The link is connected; `peers_before` says whether there were other members before.
+    pub fn up(&mut self, now: Instant, peers_before: bool) {
+        self.up = true;
+        self.healing = peers_before.then_some(Healing {
+            until: now + HEAL_BOUND,
+            next: now,
+            found: 0,
+            counting: false,
+        });
+    }
+
+    /// The link is lost.
+    pub fn down(&mut self) {
+        self.up = false;
+        self.healing = None;
+    }
+
+    /// Whether the link stands, proven or not.
+    pub fn is_connected(&self) -> bool {
+        self.up
+    }
+
+    /// Says whether the link is known to reach the Redis of the user's clients.
+    pub fn set_proven(&mut self, proven: bool) {
+        self.proven = proven;
+    }
+
+    /// Whether it is known.
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether the peers are to be counted now. To be answered by [`Flow::counted`].
+    pub fn wants_count(&mut self, now: Instant) -> bool {
+        let Some(healing) = &mut self.healing else {
+            return false;
+        };
+        if now >= healing.until {
+            self.healing = None;
+            return false;
+        }
+        let wanted = !healing.counting && now >= healing.next;
+        healing.counting |= wanted;
+        wanted
+    }
+
+    /// The answer: whether all peers were found.
+    pub fn counted(&mut self, all_found: bool, now: Instant) {
+        let Some(healing) = &mut self.healing else {
+            return;
+        };
+        healing.counting = false;
+        healing.next = now + HEAL_STEP;
+        healing.found = if all_found { healing.found + 1 } else { 0 };
+        if healing.found >= HEAL_COUNTS {
+            self.healing = None;
+        }
+    }
+
+    /// When [`Flow::wants_count`] is to be asked again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.healing.as_ref().map(|healing| {
+            if healing.counting {
+                healing.until
+            } else {
+                healing.next.min(healing.until)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_give_way_at_the_bound() {
+        let mut backlog = Backlog::new(10);
+        backlog.push(b"c", b"123");
+        backlog.push(b"c", b"456");
+        backlog.push(b"c", b"789");
+        assert_eq!(backlog.dropped(), 1);
+        assert_eq!(backlog.pop(), Some((b"c"[..].into(), b"456"[..].into())));
+        backlog.push(b"c", b"longer than the bound");
+        assert!(backlog.is_empty());
+        assert_eq!(backlog.dropped(), 3);
+    }
+
+    #[test]
+    fn an_unproven_link_holds_back() {
+        let mut flow = Flow::new(10, false);
+        flow.up(Instant::now(), false);
+        assert!(!flow.is_open());
+        flow.set_proven(true);
+        assert!(flow.is_open());
+        flow.down();
+        assert!(!flow.is_open());
+    }
+
+    #[test]
+    fn after_an_outage_the_peers_are_awaited() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, true);
+        flow.up(now, true);
+        assert!(!flow.is_open());
+        assert!(flow.wants_count(now));
+        assert!(!flow.wants_count(now), "one count at a time");
+        flow.counted(false, now);
+        assert_eq!(flow.deadline(), Some(now + HEAL_STEP));
+        for step in 1..3 {
+            let later = now + HEAL_STEP * step;
+            assert!(flow.wants_count(later));
+            flow.counted(true, later);
+        }
+        assert!(flow.is_open());
+        assert_eq!(flow.deadline(), None);
+    }
+
+    #[test]
+    fn peers_that_stay_away_are_given_up() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, true);
+        flow.up(now, true);
+        assert!(flow.wants_count(now));
+        assert_eq!(flow.deadline(), Some(now + HEAL_BOUND));
+        assert!(!flow.wants_count(now + HEAL_BOUND));
+        assert!(flow.is_open());
+    }
+}

@@ -1,0 +1,39 @@
+//! What the operator can see: counters since the link was made, and the state it is in.
+
+use serde::Serialize;
+
+/// The counters of a link; all are messages unless the name says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// Handed to the transport.
+    pub published: u64,
+    /// That Redis has answered for.
+    pub acknowledged: u64,
+    /// That Redis has refused (NOPERM, READONLY, OOM, …).
+    pub refused: u64,
+    /// That were in flight when the link was lost: Redis may or may not have had them.
+    pub lost_in_flight: u64,
+    /// That gave way in a full backlog, or were left in it when the link was closed.
+    pub dropped: u64,
+    /// That wait for the link now.
+    pub backlog: u64,
+    /// That could not be put on the wire (nested too deep).
+    pub unencodable: u64,
+    /// Received, of all kinds.
+    pub received: u64,
+    /// Handed to JS.
+    pub delivered: u64,
+    /// Received, and dropped since nobody here is concerned.
+    pub ignored: u64,
+    /// Received, and dropped since this node had sent them.
+    pub own: u64,
+    /// Received, and dropped since they make no sense.
+    pub malformed: u64,
+    /// How often the link was lost.
+    pub outages: u64,
+    /// Requests that wait for answers now.
+    pub pending_requests: u64,
+    /// Bytes that wait for JS now.
+    pub inbox_bytes: u64,
+}

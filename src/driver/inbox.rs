@@ -1,0 +1,201 @@
+//! From the link to JS: records in order, fetched by JS in batches into its own memory.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::core::effects::{Batch, Record};
+use crate::core::stats::Stats;
+
+/// Numbers per record in the table that JS gives to [`Inbox::fetch`]: kind, member, n, token, then start and
+/// end of each of the four parts.
+pub const STRIDE: usize = 12;
+
+#[derive(Debug, Default)]
+struct State {
+    batch: Batch,
+    /// How many records of `batch` JS has fetched, and where the next one's bytes begin.
+    fetched: usize,
+    position: usize,
+    /// JS has been woken and has not come yet.
+    woken: bool,
+    stats: Stats,
+}
+
+/// The inbox of a link.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+}
+
+/// What [`Inbox::fetch`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// Nothing is there.
+    Nothing,
+    /// The next record needs a slab of this many bytes.
+    Needs(usize),
+    /// So many records, with so many bytes.
+    Records {
+        /// How many.
+        count: usize,
+        /// How many bytes of the slab they took.
+        bytes: usize,
+    },
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds records; true if JS has to be woken for them.
+    pub fn append(&self, from: &mut Batch) -> bool {
+        let mut state = self.lock();
+        if state.batch.is_empty() {
+            std::mem::swap(&mut state.batch, from);
+        } else {
+            let offset = state.batch.bytes.len();
+            state.batch.bytes.extend_from_slice(&from.bytes);
+            state
+                .batch
+                .records
+                .extend(from.records.drain(..).map(|record| shifted(record, offset)));
+        }
+        from.clear();
+        !std::mem::replace(&mut state.woken, true)
+    }
+
+    /// Copies records into `slab` from `start` on, as many as fit there and into `table`, whose offsets count
+    /// from the start of the slab.
+    pub fn fetch(&self, slab: &mut [u8], start: usize, table: &mut [u32]) -> Fetched {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let pending = state.batch.records.get(state.fetched..).unwrap_or(&[]);
+        let Some(first) = pending.first() else {
+            state.woken = false;
+            return Fetched::Nothing;
+        };
+        let room = slab.len().saturating_sub(start);
+        let from = state.position;
+        let mut to = from;
+        let mut count = 0;
+        for (record, row) in pending.iter().zip(table.chunks_exact_mut(STRIDE)) {
+            if record.end - from > room {
+                break;
+            }
+            fill(row, record, from, start);
+            to = record.end;
+            count += 1;
+        }
+        if count == 0 {
+            return Fetched::Needs(first.end - from);
+        }
+        if let (Some(target), Some(source)) = (
+            slab.get_mut(start..start + (to - from)),
+            state.batch.bytes.get(from..to),
+        ) {
+            target.copy_from_slice(source);
+        }
+        state.fetched += count;
+        state.position = to;
+        if state.fetched == state.batch.records.len() {
+            state.batch.clear();
+            state.fetched = 0;
+            state.position = 0;
+        }
+        Fetched::Records { count, bytes: to - from }
+    }
+
+    /// How many bytes wait for JS.
+    pub fn bytes(&self) -> usize {
+        let state = self.lock();
+        state.batch.bytes.len() - state.position
+    }
+
+    /// Leaves the counters where JS can read them.
+    pub fn set_stats(&self, stats: Stats) {
+        self.lock().stats = stats;
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            inbox_bytes: (state.batch.bytes.len() - state.position) as u64,
+            ..state.stats.clone()
+        }
+    }
+}
+
+fn shifted(mut record: Record, offset: usize) -> Record {
+    for part in &mut record.parts {
+        *part = part.start + offset..part.end + offset;
+    }
+    record.end += offset;
+    record
+}
+
+fn fill(row: &mut [u32], record: &Record, from: usize, start: usize) {
+    let head = [u32::from(record.kind), record.member, record.n, record.token];
+    let parts = record.parts.iter().flat_map(|part| {
+        // Saturating: a part that was never set stands before `from`, and JS does not look at it.
+        [part.start, part.end].map(|at| {
+            u32::try_from(at.saturating_sub(from) + start).unwrap_or(u32::MAX)
+        })
+    });
+    for (cell, number) in row.iter_mut().zip(head.into_iter().chain(parts)) {
+        *cell = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::effects::Kind;
+
+    fn batch(texts: &[&[u8]]) -> Batch {
+        let mut batch = Batch::default();
+        for text in texts {
+            let mut draft = batch.draft(Kind::Request, 7);
+            draft.part(0, text);
+            draft.done();
+        }
+        batch
+    }
+
+    #[test]
+    fn records_are_fetched_in_pieces() {
+        let inbox = Inbox::default();
+        assert!(inbox.append(&mut batch(&[b"one", b"two"])));
+        assert!(!inbox.append(&mut batch(&[b"three"])), "JS is on its way");
+        let mut slab = [0u8; 10];
+        let mut table = [0u32; STRIDE * 8];
+        assert_eq!(
+            inbox.fetch(&mut slab, 3, &mut table),
+            Fetched::Records { count: 2, bytes: 6 }
+        );
+        assert_eq!(&slab[3..9], b"onetwo");
+        assert_eq!(table[STRIDE + 4..STRIDE + 6], [6, 9]);
+        assert_eq!(inbox.fetch(&mut slab, 9, &mut table), Fetched::Needs(5));
+        assert_eq!(
+            inbox.fetch(&mut slab, 0, &mut table),
+            Fetched::Records { count: 1, bytes: 5 }
+        );
+        assert_eq!(&slab[..5], b"three");
+        assert_eq!(table[4..6], [0, 5]);
+        assert_eq!(inbox.bytes(), 0);
+        assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Nothing);
+        assert!(inbox.append(&mut batch(&[b"x"])), "JS has been and gone");
+    }
+
+    #[test]
+    fn the_table_bounds_a_fetch_too() {
+        let inbox = Inbox::default();
+        inbox.append(&mut batch(&[b"a", b"b"]));
+        let mut table = [0u32; STRIDE];
+        let mut slab = [0u8; 8];
+        let one = Fetched::Records { count: 1, bytes: 1 };
+        assert_eq!(inbox.fetch(&mut slab, 0, &mut table), one);
+        assert_eq!(inbox.fetch(&mut slab, 1, &mut table), one);
+        assert_eq!(&slab[..2], b"ab");
+    }
+}

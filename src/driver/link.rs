@@ -1,0 +1,499 @@
+//! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::inbox::Inbox;
+use super::outbox::{Command, Commands, Outbox};
+use super::pace::Pace;
+use crate::core::effects::{Batch, Effects, Kind};
+use crate::core::{Config, Core, Event};
+use crate::transport::client::{ClientTransport, Task};
+use crate::transport::redis::{RedisTransport, Settings};
+use crate::transport::{Incoming, Lane, Subscription, Transport};
+
+/// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
+/// where it is counted and bounded.
+const MAX_UNWRITTEN: usize = 1 << 20;
+
+/// How long a link that is closed, or whose clients have ended, goes on trying to write what waits.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What JS and the driver share of a link.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// From JS.
+    pub outbox: Outbox,
+    /// To JS.
+    pub inbox: Inbox,
+    /// The link does not read since the inbox is full; whoever empties it has to say so.
+    pub paused: AtomicBool,
+}
+
+/// How a link is made.
+#[derive(Debug)]
+pub struct Options {
+    /// Its own connections go there; `None` if the user's clients carry the bytes.
+    pub settings: Option<Settings>,
+    /// The bound of the inbox, in bytes: above it the link stops reading, and Redis sees a slow consumer.
+    pub max_inbox: usize,
+    /// The core's.
+    pub config: Config,
+}
+
+enum Carrier {
+    Redis(Box<RedisTransport>),
+    Client(ClientTransport),
+    #[cfg(test)]
+    Memory(crate::transport::memory::MemoryTransport),
+}
+
+/// A link.
+pub struct Link<W: Fn()> {
+    core: Core,
+    carrier: Carrier,
+    shared: Arc<Shared>,
+    wake_js: W,
+    effects: Effects,
+    commands: Commands,
+    /// Commands for the carrier, which is busy while the others are worked off.
+    deferred: Vec<Command>,
+    pace: Pace,
+    max_inbox: usize,
+    /// The user's clients have ended: the connections go as soon as all is written, or then.
+    ending: Option<Instant>,
+    closing: bool,
+}
+
+/// Closes the outbox whatever ends the link, so that nobody waits for it.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.outbox.close();
+    }
+}
+
+impl<W: Fn()> Link<W> {
+    /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
+    /// does not know.
+    pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
+        let carrier = match options.settings {
+            Some(settings) => Carrier::Redis(Box::new(RedisTransport::new(settings))),
+            None => Carrier::Client(ClientTransport::default()),
+        };
+        Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
+    }
+
+    fn with_carrier(
+        config: Config,
+        max_inbox: usize,
+        carrier: Carrier,
+        shared: Arc<Shared>,
+        wake_js: W,
+    ) -> Self {
+        Link {
+            core: Core::new(config, carrier.has_lanes()),
+            carrier,
+            shared,
+            wake_js,
+            effects: Effects::default(),
+            commands: Commands::default(),
+            deferred: Vec::new(),
+            pace: Pace::new(),
+            max_inbox,
+            ending: None,
+            closing: false,
+        }
+    }
+
+    /// Runs until the link is closed.
+    pub async fn run(mut self) {
+        let _guard = Guard(Arc::clone(&self.shared));
+        let mut units = 0;
+        loop {
+            units += self.work_off(Instant::now());
+            self.carry_out(Instant::now());
+            if self.is_over(Instant::now()) {
+                break;
+            }
+            if self.pace.step(units, Instant::now()) {
+                units = self.poll_incoming().await;
+                self.carry_out(Instant::now());
+                self.pace.nap().await;
+            } else {
+                units = self.wait().await;
+            }
+            self.core.tick(Instant::now(), &mut self.effects);
+        }
+        self.shared.inbox.set_stats(self.core.stats());
+    }
+
+    /// Hands the commands of JS to the core; returns how many there were.
+    fn work_off(&mut self, now: Instant) -> usize {
+        self.shared.outbox.take(&mut self.commands);
+        let count = self.commands.list.len();
+        apply(&mut self.core, &mut self.commands, &mut self.deferred, now, &mut self.effects);
+        for command in std::mem::take(&mut self.deferred) {
+            self.apply_to_carrier(command, now);
+        }
+        count
+    }
+
+    fn apply_to_carrier(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::UseClient => {
+                self.carrier = Carrier::Client(ClientTransport::default());
+                self.core.change_transport(false, false, &mut self.effects);
+            }
+            Command::Client(report) => {
+                if let Carrier::Client(client) = &mut self.carrier {
+                    client.report(report);
+                }
+            }
+            Command::Open(true) => {
+                self.ending = None;
+                self.core.set_shut(false);
+                if let Carrier::Redis(redis) = &mut self.carrier {
+                    redis.set_open(true);
+                }
+            }
+            Command::Open(false) => {
+                // What waits for the proof goes out without: the clients that would bring it are gone.
+                self.core.trust(&mut self.effects);
+                self.ending = Some(now + LINGER);
+            }
+            Command::Close => {
+                self.core.trust(&mut self.effects);
+                self.ending = Some(now + LINGER);
+                self.closing = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Carries out what the core wants, and wakes JS if there is something for it.
+    fn carry_out(&mut self, now: Instant) {
+        let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
+        self.core.release(room, now, &mut self.effects);
+        for (channel, payload) in self.effects.publishes.iter() {
+            self.carrier.publish(channel, payload);
+        }
+        self.effects.publishes.clear();
+        for (lane, names) in by_lane(&mut self.effects.unsubscribe) {
+            self.carrier.unsubscribe(lane, names);
+        }
+        for (lane, names) in by_lane(&mut self.effects.subscribe) {
+            self.carrier.subscribe(lane, names);
+        }
+        for (token, channels) in self.effects.counts.drain(..) {
+            let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
+            self.carrier.count(token, &channels);
+        }
+        if let Carrier::Client(client) = &mut self.carrier {
+            for task in client.tasks() {
+                task_record(task, &mut self.effects.batch);
+            }
+        }
+        self.check_flushed();
+        if !self.effects.batch.is_empty() && self.shared.inbox.append(&mut self.effects.batch) {
+            (self.wake_js)();
+        }
+        self.shared.inbox.set_stats(self.core.stats());
+        self.check_inbox();
+    }
+
+    fn check_flushed(&mut self) {
+        let flushed = self.core.is_flushed() && self.carrier.is_flushed();
+        if flushed && self.shared.outbox.set_flushed() {
+            self.core.event(&mut self.effects, 0, &Event::Flushed);
+        }
+    }
+
+    fn check_inbox(&mut self) {
+        let bytes = self.shared.inbox.bytes();
+        let paused = self.shared.paused.load(Ordering::Acquire);
+        if !paused && bytes > self.max_inbox {
+            self.shared.paused.store(true, Ordering::Release);
+            self.carrier.pause(true);
+        } else if paused && bytes <= self.max_inbox / 2 {
+            self.shared.paused.store(false, Ordering::Release);
+            self.carrier.pause(false);
+        }
+    }
+
+    /// Whether the link has ended, or its clients have, in which case its connections are closed.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let Some(until) = self.ending else {
+            return false;
+        };
+        let flushed = self.core.is_flushed() && self.carrier.is_flushed();
+        if !flushed && now < until {
+            return false;
+        }
+        self.ending = None;
+        self.core.set_shut(true);
+        if let Carrier::Redis(redis) = &mut self.carrier {
+            redis.set_open(false);
+        }
+        self.check_flushed();
+        self.closing
+    }
+
+    /// Takes what has arrived, without waiting; returns how much that was.
+    async fn poll_incoming(&mut self) -> usize {
+        let mut units = 0;
+        {
+            let mut sink = sink(
+                &mut self.core,
+                &self.shared.outbox,
+                &mut self.commands,
+                &mut self.deferred,
+                &mut self.effects,
+                &mut units,
+            );
+            let mut incoming = std::pin::pin!(self.carrier.incoming(&mut sink));
+            std::future::poll_fn(|context| {
+                let _ = incoming.as_mut().poll(context);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        units
+    }
+
+    /// Waits for a message, a command or a deadline, and takes the messages; returns how many there were.
+    async fn wait(&mut self) -> usize {
+        let mut units = 0;
+        let deadline = [self.core.deadline(), self.ending].into_iter().flatten().min();
+        let outbox = &self.shared.outbox;
+        {
+            let mut sink = sink(
+                &mut self.core,
+                outbox,
+                &mut self.commands,
+                &mut self.deferred,
+                &mut self.effects,
+                &mut units,
+            );
+            tokio::select! {
+                biased;
+                () = self.carrier.incoming(&mut sink) => {}
+                () = outbox.changed() => {}
+                () = sleep_until(deadline) => {}
+            }
+        }
+        outbox.unpark();
+        units
+    }
+}
+
+/// What takes the messages of a transport. Before the first one the outbox is worked off, so that a room which
+/// a socket joined before the message came is known.
+fn sink<'a>(
+    core: &'a mut Core,
+    outbox: &'a Outbox,
+    commands: &'a mut Commands,
+    deferred: &'a mut Vec<Command>,
+    effects: &'a mut Effects,
+    units: &'a mut usize,
+) -> impl FnMut(Incoming<'_>) + 'a {
+    let mut now = None;
+    move |incoming| {
+        let now = *now.get_or_insert_with(|| {
+            let now = Instant::now();
+            outbox.take(commands);
+            *units += commands.list.len();
+            apply(core, commands, deferred, now, effects);
+            now
+        });
+        *units += 1;
+        core.incoming(incoming, now, effects);
+    }
+}
+
+/// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
+fn apply(
+    core: &mut Core,
+    commands: &mut Commands,
+    deferred: &mut Vec<Command>,
+    now: Instant,
+    fx: &mut Effects,
+) {
+    for command in std::mem::take(&mut commands.list) {
+        match command {
+            Command::Join(id, spec) => core.join(id, spec, fx),
+            Command::Leave(id) => core.leave(id, fx),
+            Command::Room { member, room, present } => {
+                if let Some(interest) = core.interest(member) {
+                    let room = commands.get(&room);
+                    if present {
+                        interest.add_room(room);
+                    } else {
+                        interest.remove_room(room);
+                    }
+                }
+            }
+            Command::Occupied(id, occupied) => {
+                if let Some(interest) = core.interest(id) {
+                    interest.set_occupied(occupied);
+                }
+            }
+            Command::Settled(id, count) => {
+                if let Some(interest) = core.interest(id) {
+                    interest.settle(count);
+                }
+            }
+            Command::Broadcast { member, payload, attachments, room, opts } => {
+                let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
+                let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
+                let opts = opts.as_ref().map(|opts| commands.get(opts));
+                let payload = commands.get(&payload);
+                core.broadcast(member, payload, &attachments, room.as_deref(), opts, now, fx);
+            }
+            Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), now, fx),
+            Command::Publish { channel, bytes } => {
+                core.publish(commands.get(&channel), commands.get(&bytes), fx);
+            }
+            Command::Request { member, id, kind, bytes, timeout } => {
+                core.request(member, &id, kind, commands.get(&bytes), timeout, now, fx);
+            }
+            Command::ServerCount(member, token) => core.server_count(member, token, fx),
+            Command::ClientMessage { pattern, channel, payload } => {
+                let message = Incoming::Message {
+                    lane: 0,
+                    pattern: pattern.as_ref().map(|pattern| commands.get(pattern)),
+                    channel: commands.get(&channel),
+                    payload: commands.get(&payload),
+                };
+                core.incoming(message, now, fx);
+            }
+            command => deferred.push(command),
+        }
+    }
+    commands.clear();
+}
+
+fn by_lane(names: &mut Vec<(Lane, Subscription)>) -> Vec<(Lane, Vec<Subscription>)> {
+    let mut lanes: Vec<(Lane, Vec<Subscription>)> = Vec::new();
+    for (lane, name) in names.drain(..) {
+        match lanes.iter_mut().find(|(other, _)| *other == lane) {
+            Some((_, names)) => names.push(name),
+            None => lanes.push((lane, vec![name])),
+        }
+    }
+    lanes
+}
+
+fn task_record(task: Task, batch: &mut Batch) {
+    let mut subscription = |kind, name| {
+        let (pattern, name) = match name {
+            Subscription::Pattern(name) => (1, name),
+            Subscription::Channel(name) => (0, name),
+        };
+        let mut draft = batch.draft(kind, 0);
+        draft.record.n = pattern;
+        draft.part(0, &name);
+        draft.done();
+    };
+    match task {
+        Task::Subscribe(name) => subscription(Kind::Subscribe, name),
+        Task::Unsubscribe(name) => subscription(Kind::Unsubscribe, name),
+        Task::Publish { channel, payload } => {
+            let mut draft = batch.draft(Kind::Carry, 0);
+            draft.part(0, &channel);
+            draft.part(1, &payload);
+            draft.done();
+        }
+        Task::Count { token, channels } => {
+            let mut draft = batch.draft(Kind::NumSub, 0);
+            // Wraps after 2^32 counts; by then the first of them is long answered.
+            draft.record.token = u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0);
+            draft.list(channels.iter().map(Vec::as_slice));
+            draft.done();
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Transport for Carrier {
+    fn has_lanes(&self) -> bool {
+        match self {
+            Carrier::Redis(redis) => redis.has_lanes(),
+            Carrier::Client(client) => client.has_lanes(),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.has_lanes(),
+        }
+    }
+
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        match self {
+            Carrier::Redis(redis) => redis.publish(channel, payload),
+            Carrier::Client(client) => client.publish(channel, payload),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.publish(channel, payload),
+        }
+    }
+
+    fn unwritten(&self) -> usize {
+        match self {
+            Carrier::Redis(redis) => redis.unwritten(),
+            Carrier::Client(client) => client.unwritten(),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.unwritten(),
+        }
+    }
+
+    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        match self {
+            Carrier::Redis(redis) => redis.subscribe(lane, names),
+            Carrier::Client(client) => client.subscribe(lane, names),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.subscribe(lane, names),
+        }
+    }
+
+    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        match self {
+            Carrier::Redis(redis) => redis.unsubscribe(lane, names),
+            Carrier::Client(client) => client.unsubscribe(lane, names),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.unsubscribe(lane, names),
+        }
+    }
+
+    fn count(&mut self, token: u64, channels: &[&[u8]]) {
+        match self {
+            Carrier::Redis(redis) => redis.count(token, channels),
+            Carrier::Client(client) => client.count(token, channels),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.count(token, channels),
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        match self {
+            Carrier::Redis(redis) => redis.pause(paused),
+            Carrier::Client(client) => client.pause(paused),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.pause(paused),
+        }
+    }
+
+    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        match self {
+            Carrier::Redis(redis) => redis.incoming(sink).await,
+            Carrier::Client(client) => client.incoming(sink).await,
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.incoming(sink).await,
+        }
+    }
+}

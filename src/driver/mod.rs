@@ -1,0 +1,50 @@
+//! What gives the core its clock, its transport and its thread.
+//!
+//! One OS thread for the whole process, with a current-thread runtime, serves the links of all adapters and of
+//! all workers: waking a thread is the dearest thing here, so there are no others to wake.
+
+pub mod inbox;
+pub mod link;
+pub mod outbox;
+mod pace;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use once_cell::sync::OnceCell;
+use tokio::sync::mpsc;
+
+type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+static LINK_THREAD: OnceCell<mpsc::UnboundedSender<Task>> = OnceCell::new();
+
+/// Runs what `make` returns on the link thread, which is started with the first call.
+///
+/// # Errors
+/// If the thread or its runtime cannot be made; the next call tries again. In JS: an `Error` from
+/// `createAdapter`'s function.
+pub fn spawn<F>(make: impl FnOnce() -> F + Send + 'static) -> std::io::Result<()>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let thread = LINK_THREAD.get_or_try_init(start)?;
+    thread
+        .send(Box::new(|| Box::pin(make())))
+        .map_err(|_| std::io::Error::other("the link thread has ended"))
+}
+
+fn start() -> std::io::Result<mpsc::UnboundedSender<Task>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Task>();
+    std::thread::Builder::new()
+        .name("socket.io-redis".into())
+        .spawn(move || {
+            tokio::task::LocalSet::new().block_on(&runtime, async move {
+                while let Some(make) = receiver.recv().await {
+                    // Were a task to panic, tokio keeps the panic; the link's guard tells JS.
+                    drop(tokio::task::spawn_local(make()));
+                }
+            });
+        })?;
+    Ok(sender)
+}

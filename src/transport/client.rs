@@ -1,0 +1,152 @@
+//! The user's own JS clients carry the bytes: what is to be done becomes tasks for JS, and what JS reports
+//! comes back here.
+
+use std::collections::VecDeque;
+
+use tokio::sync::Notify;
+
+use super::{Incoming, Lane, Subscription, Transport};
+
+/// Something for JS to do with the user's clients.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Publish; to be answered by [`Report::Published`] or [`Report::PublishFailed`].
+    Publish {
+        /// The channel.
+        channel: Vec<u8>,
+        /// The bytes.
+        payload: Vec<u8>,
+    },
+    /// Subscribe; to be answered by [`Report::Subscribed`] or [`Report::SubscribeFailed`].
+    Subscribe(Subscription),
+    /// Unsubscribe.
+    Unsubscribe(Subscription),
+    /// Count the subscribers of channels; to be answered by [`Report::Counted`].
+    Count {
+        /// The token to answer with.
+        token: u64,
+        /// The channels.
+        channels: Vec<Vec<u8>>,
+    },
+}
+
+/// What JS reports. Messages do not come this way: they are handed straight to the core.
+#[derive(Debug)]
+pub enum Report {
+    /// The client is connected.
+    Up,
+    /// The client is not connected; tasks wait until it is.
+    Down {
+        /// Why.
+        reason: String,
+    },
+    /// A subscription holds.
+    Subscribed(Subscription),
+    /// A subscription could not be made.
+    SubscribeFailed {
+        /// The client's words.
+        error: String,
+    },
+    /// A publish is done.
+    Published {
+        /// How many subscribers got it.
+        receivers: u64,
+    },
+    /// A publish failed.
+    PublishFailed {
+        /// The client's words.
+        error: String,
+    },
+    /// The answer to a count.
+    Counted {
+        /// The token of the count.
+        token: u64,
+        /// The counts; `None` if it failed.
+        counts: Option<Vec<u64>>,
+    },
+}
+
+/// The transport of the user's clients.
+#[derive(Debug, Default)]
+pub struct ClientTransport {
+    tasks: Vec<Task>,
+    reports: VecDeque<Report>,
+    changed: Notify,
+    /// Publishes that JS has not reported on.
+    carried: usize,
+}
+
+impl ClientTransport {
+    /// Takes a report of JS, to be passed on by [`Transport::incoming`].
+    pub fn report(&mut self, report: Report) {
+        if matches!(report, Report::Published { .. } | Report::PublishFailed { .. }) {
+            self.carried = self.carried.saturating_sub(1);
+        }
+        self.reports.push_back(report);
+        self.changed.notify_one();
+    }
+
+    /// What JS is to do, in order.
+    pub fn tasks(&mut self) -> std::vec::Drain<'_, Task> {
+        self.tasks.drain(..)
+    }
+}
+
+impl Transport for ClientTransport {
+    fn has_lanes(&self) -> bool {
+        false
+    }
+
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        self.carried += 1;
+        self.tasks.push(Task::Publish { channel: channel.to_vec(), payload: payload.to_vec() });
+    }
+
+    /// Publishes that JS has not reported on, rather than their bytes: what waits is in JS' hands.
+    fn unwritten(&self) -> usize {
+        self.carried
+    }
+
+    fn subscribe(&mut self, _lane: Lane, names: Vec<Subscription>) {
+        self.tasks.extend(names.into_iter().map(Task::Subscribe));
+    }
+
+    fn unsubscribe(&mut self, _lane: Lane, names: Vec<Subscription>) {
+        self.tasks.extend(names.into_iter().map(Task::Unsubscribe));
+    }
+
+    fn count(&mut self, token: u64, channels: &[&[u8]]) {
+        let channels = channels.iter().map(|channel| channel.to_vec()).collect();
+        self.tasks.push(Task::Count { token, channels });
+    }
+
+    /// Does nothing: the user's client cannot be paused without what else it receives. Its messages are handed
+    /// over by JS, which is busy then, and so hands over less.
+    fn pause(&mut self, _paused: bool) {}
+
+    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        while self.reports.is_empty() {
+            self.changed.notified().await;
+        }
+        while let Some(report) = self.reports.pop_front() {
+            match &report {
+                Report::Up => sink(Incoming::Up),
+                Report::Down { reason } => {
+                    sink(Incoming::Down { reason, unanswered: 0, unwritten: 0 });
+                }
+                Report::Subscribed(Subscription::Channel(name)) => {
+                    sink(Incoming::Subscribed { lane: 0, pattern: false, name });
+                }
+                Report::Subscribed(Subscription::Pattern(name)) => {
+                    sink(Incoming::Subscribed { lane: 0, pattern: true, name });
+                }
+                Report::SubscribeFailed { error } => sink(Incoming::SubscribeRefused { lane: 0, error }),
+                Report::Published { receivers } => sink(Incoming::Published { receivers: *receivers }),
+                Report::PublishFailed { error } => sink(Incoming::PublishRefused { error }),
+                Report::Counted { token, counts } => {
+                    sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::command::{write_count, write_publish};
+use super::connection::{Connection, Opened};
+use super::resp::{Items, ProtocolError, Reply};
+use super::settings::Settings;
+use super::stream::Loss;
+use super::{Incoming, Step};
+
+/// The command connection: publishes, counts, and the replies to both.
+pub(super) struct Commands {
+    connection: Connection,
+    in_flight: VecDeque<Run>,
+    /// Publishes that were handed in while the connection was not up.
+    too_early: u64,
+    counts: Vec<u64>,
+}
+
+/// Commands whose reply is not in. Publishes are many and alike, so a run of them is one number.
+enum Run {
+    Publishes(u64),
+    Count { token: u64, channels: usize },
+}
+
+/// What went down with a connection.
+pub(super) struct Lost {
+    pub(super) unanswered: u64,
+    pub(super) unwritten: u64,
+    /// The tokens of the counts that get no reply.
+    pub(super) counts: Vec<u64>,
+}
+
+impl Lost {
+    /// Reports it.
+    pub(super) fn report(&self, reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+        sink(Incoming::Down {
+            reason,
+            unanswered: self.unanswered,
+            unwritten: self.unwritten,
+        });
+        for &token in &self.counts {
+            sink(Incoming::Counted {
+                token,
+                counts: None,
+            });
+        }
+    }
+}
+
+impl Commands {
+    /// Returns a connection that opens when it is first needed.
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            connection: Connection::new(settings),
+            in_flight: VecDeque::new(),
+            too_early: 0,
+            counts: Vec::new(),
+        }
+    }
+
+    /// Wants the connection.
+    pub(super) fn open(&mut self) {
+        self.connection.open();
+    }
+
+    /// Drops the connection; returns what went down with it if it was up or on its way.
+    pub(super) fn close(&mut self) -> Option<Lost> {
+        let reported = self.connection.is_closed() || self.connection.is_waiting();
+        let lost = self.lost();
+        self.connection.close();
+        let nothing = lost.unanswered == 0 && lost.unwritten == 0 && lost.counts.is_empty();
+        (!reported || !nothing).then_some(lost)
+    }
+
+    /// Appends a publish; counts it as unwritten if the connection is not up.
+    pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        if !self.connection.is_open() {
+            self.too_early += 1;
+            return;
+        }
+        write_publish(self.connection.commands.commands(), channel, payload);
+        if let Some(Run::Publishes(run)) = self.in_flight.back_mut() {
+            *run += 1;
+        } else {
+            self.in_flight.push_back(Run::Publishes(1));
+        }
+    }
+
+    /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
+    pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
+        write_count(self.connection.commands.commands(), channels);
+        self.in_flight.push_back(Run::Count {
+            token,
+            channels: channels.len(),
+        });
+    }
+
+    /// The bytes that wait for the kernel.
+    pub(super) fn unwritten(&self) -> usize {
+        if self.connection.is_open() {
+            self.connection.commands.unwritten().len()
+        } else {
+            0
+        }
+    }
+
+    /// Opens, writes all, reads once.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Step {
+        match self.advance(cx, sink) {
+            Ok(step) => step,
+            Err(loss) => {
+                let lost = self.lost();
+                self.connection.lose();
+                lost.report(&loss.to_string(), sink);
+                Step::REPORTED
+            }
+        }
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<Step, Loss> {
+        let mut step = Step::default();
+        match self.connection.poll_open(cx) {
+            Poll::Pending => return Ok(step),
+            Poll::Ready(opened) => {
+                if opened? == Opened::Now {
+                    sink(Incoming::Up);
+                    step.reported = true;
+                }
+            }
+        }
+        self.connection.poll_flush(cx)?;
+        if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
+            filled?;
+            step.more = true;
+        }
+        while let Some(reply) = self.connection.next_reply()? {
+            step.reported = true;
+            match (self.in_flight.front_mut(), reply) {
+                (Some(Run::Publishes(run)), reply) => {
+                    match reply {
+                        Reply::Integer(receivers) => sink(Incoming::Published {
+                            receivers: u64::try_from(receivers)
+                                .map_err(|_| ProtocolError::Unexpected)?,
+                        }),
+                        Reply::Error(error) => sink(Incoming::PublishRefused {
+                            error: &String::from_utf8_lossy(error),
+                        }),
+                        _ => return Err(ProtocolError::Unexpected.into()),
+                    }
+                    *run -= 1;
+                    if *run == 0 {
+                        self.in_flight.pop_front();
+                    }
+                }
+                (Some(&mut Run::Count { token, channels }), reply) => {
+                    let counts = match reply {
+                        Reply::Array(items) => {
+                            read_counts(items, channels, &mut self.counts)?;
+                            Some(self.counts.as_slice())
+                        }
+                        Reply::Error(_) => None,
+                        _ => return Err(ProtocolError::Unexpected.into()),
+                    };
+                    sink(Incoming::Counted { token, counts });
+                    self.in_flight.pop_front();
+                }
+                (None, Reply::Error(error)) => {
+                    return Err(Loss::Refused(String::from_utf8_lossy(error).into_owned()));
+                }
+                (None, _) => return Err(ProtocolError::Unexpected.into()),
+            }
+        }
+        Ok(step)
+    }
+
+    /// Takes what would go down with the connection now.
+    fn lost(&mut self) -> Lost {
+        let mut publishes = 0;
+        let mut counts = Vec::new();
+        for run in self.in_flight.drain(..) {
+            match run {
+                Run::Publishes(run) => publishes += run,
+                Run::Count { token, .. } => counts.push(token),
+            }
+        }
+        let unwritten = self.connection.commands.unwritten_publishes();
+        Lost {
+            unanswered: publishes - unwritten,
+            unwritten: unwritten + std::mem::take(&mut self.too_early),
+            counts,
+        }
+    }
+}
+
+/// Reads `name, count, name, count…`, in the order asked.
+fn read_counts(
+    mut items: Items<'_>,
+    channels: usize,
+    counts: &mut Vec<u64>,
+) -> Result<(), ProtocolError> {
+    counts.clear();
+    if items.len() != 2 * channels {
+        return Err(ProtocolError::Unexpected);
+    }
+    while items.next_bulk().is_some() {
+        match items.next() {
+            Some(Reply::Integer(count)) => {
+                counts.push(u64::try_from(count).map_err(|_| ProtocolError::Unexpected)?);
+            }
+            _ => return Err(ProtocolError::Unexpected),
+        }
+    }
+    if counts.len() != channels {
+        return Err(ProtocolError::Unexpected);
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::backoff::Backoff;
+use super::buffer::{ReadBuffer, WriteBuffer};
+use super::resp::{ProtocolError, Reply};
+use super::settings::Settings;
+use super::stream::{self, Loss, Stream};
+
+/// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
+/// earliest, and the whole cluster waits for this node.
+const BACKOFF_BASE: Duration = Duration::from_millis(25);
+
+/// The longest wait: an attempt per second is nothing to Redis, and more would be felt as an outage after it.
+const BACKOFF_CAP: Duration = Duration::from_secs(1);
+
+/// How long a connection must have stood for its loss to count as the first. A server that accepts, answers and
+/// drops would otherwise be stormed at the base rate.
+const STABLE_AFTER: Duration = Duration::from_secs(2);
+
+/// One connection that is kept up: opened when wanted, and opened again with backoff when lost.
+pub(super) struct Connection {
+    settings: Arc<Settings>,
+    state: State,
+    backoff: Backoff,
+    /// What came and is not yet parsed.
+    replies: ReadBuffer,
+    /// What is to be written once the connection is open.
+    pub(super) commands: WriteBuffer,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Stream, ReadBuffer), Loss>> + Send>>;
+
+enum State {
+    /// Not wanted.
+    Closed,
+    /// To be opened by the next poll.
+    Due,
+    Opening(Opening),
+    Open {
+        stream: Stream,
+        since: Instant,
+    },
+    /// Lost; the next attempt comes after the backoff.
+    Waiting(Pin<Box<Sleep>>),
+}
+
+/// What [`Connection::poll_open`] found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    Now,
+    Before,
+}
+
+impl Connection {
+    /// Returns a connection that is not wanted yet.
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            state: State::Closed,
+            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            replies: ReadBuffer::new(),
+            commands: WriteBuffer::new(),
+        }
+    }
+
+    /// Wants the connection.
+    pub(super) fn open(&mut self) {
+        if self.is_closed() {
+            self.state = State::Due;
+        }
+    }
+
+    /// Drops the connection and what it holds, and wants it no more.
+    pub(super) fn close(&mut self) {
+        *self = Self::new(Arc::clone(&self.settings));
+    }
+
+    /// Whether the connection is not wanted.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether commands go out.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Whether the last loss is reported and the next attempt not begun.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Becomes ready once the connection is open, or an attempt has failed; call [`Connection::lose`] then.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, Loss>> {
+        loop {
+            match &mut self.state {
+                State::Closed => return Poll::Pending,
+                State::Open { .. } => return Poll::Ready(Ok(Opened::Before)),
+                State::Waiting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    self.state = State::Due;
+                }
+                State::Due => {
+                    let opening = stream::open(Arc::clone(&self.settings));
+                    self.state = State::Opening(Box::pin(opening));
+                }
+                State::Opening(opening) => {
+                    let (stream, replies) = ready!(opening.as_mut().poll(cx))?;
+                    self.replies = replies;
+                    self.state = State::Open {
+                        stream,
+                        since: Instant::now(),
+                    };
+                    return Poll::Ready(Ok(Opened::Now));
+                }
+            }
+        }
+    }
+
+    /// Writes what is buffered until the kernel takes no more.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
+        let State::Open { stream, .. } = &mut self.state else {
+            return Ok(());
+        };
+        while !self.commands.unwritten().is_empty() {
+            match stream.poll_write(cx, self.commands.unwritten()) {
+                Poll::Ready(Ok(0)) => return Err(Loss::Closed),
+                Poll::Ready(Ok(len)) => self.commands.wrote(len),
+                Poll::Ready(Err(loss)) => return Err(loss),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once into the buffer of replies. All whole replies must have been taken before.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
+        match &mut self.state {
+            State::Open { stream, .. } => stream.poll_fill(cx, &mut self.replies),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Takes the next whole reply.
+    pub(super) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
+        self.replies.next_reply()
+    }
+
+    /// Drops a lost connection and what it holds, and waits for the next attempt. Needs the runtime's timer.
+    pub(super) fn lose(&mut self) {
+        if let State::Open { since, .. } = &self.state
+            && since.elapsed() >= STABLE_AFTER
+        {
+            self.backoff.reset();
+        }
+        let delay = self.backoff.next_delay();
+        self.state = State::Waiting(Box::pin(tokio::time::sleep(delay)));
+        self.replies = ReadBuffer::new();
+        self.commands.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mock_peer::{MockPeer, block_on};
+    use super::super::settings::Address;
+    use super::*;
+    use std::future::poll_fn;
+
+    #[test]
+    fn waits_longer_after_each_failure() {
+        block_on(async {
+            tokio::time::pause();
+            let nowhere = Address::Unix("/nonexistent/redis.sock".into());
+            let mut connection = Connection::new(Arc::new(Settings::new(nowhere)));
+            connection.open();
+            let mut last = Instant::now();
+            for attempt in 0..12 {
+                let loss = poll_fn(|cx| connection.poll_open(cx)).await.err().unwrap();
+                assert!(
+                    loss.to_string()
+                        .starts_with("cannot connect to /nonexistent")
+                );
+                let waited = last.elapsed();
+                if attempt > 0 {
+                    let full = (BACKOFF_BASE * (1 << (attempt - 1))).min(BACKOFF_CAP);
+                    // The timer's grain is a millisecond.
+                    assert!(waited >= full / 4 && waited <= full + Duration::from_millis(2));
+                }
+                last = Instant::now();
+                connection.lose();
+                assert!(connection.is_waiting());
+            }
+        });
+    }
+
+    #[test]
+    fn a_server_that_accepts_and_drops_is_not_stormed() {
+        block_on(async {
+            let mut peer = MockPeer::tcp().await;
+            let mut connection = Connection::new(Arc::new(Settings::new(peer.address())));
+            connection.open();
+            for failures in 1..4 {
+                let client = peer
+                    .accept_while(poll_fn(|cx| connection.poll_open(cx)))
+                    .await;
+                drop(client);
+                let loss = poll_fn(|cx| connection.poll_fill(cx)).await.unwrap_err();
+                assert!(matches!(loss, Loss::Closed | Loss::Io(_)));
+                connection.lose();
+                assert_eq!(connection.backoff.failures(), failures);
+            }
+            // One that stood is forgiven.
+            let client = peer
+                .accept_while(poll_fn(|cx| connection.poll_open(cx)))
+                .await;
+            tokio::time::pause();
+            tokio::time::advance(STABLE_AFTER).await;
+            drop(client);
+            poll_fn(|cx| connection.poll_fill(cx)).await.unwrap_err();
+            connection.lose();
+            assert_eq!(connection.backoff.failures(), 1);
+        });
+    }
+}

@@ -1,0 +1,380 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use super::backoff::Backoff;
+use super::command::{MAX_NAMES, write_names};
+use super::connection::{Connection, Opened};
+use super::resp::{Items, ProtocolError, Reply};
+use super::settings::Settings;
+use super::stream::Loss;
+use super::{Incoming, Lane, Step, Subscription};
+
+/// The first wait before a refused subscription is tried again.
+const REFUSED_BASE: Duration = Duration::from_millis(250);
+
+/// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
+/// enough for Redis' log.
+const REFUSED_CAP: Duration = Duration::from_secs(5);
+
+/// One subscriber connection and the names it is to hold.
+pub(super) struct LaneConnection {
+    number: Lane,
+    connection: Connection,
+    /// What is wanted, and sent anew on each connection.
+    names: BTreeSet<Subscription>,
+    /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
+    in_flight: VecDeque<Sent>,
+    refused: Refused,
+    /// Whether the last read brought something, so that another one may.
+    pub(super) more: bool,
+}
+
+/// A command with its names; the first `confirmed` of them are.
+struct Sent {
+    verb: Verb,
+    names: Vec<Subscription>,
+    confirmed: usize,
+}
+
+/// Names that Redis refused, to be tried again together.
+struct Refused {
+    names: Vec<Subscription>,
+    timer: Option<Pin<Box<Sleep>>>,
+    backoff: Backoff,
+    /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
+    reported: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Subscribe,
+    PatternSubscribe,
+    Unsubscribe,
+    PatternUnsubscribe,
+}
+
+impl Verb {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Subscribe => "SUBSCRIBE",
+            Self::PatternSubscribe => "PSUBSCRIBE",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::PatternUnsubscribe => "PUNSUBSCRIBE",
+        }
+    }
+
+    /// What a confirmation begins with.
+    fn confirmation(self) -> &'static [u8] {
+        match self {
+            Self::Subscribe => b"subscribe",
+            Self::PatternSubscribe => b"psubscribe",
+            Self::Unsubscribe => b"unsubscribe",
+            Self::PatternUnsubscribe => b"punsubscribe",
+        }
+    }
+
+    fn subscribes(self) -> bool {
+        matches!(self, Self::Subscribe | Self::PatternSubscribe)
+    }
+}
+
+impl LaneConnection {
+    /// Returns a lane without names, which needs no connection.
+    pub(super) fn new(number: Lane, settings: Arc<Settings>) -> Self {
+        Self {
+            number,
+            connection: Connection::new(settings),
+            names: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+            refused: Refused {
+                names: Vec::new(),
+                timer: None,
+                backoff: Backoff::new(REFUSED_BASE, REFUSED_CAP),
+                reported: false,
+            },
+            more: false,
+        }
+    }
+
+    /// Adds names, and sends them if the connection is up; else all go out once it is.
+    pub(super) fn subscribe(&mut self, names: Vec<Subscription>) {
+        self.names.extend(names.iter().cloned());
+        if self.connection.is_open() {
+            self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+        }
+    }
+
+    /// Removes names; a name that was not there is passed over.
+    pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
+        names.retain(|name| self.names.remove(name));
+        if self.connection.is_open() {
+            self.send_all(names, Verb::Unsubscribe, Verb::PatternUnsubscribe);
+        }
+    }
+
+    /// Wants the connection if there are names.
+    pub(super) fn open(&mut self) {
+        if !self.names.is_empty() {
+            self.connection.open();
+        }
+    }
+
+    /// Drops the connection and keeps the names; returns whether it was up or on its way.
+    pub(super) fn close(&mut self) -> bool {
+        let reported = self.connection.is_closed() || self.connection.is_waiting();
+        self.forget_sent();
+        self.connection.close();
+        !reported
+    }
+
+    /// Forgets the names.
+    pub(super) fn clear(&mut self) {
+        self.names.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Opens, writes all, and reads once unless paused.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Step {
+        let step = match self.advance(cx, paused, sink) {
+            Ok(step) => step,
+            Err(loss) => {
+                self.forget_sent();
+                self.connection.lose();
+                sink(Incoming::LaneDown {
+                    lane: self.number,
+                    reason: &loss.to_string(),
+                });
+                Step::REPORTED
+            }
+        };
+        self.more = step.more;
+        if self.names.is_empty() && self.is_idle() && !self.connection.is_closed() {
+            self.close();
+        }
+        step
+    }
+
+    /// Whether nothing is on its way to Redis.
+    fn is_idle(&self) -> bool {
+        !self.connection.is_open() || self.connection.commands.unwritten().is_empty()
+    }
+
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<Step, Loss> {
+        let mut step = Step::default();
+        match self.connection.poll_open(cx) {
+            Poll::Pending => return Ok(step),
+            Poll::Ready(opened) => {
+                if opened? == Opened::Now {
+                    let names = self.names.iter().cloned().collect();
+                    self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+                }
+            }
+        }
+        self.try_refused_again(cx);
+        self.connection.poll_flush(cx)?;
+        if paused {
+            return Ok(step);
+        }
+        if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
+            filled?;
+            step.more = true;
+        }
+        step.reported = self.take_replies(sink)?;
+        self.try_refused_again(cx);
+        self.connection.poll_flush(cx)?;
+        Ok(step)
+    }
+
+    /// Reports all whole replies; returns whether there was something to report.
+    fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<bool, Loss> {
+        let lane = self.number;
+        let mut reported = false;
+        // Refusals wait until the borrow of the read buffer ends; they are rare.
+        let mut refusals: Vec<Sent> = Vec::new();
+        while let Some(reply) = self.connection.next_reply()? {
+            match reply {
+                Reply::Message(message) => {
+                    sink(Incoming::Message {
+                        lane,
+                        pattern: message.pattern,
+                        channel: message.channel,
+                        payload: message.payload,
+                    });
+                    reported = true;
+                }
+                Reply::Array(items) => {
+                    if let Some((pattern, name)) = confirm(&mut self.in_flight, items)?
+                        && self.names.contains(&name)
+                    {
+                        sink(Incoming::Subscribed {
+                            lane,
+                            pattern,
+                            name: name_of(&name),
+                        });
+                        reported = true;
+                    }
+                }
+                Reply::Error(error) => {
+                    let error = String::from_utf8_lossy(error);
+                    let Some(sent) = self.in_flight.pop_front() else {
+                        return Err(Loss::Refused(error.into_owned()));
+                    };
+                    let divisible = sent.names.len() > 1 && is_about_a_channel(&error);
+                    if divisible {
+                        refusals.push(sent);
+                        continue;
+                    }
+                    if !self.refused.reported {
+                        self.refused.reported = true;
+                        reported = true;
+                        sink(Incoming::SubscribeRefused {
+                            lane,
+                            error: &error,
+                        });
+                    }
+                    if sent.verb.subscribes() {
+                        self.refused.names.extend(sent.names);
+                    }
+                }
+                _ => return Err(ProtocolError::Unexpected.into()),
+            }
+        }
+        for sent in refusals {
+            self.send_halves(sent);
+        }
+        Ok(reported)
+    }
+
+    /// Sends a refused command again as two, so that the names that are allowed get through.
+    fn send_halves(&mut self, sent: Sent) {
+        let Sent {
+            verb, mut names, ..
+        } = sent;
+        if verb.subscribes() {
+            names.retain(|name| self.names.contains(name));
+        }
+        let second = names.split_off(names.len() / 2);
+        self.send(verb, names);
+        self.send(verb, second);
+    }
+
+    /// Sends the refused names again when their time has come; starts their timer before.
+    fn try_refused_again(&mut self, cx: &mut Context<'_>) {
+        if self.refused.names.is_empty() {
+            if self.in_flight.is_empty() && self.refused.timer.is_none() {
+                self.refused.backoff.reset();
+                self.refused.reported = false;
+            }
+            return;
+        }
+        let refused = &mut self.refused;
+        let timer = refused
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay())));
+        if timer.as_mut().poll(cx).is_ready() {
+            refused.timer = None;
+            refused.reported = false;
+            let mut names = std::mem::take(&mut refused.names);
+            names.retain(|name| self.names.contains(name));
+            self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+        }
+    }
+
+    fn send_all(&mut self, names: Vec<Subscription>, channels: Verb, patterns: Verb) {
+        let (globs, exact): (Vec<_>, Vec<_>) = names.into_iter().partition(is_pattern);
+        for (verb, names) in [(channels, exact), (patterns, globs)] {
+            let mut names = names.into_iter().peekable();
+            while names.peek().is_some() {
+                self.send(verb, names.by_ref().take(MAX_NAMES).collect());
+            }
+        }
+    }
+
+    fn send(&mut self, verb: Verb, names: Vec<Subscription>) {
+        if names.is_empty() {
+            // UNSUBSCRIBE without a name would mean all.
+            return;
+        }
+        write_names(
+            self.connection.commands.commands(),
+            verb.command(),
+            names.iter().map(name_of),
+        );
+        self.in_flight.push_back(Sent {
+            verb,
+            names,
+            confirmed: 0,
+        });
+    }
+
+    /// Forgets what depends on the connection; the names are sent anew on the next one.
+    fn forget_sent(&mut self) {
+        self.in_flight.clear();
+        self.refused.names.clear();
+        self.refused.timer = None;
+        self.refused.reported = false;
+        self.more = false;
+    }
+}
+
+fn is_pattern(subscription: &Subscription) -> bool {
+    matches!(subscription, Subscription::Pattern(_))
+}
+
+fn name_of(subscription: &Subscription) -> &[u8] {
+    match subscription {
+        Subscription::Channel(name) | Subscription::Pattern(name) => name,
+    }
+}
+
+/// Whether an error is about a name and not about the command or the server, so that other names may pass.
+/// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
+fn is_about_a_channel(error: &str) -> bool {
+    error.starts_with("NOPERM") && error.contains("channel")
+}
+
+/// Takes note of a confirmation; returns the name if it was a subscription.
+fn confirm(
+    in_flight: &mut VecDeque<Sent>,
+    mut items: Items<'_>,
+) -> Result<Option<(bool, Subscription)>, ProtocolError> {
+    let sent = in_flight.front_mut().ok_or(ProtocolError::Unexpected)?;
+    let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
+    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
+    let expected = sent
+        .names
+        .get(sent.confirmed)
+        .ok_or(ProtocolError::Unexpected)?;
+    if kind != sent.verb.confirmation() || name != name_of(expected) {
+        return Err(ProtocolError::Unexpected);
+    }
+    let subscribed = sent
+        .verb
+        .subscribes()
+        .then(|| (is_pattern(expected), expected.clone()));
+    sent.confirmed += 1;
+    if sent.confirmed == sent.names.len() {
+        in_flight.pop_front();
+    }
+    Ok(subscribed)
+}

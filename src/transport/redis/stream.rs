@@ -1,0 +1,317 @@
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use super::buffer::ReadBuffer;
+use super::resp::{ProtocolError, Reply};
+use super::settings::{Address, Settings};
+
+/// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
+/// a host that drops packets would otherwise be waited for for minutes.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The kernel asks a silent peer after this time, then at [`KEEPALIVE_INTERVAL`], and gives it up after
+/// [`KEEPALIVE_RETRIES`] questions: 25 s. A subscriber writes nothing, so it would never find out otherwise.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// How long written bytes may go unacknowledged; the kernel's default is a quarter of an hour.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a connection is lost, or could not be made. Its text goes to the operator with `degraded`.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// The socket could not be opened.
+    Connect(Address, io::Error),
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// Redis closed the connection.
+    Closed,
+    /// Opening took longer than [`OPEN_TIMEOUT`].
+    Slow(Address),
+    /// Redis refused the connection or the handshake, in its own words.
+    Refused(String),
+    /// Redis sent what can't be understood.
+    Protocol(ProtocolError),
+    /// The user's clients are gone, and the link with them.
+    Ended,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::Io(error) => write!(f, "connection to Redis lost: {error}"),
+            Self::Closed => f.write_str("Redis closed the connection"),
+            Self::Slow(address) => write!(
+                f,
+                "no connection to {address} within {} s",
+                OPEN_TIMEOUT.as_secs()
+            ),
+            Self::Refused(error) => f.write_str(error),
+            Self::Protocol(error) => error.fmt(f),
+            Self::Ended => f.write_str("the link is closed"),
+        }
+    }
+}
+
+impl From<ProtocolError> for Loss {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+/// A socket to Redis. TLS will be one more variant.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Reads once into the room of `buffer`; an end of the stream is [`Loss::Closed`].
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuffer,
+    ) -> Poll<Result<(), Loss>> {
+        let mut room = ReadBuf::new(buffer.room());
+        let read = match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut room),
+            #[cfg(unix)]
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut room),
+        };
+        ready!(read).map_err(Loss::Io)?;
+        let len = room.filled().len();
+        buffer.filled(len);
+        Poll::Ready(if len == 0 { Err(Loss::Closed) } else { Ok(()) })
+    }
+
+    /// Writes once.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Loss>> {
+        let written = match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            #[cfg(unix)]
+            Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+        };
+        written.map_err(Loss::Io)
+    }
+
+    async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp { host, port } => {
+                let socket = TcpStream::connect((host.as_str(), *port)).await?;
+                socket.set_nodelay(true)?;
+                keep_alive(&socket)?;
+                Ok(Self::Tcp(socket))
+            }
+            #[cfg(unix)]
+            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.write_all(bytes).await,
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.write_all(bytes).await,
+        }
+    }
+}
+
+/// Returns a connection that Redis has answered on, with its read buffer.
+///
+/// # Errors
+/// All of [`Loss`] but [`Loss::Ended`].
+pub(super) async fn open(settings: Arc<Settings>) -> Result<(Stream, ReadBuffer), Loss> {
+    let attempt = async {
+        let mut stream = Stream::connect(&settings.address)
+            .await
+            .map_err(|error| Loss::Connect(settings.address.clone(), error))?;
+        let mut replies = ReadBuffer::new();
+        shake_hands(&settings, &mut stream, &mut replies).await?;
+        Ok((stream, replies))
+    };
+    tokio::time::timeout(OPEN_TIMEOUT, attempt)
+        .await
+        .unwrap_or_else(|_| Err(Loss::Slow(settings.address.clone())))
+}
+
+/// What an error reply to a command of the handshake means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnError {
+    /// The connection is of no use.
+    GiveUp,
+    /// The command was a wish.
+    Ignore,
+    /// An ACL may forbid the command and all else be well.
+    GiveUpUnlessForbidden,
+}
+
+/// Sends all of the handshake in one write and reads its replies.
+///
+/// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
+/// that `Up` means a Redis that answers.
+async fn shake_hands(
+    settings: &Settings,
+    stream: &mut Stream,
+    replies: &mut ReadBuffer,
+) -> Result<(), Loss> {
+    let mut out = Vec::new();
+    let mut expected = Vec::new();
+    let mut send = |command: &redis::Cmd, on_error| {
+        command.write_packed_command(&mut out);
+        expected.push(on_error);
+    };
+    if let Some(password) = &settings.password {
+        let mut auth = redis::cmd("AUTH");
+        if let Some(username) = &settings.username {
+            auth.arg(username);
+        }
+        send(auth.arg(password), OnError::GiveUp);
+    }
+    if settings.database != 0 {
+        send(redis::cmd("SELECT").arg(settings.database), OnError::GiveUp);
+    }
+    if let Some(name) = &settings.client_name {
+        send(
+            redis::cmd("CLIENT").arg("SETNAME").arg(name),
+            OnError::Ignore,
+        );
+    }
+    send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
+    stream.write_all(&out).await.map_err(Loss::Io)?;
+
+    for on_error in expected {
+        loop {
+            match replies.next_reply()? {
+                Some(Reply::Error(error)) => {
+                    let fatal = match on_error {
+                        OnError::GiveUp => true,
+                        OnError::Ignore => false,
+                        OnError::GiveUpUnlessForbidden => !error.starts_with(b"NOPERM"),
+                    };
+                    if fatal {
+                        let error = String::from_utf8_lossy(error).into_owned();
+                        return Err(Loss::Refused(error));
+                    }
+                    break;
+                }
+                Some(Reply::Simple(_)) => break,
+                Some(_) => return Err(ProtocolError::Unexpected.into()),
+                None => std::future::poll_fn(|cx| stream.poll_fill(cx, replies)).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(any(unix, windows))]
+    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mock_peer::{MockPeer, block_on};
+    use super::*;
+
+    fn settings(peer: &MockPeer) -> Settings {
+        Settings {
+            username: Some("app".to_owned()),
+            password: Some("secret".to_owned()),
+            database: 3,
+            client_name: Some("link".to_owned()),
+            ..Settings::new(peer.address())
+        }
+    }
+
+    const HANDSHAKE: &[&[&str]] = &[
+        &["AUTH", "app", "secret"],
+        &["SELECT", "3"],
+        &["CLIENT", "SETNAME", "link"],
+        &["PING"],
+    ];
+
+    async fn answered(answer: &str) -> Result<(), Loss> {
+        let mut peer = MockPeer::tcp().await;
+        let opening = tokio::spawn(open(Arc::new(settings(&peer))));
+        let mut client = peer.accept_raw().await;
+        for command in HANDSHAKE {
+            client.expect(command).await;
+        }
+        client.send(answer.as_bytes()).await;
+        opening.await.unwrap().map(|_| ())
+    }
+
+    #[test]
+    fn shakes_hands_in_one_write() {
+        block_on(async {
+            answered("+OK\r\n+OK\r\n+OK\r\n+PONG\r\n").await.unwrap();
+            // The name is a wish, and PING may be forbidden.
+            answered("+OK\r\n+OK\r\n-ERR unknown command\r\n-NOPERM no ping\r\n")
+                .await
+                .unwrap();
+        });
+    }
+
+    #[test]
+    fn surfaces_what_redis_refuses() {
+        block_on(async {
+            for (answer, reason) in [
+                (
+                    "-WRONGPASS invalid username-password pair\r\n-NOAUTH\r\n-NOAUTH\r\n-NOAUTH\r\n",
+                    "WRONGPASS invalid username-password pair",
+                ),
+                (
+                    "+OK\r\n-ERR DB index is out of range\r\n",
+                    "ERR DB index is out of range",
+                ),
+                (
+                    "+OK\r\n+OK\r\n+OK\r\n-LOADING Redis is loading\r\n",
+                    "LOADING Redis is loading",
+                ),
+                (
+                    "HTTP/1.1 400\r\n",
+                    "not the Redis protocol: a reply begins with byte 0x48",
+                ),
+            ] {
+                assert_eq!(answered(answer).await.unwrap_err().to_string(), reason);
+            }
+        });
+    }
+
+    #[test]
+    fn gives_up_on_a_silent_peer() {
+        block_on(async {
+            tokio::time::pause();
+            let peer = MockPeer::tcp().await;
+            let loss = open(Arc::new(settings(&peer))).await.err().unwrap();
+            assert!(matches!(loss, Loss::Slow(_)), "{loss}");
+        });
+    }
+}

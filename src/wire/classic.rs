@@ -1,0 +1,683 @@
+//! The messages of `@socket.io/redis-adapter` 8: broadcasts in msgpack, requests and responses in JSON or
+//! msgpack. WIRE.md, section 1, is the contract.
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use std::fmt;
+
+use crate::packet::{
+    EventText, Malformed, Reader, json_to_msgpack, write_array_len, write_map_len, write_str, write_uint,
+};
+
+/// The type of an event packet in the Socket.IO protocol.
+pub const EVENT: u64 = 2;
+
+/// The first byte of a JSON request or response; anything else is the parser's encoding.
+pub const JSON_MARK: u8 = b'{';
+
+/// `[uid, packet, opts]`, with its parts still in the buffer.
+#[derive(Debug)]
+pub struct Broadcast<'a> {
+    /// Who sent it.
+    pub uid: &'a str,
+    /// The namespace; `/` if the packet names none.
+    pub nsp: &'a str,
+    /// The packet's type; a plain event is [`EVENT`].
+    pub packet_type: Option<u64>,
+    /// The packet's own acknowledgement id, which no broadcast of the reference has.
+    pub id: Option<u64>,
+    /// The packet's arguments: one msgpack value, or none.
+    pub data: Option<&'a [u8]>,
+    /// Where it goes.
+    pub target: Target<'a>,
+}
+
+/// The options of a broadcast.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The msgpack map as it came.
+    pub opts: &'a [u8],
+    /// Where the rooms stand, one after another, and how many there are.
+    rooms: (Reader<'a>, usize),
+    /// Whether there is nothing but (at most) rooms in it: no exception, no flag.
+    plain: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Whether it goes to everyone in the namespace, without exception or flag.
+    pub fn is_trivial(&self) -> bool {
+        self.plain && self.rooms.1 == 0
+    }
+
+    /// Whether it is for everyone rather than for rooms.
+    pub fn is_for_all(&self) -> bool {
+        self.rooms.1 == 0
+    }
+
+    /// Whether any of the rooms satisfies `is_here`. A room of another kind than a string or a number counts as
+    /// here: JS decides about those.
+    pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut reader = self.rooms.0;
+        let mut digits = ryu_js::Buffer::new();
+        for _ in 0..self.rooms.1 {
+            let here = match { reader }.str() {
+                Ok(room) => is_here(room.as_bytes()),
+                Err(_) => match { reader }.number() {
+                    Ok(number) => is_here(digits.format(number).as_bytes()),
+                    Err(_) => true,
+                },
+            };
+            if here {
+                return true;
+            }
+            if reader.raw_value().is_err() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The uid of a broadcast, without looking at the rest.
+pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
+    let mut reader = Reader::new(payload);
+    if reader.array_len()? < 3 {
+        return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
+    }
+    reader.str()
+}
+
+impl<'a> Broadcast<'a> {
+    /// Reads a broadcast. Keys may come in any order, unknown ones are passed over, and what other
+    /// implementations leave out (Go leaves out whatever is empty) may be missing.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let len = reader.array_len()?;
+        if len < 3 {
+            return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
+        }
+        let uid = reader.str()?;
+        let mut broadcast = Broadcast {
+            uid,
+            nsp: "/",
+            packet_type: None,
+            id: None,
+            data: None,
+            target: Target {
+                opts: &[],
+                rooms: (Reader::new(&[]), 0),
+                plain: true,
+            },
+        };
+        broadcast.packet(&mut reader)?;
+        broadcast.target = Target::decode(&mut reader)?;
+        for _ in 3..len {
+            reader.raw_value()?;
+        }
+        if !reader.is_empty() {
+            return Err(Malformed::TrailingBytes);
+        }
+        Ok(broadcast)
+    }
+
+    fn packet(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        for _ in 0..reader.map_len()? {
+            match reader.str()? {
+                "type" => self.packet_type = Some(whole(reader.number()?)?),
+                "nsp" if !is_nil(reader) => self.nsp = reader.str()?,
+                "id" if !is_nil(reader) => self.id = Some(whole(reader.number()?)?),
+                "data" => self.data = Some(reader.raw_value()?),
+                _ => {
+                    reader.raw_value()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Target<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let opts = reader.raw_value()?;
+        let mut target = Target {
+            opts,
+            rooms: (Reader::new(&[]), 0),
+            plain: true,
+        };
+        let mut inner = Reader::new(opts);
+        for _ in 0..inner.map_len()? {
+            match inner.str()? {
+                "rooms" if !is_nil(&inner) => {
+                    let list = inner.raw_value()?;
+                    let mut items = Reader::new(list);
+                    let len = items.array_len()?;
+                    target.rooms = (items, len);
+                }
+                "except" if !is_nil(&inner) => {
+                    target.plain &= Reader::new(inner.raw_value()?).array_len()? == 0;
+                }
+                "flags" if !is_nil(&inner) => {
+                    target.plain &= Reader::new(inner.raw_value()?).map_len()? == 0;
+                }
+                _ => {
+                    inner.raw_value()?;
+                }
+            }
+        }
+        Ok(target)
+    }
+}
+
+fn is_nil(reader: &Reader<'_>) -> bool {
+    reader.peek() == Ok(0xc0)
+}
+
+fn whole(number: f64) -> Result<u64, Malformed> {
+    // 2^53: above it a double does not tell neighbours apart.
+    if number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked
+        return Ok(number as u64);
+    }
+    Err(Malformed::WrongShape("a whole number was expected"))
+}
+
+/// Appends the broadcast `[uid, {type, data, nsp}, opts]` for an Engine.IO payload that socket.io-parser
+/// printed. `opts` is the msgpack of `{rooms, except, flags}`; see [`write_plain_opts`].
+///
+/// # Errors
+/// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
+/// take back.
+pub fn encode_broadcast(
+    uid: &str,
+    nsp: &str,
+    payload: &[u8],
+    attachments: &[&[u8]],
+    opts: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let text = EventText::parse(payload)?;
+    if text.attachments != attachments.len() {
+        return Err(Malformed::WrongShape("attachments are missing"));
+    }
+    write_array_len(out, 3)?;
+    write_str(out, uid)?;
+    write_map_len(out, 3)?;
+    write_str(out, "type")?;
+    write_uint(out, EVENT);
+    write_str(out, "data")?;
+    json_to_msgpack(text.json, attachments, out)?;
+    write_str(out, "nsp")?;
+    write_str(out, nsp)?;
+    opts(out)
+}
+
+/// Appends `{rooms: [room] or [], except: [], flags: {}}`.
+pub fn write_plain_opts(out: &mut Vec<u8>, room: Option<&str>) -> Result<(), Malformed> {
+    write_map_len(out, 3)?;
+    write_str(out, "rooms")?;
+    write_array_len(out, usize::from(room.is_some()))?;
+    if let Some(room) = room {
+        write_str(out, room)?;
+    }
+    write_str(out, "except")?;
+    write_array_len(out, 0)?;
+    write_str(out, "flags")?;
+    write_map_len(out, 0)
+}
+
+/// What a request asks for; the numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RequestType {
+    /// The ids of the sockets in some rooms (asked by older nodes).
+    Sockets = 0,
+    /// The names of all rooms.
+    AllRooms = 1,
+    /// Sockets join rooms.
+    RemoteJoin = 2,
+    /// Sockets leave rooms.
+    RemoteLeave = 3,
+    /// Sockets are disconnected.
+    RemoteDisconnect = 4,
+    /// The details of sockets.
+    RemoteFetch = 5,
+    /// An event for the servers themselves.
+    ServerSideEmit = 6,
+    /// A broadcast that the clients acknowledge.
+    Broadcast = 7,
+}
+
+/// What this node has to know of a request to decide who deals with it. The rest is left to JS, which does
+/// the local sockets' part, but its shape is checked here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// The requesting member; older nodes and the emitter send none.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// Present if an answer is wanted.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    #[serde(rename = "type")]
+    request_type: u64,
+    #[serde(default)]
+    opts: Option<RequestOpts>,
+    #[serde(default)]
+    rooms: Option<Vec<IgnoredAny>>,
+    #[serde(default)]
+    data: Option<ArrayOr>,
+    #[serde(default)]
+    packet: Option<RequestPacket>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RequestOpts {
+    #[serde(default)]
+    rooms: Option<Vec<Room>>,
+    #[serde(default)]
+    #[allow(dead_code)] // decoded for the check of its shape
+    except: Option<Vec<Room>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RequestPacket {
+    #[serde(default)]
+    nsp: Option<String>,
+    #[serde(default)]
+    data: Option<ArrayOr>,
+}
+
+impl Request {
+    /// Reads a request, in JSON or in msgpack.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let request: Request = decode(payload)?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// What it asks for; `None` for a number that this version does not know.
+    pub fn kind(&self) -> Option<RequestType> {
+        Some(match self.request_type {
+            0 => RequestType::Sockets,
+            1 => RequestType::AllRooms,
+            2 => RequestType::RemoteJoin,
+            3 => RequestType::RemoteLeave,
+            4 => RequestType::RemoteDisconnect,
+            5 => RequestType::RemoteFetch,
+            6 => RequestType::ServerSideEmit,
+            7 => RequestType::Broadcast,
+            _ => return None,
+        })
+    }
+
+    /// The namespace of the packet of a broadcast request.
+    pub fn packet_nsp(&self) -> &str {
+        self.packet
+            .as_ref()
+            .and_then(|packet| packet.nsp.as_deref())
+            .unwrap_or("/")
+    }
+
+    /// Whether the sockets that it addresses may be here, given whether there is any socket and which rooms
+    /// have one.
+    pub fn addresses(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        match self.opts.as_ref().and_then(|opts| opts.rooms.as_deref()) {
+            None | Some([]) => any_socket,
+            Some(rooms) => rooms.iter().any(|room| match room {
+                Room::Name(name) => is_here(name.as_bytes()),
+                Room::Number(number) => {
+                    is_here(ryu_js::Buffer::new().format(*number).as_bytes())
+                }
+                Room::Other => true,
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), Malformed> {
+        let wrong = |what| Err(Malformed::WrongShape(what));
+        match self.kind() {
+            Some(RequestType::RemoteFetch) if self.opts.is_none() => wrong("a fetch needs opts"),
+            Some(RequestType::RemoteJoin | RequestType::RemoteLeave)
+                if self.opts.is_some() && self.rooms.is_none() =>
+            {
+                wrong("a join or leave needs rooms")
+            }
+            Some(RequestType::ServerSideEmit) if !matches!(self.data, Some(ArrayOr::Array)) => {
+                wrong("a serverSideEmit needs an array")
+            }
+            Some(RequestType::Broadcast)
+                if self.opts.is_none()
+                    || self.request_id.is_none()
+                    || !matches!(
+                        self.packet.as_ref().and_then(|packet| packet.data.as_ref()),
+                        Some(ArrayOr::Array)
+                    ) =>
+            {
+                wrong("a broadcast request needs requestId, packet.data and opts")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What this node has to know of a response to find the request that it answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The request that it answers.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    #[serde(rename = "type", default)]
+    response_type: Option<u64>,
+    #[serde(default)]
+    sockets: Option<ArrayOr>,
+    #[serde(default)]
+    rooms: Option<ArrayOr>,
+    #[serde(default)]
+    client_count: Option<f64>,
+}
+
+/// What a response carries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// The sockets of a node, or their ids.
+    Sockets,
+    /// The rooms of a node.
+    Rooms,
+    /// The answer of a node to a serverSideEmit.
+    ServerSideEmit,
+    /// How many clients of a node got a broadcast.
+    ClientCount(u64),
+    /// One client's acknowledgement.
+    Ack,
+    /// Nothing that answers a request of today's nodes.
+    Other,
+}
+
+impl Response {
+    /// Reads a response, in JSON or in msgpack.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        decode(payload)
+    }
+
+    /// What it carries.
+    pub fn answer(&self) -> Answer {
+        match self.response_type {
+            Some(8) => match self.client_count.map(whole) {
+                Some(Ok(count)) => Answer::ClientCount(count),
+                _ => Answer::Other,
+            },
+            Some(9) => Answer::Ack,
+            Some(6) => Answer::ServerSideEmit,
+            _ if matches!(self.sockets, Some(ArrayOr::Array)) => Answer::Sockets,
+            _ if matches!(self.rooms, Some(ArrayOr::Array)) => Answer::Rooms,
+            _ => Answer::Other,
+        }
+    }
+}
+
+/// The response of a node that has no client for a broadcast: `{"type":8,"requestId":…,"clientCount":0}`.
+pub fn no_client(request_id: &str) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ClientCount<'a> {
+        r#type: u8,
+        request_id: &'a str,
+        client_count: u8,
+    }
+    let count = ClientCount {
+        r#type: 8,
+        request_id,
+        client_count: 0,
+    };
+    // A struct of two integers and a string always serialises.
+    serde_json::to_vec(&count).unwrap_or_default()
+}
+
+fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
+    if payload.first() == Some(&JSON_MARK) {
+        return serde_json::from_slice(payload).map_err(|_| Malformed::WrongShape("JSON"));
+    }
+    // Measured by the packet layer first: rmp-serde neither refuses trailing bytes nor long claims early.
+    if crate::packet::skip_value(payload)? != payload.len() {
+        return Err(Malformed::TrailingBytes);
+    }
+    let first = Reader::new(payload).map_len();
+    if first.is_err() {
+        // rmp-serde would read an array as a struct, field by field.
+        return Err(Malformed::WrongShape("a map was expected"));
+    }
+    rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
+}
+
+/// A room in a request: a string, or a number as JS programs write them too.
+#[derive(Debug)]
+enum Room {
+    Name(String),
+    Number(f64),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Room {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RoomVisitor;
+        impl<'de> Visitor<'de> for RoomVisitor {
+            type Value = Room;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a room")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Room, E> {
+                Ok(Room::Name(name.to_owned()))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Room, E> {
+                Ok(Room::Number(number))
+            }
+            #[allow(clippy::cast_precision_loss)] // as JS reads it
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Room, E> {
+                Ok(Room::Number(number as f64))
+            }
+            #[allow(clippy::cast_precision_loss)] // as JS reads it
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Room, E> {
+                Ok(Room::Number(number as f64))
+            }
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Room, E> {
+                Ok(Room::Other)
+            }
+            fn visit_unit<E: de::Error>(self) -> Result<Room, E> {
+                Ok(Room::Other)
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Room, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Room::Other)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Room, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Room::Other)
+            }
+        }
+        deserializer.deserialize_any(RoomVisitor)
+    }
+}
+
+/// Whether a value is an array; what is in it does not matter here.
+#[derive(Debug)]
+enum ArrayOr {
+    Array,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for ArrayOr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShapeVisitor;
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = ArrayOr;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<ArrayOr, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(ArrayOr::Array)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ArrayOr, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(ArrayOr::Other)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_bytes<E>(self, _: &[u8]) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+            fn visit_unit<E>(self) -> Result<ArrayOr, E> {
+                Ok(ArrayOr::Other)
+            }
+        }
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Captured from the reference: `io.emit("hello", 1, "a")`.
+    const CAPTURED: &[u8] = b"\x93\xa65sZd1M\x83\xa4type\x02\xa4data\x93\xa5hello\x01\xa1a\xa3nsp\xa1/\x83\xa5rooms\x90\xa6except\x90\xa5flags\x80";
+
+    #[test]
+    fn a_broadcast_is_encoded_as_the_reference_does() {
+        let mut out = Vec::new();
+        encode_broadcast(
+            "5sZd1M",
+            "/",
+            br#"42["hello",1,"a"]"#,
+            &[],
+            |out| write_plain_opts(out, None),
+            &mut out,
+        )
+        .unwrap();
+        assert_eq!(out, CAPTURED);
+    }
+
+    #[test]
+    fn a_captured_broadcast_is_read() {
+        let broadcast = Broadcast::decode(CAPTURED).unwrap();
+        assert_eq!(broadcast.uid, "5sZd1M");
+        assert_eq!(broadcast.nsp, "/");
+        assert_eq!(broadcast.packet_type, Some(EVENT));
+        assert_eq!(broadcast.data, Some(&b"\x93\xa5hello\x01\xa1a"[..]));
+        assert!(broadcast.target.is_trivial());
+        assert_eq!(peek_uid(CAPTURED).unwrap(), "5sZd1M");
+    }
+
+    #[test]
+    fn the_emitter_and_go_write_the_options_in_other_ways() {
+        // rooms, flags, except
+        let emitter =
+            b"\x93\xa7emitter\x82\xa4type\x02\xa4data\x91\xa1e\x83\xa5rooms\x92\xa1r\x07\xa5flags\x81\xa8volatile\xc3\xa6except\x90";
+        let broadcast = Broadcast::decode(emitter).unwrap();
+        assert_eq!(broadcast.nsp, "/");
+        assert!(!broadcast.target.is_trivial());
+        assert!(broadcast.target.any_room(|room| room == b"r"));
+        assert!(broadcast.target.any_room(|room| room == b"7"));
+        assert!(!broadcast.target.any_room(|room| room == b"s"));
+        // all that is empty is left out
+        let go = b"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1e\x80";
+        assert!(Broadcast::decode(go).unwrap().target.is_trivial());
+    }
+
+    #[test]
+    fn broadcasts_of_wrong_shape_are_refused() {
+        for bytes in [
+            &b""[..],
+            b"\x90",
+            b"\x91\xa1u",
+            b"\x93\xa1u\xc0\x80",
+            b"\x93\x01\x80\x80",
+            b"\x93\xa1u\x80\x80\x00",
+            b"\x93\xa1u\x80\x81\xa5rooms\x07",
+            b"\x93\xa1u\x81\xa4type\xa1x\x80",
+            b"{\"uid\":1}",
+        ] {
+            assert!(Broadcast::decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_read_in_both_encodings() {
+        let json = br#"{"uid":"U","requestId":"R","type":5,"opts":{"rooms":["a",1],"except":[]}}"#;
+        let request = Request::decode(json).unwrap();
+        assert_eq!(request.kind(), Some(RequestType::RemoteFetch));
+        assert_eq!(request.uid.as_deref(), Some("U"));
+        assert_eq!(request.request_id.as_deref(), Some("R"));
+        assert!(request.addresses(false, |room| room == b"1"));
+        assert!(!request.addresses(true, |room| room == b"b"));
+
+        let msgpack = b"\x85\xa3uid\xa1U\xa9requestId\xa1R\xa4type\x07\xa6packet\x83\xa4type\x02\xa4data\x91\xa1e\xa3nsp\xa2/a\xa4opts\x83\xa5rooms\x90\xa6except\x90\xa5flags\x80";
+        let request = Request::decode(msgpack).unwrap();
+        assert_eq!(request.kind(), Some(RequestType::Broadcast));
+        assert_eq!(request.packet_nsp(), "/a");
+        assert!(request.addresses(true, |_| false));
+        assert!(!request.addresses(false, |_| false));
+    }
+
+    #[test]
+    fn requests_of_wrong_shape_are_refused() {
+        for text in [
+            r#"{"type":5}"#,
+            r#"{"type":2,"opts":{"rooms":[]}}"#,
+            r#"{"type":2,"opts":{"rooms":7},"rooms":[]}"#,
+            r#"{"type":6,"data":{}}"#,
+            r#"{"type":6}"#,
+            r#"{"type":7,"requestId":"R","opts":{}}"#,
+            r#"{"type":"x"}"#,
+            r#"{}"#,
+            "{",
+        ] {
+            assert!(Request::decode(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Request::decode(b"\x95\x01\x01\x01\x01\x01").is_err());
+        let deep = [b"{\"type\":6,\"data\":".to_vec(), vec![b'['; 100_000]].concat();
+        assert!(Request::decode(&deep).is_err());
+    }
+
+    #[test]
+    fn unknown_requests_are_told_apart() {
+        assert_eq!(Request::decode(br#"{"type":99}"#).unwrap().kind(), None);
+    }
+
+    #[test]
+    fn responses_are_read() {
+        let answer = |text: &[u8]| Response::decode(text).unwrap().answer();
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1}]}"#), Answer::Sockets);
+        assert_eq!(answer(br#"{"requestId":"R","rooms":["a"]}"#), Answer::Rooms);
+        assert_eq!(answer(br#"{"requestId":"R","rooms":7}"#), Answer::Other);
+        assert_eq!(answer(br#"{"type":6,"requestId":"R","data":1}"#), Answer::ServerSideEmit);
+        assert_eq!(answer(br#"{"type":6,"requestId":"R"}"#), Answer::ServerSideEmit);
+        assert_eq!(
+            answer(br#"{"type":8,"requestId":"R","clientCount":3}"#),
+            Answer::ClientCount(3)
+        );
+        assert_eq!(answer(br#"{"type":8,"requestId":"R"}"#), Answer::Other);
+        assert_eq!(
+            answer(b"\x83\xa4type\x09\xa9requestId\xa1R\xa6packet\xc4\x01x"),
+            Answer::Ack
+        );
+    }
+
+    #[test]
+    fn no_client_is_what_the_reference_would_send() {
+        assert_eq!(no_client("R"), br#"{"type":8,"requestId":"R","clientCount":0}"#);
+    }
+}
