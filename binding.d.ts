@@ -18,24 +18,12 @@ export declare class Link {
    * An `Error` if the URL makes no sense, or the link thread cannot be started.
    */
   constructor(options: LinkOptions, wake: () => void)
+  /** The number of the link, for the functions that take it. */
+  get id(): number
   /** Adds a member and returns its number. */
   join(member: LinkMember): MemberId
   /** Removes a member. */
   leave(member: MemberId): void
-  /** Says that the first local socket has joined a room, or that the last one has left it. */
-  room(member: MemberId, room: Text, present: boolean): void
-  /** Says whether the namespace has any local socket. */
-  occupied(member: MemberId, occupied: boolean): void
-  /** Says that so many requests have been worked off. */
-  settled(member: MemberId, count: number): void
-  /**
-   * Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if
-   * it is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is
-   * sent, if the text may hold a printed Date and `dateless` does not say that it is none.
-   */
-  broadcast(member: MemberId, payload: Bytes, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
-  /** Broadcasts an event with binary attachments. */
-  broadcastBinary(member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
   /**
    * Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
    * requests (1) or of responses (2, `name` the uid of a single member).
@@ -53,11 +41,6 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
-  /**
-   * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next
-   * one needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
-   */
-  fetch(slab: Buffer, start: number, table: Uint32Array): number
   /** Whether nothing that was published is still on its way to the kernel. */
   isFlushed(): boolean
   /** Wants a `flushed` event; false if there is nothing to wait for. */
@@ -91,12 +74,28 @@ export declare class Link {
 }
 
 /**
+ * Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if it
+ * is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is sent, if the
+ * text may hold a printed Date and `dateless` does not say that it is none.
+ */
+export declare function broadcast(link: number, member: MemberId, payload: Bytes, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
+
+/** Broadcasts an event with binary attachments. */
+export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
+
+/**
  * The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
  *
  * # Errors
  * An `Error` if the payload is not the text of an event.
  */
 export declare function encodeBroadcast(uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
+
+/**
+ * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
+ * needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
+ */
+export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
 /** One Socket.IO server's adapter for one namespace. */
 export interface LinkMember {
@@ -172,3 +171,12 @@ export interface LinkStats {
  * on the wire; JS then looks whether there is one.
  */
 export declare function mayHoldPrintedDate(payload: Bytes): boolean
+
+/** Says whether the namespace has any local socket. */
+export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
+
+/** Says that the first local socket has joined a room, or that the last one has left it. */
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean): void
+
+/** Says that so many requests have been worked off. */
+export declare function settled(link: number, member: MemberId, count: number): void

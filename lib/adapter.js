@@ -185,10 +185,12 @@ class RedisAdapter extends Adapter {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
         const options = isPlain(opts, room) ? null : msgpack.encode(rawOptions(opts));
         const name = room === null ? null : String(room);
-        const send = (/** @type {boolean} */ dateless) =>
-          this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, dateless);
-        // The text prints a Date as a string; for a server with another parser it is to stay one.
-        if (send(false) || (!holdsDate(packet.data) && send(true))) return;
+        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, false)) return;
+        // The text may print a Date, as a string; for a server with another parser it is to stay a Date.
+        if (!holdsDate(packet.data)) {
+          this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
+          return;
+        }
       }
     }
     const { type, data, nsp } = packet;

@@ -6,6 +6,8 @@
  * what stands where. `src/core/effects.rs` has the other side.
  */
 
+const { fetch } = require("../binding");
+
 /** What a record is; the numbers are those of `Kind` in Rust. */
 const KIND = Object.freeze({
   FRAME: 0,
@@ -94,8 +96,7 @@ class InboxRecord {
 
 /** The inbox of one link. */
 class Inbox {
-  /** @type {import("../binding").Link} */
-  #native;
+  #link;
   /** @type {(record: InboxRecord) => void} */
   #onRecord;
   #slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
@@ -104,18 +105,18 @@ class Inbox {
   #record = new InboxRecord(this.#table, this.#slab);
 
   /**
-   * @param {import("../binding").Link} native
+   * @param {number} link the number of the native link
    * @param {(record: InboxRecord) => void} onRecord must not throw
    */
-  constructor(native, onRecord) {
-    this.#native = native;
+  constructor(link, onRecord) {
+    this.#link = link;
     this.#onRecord = onRecord;
   }
 
   /** Hands on all that is there; to be called when the link wakes JS. */
   drain = () => {
     for (;;) {
-      const count = this.#native.fetch(this.#slab, this.#used, this.#table);
+      const count = fetch(this.#link, this.#slab, this.#used, this.#table);
       if (count === 0) return;
       if (count < 0) {
         this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_SIZE, -count));

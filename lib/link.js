@@ -7,7 +7,7 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const { encodeBroadcast, Link: NativeLink, mayHoldPrintedDate } = require("../binding");
+const binding = require("../binding");
 const { clientsOf } = require("./clients");
 const { Inbox, KIND } = require("./inbox");
 const { forget, letGo, track } = require("./lifetime");
@@ -50,6 +50,8 @@ class Link {
   #settings = null;
   /** @type {import("../binding").Link | null} made with the first member */
   #native = null;
+  /** The number of `#native`. */
+  #id = 0;
   /** @type {Map<number, MemberHandlers>} */
   #members = new Map();
   /** @type {"native" | "client"} */
@@ -171,15 +173,14 @@ class Link {
    * @param {boolean} dateless
    */
   broadcast(member, identity, payload, attachments, room, options, dateless) {
-    const native = this.#open();
-    if (this.#isMember(member) && !this.#isDirect()) {
+    if (this.#carrier === "native" ? this.#members.has(member) : !this.#isDirect()) {
       return attachments.length === 0
-        ? native.broadcast(member, payload, room, options, dateless)
-        : native.broadcastBinary(member, payload, attachments, room, options, dateless);
+        ? binding.broadcast(this.#id, member, payload, room, options, dateless)
+        : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, dateless);
     }
-    if (!dateless && mayHoldPrintedDate(payload)) return false;
+    if (!dateless && binding.mayHoldPrintedDate(payload)) return false;
     const { uid, nsp } = identity;
-    const bytes = encodeBroadcast(uid, nsp, payload, attachments, room, options);
+    const bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
     this.send(member, identity, 0, room, bytes);
     return true;
   }
@@ -197,7 +198,7 @@ class Link {
   send(member, identity, to, name, bytes) {
     const native = this.#open();
     if (this.#isDirect()) return this.#carry(channelOf(identity, to, name), bytes);
-    if (this.#isMember(member)) return native.send(member, to, name, bytes);
+    if (this.#members.has(member)) return native.send(member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(channelOf(identity, to, name), bytes);
     this.#idle();
@@ -232,17 +233,17 @@ class Link {
 
   /** @param {number} member @param {string} room @param {boolean} present */
   room(member, room, present) {
-    this.#native?.room(member, room, present);
+    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present);
   }
 
   /** @param {number} member @param {boolean} occupied */
   occupied(member, occupied) {
-    this.#native?.occupied(member, occupied);
+    if (this.#members.has(member)) binding.setOccupied(this.#id, member, occupied);
   }
 
   /** @param {number} member */
   settled(member) {
-    this.#native?.settled(member, 1);
+    if (this.#members.has(member)) binding.settled(this.#id, member, 1);
   }
 
   // --- what lifetime.js asks ----------------------------------------------------------------------------
@@ -294,18 +295,20 @@ class Link {
     this.#proof = this.#proven || this.#carrier === "client" ? "" : `{"proof":"${randomBytes(16).toString("hex")}"}`;
     /** @type {Inbox | null} */
     let inbox = null;
-    const native = new NativeLink(
+    const native = new binding.Link(
       {
-        settings: this.#carrier === "native" ? this.#settings : null,
-        proof: this.#proof || null,
+        // Left out rather than null: that is how optional properties cross.
+        ...(this.#carrier === "native" && { settings: this.#settings ?? undefined }),
+        ...(this.#proof !== "" && { proof: this.#proof }),
         maxBacklog: this.#options.maxBacklogBytes,
         maxInbox: this.#options.maxInboxBytes,
-        verbose: debug.enabled,
+        verbose: debug.enabled === true,
       },
       () => inbox?.drain(),
     );
-    inbox = new Inbox(native, (record) => this.#onRecord(record));
+    inbox = new Inbox(native.id, (record) => this.#onRecord(record));
     this.#native = native;
+    this.#id = native.id;
     track(this);
     if (this.#carrier === "client") this.#tellClients();
     return native;
@@ -342,11 +345,6 @@ class Link {
   #stopIdling() {
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer);
     this.#idleTimer = null;
-  }
-
-  /** @param {number} member */
-  #isMember(member) {
-    return this.#members.has(member);
   }
 
   // --- the user's clients -----------------------------------------------------------------------------

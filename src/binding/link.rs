@@ -1,5 +1,9 @@
 //! The `Link` class of `binding.js`: one per pair of clients, or per URL.
+//!
+//! What is called for every message is a function that takes the link's number: a method of a class costs 300 ns
+//! more, since it makes sure of what it is called on.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -97,9 +101,15 @@ pub struct LinkStats {
     pub inbox_bytes: f64,
 }
 
+thread_local! {
+    /// The links of this JS thread, by their number.
+    static LINKS: RefCell<Vec<Option<Arc<Shared>>>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A link to Redis, run by the link thread.
 #[napi]
 pub struct Link {
+    id: u32,
     shared: Arc<Shared>,
     members: MemberId,
 }
@@ -139,7 +149,14 @@ impl Link {
             Driver::new(options, theirs, wake).run()
         })
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
-        Ok(Link { shared, members: 0 })
+        let id = register(Arc::clone(&shared));
+        Ok(Link { id, shared, members: 0 })
+    }
+
+    /// The number of the link, for the functions that take it.
+    #[napi(getter)]
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// Adds a member and returns its number.
@@ -163,58 +180,6 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn leave(&self, member: MemberId) {
         self.shared.outbox.push(|_| Command::Leave(member));
-    }
-
-    /// Says that the first local socket has joined a room, or that the last one has left it.
-    #[napi(catch_unwind)]
-    pub fn room(&self, member: MemberId, room: Text, present: bool) -> napi::Result<()> {
-        let mut failed = Ok(());
-        self.shared.outbox.push_lazily(|commands| {
-            let room = put_text(commands, &room, &mut failed);
-            Command::Room { member, room, present }
-        });
-        failed
-    }
-
-    /// Says whether the namespace has any local socket.
-    #[napi(catch_unwind)]
-    pub fn occupied(&self, member: MemberId, occupied: bool) {
-        self.shared.outbox.push_lazily(|_| Command::Occupied(member, occupied));
-    }
-
-    /// Says that so many requests have been worked off.
-    #[napi(catch_unwind)]
-    pub fn settled(&self, member: MemberId, count: u32) {
-        self.shared.outbox.push_lazily(|_| Command::Settled(member, count));
-    }
-
-    /// Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if
-    /// it is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is
-    /// sent, if the text may hold a printed Date and `dateless` does not say that it is none.
-    #[napi(catch_unwind)]
-    pub fn broadcast(
-        &self,
-        member: MemberId,
-        payload: Bytes,
-        room: Option<Text>,
-        opts: Option<Bytes>,
-        dateless: bool,
-    ) -> napi::Result<bool> {
-        self.broadcast_parts(member, &payload, &[], room, opts, dateless)
-    }
-
-    /// Broadcasts an event with binary attachments.
-    #[napi(catch_unwind)]
-    pub fn broadcast_binary(
-        &self,
-        member: MemberId,
-        payload: Bytes,
-        attachments: Vec<Bytes>,
-        room: Option<Text>,
-        opts: Option<Bytes>,
-        dateless: bool,
-    ) -> napi::Result<bool> {
-        self.broadcast_parts(member, &payload, &attachments, room, opts, dateless)
     }
 
     /// Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
@@ -280,29 +245,6 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn server_count(&self, member: MemberId, token: u32) {
         self.shared.outbox.push(|_| Command::ServerCount(member, token));
-    }
-
-    /// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next
-    /// one needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
-    #[napi(catch_unwind)]
-    pub fn fetch(&self, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32Array) -> f64 {
-        // SAFETY: JS runs on this thread, so that nothing else looks at the table during the call.
-        let table = unsafe { table.as_mut() };
-        let Some((bytes_taken, rows)) = table.split_last_mut() else {
-            return 0.0;
-        };
-        let fetched = self.shared.inbox.fetch(&mut slab, start as usize, rows);
-        if self.shared.paused.load(Ordering::Acquire) {
-            self.shared.outbox.nudge();
-        }
-        match fetched {
-            Fetched::Nothing => 0.0,
-            Fetched::Needs(bytes) => -to_f64(bytes as u64),
-            Fetched::Records { count, bytes } => {
-                *bytes_taken = u32::try_from(bytes).unwrap_or(u32::MAX);
-                to_f64(count as u64)
-            }
-        }
     }
 
     /// Whether nothing that was published is still on its way to the kernel.
@@ -421,30 +363,6 @@ impl Link {
 }
 
 impl Link {
-    fn broadcast_parts(
-        &self,
-        member: MemberId,
-        payload: &Bytes,
-        attachments: &[Bytes],
-        room: Option<Text>,
-        opts: Option<Bytes>,
-        dateless: bool,
-    ) -> napi::Result<bool> {
-        let payload = payload.as_slice();
-        if !dateless && may_hold_date(payload) {
-            return Ok(false);
-        }
-        let mut failed = Ok(());
-        self.shared.outbox.push(|commands| {
-            let payload = commands.put(payload);
-            let attachments = attachments.iter().map(|bytes| commands.put(bytes.as_slice())).collect();
-            let room = room.map(|room| put_text(commands, &room, &mut failed));
-            let opts = opts.map(|opts| commands.put(opts.as_slice()));
-            Command::Broadcast { member, payload, attachments, room, opts }
-        });
-        failed.map(|()| true)
-    }
-
     fn report(&self, report: Report) {
         self.shared.outbox.push(|_| Command::Client(report));
     }
@@ -453,7 +371,93 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.outbox.push(|_| Command::Close);
+        // At the end of a worker the thread's own data may be gone already.
+        let _ = LINKS.try_with(|links| {
+            if let Some(link) = links.borrow_mut().get_mut(self.id as usize) {
+                *link = None;
+            }
+        });
     }
+}
+
+/// Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if it
+/// is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is sent, if the
+/// text may hold a printed Date and `dateless` does not say that it is none.
+#[napi(catch_unwind)]
+pub fn broadcast(
+    link: u32,
+    member: MemberId,
+    payload: Bytes,
+    room: Option<Text>,
+    opts: Option<Bytes>,
+    dateless: bool,
+) -> napi::Result<bool> {
+    broadcast_parts(link, member, &payload, &[], room, opts, dateless)
+}
+
+/// Broadcasts an event with binary attachments.
+#[napi(catch_unwind)]
+pub fn broadcast_binary(
+    link: u32,
+    member: MemberId,
+    payload: Bytes,
+    attachments: Vec<Bytes>,
+    room: Option<Text>,
+    opts: Option<Bytes>,
+    dateless: bool,
+) -> napi::Result<bool> {
+    broadcast_parts(link, member, &payload, &attachments, room, opts, dateless)
+}
+
+/// Says that the first local socket has joined a room, or that the last one has left it.
+#[napi(catch_unwind)]
+pub fn set_room(link: u32, member: MemberId, room: Text, present: bool) -> napi::Result<()> {
+    let mut failed = Ok(());
+    with_link(link, |link| {
+        link.outbox.push_lazily(|commands| {
+            let room = put_text(commands, &room, &mut failed);
+            Command::Room { member, room, present }
+        });
+    })?;
+    failed
+}
+
+/// Says whether the namespace has any local socket.
+#[napi(catch_unwind)]
+pub fn set_occupied(link: u32, member: MemberId, occupied: bool) -> napi::Result<()> {
+    with_link(link, |link| link.outbox.push_lazily(|_| Command::Occupied(member, occupied)))
+}
+
+/// Says that so many requests have been worked off.
+#[napi(catch_unwind)]
+pub fn settled(link: u32, member: MemberId, count: u32) -> napi::Result<()> {
+    with_link(link, |link| link.outbox.push_lazily(|_| Command::Settled(member, count)))
+}
+
+/// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
+/// needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
+#[napi(catch_unwind)]
+pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32Array) -> napi::Result<f64> {
+    // SAFETY: JS runs on this thread, so that nothing else looks at the table during the call.
+    let table = unsafe { table.as_mut() };
+    let Some((bytes_taken, rows)) = table.split_last_mut() else {
+        return Ok(0.0);
+    };
+    let fetched = with_link(link, |link| {
+        let fetched = link.inbox.fetch(&mut slab, start as usize, rows);
+        if link.paused.load(Ordering::Acquire) {
+            link.outbox.nudge();
+        }
+        fetched
+    })?;
+    Ok(match fetched {
+        Fetched::Nothing => 0.0,
+        Fetched::Needs(bytes) => -to_f64(bytes as u64),
+        Fetched::Records { count, bytes } => {
+            *bytes_taken = u32::try_from(bytes).unwrap_or(u32::MAX);
+            to_f64(count as u64)
+        }
+    })
 }
 
 /// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
@@ -495,6 +499,52 @@ fn may_hold_date(payload: &[u8]) -> bool {
         // .123Z"
         let fraction = end.checked_sub(4).and_then(|start| payload.get(start..end));
         matches!(fraction, Some([b'.', digits @ ..]) if digits.iter().all(u8::is_ascii_digit))
+    })
+}
+
+fn broadcast_parts(
+    link: u32,
+    member: MemberId,
+    payload: &Bytes,
+    attachments: &[Bytes],
+    room: Option<Text>,
+    opts: Option<Bytes>,
+    dateless: bool,
+) -> napi::Result<bool> {
+    let payload = payload.as_slice();
+    if !dateless && may_hold_date(payload) {
+        return Ok(false);
+    }
+    let mut failed = Ok(());
+    with_link(link, |link| {
+        link.outbox.push(|commands| {
+            let payload = commands.put(payload);
+            let attachments = attachments.iter().map(|bytes| commands.put(bytes.as_slice())).collect();
+            let room = room.map(|room| put_text(commands, &room, &mut failed));
+            let opts = opts.map(|opts| commands.put(opts.as_slice()));
+            Command::Broadcast { member, payload, attachments, room, opts }
+        });
+    })?;
+    failed.map(|()| true)
+}
+
+fn register(link: Arc<Shared>) -> u32 {
+    LINKS.with_borrow_mut(|links| {
+        let free = links.iter().position(Option::is_none).unwrap_or(links.len());
+        if free == links.len() {
+            links.push(None);
+        }
+        if let Some(place) = links.get_mut(free) {
+            *place = Some(link);
+        }
+        u32::try_from(free).unwrap_or(u32::MAX)
+    })
+}
+
+fn with_link<R>(id: u32, call: impl FnOnce(&Shared) -> R) -> napi::Result<R> {
+    LINKS.with_borrow(|links| match links.get(id as usize) {
+        Some(Some(link)) => Ok(call(link)),
+        _ => Err(Error::new(Status::InvalidArg, "the link is gone")),
     })
 }
 

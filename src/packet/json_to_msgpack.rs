@@ -1,10 +1,11 @@
 //! The outgoing way: what the JS parser printed becomes what notepack.io would have put on Redis.
 
 use super::Malformed;
+use super::heads::{Container, Heads, Kind};
 use super::json_string::{check_utf8, plain_start, read_string, split_plain};
 use super::nesting::Nesting;
 use super::number::read_number;
-use super::writer::{write_array_len, write_bin_len, write_map_len, write_str_len, write_uint};
+use super::writer::write_str_len;
 
 /// Appends the msgpack that notepack.io 3.0.1 would make of the value that `json` prints.
 ///
@@ -17,7 +18,11 @@ use super::writer::{write_array_len, write_bin_len, write_map_len, write_str_len
 ///
 /// # Errors
 /// If it is not JSON or nests too deep, or if a part is left over; `out` is then as before.
-pub fn json_to_msgpack(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub fn json_to_msgpack(
+    json: &[u8],
+    attachments: &[&[u8]],
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
     let start = out.len();
     let result = transcode(json, attachments, out);
     if result.is_err() {
@@ -26,32 +31,15 @@ pub fn json_to_msgpack(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) ->
     result
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Around the one value of the text.
-    Nothing,
-    Array,
-    Map,
-}
-
-/// How msgpack says `{"_placeholder":true,"num":`.
-const PLACEHOLDER: &[u8] = b"\x82\xac_placeholder\xc3\xa3num";
-
-/// An array or map whose end has not been seen.
-#[derive(Clone, Copy)]
-struct Container {
-    kind: Kind,
-    /// Where its head goes: one byte, which holds a count below 16.
-    head: usize,
-    /// Members so far; a pair counts as one.
-    count: usize,
-}
-
 /// Writes the value that `json` prints. What has not been taken of it is handed from call to call, not kept
 /// in a struct, which the compiler would keep in memory.
 fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let mut heads = Heads { attachments: attachments.iter(), replaced: 0, wide: Vec::new() };
-    let mut here = Container { kind: Kind::Nothing, head: 0, count: 0 };
+    let mut heads = Heads::new(attachments);
+    let mut here = Container {
+        kind: Kind::Nothing,
+        head: 0,
+        count: 0,
+    };
     let mut outer = Nesting::new(here);
     let mut rest = json;
     'value: loop {
@@ -60,8 +48,16 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
             b'"' => string(after, out)?,
             b'{' | b'[' => {
                 outer.push(here)?;
-                let (kind, end) = if first == b'{' { (Kind::Map, b'}') } else { (Kind::Array, b']') };
-                here = Container { kind, head: out.len(), count: 0 };
+                let (kind, end) = if first == b'{' {
+                    (Kind::Map, b'}')
+                } else {
+                    (Kind::Array, b']')
+                };
+                here = Container {
+                    kind,
+                    head: out.len(),
+                    count: 0,
+                };
                 out.push(0);
                 match token(after)? {
                     (next, after) if next == end => {
@@ -70,20 +66,30 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
                         after
                     }
                     _ => {
-                        rest = if kind == Kind::Map { key(after, out)? } else { after };
+                        rest = if kind == Kind::Map {
+                            key(after, out)?
+                        } else {
+                            after
+                        };
                         continue 'value;
                     }
                 }
             }
             // A number's first byte is part of it.
-            b'-' | b'0'..=b'9' => read_number(json.get(json.len() - after.len() - 1..).unwrap_or_default(), out)?,
+            b'-' | b'0'..=b'9' => read_number(
+                json.get(json.len() - after.len() - 1..).unwrap_or_default(),
+                out,
+            )?,
             _ => word(first, after, out)?,
         };
         // A value is complete, and perhaps what it stands in.
         loop {
             here.count += 1;
             if here.kind == Kind::Nothing {
-                return heads.finish(rest, out);
+                return match token(rest) {
+                    Ok(_) => Err(Malformed::TrailingBytes),
+                    Err(_) => heads.finish(out),
+                };
             }
             let (next, after) = token(rest)?;
             rest = match (here.kind, next) {
@@ -191,87 +197,6 @@ fn word<'a>(first: u8, text: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Ma
     Ok(rest)
 }
 
-/// What is decided when a container ends.
-struct Heads<'a> {
-    attachments: core::slice::Iter<'a, &'a [u8]>,
-    /// How many attachments stand in the output.
-    replaced: u64,
-    /// Containers whose count needs more room than was left for it.
-    wide: Vec<Container>,
-}
-
-impl Heads<'_> {
-    #[inline]
-    fn close(&mut self, done: Container, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let marker = if done.kind == Kind::Map { 0x80 } else { 0x90 };
-        match u8::try_from(done.count) {
-            Ok(count @ 0..16) => {
-                if let Some(head) = out.get_mut(done.head) {
-                    *head = marker | count;
-                }
-                if marker | count == 0x82 && !self.attachments.as_slice().is_empty() {
-                    self.replace_placeholder(done.head, out)?;
-                }
-            }
-            _ => self.wide.push(done),
-        }
-        Ok(())
-    }
-
-    /// Puts the next attachment in place of its placeholder, if that is what stands at `head`.
-    fn replace_placeholder(&mut self, head: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let mut placeholder = PLACEHOLDER.to_vec();
-        write_uint(&mut placeholder, self.replaced);
-        if out.get(head..) == Some(&placeholder)
-            && let Some(attachment) = self.attachments.next()
-        {
-            self.replaced += 1;
-            out.truncate(head);
-            write_bin_len(out, attachment.len())?;
-            out.extend_from_slice(attachment);
-        }
-        Ok(())
-    }
-
-    /// Checks that nothing is left over, and gives the long containers their heads.
-    fn finish(mut self, rest: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-        if token(rest).is_ok() {
-            return Err(Malformed::TrailingBytes);
-        }
-        if !self.attachments.as_slice().is_empty() {
-            return Err(Malformed::WrongShape("a placeholder for each attachment"));
-        }
-        if self.wide.is_empty() { Ok(()) } else { self.widen(out) }
-    }
-
-    /// Moves everything behind the first long head once, each part to its final place, from the back.
-    fn widen(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let mut heads = Vec::new();
-        self.wide.sort_unstable_by_key(|container| container.head);
-        let mut end = out.len();
-        let mut shift = 0;
-        for container in &self.wide {
-            shift += if container.count > 0xffff { 4 } else { 2 };
-        }
-        out.resize(end + shift, 0);
-        for container in self.wide.iter().rev() {
-            let body = container.head + 1;
-            out.copy_within(body..end, body + shift);
-            heads.clear();
-            match container.kind {
-                Kind::Map => write_map_len(&mut heads, container.count)?,
-                _ => write_array_len(&mut heads, container.count)?,
-            }
-            shift -= heads.len() - 1;
-            end = container.head;
-            if let Some(head) = out.get_mut(end + shift..).and_then(|out| out.get_mut(..heads.len())) {
-                head.copy_from_slice(&heads);
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -296,14 +221,23 @@ mod tests {
 
     #[test]
     fn golden() {
-        assert_eq!(msgpack(br#"["hello",1,"a"]"#).as_deref(), Ok(&b"\x93\xa5hello\x01\xa1a"[..]));
+        assert_eq!(
+            msgpack(br#"["hello",1,"a"]"#).as_deref(),
+            Ok(&b"\x93\xa5hello\x01\xa1a"[..])
+        );
         assert_eq!(
             msgpack(b"9007199254740992").as_deref(),
             Ok(&[0xcf, 0, 0x20, 0, 0, 0, 0, 0, 0][..])
         );
-        assert_eq!(msgpack(br#"{"a":{},"b":[]}"#).as_deref(), Ok(&b"\x82\xa1a\x80\xa1b\x90"[..]));
+        assert_eq!(
+            msgpack(br#"{"a":{},"b":[]}"#).as_deref(),
+            Ok(&b"\x82\xa1a\x80\xa1b\x90"[..])
+        );
         let surrogates = msgpack(br#"" \ud83d\ude00\ud83d\ude00\ude00\ud83d!""#);
-        assert_eq!(surrogates.as_deref(), Ok(&[b"\xb0 ", "😀😀\u{fffd}\u{fffd}!".as_bytes()].concat()[..]));
+        assert_eq!(
+            surrogates.as_deref(),
+            Ok(&[b"\xb0 ", "😀😀\u{fffd}\u{fffd}!".as_bytes()].concat()[..])
+        );
     }
 
     #[test]
@@ -313,7 +247,11 @@ mod tests {
                 let list = vec!["7"; inner].join(",");
                 let map = vec!["\"k\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"; outer].join(",");
                 let json = format!("[[{list}],{{{map}}},[{list}]]");
-                assert_eq!(msgpack(json.as_bytes()).ok(), twin_msgpack(json.as_bytes()), "{outer} {inner}");
+                assert_eq!(
+                    msgpack(json.as_bytes()).ok(),
+                    twin_msgpack(json.as_bytes()),
+                    "{outer} {inner}"
+                );
             }
         }
     }
@@ -321,9 +259,18 @@ mod tests {
     #[test]
     fn strings_of_all_lengths() {
         for len in (0..300).chain([65_535, 65_536, 65_537]) {
-            for text in ["a".repeat(len), "é".repeat(len), format!("\\n{}", "b".repeat(len)), format!("{}\\u00e9", "c".repeat(len))] {
+            for text in [
+                "a".repeat(len),
+                "é".repeat(len),
+                format!("\\n{}", "b".repeat(len)),
+                format!("{}\\u00e9", "c".repeat(len)),
+            ] {
                 let json = format!("[\"{text}\",\"x\"]");
-                assert_eq!(msgpack(json.as_bytes()).ok(), twin_msgpack(json.as_bytes()), "{len}");
+                assert_eq!(
+                    msgpack(json.as_bytes()).ok(),
+                    twin_msgpack(json.as_bytes()),
+                    "{len}"
+                );
             }
         }
     }
@@ -355,19 +302,34 @@ mod tests {
             format!(r#"[{},["_placeholder",true,"num",1]]"#, part(0)),
         ] {
             let mut out = Vec::new();
-            assert!(json_to_msgpack(json.as_bytes(), &parts, &mut out).is_err(), "{json}");
+            assert!(
+                json_to_msgpack(json.as_bytes(), &parts, &mut out).is_err(),
+                "{json}"
+            );
             assert!(out.is_empty());
         }
-        assert_eq!(msgpack(part(0).as_bytes()).as_deref(), Ok(&b"\x82\xac_placeholder\xc3\xa3num\x00"[..]));
+        assert_eq!(
+            msgpack(part(0).as_bytes()).as_deref(),
+            Ok(&b"\x82\xac_placeholder\xc3\xa3num\x00"[..])
+        );
     }
 
     #[test]
     fn many_placeholders() {
-        let json = (0..700).map(samples::placeholder).collect::<Vec<_>>().join(",");
+        let json = (0..700)
+            .map(samples::placeholder)
+            .collect::<Vec<_>>()
+            .join(",");
         let mut out = Vec::new();
         let parts = vec![&b"p"[..]; 700];
-        assert_eq!(json_to_msgpack(format!("[{json}]").as_bytes(), &parts, &mut out), Ok(()));
-        assert_eq!(out, [&b"\xdc\x02\xbc"[..], &b"\xc4\x01p".repeat(700)].concat());
+        assert_eq!(
+            json_to_msgpack(format!("[{json}]").as_bytes(), &parts, &mut out),
+            Ok(())
+        );
+        assert_eq!(
+            out,
+            [&b"\xdc\x02\xbc"[..], &b"\xc4\x01p".repeat(700)].concat()
+        );
     }
 
     #[test]
@@ -375,7 +337,10 @@ mod tests {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
             assert!(msgpack(nested(MAX_DEPTH).as_bytes()).is_ok());
-            assert_eq!(msgpack(nested(MAX_DEPTH + 1).as_bytes()), Err(Malformed::TooDeep));
+            assert_eq!(
+                msgpack(nested(MAX_DEPTH + 1).as_bytes()),
+                Err(Malformed::TooDeep)
+            );
             assert_eq!(msgpack(nested(100_000).as_bytes()), Err(Malformed::TooDeep));
         }
     }
@@ -383,9 +348,39 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused() {
         for json in [
-            "", " ", "[", "]", "{", "}", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}",
-            "{,}", "{1:2}", "nul", "True", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\\u123", "\"\n\"", "\"a\u{1}\"",
-            "[1}", "{\"a\":1]", "1 1", "[]]", "undefined", "NaN", "'a'", "\u{feff}1", "[\"a\":1]", "{\"a\",1}",
+            "",
+            " ",
+            "[",
+            "]",
+            "{",
+            "}",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "{,}",
+            "{1:2}",
+            "nul",
+            "True",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\\u123",
+            "\"\n\"",
+            "\"a\u{1}\"",
+            "[1}",
+            "{\"a\":1]",
+            "1 1",
+            "[]]",
+            "undefined",
+            "NaN",
+            "'a'",
+            "\u{feff}1",
+            "[\"a\":1]",
+            "{\"a\",1}",
         ] {
             assert!(msgpack(json.as_bytes()).is_err(), "{json}");
         }

@@ -14,6 +14,7 @@
 mod date;
 mod event_text;
 mod frame;
+mod heads;
 mod json_string;
 mod json_to_msgpack;
 mod malformed;

@@ -116,7 +116,9 @@ impl<'a> Reader<'a> {
         match self.item()? {
             Item::Uint(value) => Ok(value),
             Item::Int(value) => u64::try_from(value).map_err(|_| WANTED),
-            Item::Double(value) if value.trunc() == value && (0.0..super::number::EXACT).contains(&value) => {
+            Item::Double(value)
+                if value.trunc() == value && (0.0..super::number::EXACT).contains(&value) =>
+            {
                 Ok(value as u64)
             }
             _ => Err(WANTED),
@@ -170,7 +172,10 @@ impl<'a> Reader<'a> {
         loop {
             let members = match self.item()? {
                 Item::Str(bytes) => {
-                    check_utf8(bytes)?;
+                    // Cheaper than the whole check where it suffices, as for most keys.
+                    if !bytes.is_ascii() {
+                        check_utf8(bytes)?;
+                    }
                     None
                 }
                 Item::Array(len) => Some(u64::from(len)),
@@ -247,8 +252,10 @@ impl<'a> Reader<'a> {
 
     /// The bytes from the last `len` that were taken on.
     #[inline]
-    pub(super) fn from_last(&self, len: usize) -> &'a [u8] {
-        self.input.get(self.position().saturating_sub(len)..).unwrap_or_default()
+    pub(super) fn looking_back(&self, len: usize) -> &'a [u8] {
+        self.input
+            .get(self.position().saturating_sub(len)..)
+            .unwrap_or_default()
     }
 
     /// Takes the ext that notepack.io once made of `undefined`, if that comes next.
@@ -266,7 +273,10 @@ impl<'a> Reader<'a> {
     #[inline]
     fn bytes(&mut self, len: u32) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(len).map_err(|_| Malformed::TooLarge)?;
-        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Malformed::Truncated)?;
+        let (bytes, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(Malformed::Truncated)?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -340,20 +350,41 @@ mod tests {
     #[test]
     fn numbers_are_taken_in_any_form() {
         let uint = |input| Reader::new(input).uint();
-        for input in [&b"\x07"[..], b"\xcc\x07", b"\xcd\0\x07", b"\xce\0\0\0\x07", b"\xcf\0\0\0\0\0\0\0\x07"] {
+        for input in [
+            &b"\x07"[..],
+            b"\xcc\x07",
+            b"\xcd\0\x07",
+            b"\xce\0\0\0\x07",
+            b"\xcf\0\0\0\0\0\0\0\x07",
+        ] {
             assert_eq!(uint(input), Ok(7));
         }
-        for input in [&b"\xd0\x07"[..], b"\xd1\0\x07", b"\xd2\0\0\0\x07", b"\xd3\0\0\0\0\0\0\0\x07"] {
+        for input in [
+            &b"\xd0\x07"[..],
+            b"\xd1\0\x07",
+            b"\xd2\0\0\0\x07",
+            b"\xd3\0\0\0\0\0\0\0\x07",
+        ] {
             assert_eq!(uint(input), Ok(7));
         }
         assert_eq!(uint(b"\xcb\x40\x1c\0\0\0\0\0\0"), Ok(7));
         assert_eq!(uint(b"\xca\x40\xe0\0\0"), Ok(7));
-        for input in [&b"\xff"[..], b"\xca\x40\xe8\0\0", b"\xcb\x43\x40\0\0\0\0\0\0", b"\xca\xff\xff\0\0", b"\xa17", b"\xc3"] {
+        for input in [
+            &b"\xff"[..],
+            b"\xca\x40\xe8\0\0",
+            b"\xcb\x43\x40\0\0\0\0\0\0",
+            b"\xca\xff\xff\0\0",
+            b"\xa17",
+            b"\xc3",
+        ] {
             assert!(uint(input).is_err(), "{input:?}");
         }
         assert_eq!(Reader::new(b"\xff").number(), Ok(-1.0));
         assert_eq!(Reader::new(b"\xca\x40\xe8\0\0").number(), Ok(7.25));
-        assert_eq!(Reader::new(b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff").number(), Ok(18_446_744_073_709_551_616.0));
+        assert_eq!(
+            Reader::new(b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff").number(),
+            Ok(18_446_744_073_709_551_616.0)
+        );
     }
 
     #[test]
@@ -369,14 +400,29 @@ mod tests {
         assert_eq!(Reader::new(b"\xc3").bool(), Ok(true));
         assert_eq!(Reader::new(b"\xc4\x01x").bin(), Ok(&b"x"[..]));
         assert_eq!(Reader::new(b"\xa1\xff").str(), Err(Malformed::InvalidUtf8));
-        assert_eq!(Reader::new(b"\xc1").raw_value(), Err(Malformed::UnknownMarker));
+        assert_eq!(
+            Reader::new(b"\xc1").raw_value(),
+            Err(Malformed::UnknownMarker)
+        );
     }
 
     #[test]
     fn values_are_skipped_whole() {
-        for value in [&b"\x01"[..], b"\x80", b"\xdd\0\0\0\0", b"\x92\x81\xa1a\x90\xc0", b"\xc8\0\x02\x05ab", b"\xd8\x01\
-            0123456789abcdef", b"\x81\x90\x01"] {
-            assert_eq!(skip_value(&[value, b"\xc1more"].concat()), Ok(value.len()), "{value:?}");
+        for value in [
+            &b"\x01"[..],
+            b"\x80",
+            b"\xdd\0\0\0\0",
+            b"\x92\x81\xa1a\x90\xc0",
+            b"\xc8\0\x02\x05ab",
+            b"\xd8\x01\
+            0123456789abcdef",
+            b"\x81\x90\x01",
+        ] {
+            assert_eq!(
+                skip_value(&[value, b"\xc1more"].concat()),
+                Ok(value.len()),
+                "{value:?}"
+            );
         }
     }
 }

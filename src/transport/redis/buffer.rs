@@ -1,8 +1,8 @@
 use super::command::is_publish;
 use super::resp::{Message, ProtocolError, Reply, Scanner};
 
-/// What one read takes at most unless a large reply is under way: a full loopback read holds some 250 messages
-/// of 200 B, and more per read brought nothing.
+/// What one read takes at most unless a large reply is under way: some 250 messages of 200 B, so that the system
+/// call is shared by many.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
 /// What a write buffer keeps when it is empty: several ticks' worth of publishes.

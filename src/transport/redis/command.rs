@@ -1,7 +1,7 @@
 //! Commands as they go to Redis. The hot one is written by hand, the others by the redis crate.
 
-/// How many names go into one (P)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else, and
-/// 500 keep it busy for well under a millisecond; a longer list is sent as several commands in one write.
+/// How many names go into one (P)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else; a longer
+/// list is sent as several commands in one write.
 pub(super) const MAX_NAMES: usize = 500;
 
 /// What a written PUBLISH begins with: tells it from other commands in a write buffer.
