@@ -73,15 +73,8 @@ export declare class Link {
   stats(): LinkStats
 }
 
-/**
- * Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if it
- * is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is sent, if the
- * text may hold a printed Date and `dateless` does not say that it is none.
- */
-export declare function broadcast(link: number, member: MemberId, payload: Bytes, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
-
-/** Broadcasts an event with binary attachments. */
-export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, dateless: boolean): boolean
+/** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */
+export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
 
 /**
  * The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
@@ -90,6 +83,14 @@ export declare function broadcastBinary(link: number, member: MemberId, payload:
  * An `Error` if the payload is not the text of an event.
  */
 export declare function encodeBroadcast(uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
+
+/**
+ * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
+ * printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It
+ * returns false, and nothing is sent, if the text alone may not say what was meant (see `mayMislead`) and `checked`
+ * does not say that it does.
+ */
+export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => boolean
 
 /**
  * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
@@ -167,10 +168,11 @@ export interface LinkStats {
 }
 
 /**
- * Whether a text may hold a Date as JSON prints it. The parser of the reference keeps Dates apart from strings
- * on the wire; JS then looks whether there is one.
+ * Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
+ * which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
+ * attachment. JS then looks at the values.
  */
-export declare function mayHoldPrintedDate(payload: Bytes): boolean
+export declare function mayMislead(payload: Bytes, attachments: number): boolean
 
 /** Says whether the namespace has any local socket. */
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void

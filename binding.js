@@ -836,11 +836,11 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Link = nativeBinding.Link
-module.exports.broadcast = nativeBinding.broadcast
 module.exports.broadcastBinary = nativeBinding.broadcastBinary
 module.exports.encodeBroadcast = nativeBinding.encodeBroadcast
+module.exports.fastBroadcast = nativeBinding.fastBroadcast
 module.exports.fetch = nativeBinding.fetch
-module.exports.mayHoldPrintedDate = nativeBinding.mayHoldPrintedDate
+module.exports.mayMislead = nativeBinding.mayMislead
 module.exports.setOccupied = nativeBinding.setOccupied
 module.exports.setRoom = nativeBinding.setRoom
 module.exports.settled = nativeBinding.settled

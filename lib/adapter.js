@@ -186,8 +186,9 @@ class RedisAdapter extends Adapter {
         const options = isPlain(opts, room) ? null : msgpack.encode(rawOptions(opts));
         const name = room === null ? null : String(room);
         if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, false)) return;
-        // The text may print a Date, as a string; for a server with another parser it is to stay a Date.
-        if (!holdsDate(packet.data)) {
+        // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
+        // object that looks like the place of an attachment.
+        if (attachments.length === 0 && !holdsDate(packet.data)) {
           this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
           return;
         }

@@ -13,6 +13,8 @@ const { Inbox, KIND } = require("./inbox");
 const { forget, letGo, track } = require("./lifetime");
 const debug = require("debug")("socket.io-redis:link");
 
+const broadcast = binding.fastBroadcast();
+
 /** How long the link waits for its proof, in milliseconds, once the user's clients are connected. */
 const PROOF_TIMEOUT = 2000;
 
@@ -161,8 +163,8 @@ class Link {
   // --- outgoing ---------------------------------------------------------------------------------------
 
   /**
-   * Broadcasts an event that socket.io-parser printed. False, and nothing is sent, if the text may hold a Date and
-   * `dateless` does not say otherwise.
+   * Broadcasts an event that socket.io-parser printed. False, and nothing is sent, if the text may not say all that
+   * the values did, and `checked` does not say that it does.
    *
    * @param {number} member
    * @param {Identity} identity
@@ -170,15 +172,15 @@ class Link {
    * @param {Buffer[]} attachments
    * @param {string | null} room if it is exactly one
    * @param {Buffer | null} options msgpack; null if they say no more than the room
-   * @param {boolean} dateless
+   * @param {boolean} checked
    */
-  broadcast(member, identity, payload, attachments, room, options, dateless) {
+  broadcast(member, identity, payload, attachments, room, options, checked) {
     if (this.#carrier === "native" ? this.#members.has(member) : !this.#isDirect()) {
       return attachments.length === 0
-        ? binding.broadcast(this.#id, member, payload, room, options, dateless)
-        : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, dateless);
+        ? broadcast(this.#id, member, payload, room, options, checked)
+        : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
     }
-    if (!dateless && binding.mayHoldPrintedDate(payload)) return false;
+    if (!checked && binding.mayMislead(payload, attachments.length)) return false;
     const { uid, nsp } = identity;
     const bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
     this.send(member, identity, 0, room, bytes);

@@ -23,6 +23,20 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// The value if it is a Buffer.
+    ///
+    /// # Safety
+    /// `env` and `value` are those of the running call.
+    pub unsafe fn if_buffer(env: sys::napi_env, value: sys::napi_value) -> Option<Self> {
+        let mut data = std::ptr::null_mut();
+        let mut len = 0;
+        // SAFETY: the caller's; the out pointers are local.
+        let status = unsafe { sys::napi_get_buffer_info(env, value, &mut data, &mut len) };
+        (status == sys::Status::napi_ok).then_some(Bytes { data: data.cast(), len })
+    }
+}
+
 impl TypeName for Bytes {
     fn type_name() -> &'static str {
         "Uint8Array"
@@ -37,14 +51,9 @@ impl ValidateNapiValue for Bytes {}
 
 impl FromNapiValue for Bytes {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> Result<Self> {
-        let mut data = std::ptr::null_mut();
-        let mut len = 0;
-        check_status!(
-            // SAFETY: `env` and `value` are those of the running call; the out pointers are local.
-            unsafe { sys::napi_get_buffer_info(env, value, &mut data, &mut len) },
-            "a Buffer was expected"
-        )?;
-        Ok(Bytes { data: data.cast(), len })
+        // SAFETY: the caller's.
+        unsafe { Self::if_buffer(env, value) }
+            .ok_or_else(|| napi::Error::new(Status::InvalidArg, "a Buffer was expected"))
     }
 }
 
@@ -55,6 +64,17 @@ pub struct Text {
 }
 
 impl Text {
+    /// The value if it is a string.
+    ///
+    /// # Safety
+    /// `env` and `value` are those of the running call.
+    pub unsafe fn if_string(env: sys::napi_env, value: sys::napi_value) -> Result<Option<Self>> {
+        let mut kind = 0;
+        // SAFETY: the caller's; the out pointer is local.
+        check_status!(unsafe { sys::napi_typeof(env, value, &mut kind) }, "a value was expected")?;
+        Ok((kind == sys::ValueType::napi_string).then_some(Text { env, value }))
+    }
+
     /// Appends it as UTF-8; a lone surrogate becomes U+FFFD, as in `Buffer.from`.
     pub fn append_to(&self, out: &mut Vec<u8>) -> Result<()> {
         // Rooms and ids are short: most are had with one call.

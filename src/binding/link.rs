@@ -380,22 +380,7 @@ impl Drop for Link {
     }
 }
 
-/// Broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has printed, `room` the room if it
-/// is exactly one, `opts` the options in msgpack if they say more than the room. False, and nothing is sent, if the
-/// text may hold a printed Date and `dateless` does not say that it is none.
-#[napi(catch_unwind)]
-pub fn broadcast(
-    link: u32,
-    member: MemberId,
-    payload: Bytes,
-    room: Option<Text>,
-    opts: Option<Bytes>,
-    dateless: bool,
-) -> napi::Result<bool> {
-    broadcast_parts(link, member, &payload, &[], room, opts, dateless)
-}
-
-/// Broadcasts an event with binary attachments.
+/// Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns.
 #[napi(catch_unwind)]
 pub fn broadcast_binary(
     link: u32,
@@ -404,9 +389,9 @@ pub fn broadcast_binary(
     attachments: Vec<Bytes>,
     room: Option<Text>,
     opts: Option<Bytes>,
-    dateless: bool,
+    checked: bool,
 ) -> napi::Result<bool> {
-    broadcast_parts(link, member, &payload, &attachments, room, opts, dateless)
+    broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
 /// Says that the first local socket has joined a room, or that the last one has left it.
@@ -486,33 +471,37 @@ pub fn encode_broadcast(
     Ok(out.into())
 }
 
-/// Whether a text may hold a Date as JSON prints it. The parser of the reference keeps Dates apart from strings
-/// on the wire; JS then looks whether there is one.
+/// Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
+/// which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
+/// attachment. JS then looks at the values.
 #[napi(catch_unwind)]
-pub fn may_hold_printed_date(payload: Bytes) -> bool {
-    may_hold_date(payload.as_slice())
+pub fn may_mislead(payload: Bytes, attachments: u32) -> bool {
+    misleads(payload.as_slice(), attachments as usize)
 }
 
-fn may_hold_date(payload: &[u8]) -> bool {
-    static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Z\""));
-    END.find_iter(payload).any(|end| {
+fn misleads(payload: &[u8], attachments: usize) -> bool {
+    static DATE_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Z\""));
+    static PLACEHOLDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"{\"_placeholder\":true"));
+    let dates = DATE_END.find_iter(payload).any(|end| {
         // .123Z"
         let fraction = end.checked_sub(4).and_then(|start| payload.get(start..end));
         matches!(fraction, Some([b'.', digits @ ..]) if digits.iter().all(u8::is_ascii_digit))
-    })
+    });
+    dates || (attachments > 0 && PLACEHOLDER.find_iter(payload).count() != attachments)
 }
 
-fn broadcast_parts(
+/// See [`super::fast::fast_broadcast`].
+pub fn broadcast_parts(
     link: u32,
     member: MemberId,
     payload: &Bytes,
     attachments: &[Bytes],
     room: Option<Text>,
     opts: Option<Bytes>,
-    dateless: bool,
+    checked: bool,
 ) -> napi::Result<bool> {
     let payload = payload.as_slice();
-    if !dateless && may_hold_date(payload) {
+    if !checked && misleads(payload, attachments.len()) {
         return Ok(false);
     }
     let mut failed = Ok(());

@@ -4,4 +4,5 @@
 //! panics: a plain one that panicked would end the process.
 
 mod args;
+mod fast;
 mod link;

@@ -87,6 +87,17 @@ impl<W: Fn()> Link<W> {
         Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
     }
 
+    /// A link over a Redis in memory.
+    #[cfg(test)]
+    pub fn over_memory(
+        memory: crate::transport::memory::MemoryTransport,
+        config: Config,
+        shared: Arc<Shared>,
+        wake_js: W,
+    ) -> Self {
+        Self::with_carrier(config, 1 << 20, Carrier::Memory(memory), shared, wake_js)
+    }
+
     fn with_carrier(
         config: Config,
         max_inbox: usize,

@@ -7,6 +7,8 @@ pub mod inbox;
 pub mod link;
 pub mod outbox;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -43,9 +43,7 @@ impl Hub {
     pub fn connect(&self) -> MemoryTransport {
         let mut state = self.state.borrow_mut();
         let mut node = Node::default();
-        if !state.down {
-            node.events.push_back(Owned::Up);
-        }
+        node.events.push_back(if state.down { Owned::Down(0) } else { Owned::Up });
         let changed = Rc::clone(&node.changed);
         state.nodes.push(node);
         MemoryTransport { hub: self.clone(), node: state.nodes.len() - 1, changed }
