@@ -163,7 +163,8 @@ class RedisAdapter extends Adapter {
       return incoming.encoded;
     }
     const outgoing = this.#outgoing;
-    if (outgoing === null || packet !== outgoing.packet || outgoing.done) return encodeInParent(this, packet, packetOpts);
+    if (outgoing === null || packet !== outgoing.packet || outgoing.done)
+      return encodeInParent(this, packet, packetOpts);
     outgoing.done = true;
     const encoded = encodeInParent(this, packet, packetOpts);
     this.#publish(packet, outgoing.opts, encoded, packetOpts.wsPreEncodedFrame);
@@ -185,7 +186,8 @@ class RedisAdapter extends Adapter {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
         const options = isPlain(opts, room) ? null : msgpack.encode(rawOptions(opts));
         const name = room === null ? null : String(room);
-        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, false)) return;
+        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, false))
+          return;
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
         if (attachments.length === 0 && !holdsDate(packet.data)) {
@@ -218,7 +220,13 @@ class RedisAdapter extends Adapter {
         opts: rawOptions(opts),
       });
       this.ackRequests.set(requestId, { clientCountCallback, ack });
-      this.#link.request(this.#member, requestId, REQUEST.BROADCAST, toBuffer(request), opts.flags?.timeout || 1);
+      this.#link.request(
+        this.#member,
+        requestId,
+        REQUEST.BROADCAST,
+        toBuffer(request),
+        opts.flags?.timeout || 1,
+      );
     }
     super.broadcastWithAck(packet, opts, clientCountCallback, ack);
   }
@@ -281,7 +289,11 @@ class RedisAdapter extends Adapter {
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
     if (!withAck) {
-      return this.#send(REQUESTS, null, json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }));
+      return this.#send(
+        REQUESTS,
+        null,
+        json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }),
+      );
     }
     const ack = packet.pop();
     const requestId = randomId();
@@ -322,7 +334,10 @@ class RedisAdapter extends Adapter {
       this.requests.set(requestId, ({ status, expected, answers }) => {
         const responses = answers.map((/** @type {Buffer} */ bytes) => this.#decode(bytes));
         if (status === "done") return resolve(responses);
-        const what = status === "timeout" ? `timeout reached while waiting for ${name} response` : "the adapter was closed";
+        const what =
+          status === "timeout"
+            ? `timeout reached while waiting for ${name} response`
+            : "the adapter was closed";
         // What has come is not thrown away.
         reject(Object.assign(new Error(what), { responses, expected }));
       });
@@ -354,7 +369,11 @@ class RedisAdapter extends Adapter {
       case KIND.REQUEST:
         return void this.#onRequest(copy(record.part(0)), record.n);
       case KIND.ANSWERS:
-        return void this.#onAnswers(record.text(0), JSON.parse(record.text(1)), record.list(record.n).map(copy));
+        return void this.#onAnswers(
+          record.text(0),
+          JSON.parse(record.text(1)),
+          record.list(record.n).map(copy),
+        );
       case KIND.ACK:
         return void this.#onResponse(copy(record.part(1)), record.text(0));
       case KIND.ACK_END:
@@ -457,7 +476,8 @@ class RedisAdapter extends Adapter {
     fetchSockets: async (/** @type {any} */ opts) => describeSockets(await super.fetchSockets(opts)),
     addSockets: (/** @type {any} */ opts, /** @type {any[]} */ rooms) => super.addSockets(opts, rooms),
     delSockets: (/** @type {any} */ opts, /** @type {any[]} */ rooms) => super.delSockets(opts, rooms),
-    disconnectSockets: (/** @type {any} */ opts, /** @type {boolean} */ close) => super.disconnectSockets(opts, close),
+    disconnectSockets: (/** @type {any} */ opts, /** @type {boolean} */ close) =>
+      super.disconnectSockets(opts, close),
     broadcastWithAck: (
       /** @type {any} */ packet,
       /** @type {any} */ opts,
@@ -468,7 +488,11 @@ class RedisAdapter extends Adapter {
 
   /** @param {any} request */
   #isOwn(request) {
-    return request.uid === this.uid || this.requests.has(request.requestId) || this.ackRequests.has(request.requestId);
+    return (
+      request.uid === this.uid ||
+      this.requests.has(request.requestId) ||
+      this.ackRequests.has(request.requestId)
+    );
   }
 
   /** @param {any} request @param {Buffer | string} response */
@@ -562,7 +586,8 @@ function readAttachments(encoded) {
   const attachments = [];
   for (let index = 1; index < encoded.length; index++) {
     const value = encoded[index];
-    if (ArrayBuffer.isView(value)) attachments.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    if (ArrayBuffer.isView(value))
+      attachments.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
     else if (value instanceof ArrayBuffer) attachments.push(Buffer.from(value));
     else return null;
   }

@@ -166,7 +166,9 @@ class NodeRedisClients extends Clients {
     const listener = this.listeners.get(key);
     if (listener === undefined || !this.isClientOpen(this.sub)) return;
     this.listeners.delete(key);
-    await (pattern ? this.sub.pUnsubscribe(name, listener, true) : this.sub.unsubscribe(name, listener, true));
+    await (pattern
+      ? this.sub.pUnsubscribe(name, listener, true)
+      : this.sub.unsubscribe(name, listener, true));
   }
 
   /** @param {string[]} channels */

@@ -81,7 +81,11 @@ function printsStandardText(encoder) {
     ) {
       return false;
     }
-    const [text, ...attachments] = encoder.encode({ type: EVENT, nsp: "/a", data: ["e", { b: [1, "é"] }, null] });
+    const [text, ...attachments] = encoder.encode({
+      type: EVENT,
+      nsp: "/a",
+      data: ["e", { b: [1, "é"] }, null],
+    });
     return text === '2/a,["e",{"b":[1,"é"]},null]' && attachments.length === 0;
   } catch {
     return false;

@@ -28,7 +28,11 @@ function track(link) {
   listening = true;
   process.on("beforeExit", () => {
     for (const link of links) {
-      if (!held.has(link) && link.holdsProcess()) held.set(link, setInterval(() => {}, 2 ** 30));
+      if (!held.has(link) && link.holdsProcess())
+        held.set(
+          link,
+          setInterval(() => {}, 2 ** 30),
+        );
     }
   });
   process.on("exit", () => {

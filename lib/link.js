@@ -119,7 +119,11 @@ class Link {
 
   /** Who carries the bytes, and why: `{ carrier: "native" | "client", proven, reason }`. */
   get transport() {
-    return { carrier: this.#carrier, proven: this.#carrier === "client" || this.#proven, reason: this.#reason };
+    return {
+      carrier: this.#carrier,
+      proven: this.#carrier === "client" || this.#proven,
+      reason: this.#reason,
+    };
   }
 
   /** The counters of the link. */
@@ -261,7 +265,8 @@ class Link {
   /** Blocks until it is there. @param {number} timeout in milliseconds */
   flush(timeout) {
     // What the user's clients carry needs the event loop, which has ended.
-    if (this.#carrier === "native" && (this.#proven || this.#clients === null)) this.#native?.waitFlushed(timeout);
+    if (this.#carrier === "native" && (this.#proven || this.#clients === null))
+      this.#native?.waitFlushed(timeout);
   }
 
   // --- the link itself --------------------------------------------------------------------------------
@@ -294,7 +299,8 @@ class Link {
   /** @returns {import("../binding").Link} */
   #open() {
     if (this.#native !== null) return this.#native;
-    this.#proof = this.#proven || this.#carrier === "client" ? "" : `{"proof":"${randomBytes(16).toString("hex")}"}`;
+    this.#proof =
+      this.#proven || this.#carrier === "client" ? "" : `{"proof":"${randomBytes(16).toString("hex")}"}`;
     /** @type {Inbox | null} */
     let inbox = null;
     const native = new binding.Link(
@@ -433,7 +439,8 @@ class Link {
     this.#proofTimer = setTimeout(() => {
       this.#proofTimer = null;
       if (this.#proven || this.#native === null) return;
-      if (this.#clients?.isReady()) this.#useClients("the link's own connections did not reach the same Redis");
+      if (this.#clients?.isReady())
+        this.#useClients("the link's own connections did not reach the same Redis");
     }, PROOF_TIMEOUT);
     this.#proofTimer.unref();
   }
@@ -541,7 +548,9 @@ class Link {
     const retry = (/** @type {number} */ delay) => {
       if (this.#native === null || this.#members.size === 0) return;
       clients
-        .subscribe(pattern, name, (glob, channel, payload) => this.#native?.clientMessage(glob, channel, payload))
+        .subscribe(pattern, name, (glob, channel, payload) =>
+          this.#native?.clientMessage(glob, channel, payload),
+        )
         .then(
           () => this.#native?.clientSubscribed(pattern, Buffer.from(name)),
           (error) => {

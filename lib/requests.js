@@ -40,7 +40,9 @@ async function answer(request, context) {
   const { requestId } = request;
   switch (request.type) {
     case REQUEST.SOCKETS:
-      return respond(JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }));
+      return respond(
+        JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }),
+      );
     case REQUEST.ALL_ROOMS:
       return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
     case REQUEST.REMOTE_FETCH:

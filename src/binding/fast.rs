@@ -50,7 +50,14 @@ unsafe fn read_and_broadcast(env: sys::napi_env, info: sys::napi_callback_info) 
     check_status!(
         // SAFETY: `arguments` has room for `count` values; the other out pointers may be null.
         unsafe {
-            sys::napi_get_cb_info(env, info, &mut count, arguments.as_mut_ptr(), ptr::null_mut(), ptr::null_mut())
+            sys::napi_get_cb_info(
+                env,
+                info,
+                &mut count,
+                arguments.as_mut_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
         },
         "the arguments cannot be read"
     )?;

@@ -231,7 +231,12 @@ impl Link {
             5 => RequestType::RemoteFetch,
             6 => RequestType::ServerSideEmit,
             7 => RequestType::Broadcast,
-            other => return Err(Error::new(Status::InvalidArg, format!("nobody answers requests of type {other}"))),
+            other => {
+                return Err(Error::new(
+                    Status::InvalidArg,
+                    format!("nobody answers requests of type {other}"),
+                ));
+            }
         };
         let timeout = to_duration(timeout);
         self.shared.outbox.push(|commands| {
@@ -460,13 +465,20 @@ pub fn encode_broadcast(
 ) -> napi::Result<Buffer> {
     let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
     let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
-    classic::encode_broadcast(&uid, &nsp, payload.as_slice(), &attachments, |out| match &opts {
-        Some(opts) => {
-            out.extend_from_slice(opts.as_slice());
-            Ok(())
-        }
-        None => classic::write_plain_opts(out, room.as_deref()),
-    }, &mut out)
+    classic::encode_broadcast(
+        &uid,
+        &nsp,
+        payload.as_slice(),
+        &attachments,
+        |out| match &opts {
+            Some(opts) => {
+                out.extend_from_slice(opts.as_slice());
+                Ok(())
+            }
+            None => classic::write_plain_opts(out, room.as_deref()),
+        },
+        &mut out,
+    )
     .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
     Ok(out.into())
 }
@@ -554,11 +566,7 @@ fn settings(given: LinkSettings) -> napi::Result<Settings> {
     Ok(settings)
 }
 
-fn put_text(
-    commands: &mut Commands,
-    text: &Text,
-    failed: &mut napi::Result<()>,
-) -> std::ops::Range<usize> {
+fn put_text(commands: &mut Commands, text: &Text, failed: &mut napi::Result<()>) -> std::ops::Range<usize> {
     let start = commands.bytes.len();
     if let Err(error) = text.append_to(&mut commands.bytes) {
         *failed = Err(error);

@@ -218,10 +218,7 @@ impl Publishes {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
         self.ends.iter().filter_map(move |&(channel_end, end)| {
-            let message = (
-                self.bytes.get(start..channel_end)?,
-                self.bytes.get(channel_end..end)?,
-            );
+            let message = (self.bytes.get(start..channel_end)?, self.bytes.get(channel_end..end)?);
             start = end;
             Some(message)
         })

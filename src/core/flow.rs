@@ -28,12 +28,7 @@ pub struct Backlog {
 
 impl Backlog {
     fn new(bound: usize) -> Self {
-        Backlog {
-            messages: VecDeque::new(),
-            bytes: 0,
-            bound,
-            dropped: 0,
-        }
+        Backlog { messages: VecDeque::new(), bytes: 0, bound, dropped: 0 }
     }
 
     /// Adds a message, dropping the oldest ones for it.
@@ -99,12 +94,7 @@ struct Healing {
 impl Flow {
     /// A flow that is down; `bound` is the backlog's, in bytes.
     pub fn new(bound: usize, proven: bool) -> Self {
-        Flow {
-            up: false,
-            proven,
-            healing: None,
-            backlog: Backlog::new(bound),
-        }
+        Flow { up: false, proven, healing: None, backlog: Backlog::new(bound) }
     }
 
     /// Whether publishes may go out at once, apart from what waits.
@@ -120,12 +110,8 @@ impl Flow {
     /// The link is connected; `peers_before` says whether there were other members before.
     pub fn up(&mut self, now: Instant, peers_before: bool) {
         self.up = true;
-        self.healing = peers_before.then_some(Healing {
-            until: now + HEAL_BOUND,
-            next: now,
-            found: 0,
-            counting: false,
-        });
+        self.healing =
+            peers_before.then_some(Healing { until: now + HEAL_BOUND, next: now, found: 0, counting: false });
     }
 
     /// The link is lost.
@@ -178,13 +164,9 @@ impl Flow {
 
     /// When [`Flow::wants_count`] is to be asked again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.healing.as_ref().map(|healing| {
-            if healing.counting {
-                healing.until
-            } else {
-                healing.next.min(healing.until)
-            }
-        })
+        self.healing
+            .as_ref()
+            .map(|healing| if healing.counting { healing.until } else { healing.next.min(healing.until) })
     }
 }
 

@@ -179,8 +179,7 @@ impl Core {
             return;
         };
         let unused = self.routes.remove(id, &member);
-        fx.unsubscribe
-            .extend(unused.into_iter().map(|name| (member.lane, name)));
+        fx.unsubscribe.extend(unused.into_iter().map(|name| (member.lane, name)));
         self.requests.leave(id, &mut fx.batch);
         self.waiting.retain(|purpose| match purpose {
             Purpose::Server { member, .. } | Purpose::Request { member, .. } => *member != id,
@@ -200,8 +199,7 @@ impl Core {
 
     fn subscribe(&mut self, id: MemberId, member: &Member, fx: &mut Effects) {
         let fresh = self.routes.add(id, member);
-        fx.subscribe
-            .extend(fresh.into_iter().map(|name| (member.lane, name)));
+        fx.subscribe.extend(fresh.into_iter().map(|name| (member.lane, name)));
     }
 
     /// Another transport carries the bytes from now on.
@@ -216,11 +214,7 @@ impl Core {
         members.sort_by_key(|&(id, _)| id);
         for (id, mut member) in members {
             member.confirmed = [false; 4];
-            member.lane = if has_lanes {
-                self.routes.free_lane(&member.channels.request)
-            } else {
-                0
-            };
+            member.lane = if has_lanes { self.routes.free_lane(&member.channels.request) } else { 0 };
             self.subscribe(id, &member, fx);
             self.members.insert(id, member);
         }
@@ -250,13 +244,20 @@ impl Core {
         };
         let spec = &member.spec;
         let written = fx.publishes.push(&channel, |out| {
-            encode_broadcast(&spec.uid, &spec.nsp, payload, attachments, |out| match opts {
-                Some(opts) => {
-                    out.extend_from_slice(opts);
-                    Ok(())
-                }
-                None => classic::write_plain_opts(out, room),
-            }, out)
+            encode_broadcast(
+                &spec.uid,
+                &spec.nsp,
+                payload,
+                attachments,
+                |out| match opts {
+                    Some(opts) => {
+                        out.extend_from_slice(opts);
+                        Ok(())
+                    }
+                    None => classic::write_plain_opts(out, room),
+                },
+                out,
+            )
         });
         match written {
             Ok(()) => self.published(id, now, fx),
@@ -268,14 +269,7 @@ impl Core {
     }
 
     /// Publishes bytes that are ready for the wire.
-    pub fn send(
-        &mut self,
-        id: MemberId,
-        to: &Destination,
-        bytes: &[u8],
-        now: Instant,
-        fx: &mut Effects,
-    ) {
+    pub fn send(&mut self, id: MemberId, to: &Destination, bytes: &[u8], now: Instant, fx: &mut Effects) {
         let Some(member) = self.members.get(&id) else {
             self.stats.dropped += 1;
             return;
@@ -399,9 +393,9 @@ impl Core {
 
     fn count_when_ready(&mut self, purpose: Purpose, fx: &mut Effects) {
         let member = match &purpose {
-            Purpose::Server { member, .. }
-            | Purpose::Request { member, .. }
-            | Purpose::Peers { member } => self.members.get(member),
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
+                self.members.get(member)
+            }
             Purpose::Healing { .. } => None,
         };
         if self.flow.is_up() && member.is_some_and(Member::is_subscribed) {
@@ -413,9 +407,9 @@ impl Core {
 
     fn count(&mut self, purpose: Purpose, fx: &mut Effects) {
         let ids: &[MemberId] = match &purpose {
-            Purpose::Server { member, .. }
-            | Purpose::Request { member, .. }
-            | Purpose::Peers { member } => std::slice::from_ref(member),
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
+                std::slice::from_ref(member)
+            }
             Purpose::Healing { members } => members,
         };
         // A member listens on both; what listens on one of them alone is not a member.
@@ -463,9 +457,10 @@ impl Core {
                 }
             }
             Purpose::Healing { members: ids } => {
-                let found = ids.iter().zip(members).all(|(id, count)| {
-                    self.members.get(id).is_none_or(|member| count >= member.peers)
-                });
+                let found = ids
+                    .iter()
+                    .zip(members)
+                    .all(|(id, count)| self.members.get(id).is_none_or(|member| count >= member.peers));
                 self.flow.counted(found, now);
             }
         }
@@ -492,22 +487,15 @@ impl Core {
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.requests.deadline(), self.flow.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.requests.deadline(), self.flow.deadline()].into_iter().flatten().min()
     }
 
     fn heal(&mut self, now: Instant, fx: &mut Effects) {
         if !self.flow.wants_count(now) {
             return;
         }
-        let mut members: Vec<MemberId> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.peers > 1)
-            .map(|(&id, _)| id)
-            .collect();
+        let mut members: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| member.peers > 1).map(|(&id, _)| id).collect();
         members.sort_unstable();
         self.count(Purpose::Healing { members }, fx);
     }
@@ -579,12 +567,8 @@ impl Core {
 
     /// The link has come up or is proven now: all members that are subscribed become ready.
     fn announce_all(&mut self, fx: &mut Effects) {
-        let mut subscribed: Vec<MemberId> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.is_subscribed())
-            .map(|(&id, _)| id)
-            .collect();
+        let mut subscribed: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| member.is_subscribed()).map(|(&id, _)| id).collect();
         subscribed.sort_unstable();
         self.announce(&subscribed, fx);
     }
@@ -704,9 +688,9 @@ impl Core {
         if !wanted {
             return Ok(Fate::Ignored);
         }
-        let Some(data) = broadcast.data.filter(|_| {
-            member.spec.frames && broadcast.packet_type == Some(EVENT)
-        }) else {
+        let Some(data) =
+            broadcast.data.filter(|_| member.spec.frames && broadcast.packet_type == Some(EVENT))
+        else {
             return Ok(raw_record(fx, Kind::Broadcast, id, Encoding::Msgpack, payload));
         };
         let mut draft = fx.batch.draft(Kind::Frame, id);
@@ -784,7 +768,9 @@ impl Core {
         now: Instant,
         fx: &mut Effects,
     ) -> Result<Fate, Malformed> {
-        if !self.flow.is_proven() && self.config.proof.as_ref().is_some_and(|proof| proof.as_bytes() == payload) {
+        if !self.flow.is_proven()
+            && self.config.proof.as_ref().is_some_and(|proof| proof.as_bytes() == payload)
+        {
             self.flow.set_proven(true);
             self.event(fx, 0, &Event::Proven);
             self.announce_all(fx);
@@ -800,9 +786,7 @@ impl Core {
         let Some(request_id) = &response.request_id else {
             return Ok(Fate::Ignored);
         };
-        let known = self
-            .requests
-            .answered(request_id, response.answer(), payload, now, &mut fx.batch);
+        let known = self.requests.answered(request_id, response.answer(), payload, now, &mut fx.batch);
         Ok(if known { Fate::Delivered } else { Fate::Ignored })
     }
 

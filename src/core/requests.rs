@@ -212,13 +212,11 @@ impl Requests {
     pub fn deadline(&self) -> Option<Instant> {
         self.pending
             .values()
-            .map(|pending| {
-                if pending.counting {
-                    pending.deadline
-                } else {
-                    pending.deadline.min(pending.recount)
-                }
-            })
+            .map(
+                |pending| {
+                    if pending.counting { pending.deadline } else { pending.deadline.min(pending.recount) }
+                },
+            )
             .min()
     }
 
@@ -255,10 +253,7 @@ impl Requests {
             draft.part(0, id.as_bytes());
             return draft.done();
         }
-        let outcome = Outcome {
-            status,
-            expected: pending.expected.unwrap_or(0),
-        };
+        let outcome = Outcome { status, expected: pending.expected.unwrap_or(0) };
         let mut draft = batch.draft(Kind::Answers, pending.member);
         draft.part(0, id.as_bytes());
         draft.part(1, &serde_json::to_vec(&outcome).unwrap_or_default());
@@ -290,10 +285,7 @@ mod tests {
     fn a_request_ends_with_the_last_expected_answer() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         assert!(requests.add(0, "R", RequestType::RemoteFetch, Some(b"q"[..].into()), TIMEOUT, now));
-        assert_eq!(
-            requests.counted("R", 3, now, &mut batch),
-            Counted::Publish(0, b"q"[..].into())
-        );
+        assert_eq!(requests.counted("R", 3, now, &mut batch), Counted::Publish(0, b"q"[..].into()));
         assert!(requests.answered("R", Answer::Sockets, b"1", now, &mut batch));
         assert!(!requests.answered("R", Answer::Rooms, b"x", now, &mut batch), "another shape");
         assert!(!requests.answered("S", Answer::Sockets, b"x", now, &mut batch), "another request");

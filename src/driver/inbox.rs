@@ -55,10 +55,7 @@ impl Inbox {
         } else {
             let offset = state.batch.bytes.len();
             state.batch.bytes.extend_from_slice(&from.bytes);
-            state
-                .batch
-                .records
-                .extend(from.records.drain(..).map(|record| shifted(record, offset)));
+            state.batch.records.extend(from.records.drain(..).map(|record| shifted(record, offset)));
         }
         from.clear();
         !std::mem::replace(&mut state.woken, true)
@@ -89,10 +86,9 @@ impl Inbox {
         if count == 0 {
             return Fetched::Needs(first.end - from);
         }
-        if let (Some(target), Some(source)) = (
-            slab.get_mut(start..start + (to - from)),
-            state.batch.bytes.get(from..to),
-        ) {
+        if let (Some(target), Some(source)) =
+            (slab.get_mut(start..start + (to - from)), state.batch.bytes.get(from..to))
+        {
             target.copy_from_slice(source);
         }
         state.fetched += count;
@@ -119,10 +115,7 @@ impl Inbox {
     /// The counters.
     pub fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats {
-            inbox_bytes: (state.batch.bytes.len() - state.position) as u64,
-            ..state.stats.clone()
-        }
+        Stats { inbox_bytes: (state.batch.bytes.len() - state.position) as u64, ..state.stats.clone() }
     }
 }
 
@@ -138,9 +131,7 @@ fn fill(row: &mut [u32], record: &Record, from: usize, start: usize) {
     let head = [u32::from(record.kind), record.member, record.n, record.token];
     let parts = record.parts.iter().flat_map(|part| {
         // Saturating: a part that was never set stands before `from`, and JS does not look at it.
-        [part.start, part.end].map(|at| {
-            u32::try_from(at.saturating_sub(from) + start).unwrap_or(u32::MAX)
-        })
+        [part.start, part.end].map(|at| u32::try_from(at.saturating_sub(from) + start).unwrap_or(u32::MAX))
     });
     for (cell, number) in row.iter_mut().zip(head.into_iter().chain(parts)) {
         *cell = number;
@@ -169,17 +160,11 @@ mod tests {
         assert!(!inbox.append(&mut batch(&[b"three"])), "JS is on its way");
         let mut slab = [0u8; 10];
         let mut table = [0u32; STRIDE * 8];
-        assert_eq!(
-            inbox.fetch(&mut slab, 3, &mut table),
-            Fetched::Records { count: 2, bytes: 6 }
-        );
+        assert_eq!(inbox.fetch(&mut slab, 3, &mut table), Fetched::Records { count: 2, bytes: 6 });
         assert_eq!(&slab[3..9], b"onetwo");
         assert_eq!(table[STRIDE + 4..STRIDE + 6], [6, 9]);
         assert_eq!(inbox.fetch(&mut slab, 9, &mut table), Fetched::Needs(5));
-        assert_eq!(
-            inbox.fetch(&mut slab, 0, &mut table),
-            Fetched::Records { count: 1, bytes: 5 }
-        );
+        assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: 5 });
         assert_eq!(&slab[..5], b"three");
         assert_eq!(table[4..6], [0, 5]);
         assert_eq!(inbox.bytes(), 0);

@@ -30,23 +30,19 @@ where
     F: Future<Output = ()> + 'static,
 {
     let thread = LINK_THREAD.get_or_try_init(start)?;
-    thread
-        .send(Box::new(|| Box::pin(make())))
-        .map_err(|_| std::io::Error::other("the link thread has ended"))
+    thread.send(Box::new(|| Box::pin(make()))).map_err(|_| std::io::Error::other("the link thread has ended"))
 }
 
 fn start() -> std::io::Result<mpsc::UnboundedSender<Task>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, mut receiver) = mpsc::unbounded_channel::<Task>();
-    std::thread::Builder::new()
-        .name("socket.io-redis".into())
-        .spawn(move || {
-            tokio::task::LocalSet::new().block_on(&runtime, async move {
-                while let Some(make) = receiver.recv().await {
-                    // Were a task to panic, tokio keeps the panic; the link's guard tells JS.
-                    drop(tokio::task::spawn_local(make()));
-                }
-            });
-        })?;
+    std::thread::Builder::new().name("socket.io-redis".into()).spawn(move || {
+        tokio::task::LocalSet::new().block_on(&runtime, async move {
+            while let Some(make) = receiver.recv().await {
+                // Were a task to panic, tokio keeps the panic; the link's guard tells JS.
+                drop(tokio::task::spawn_local(make()));
+            }
+        });
+    })?;
     Ok(sender)
 }

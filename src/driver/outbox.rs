@@ -147,7 +147,10 @@ impl State {
         let command = add(&mut self.commands);
         if matches!(
             command,
-            Command::Broadcast { .. } | Command::Send { .. } | Command::Publish { .. } | Command::Request { .. }
+            Command::Broadcast { .. }
+                | Command::Send { .. }
+                | Command::Publish { .. }
+                | Command::Request { .. }
         ) {
             self.unflushed = true;
             self.untaken = true;
@@ -286,11 +289,7 @@ mod tests {
     #[test]
     fn commands_come_out_in_order_with_their_bytes() {
         let outbox = Outbox::default();
-        outbox.push_lazily(|commands| Command::Room {
-            member: 1,
-            room: commands.put(b"r"),
-            present: true,
-        });
+        outbox.push_lazily(|commands| Command::Room { member: 1, room: commands.put(b"r"), present: true });
         outbox.push(|commands| Command::Send {
             member: 1,
             to: Destination::Request,

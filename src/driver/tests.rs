@@ -86,7 +86,12 @@ impl Node {
                 let range = row[4 + 2 * i] as usize..row[5 + 2 * i] as usize;
                 String::from_utf8_lossy(&slab[range]).into_owned()
             };
-            self.seen.push(Seen { kind: row[0], n: row[2], token: row[3], parts: (0..4).map(part).collect() });
+            self.seen.push(Seen {
+                kind: row[0],
+                n: row[2],
+                token: row[3],
+                parts: (0..4).map(part).collect(),
+            });
         }
         true
     }
@@ -102,7 +107,11 @@ impl Node {
     }
 
     fn send(&self, to: Destination, bytes: &str) {
-        self.shared.outbox.push(|commands| Command::Send { member: 1, to, bytes: commands.put(bytes.as_bytes()) });
+        self.shared.outbox.push(|commands| Command::Send {
+            member: 1,
+            to,
+            bytes: commands.put(bytes.as_bytes()),
+        });
     }
 
     fn occupy(&self) {
@@ -164,7 +173,10 @@ fn a_broadcast_behind_a_join_is_not_judged_by_rooms_of_before() {
     run(async {
         let hub = Hub::default();
         let (a, mut b) = pair(&hub).await;
-        a.send(Destination::Request, r#"{"uid":"aaaaaa","type":2,"opts":{"rooms":[],"except":[]},"rooms":["r"]}"#);
+        a.send(
+            Destination::Request,
+            r#"{"uid":"aaaaaa","type":2,"opts":{"rooms":[],"except":[]},"rooms":["r"]}"#,
+        );
         a.emit(r#"42["to the new room"]"#, Some("r"));
         b.until("the request", |seen| seen.kind == Kind::Request as u32).await;
         assert_eq!(b.frame().await, r#"2["to the new room"]"#);
@@ -311,8 +323,14 @@ fn hostile_bytes_are_counted_and_the_next_message_comes() {
         let hub = Hub::default();
         let (_a, mut b) = pair(&hub).await;
         b.occupy();
-        let hostile: [&[u8]; 6] =
-            [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"{\"uid\":1}", &[0x91; 100_000], b"\x93\xa1u\x80\x80\x00"];
+        let hostile: [&[u8]; 6] = [
+            b"",
+            b"\xc1",
+            b"\xdd\xff\xff\xff\xff",
+            b"{\"uid\":1}",
+            &[0x91; 100_000],
+            b"\x93\xa1u\x80\x80\x00",
+        ];
         for channel in ["socket.io#/#", "socket.io-request#/#", "socket.io-response#/#"] {
             for bytes in hostile {
                 hub.publish(channel.as_bytes(), bytes);

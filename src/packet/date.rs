@@ -30,9 +30,7 @@ pub fn timestamp(data: &[u8]) -> Result<f64, Malformed> {
 /// # Errors
 /// [`Malformed::WrongShape`] unless there are 8 bytes.
 pub fn legacy_date(data: &[u8]) -> Result<f64, Malformed> {
-    let data = data
-        .try_into()
-        .map_err(|_| Malformed::WrongShape("a date of 8 bytes"))?;
+    let data = data.try_into().map_err(|_| Malformed::WrongShape("a date of 8 bytes"))?;
     Ok(i64::from_be_bytes(data) as f64)
 }
 
@@ -42,10 +40,7 @@ pub fn print_date(time: f64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"null");
         return;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "within 8.64e15; TimeClip truncates"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "within 8.64e15; TimeClip truncates")]
     let time = time as i64;
     let (year, month, day) = civil(time.div_euclid(DAY));
     let ms = time.rem_euclid(DAY);
@@ -171,10 +166,7 @@ mod tests {
     fn printed(time: f64) -> String {
         let mut out = Vec::new();
         print_date(time, &mut out);
-        String::from_utf8(out)
-            .expect("ASCII")
-            .trim_matches('"')
-            .to_owned()
+        String::from_utf8(out).expect("ASCII").trim_matches('"').to_owned()
     }
 
     #[test]

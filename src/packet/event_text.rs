@@ -26,20 +26,17 @@ impl<'a> EventText<'a> {
         let (attachments, rest) = match payload {
             [b'4', b'2', rest @ ..] => (0, rest),
             [b'4', b'5', rest @ ..] => match leading_number(rest)? {
-                (Some(count), [b'-', rest @ ..]) => (
-                    usize::try_from(count).map_err(|_| Malformed::TooLarge)?,
-                    rest,
-                ),
+                (Some(count), [b'-', rest @ ..]) => {
+                    (usize::try_from(count).map_err(|_| Malformed::TooLarge)?, rest)
+                }
                 _ => return Err(Malformed::WrongShape("the number of attachments")),
             },
             _ => return Err(Malformed::WrongShape("an event")),
         };
         let (nsp, rest) = match rest {
             [b'/', ..] => {
-                let comma =
-                    memchr::memchr(b',', rest).and_then(|comma| rest.split_at_checked(comma));
-                let (nsp, rest) =
-                    comma.ok_or(Malformed::WrongShape("a comma after the namespace"))?;
+                let comma = memchr::memchr(b',', rest).and_then(|comma| rest.split_at_checked(comma));
+                let (nsp, rest) = comma.ok_or(Malformed::WrongShape("a comma after the namespace"))?;
                 (nsp, rest.get(1..).unwrap_or_default())
             }
             _ => (&b"/"[..], rest),
@@ -48,12 +45,7 @@ impl<'a> EventText<'a> {
         if json.first() != Some(&b'[') {
             return Err(Malformed::WrongShape("an array of arguments"));
         }
-        Ok(Self {
-            nsp,
-            id,
-            attachments,
-            json,
-        })
+        Ok(Self { nsp, id, attachments, json })
     }
 }
 
@@ -79,36 +71,19 @@ mod tests {
     fn parts(payload: &str) -> Result<(&str, Option<u64>, usize, &str), Malformed> {
         let event = EventText::parse(payload.as_bytes())?;
         let text = |bytes| core::str::from_utf8(bytes).expect("cut at ASCII");
-        Ok((
-            text(event.nsp),
-            event.id,
-            event.attachments,
-            text(event.json),
-        ))
+        Ok((text(event.nsp), event.id, event.attachments, text(event.json)))
     }
 
     #[test]
     fn events_come_apart() {
         assert_eq!(parts(r#"42["ev",1]"#), Ok(("/", None, 0, r#"["ev",1]"#)));
         assert_eq!(parts(r#"4217["ev"]"#), Ok(("/", Some(17), 0, r#"["ev"]"#)));
-        assert_eq!(
-            parts(r#"42/chat,["a,b"]"#),
-            Ok(("/chat", None, 0, r#"["a,b"]"#))
-        );
-        assert_eq!(
-            parts(r#"42/chat,0["ev"]"#),
-            Ok(("/chat", Some(0), 0, r#"["ev"]"#))
-        );
+        assert_eq!(parts(r#"42/chat,["a,b"]"#), Ok(("/chat", None, 0, r#"["a,b"]"#)));
+        assert_eq!(parts(r#"42/chat,0["ev"]"#), Ok(("/chat", Some(0), 0, r#"["ev"]"#)));
         assert_eq!(parts(r#"4512-["ev"]"#), Ok(("/", None, 12, r#"["ev"]"#)));
-        assert_eq!(
-            parts(r#"451-/é,3["ev"]"#),
-            Ok(("/é", Some(3), 1, r#"["ev"]"#))
-        );
+        assert_eq!(parts(r#"451-/é,3["ev"]"#), Ok(("/é", Some(3), 1, r#"["ev"]"#)));
         assert_eq!(parts(r#"42/12,["ev"]"#), Ok(("/12", None, 0, r#"["ev"]"#)));
-        assert_eq!(
-            parts("4218446744073709551615[]"),
-            Ok(("/", Some(u64::MAX), 0, "[]"))
-        );
+        assert_eq!(parts("4218446744073709551615[]"), Ok(("/", Some(u64::MAX), 0, "[]")));
     }
 
     #[test]

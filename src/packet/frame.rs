@@ -7,14 +7,8 @@ use super::msgpack_to_json::msgpack_to_json;
 use super::{Malformed, Printed};
 
 /// Names that socket.io-parser refuses: <https://socket.io/docs/v4/emit-cheatsheet/#reserved-events>.
-const RESERVED: [&[u8]; 6] = [
-    b"connect",
-    b"connect_error",
-    b"disconnect",
-    b"disconnecting",
-    b"newListener",
-    b"removeListener",
-];
+const RESERVED: [&[u8]; 6] =
+    [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
 
 /// Room for what stands before the namespace: a frame head of up to 10 bytes, `45`, up to 20 digits, `-`.
 const ROOM: usize = 10 + 2 + 20 + 1;
@@ -59,17 +53,10 @@ pub fn write_event_frame(
         out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     }
     let printed = msgpack_to_json(data, out, &mut attachments).and_then(|(taken, printed)| {
-        if taken == data.len() {
-            Ok(printed)
-        } else {
-            Err(Malformed::TrailingBytes)
-        }
+        if taken == data.len() { Ok(printed) } else { Err(Malformed::TrailingBytes) }
     });
     let Printed { exact } = printed.inspect_err(|_| out.truncate(start))?;
-    let mut head = Head {
-        out,
-        at: start + ROOM,
-    };
+    let mut head = Head { out, at: start + ROOM };
     if attachments.is_empty() {
         head.put(b"42");
     } else {
@@ -79,12 +66,7 @@ pub fn write_event_frame(
     }
     let (payload, end) = (head.at, head.out.len());
     head.put_frame_head(end - payload);
-    Ok(Frame {
-        frame: head.at..end,
-        text: payload + 1..end,
-        attachments,
-        exact,
-    })
+    Ok(Frame { frame: head.at..end, text: payload + 1..end, attachments, exact })
 }
 
 /// Checks that clients will take `data` for an event, as far as its first element tells.
@@ -144,11 +126,7 @@ mod tests {
     use super::*;
 
     /// The frame's head, its text, and the rest of what was returned.
-    fn frame(
-        nsp: &str,
-        id: Option<u64>,
-        data: &[u8],
-    ) -> Result<(Vec<u8>, String, Frame), Malformed> {
+    fn frame(nsp: &str, id: Option<u64>, data: &[u8]) -> Result<(Vec<u8>, String, Frame), Malformed> {
         let mut out = b"before".to_vec();
         let result = write_event_frame(nsp, id, data, &mut out);
         assert_eq!(out.get(..6), Some(&b"before"[..]));
@@ -176,19 +154,10 @@ mod tests {
         assert_eq!((head, &*text), (vec![0x81, 17], r#"2["hello",1,"a"]"#));
         assert!(frame.attachments.is_empty() && frame.exact);
         let text = |nsp, id| self::frame(nsp, id, &hello).map(|(_, text, _)| text);
-        assert_eq!(
-            text("/chat", None).as_deref(),
-            Ok(r#"2/chat,["hello",1,"a"]"#)
-        );
-        assert_eq!(
-            text("/chat", Some(17)).as_deref(),
-            Ok(r#"2/chat,17["hello",1,"a"]"#)
-        );
+        assert_eq!(text("/chat", None).as_deref(), Ok(r#"2/chat,["hello",1,"a"]"#));
+        assert_eq!(text("/chat", Some(17)).as_deref(), Ok(r#"2/chat,17["hello",1,"a"]"#));
         assert_eq!(text("/", Some(0)).as_deref(), Ok(r#"20["hello",1,"a"]"#));
-        assert_eq!(
-            text("/", Some(u64::MAX)).as_deref(),
-            Ok(r#"218446744073709551615["hello",1,"a"]"#)
-        );
+        assert_eq!(text("/", Some(u64::MAX)).as_deref(), Ok(r#"218446744073709551615["hello",1,"a"]"#));
     }
 
     #[test]
@@ -199,11 +168,7 @@ mod tests {
         let (_, text, frame) = frame("/bin", Some(3), &data).expect("an event");
         assert_eq!(text, format!("52-/bin,3{json}"));
         assert!(!frame.exact);
-        let parts: Vec<_> = frame
-            .attachments
-            .into_iter()
-            .map(|part| &data[part])
-            .collect();
+        let parts: Vec<_> = frame.attachments.into_iter().map(|part| &data[part]).collect();
         assert_eq!(parts, [b"one", b"two"]);
         let many = [&b"\xdc\x03\xe9\xa1e"[..], &b"\xc4\x00".repeat(1000)].concat();
         let (_, text, _) = self::frame("/", None, &many).expect("an event");
@@ -233,10 +198,7 @@ mod tests {
         for name in RESERVED {
             let mut data = vec![0x91, 0xa0 + u8::try_from(name.len()).expect("short")];
             data.extend_from_slice(name);
-            assert!(matches!(
-                frame("/", None, &data),
-                Err(Malformed::WrongShape(_))
-            ));
+            assert!(matches!(frame("/", None, &data), Err(Malformed::WrongShape(_))));
         }
         for data in [
             &b"\x90"[..],
@@ -251,31 +213,13 @@ mod tests {
             b"\x91\xd6\xff\0\0\0\0",
             b"\x91\xd4\0\0",
         ] {
-            assert!(
-                matches!(frame("/", None, data), Err(Malformed::WrongShape(_))),
-                "{data:?}"
-            );
+            assert!(matches!(frame("/", None, data), Err(Malformed::WrongShape(_))), "{data:?}");
         }
-        for first in [
-            &b"\x07"[..],
-            b"\xff",
-            b"\xcb\x3f\xe0\0\0\0\0\0\0",
-            b"\xa0",
-            b"\xa8connects",
-        ] {
-            assert!(
-                frame("/", None, &[b"\x91", first].concat()).is_ok(),
-                "{first:?}"
-            );
+        for first in [&b"\x07"[..], b"\xff", b"\xcb\x3f\xe0\0\0\0\0\0\0", b"\xa0", b"\xa8connects"] {
+            assert!(frame("/", None, &[b"\x91", first].concat()).is_ok(), "{first:?}");
         }
-        assert_eq!(
-            frame("/", None, b"\x91\xa1ex"),
-            Err(Malformed::TrailingBytes)
-        );
-        assert_eq!(
-            frame("/", None, b"\x91\xa1e\xc0"),
-            Err(Malformed::TrailingBytes)
-        );
+        assert_eq!(frame("/", None, b"\x91\xa1ex"), Err(Malformed::TrailingBytes));
+        assert_eq!(frame("/", None, b"\x91\xa1e\xc0"), Err(Malformed::TrailingBytes));
         assert_eq!(frame("/", None, b"\x91"), Err(Malformed::Truncated));
         assert_eq!(frame("/", None, b""), Err(Malformed::Truncated));
     }

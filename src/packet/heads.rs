@@ -37,11 +37,7 @@ impl<'a> Heads<'a> {
     /// For a text that goes with `attachments`.
     #[inline]
     pub fn new(attachments: &'a [&'a [u8]]) -> Self {
-        Self {
-            attachments: attachments.iter(),
-            replaced: 0,
-            wide: Vec::new(),
-        }
+        Self { attachments: attachments.iter(), replaced: 0, wide: Vec::new() }
     }
 
     /// Writes the head of a container that is complete, or remembers it; or makes it an attachment.
@@ -82,11 +78,7 @@ impl<'a> Heads<'a> {
         if !self.attachments.as_slice().is_empty() {
             return Err(Malformed::WrongShape("a placeholder for each attachment"));
         }
-        if self.wide.is_empty() {
-            Ok(())
-        } else {
-            self.widen(out)
-        }
+        if self.wide.is_empty() { Ok(()) } else { self.widen(out) }
     }
 
     /// Moves everything behind the first long head once, each part to its final place, from the back.
@@ -109,10 +101,7 @@ impl<'a> Heads<'a> {
             }
             shift -= long_head.len() - 1;
             end = container.head;
-            if let Some(head) = out
-                .get_mut(end + shift..)
-                .and_then(|out| out.get_mut(..long_head.len()))
-            {
+            if let Some(head) = out.get_mut(end + shift..).and_then(|out| out.get_mut(..long_head.len())) {
                 head.copy_from_slice(&long_head);
             }
         }

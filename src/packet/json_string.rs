@@ -92,11 +92,7 @@ pub fn split_plain(text: &[u8]) -> (&[u8], &[u8], bool) {
     while let Some((chunk, after)) = rest.split_first_chunk::<8>()
         && specials(u64::from_le_bytes(*chunk)) == 0
     {
-        high |= if u64::from_le_bytes(*chunk) & HIGHS == 0 {
-            0
-        } else {
-            0x80
-        };
+        high |= if u64::from_le_bytes(*chunk) & HIGHS == 0 { 0 } else { 0x80 };
         rest = after;
     }
     while let Some((&byte, after)) = rest.split_first()
@@ -105,9 +101,7 @@ pub fn split_plain(text: &[u8]) -> (&[u8], &[u8], bool) {
         high |= byte;
         rest = after;
     }
-    let (plain, special) = text
-        .split_at_checked(text.len() - rest.len())
-        .unwrap_or((text, &[]));
+    let (plain, special) = text.split_at_checked(text.len() - rest.len()).unwrap_or((text, &[]));
     (plain, special, high < 0x80)
 }
 
@@ -163,10 +157,7 @@ fn print_escaped(mut rest: &[u8], out: &mut Vec<u8>) {
             0x0d => b'r',
             b'"' | b'\\' => special,
             _ => {
-                let digit = HEX
-                    .get(usize::from(special & 0x0f))
-                    .copied()
-                    .unwrap_or(b'0');
+                let digit = HEX.get(usize::from(special & 0x0f)).copied().unwrap_or(b'0');
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', b'0' | special >> 4, digit]);
                 0
             }

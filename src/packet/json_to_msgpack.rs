@@ -18,11 +18,7 @@ use super::writer::write_str_len;
 ///
 /// # Errors
 /// If it is not JSON or nests too deep, or if a part is left over; `out` is then as before.
-pub fn json_to_msgpack(
-    json: &[u8],
-    attachments: &[&[u8]],
-    out: &mut Vec<u8>,
-) -> Result<(), Malformed> {
+pub fn json_to_msgpack(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let start = out.len();
     let result = transcode(json, attachments, out);
     if result.is_err() {
@@ -35,11 +31,7 @@ pub fn json_to_msgpack(
 /// in a struct, which the compiler would keep in memory.
 fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut heads = Heads::new(attachments);
-    let mut here = Container {
-        kind: Kind::Nothing,
-        head: 0,
-        count: 0,
-    };
+    let mut here = Container { kind: Kind::Nothing, head: 0, count: 0 };
     let mut outer = Nesting::new(here);
     let mut rest = json;
     'value: loop {
@@ -48,16 +40,8 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
             b'"' => string(after, out)?,
             b'{' | b'[' => {
                 outer.push(here)?;
-                let (kind, end) = if first == b'{' {
-                    (Kind::Map, b'}')
-                } else {
-                    (Kind::Array, b']')
-                };
-                here = Container {
-                    kind,
-                    head: out.len(),
-                    count: 0,
-                };
+                let (kind, end) = if first == b'{' { (Kind::Map, b'}') } else { (Kind::Array, b']') };
+                here = Container { kind, head: out.len(), count: 0 };
                 out.push(0);
                 match token(after)? {
                     (next, after) if next == end => {
@@ -66,20 +50,15 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
                         after
                     }
                     _ => {
-                        rest = if kind == Kind::Map {
-                            key(after, out)?
-                        } else {
-                            after
-                        };
+                        rest = if kind == Kind::Map { key(after, out)? } else { after };
                         continue 'value;
                     }
                 }
             }
             // A number's first byte is part of it.
-            b'-' | b'0'..=b'9' => read_number(
-                json.get(json.len() - after.len() - 1..).unwrap_or_default(),
-                out,
-            )?,
+            b'-' | b'0'..=b'9' => {
+                read_number(json.get(json.len() - after.len() - 1..).unwrap_or_default(), out)?
+            }
             _ => word(first, after, out)?,
         };
         // A value is complete, and perhaps what it stands in.
@@ -221,23 +200,11 @@ mod tests {
 
     #[test]
     fn golden() {
-        assert_eq!(
-            msgpack(br#"["hello",1,"a"]"#).as_deref(),
-            Ok(&b"\x93\xa5hello\x01\xa1a"[..])
-        );
-        assert_eq!(
-            msgpack(b"9007199254740992").as_deref(),
-            Ok(&[0xcf, 0, 0x20, 0, 0, 0, 0, 0, 0][..])
-        );
-        assert_eq!(
-            msgpack(br#"{"a":{},"b":[]}"#).as_deref(),
-            Ok(&b"\x82\xa1a\x80\xa1b\x90"[..])
-        );
+        assert_eq!(msgpack(br#"["hello",1,"a"]"#).as_deref(), Ok(&b"\x93\xa5hello\x01\xa1a"[..]));
+        assert_eq!(msgpack(b"9007199254740992").as_deref(), Ok(&[0xcf, 0, 0x20, 0, 0, 0, 0, 0, 0][..]));
+        assert_eq!(msgpack(br#"{"a":{},"b":[]}"#).as_deref(), Ok(&b"\x82\xa1a\x80\xa1b\x90"[..]));
         let surrogates = msgpack(br#"" \ud83d\ude00\ud83d\ude00\ude00\ud83d!""#);
-        assert_eq!(
-            surrogates.as_deref(),
-            Ok(&[b"\xb0 ", "😀😀\u{fffd}\u{fffd}!".as_bytes()].concat()[..])
-        );
+        assert_eq!(surrogates.as_deref(), Ok(&[b"\xb0 ", "😀😀\u{fffd}\u{fffd}!".as_bytes()].concat()[..]));
     }
 
     #[test]
@@ -247,11 +214,7 @@ mod tests {
                 let list = vec!["7"; inner].join(",");
                 let map = vec!["\"k\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"; outer].join(",");
                 let json = format!("[[{list}],{{{map}}},[{list}]]");
-                assert_eq!(
-                    msgpack(json.as_bytes()).ok(),
-                    twin_msgpack(json.as_bytes()),
-                    "{outer} {inner}"
-                );
+                assert_eq!(msgpack(json.as_bytes()).ok(), twin_msgpack(json.as_bytes()), "{outer} {inner}");
             }
         }
     }
@@ -266,11 +229,7 @@ mod tests {
                 format!("{}\\u00e9", "c".repeat(len)),
             ] {
                 let json = format!("[\"{text}\",\"x\"]");
-                assert_eq!(
-                    msgpack(json.as_bytes()).ok(),
-                    twin_msgpack(json.as_bytes()),
-                    "{len}"
-                );
+                assert_eq!(msgpack(json.as_bytes()).ok(), twin_msgpack(json.as_bytes()), "{len}");
             }
         }
     }
@@ -302,34 +261,19 @@ mod tests {
             format!(r#"[{},["_placeholder",true,"num",1]]"#, part(0)),
         ] {
             let mut out = Vec::new();
-            assert!(
-                json_to_msgpack(json.as_bytes(), &parts, &mut out).is_err(),
-                "{json}"
-            );
+            assert!(json_to_msgpack(json.as_bytes(), &parts, &mut out).is_err(), "{json}");
             assert!(out.is_empty());
         }
-        assert_eq!(
-            msgpack(part(0).as_bytes()).as_deref(),
-            Ok(&b"\x82\xac_placeholder\xc3\xa3num\x00"[..])
-        );
+        assert_eq!(msgpack(part(0).as_bytes()).as_deref(), Ok(&b"\x82\xac_placeholder\xc3\xa3num\x00"[..]));
     }
 
     #[test]
     fn many_placeholders() {
-        let json = (0..700)
-            .map(samples::placeholder)
-            .collect::<Vec<_>>()
-            .join(",");
+        let json = (0..700).map(samples::placeholder).collect::<Vec<_>>().join(",");
         let mut out = Vec::new();
         let parts = vec![&b"p"[..]; 700];
-        assert_eq!(
-            json_to_msgpack(format!("[{json}]").as_bytes(), &parts, &mut out),
-            Ok(())
-        );
-        assert_eq!(
-            out,
-            [&b"\xdc\x02\xbc"[..], &b"\xc4\x01p".repeat(700)].concat()
-        );
+        assert_eq!(json_to_msgpack(format!("[{json}]").as_bytes(), &parts, &mut out), Ok(()));
+        assert_eq!(out, [&b"\xdc\x02\xbc"[..], &b"\xc4\x01p".repeat(700)].concat());
     }
 
     #[test]
@@ -337,10 +281,7 @@ mod tests {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
             assert!(msgpack(nested(MAX_DEPTH).as_bytes()).is_ok());
-            assert_eq!(
-                msgpack(nested(MAX_DEPTH + 1).as_bytes()),
-                Err(Malformed::TooDeep)
-            );
+            assert_eq!(msgpack(nested(MAX_DEPTH + 1).as_bytes()), Err(Malformed::TooDeep));
             assert_eq!(msgpack(nested(100_000).as_bytes()), Err(Malformed::TooDeep));
         }
     }

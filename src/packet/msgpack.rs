@@ -116,9 +116,7 @@ impl<'a> Reader<'a> {
         match self.item()? {
             Item::Uint(value) => Ok(value),
             Item::Int(value) => u64::try_from(value).map_err(|_| WANTED),
-            Item::Double(value)
-                if value.trunc() == value && (0.0..super::number::EXACT).contains(&value) =>
-            {
+            Item::Double(value) if value.trunc() == value && (0.0..super::number::EXACT).contains(&value) => {
                 Ok(value as u64)
             }
             _ => Err(WANTED),
@@ -253,9 +251,7 @@ impl<'a> Reader<'a> {
     /// The bytes from the last `len` that were taken on.
     #[inline]
     pub(super) fn looking_back(&self, len: usize) -> &'a [u8] {
-        self.input
-            .get(self.position().saturating_sub(len)..)
-            .unwrap_or_default()
+        self.input.get(self.position().saturating_sub(len)..).unwrap_or_default()
     }
 
     /// Takes the ext that notepack.io once made of `undefined`, if that comes next.
@@ -273,10 +269,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn bytes(&mut self, len: u32) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(len).map_err(|_| Malformed::TooLarge)?;
-        let (bytes, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(Malformed::Truncated)?;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Malformed::Truncated)?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -350,21 +343,11 @@ mod tests {
     #[test]
     fn numbers_are_taken_in_any_form() {
         let uint = |input| Reader::new(input).uint();
-        for input in [
-            &b"\x07"[..],
-            b"\xcc\x07",
-            b"\xcd\0\x07",
-            b"\xce\0\0\0\x07",
-            b"\xcf\0\0\0\0\0\0\0\x07",
-        ] {
+        for input in [&b"\x07"[..], b"\xcc\x07", b"\xcd\0\x07", b"\xce\0\0\0\x07", b"\xcf\0\0\0\0\0\0\0\x07"]
+        {
             assert_eq!(uint(input), Ok(7));
         }
-        for input in [
-            &b"\xd0\x07"[..],
-            b"\xd1\0\x07",
-            b"\xd2\0\0\0\x07",
-            b"\xd3\0\0\0\0\0\0\0\x07",
-        ] {
+        for input in [&b"\xd0\x07"[..], b"\xd1\0\x07", b"\xd2\0\0\0\x07", b"\xd3\0\0\0\0\0\0\0\x07"] {
             assert_eq!(uint(input), Ok(7));
         }
         assert_eq!(uint(b"\xcb\x40\x1c\0\0\0\0\0\0"), Ok(7));
@@ -400,10 +383,7 @@ mod tests {
         assert_eq!(Reader::new(b"\xc3").bool(), Ok(true));
         assert_eq!(Reader::new(b"\xc4\x01x").bin(), Ok(&b"x"[..]));
         assert_eq!(Reader::new(b"\xa1\xff").str(), Err(Malformed::InvalidUtf8));
-        assert_eq!(
-            Reader::new(b"\xc1").raw_value(),
-            Err(Malformed::UnknownMarker)
-        );
+        assert_eq!(Reader::new(b"\xc1").raw_value(), Err(Malformed::UnknownMarker));
     }
 
     #[test]
@@ -418,11 +398,7 @@ mod tests {
             0123456789abcdef",
             b"\x81\x90\x01",
         ] {
-            assert_eq!(
-                skip_value(&[value, b"\xc1more"].concat()),
-                Ok(value.len()),
-                "{value:?}"
-            );
+            assert_eq!(skip_value(&[value, b"\xc1more"].concat()), Ok(value.len()), "{value:?}");
         }
     }
 }

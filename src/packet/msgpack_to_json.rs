@@ -33,19 +33,9 @@ pub fn msgpack_to_json(
     attachments: &mut Vec<Range<usize>>,
 ) -> Result<(usize, Printed), Malformed> {
     let (text, parts) = (out.len(), attachments.len());
-    let mut transcoder = Transcoder {
-        reader: Reader::new(input),
-        exact: true,
-        out,
-        attachments,
-    };
+    let mut transcoder = Transcoder { reader: Reader::new(input), exact: true, out, attachments };
     let result = transcoder.run();
-    let done = (
-        transcoder.reader.position(),
-        Printed {
-            exact: transcoder.exact,
-        },
-    );
+    let done = (transcoder.reader.position(), Printed { exact: transcoder.exact });
     if result.is_err() {
         out.truncate(text);
         attachments.truncate(parts);
@@ -78,27 +68,12 @@ struct Transcoder<'a, 'o> {
 impl Transcoder<'_, '_> {
     /// Prints the value. Each member is followed by a comma, which the closing bracket replaces.
     fn run(&mut self) -> Result<(), Malformed> {
-        let mut here = Container {
-            kind: Kind::Nothing,
-            left: 0,
-        };
+        let mut here = Container { kind: Kind::Nothing, left: 0 };
         let mut outer = Nesting::new(here);
         loop {
             let opened = match self.reader.item()? {
-                Item::Array(left) => Some((
-                    Container {
-                        kind: Kind::Array,
-                        left,
-                    },
-                    b'[',
-                )),
-                Item::Map(left) => Some((
-                    Container {
-                        kind: Kind::Map,
-                        left,
-                    },
-                    b'{',
-                )),
+                Item::Array(left) => Some((Container { kind: Kind::Array, left }, b'[')),
+                Item::Map(left) => Some((Container { kind: Kind::Map, left }, b'{')),
                 leaf => {
                     self.leaf(leaf)?;
                     None
@@ -220,13 +195,8 @@ impl Transcoder<'_, '_> {
     /// Prints what socket.io-parser puts in place of the `len` bytes that were taken last.
     fn placeholder(&mut self, len: usize) {
         self.exact = false;
-        self.out
-            .extend_from_slice(b"{\"_placeholder\":true,\"num\":");
-        self.out.extend_from_slice(
-            itoa::Buffer::new()
-                .format(self.attachments.len())
-                .as_bytes(),
-        );
+        self.out.extend_from_slice(b"{\"_placeholder\":true,\"num\":");
+        self.out.extend_from_slice(itoa::Buffer::new().format(self.attachments.len()).as_bytes());
         self.out.push(b'}');
         let end = self.reader.position();
         self.attachments.push(end - len..end);
@@ -247,10 +217,7 @@ mod tests {
         let mut parts = Vec::new();
         let result = msgpack_to_json(input, &mut out, &mut parts);
         assert_eq!(out.get(..6), Some(&b"before"[..]));
-        assert!(
-            result.is_ok() || (out.len() == 6 && parts.is_empty()),
-            "as before on error"
-        );
+        assert!(result.is_ok() || (out.len() == 6 && parts.is_empty()), "as before on error");
         let text = String::from_utf8(out.split_off(6)).expect("UTF-8");
         result.map(|(taken, printed)| (text, taken, parts, printed.exact))
     }
@@ -265,9 +232,7 @@ mod tests {
     fn is_exact(tree: &twin::Tree) -> bool {
         match tree {
             twin::Tree::Null | twin::Tree::Bool(_) | twin::Tree::Text(_) => true,
-            twin::Tree::Number(value) => {
-                value.is_finite() && (*value != 0.0 || value.is_sign_positive())
-            }
+            twin::Tree::Number(value) => value.is_finite() && (*value != 0.0 || value.is_sign_positive()),
             twin::Tree::Undefined | twin::Tree::Date(_) | twin::Tree::Bin(_) => false,
             twin::Tree::Array(members) => members.iter().all(is_exact),
             twin::Tree::Map(members) => members.iter().all(|(_, value)| is_exact(value)),
@@ -280,51 +245,21 @@ mod tests {
 
     #[test]
     fn golden() {
-        assert_eq!(
-            text(b"\x93\xa5hello\x01\xa1a").as_deref(),
-            Ok(r#"["hello",1,"a"]"#)
-        );
-        assert_eq!(
-            text(b"\x82\xa1a\x80\xa1b\x90").as_deref(),
-            Ok(r#"{"a":{},"b":[]}"#)
-        );
-        assert_eq!(
-            text(b"\xa8\"\\\x08\x0c\n\r\t\x1f").as_deref(),
-            Ok("\"\\\"\\\\\\b\\f\\n\\r\\t\\u001f\"")
-        );
-        assert_eq!(
-            text(b"\xa7\x7f\xe2\x80\xa8/\xc3\xa9").as_deref(),
-            Ok("\"\u{7f}\u{2028}/é\"")
-        );
-        assert_eq!(
-            text(b"\xca\x3d\xcc\xcc\xcd").as_deref(),
-            Ok("0.10000000149011612")
-        );
-        assert_eq!(
-            text(b"\xd4\x05\x00").as_deref(),
-            Ok(r#"[5,{"_placeholder":true,"num":0}]"#)
-        );
-        assert_eq!(
-            text(b"\xd6\xff\0\0\0\0").as_deref(),
-            Ok("\"1970-01-01T00:00:00.000Z\"")
-        );
+        assert_eq!(text(b"\x93\xa5hello\x01\xa1a").as_deref(), Ok(r#"["hello",1,"a"]"#));
+        assert_eq!(text(b"\x82\xa1a\x80\xa1b\x90").as_deref(), Ok(r#"{"a":{},"b":[]}"#));
+        assert_eq!(text(b"\xa8\"\\\x08\x0c\n\r\t\x1f").as_deref(), Ok("\"\\\"\\\\\\b\\f\\n\\r\\t\\u001f\""));
+        assert_eq!(text(b"\xa7\x7f\xe2\x80\xa8/\xc3\xa9").as_deref(), Ok("\"\u{7f}\u{2028}/é\""));
+        assert_eq!(text(b"\xca\x3d\xcc\xcc\xcd").as_deref(), Ok("0.10000000149011612"));
+        assert_eq!(text(b"\xd4\x05\x00").as_deref(), Ok(r#"[5,{"_placeholder":true,"num":0}]"#));
+        assert_eq!(text(b"\xd6\xff\0\0\0\0").as_deref(), Ok("\"1970-01-01T00:00:00.000Z\""));
     }
 
     #[test]
     fn undefined_is_null_in_arrays_and_missing_in_maps() {
-        assert_eq!(
-            text(b"\x93\xd4\0\0\x01\xd4\0\0").as_deref(),
-            Ok("[null,1,null]")
-        );
+        assert_eq!(text(b"\x93\xd4\0\0\x01\xd4\0\0").as_deref(), Ok("[null,1,null]"));
         assert_eq!(text(b"\x81\xa1a\xd4\0\0").as_deref(), Ok("{}"));
-        assert_eq!(
-            text(b"\x83\xa1a\xd4\0\0\xa1b\x01\xa1c\xd4\0\0").as_deref(),
-            Ok(r#"{"b":1}"#)
-        );
-        assert_eq!(
-            json(b"\x81\xa1a\xd4\0\0").map(|(.., exact)| exact),
-            Ok(false)
-        );
+        assert_eq!(text(b"\x83\xa1a\xd4\0\0\xa1b\x01\xa1c\xd4\0\0").as_deref(), Ok(r#"{"b":1}"#));
+        assert_eq!(json(b"\x81\xa1a\xd4\0\0").map(|(.., exact)| exact), Ok(false));
         assert_eq!(text(b"\x81\xa1\xff\xd4\0\0"), Err(Malformed::InvalidUtf8));
     }
 
@@ -333,10 +268,7 @@ mod tests {
         let input = b"\x93\xc4\x02ab\x81\xa1k\xc7\x03\0cde\xc4\x00";
         let (text, taken, parts, exact) = json(input).expect("well-formed");
         let place = samples::placeholder;
-        assert_eq!(
-            text,
-            format!(r#"[{},{{"k":{}}},{}]"#, place(0), place(1), place(2))
-        );
+        assert_eq!(text, format!(r#"[{},{{"k":{}}},{}]"#, place(0), place(1), place(2)));
         assert_eq!((taken, exact), (input.len(), false));
         let parts: Vec<_> = parts.into_iter().map(|part| &input[part]).collect();
         assert_eq!(parts, [&b"ab"[..], b"cde", b""]);
@@ -348,24 +280,11 @@ mod tests {
             text(b"\x83\x05\x01\xff\x02\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x03").as_deref(),
             Ok(r#"{"5":1,"-1":2,"18446744073709552000":3}"#)
         );
-        assert_eq!(
-            text(b"\x81\xa9__proto__\x01").as_deref(),
-            Ok(r#"{"__proto__":1}"#)
-        );
-        for key in [
-            &b"\xc0"[..],
-            b"\xc3",
-            b"\x90",
-            b"\x80",
-            b"\xc4\0",
-            b"\xd4\0\0",
-            b"\xcb\0\0\0\0\0\0\0\0",
-        ] {
+        assert_eq!(text(b"\x81\xa9__proto__\x01").as_deref(), Ok(r#"{"__proto__":1}"#));
+        for key in [&b"\xc0"[..], b"\xc3", b"\x90", b"\x80", b"\xc4\0", b"\xd4\0\0", b"\xcb\0\0\0\0\0\0\0\0"]
+        {
             let input = [b"\x81", key, b"\x01"].concat();
-            assert!(
-                matches!(text(&input), Err(Malformed::WrongShape(_))),
-                "{key:?}"
-            );
+            assert!(matches!(text(&input), Err(Malformed::WrongShape(_))), "{key:?}");
             assert_eq!(skip_value(&input), Ok(input.len()));
         }
     }
@@ -375,10 +294,7 @@ mod tests {
         for level in [&b"\x91"[..], b"\x81\xa1a", b"\xdd\0\0\0\x01"] {
             let nested = |depth| [&level.repeat(depth)[..], &[1]].concat();
             assert!(text(&nested(MAX_DEPTH)).is_ok());
-            assert_eq!(
-                skip_value(&nested(MAX_DEPTH)),
-                Ok(level.len() * MAX_DEPTH + 1)
-            );
+            assert_eq!(skip_value(&nested(MAX_DEPTH)), Ok(level.len() * MAX_DEPTH + 1));
             for depth in [MAX_DEPTH + 1, 100_000] {
                 assert_eq!(text(&nested(depth)), Err(Malformed::TooDeep));
                 assert_eq!(skip_value(&nested(depth)), Err(Malformed::TooDeep));
@@ -404,23 +320,16 @@ mod tests {
         assert!(text(input).is_ok());
         for len in 0..input.len() {
             assert_eq!(text(&input[..len]), Err(Malformed::Truncated), "{len}");
-            assert_eq!(
-                skip_value(&input[..len]),
-                Err(Malformed::Truncated),
-                "{len}"
-            );
+            assert_eq!(skip_value(&input[..len]), Err(Malformed::Truncated), "{len}");
         }
     }
 
     #[test]
     fn strings_of_all_lengths() {
         for len in 0..200 {
-            for content in [
-                "a".repeat(len),
-                "é".repeat(len),
-                "\n".repeat(len),
-                format!("{}\"", "b".repeat(len)),
-            ] {
+            for content in
+                ["a".repeat(len), "é".repeat(len), "\n".repeat(len), format!("{}\"", "b".repeat(len))]
+            {
                 let mut input = Vec::new();
                 super::super::write_str(&mut input, &content).expect("short");
                 assert_eq!(json(&input).ok(), twin_json(&input), "{len}");
@@ -428,10 +337,7 @@ mod tests {
                 assert_eq!(json(&input).ok(), twin_json(&input), "{len}");
                 let marker = input.len() - 13 - content.len();
                 input[marker] = 0xff;
-                assert!(
-                    len == 0 || json(&input) == Err(Malformed::InvalidUtf8),
-                    "{len}"
-                );
+                assert!(len == 0 || json(&input) == Err(Malformed::InvalidUtf8), "{len}");
             }
         }
     }

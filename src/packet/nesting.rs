@@ -17,11 +17,7 @@ impl<T: Copy> Nesting<T> {
     /// A list with nothing in it; `unused` fills its places.
     #[inline]
     pub const fn new(unused: T) -> Self {
-        Self {
-            depth: 0,
-            inline: [unused; INLINE],
-            spilled: Vec::new(),
-        }
+        Self { depth: 0, inline: [unused; INLINE], spilled: Vec::new() }
     }
 
     /// Goes one level down, leaving `outer` behind.

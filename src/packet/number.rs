@@ -30,10 +30,7 @@ pub fn print_int(value: i64, out: &mut Vec<u8>) {
 
 /// Appends a number as `JSON.stringify` prints it: `null` if it is not finite.
 pub fn print_double(value: f64, out: &mut Vec<u8>) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "compared with what it came from"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "compared with what it came from")]
     let whole = value as i64;
     if value.abs() < EXACT && whole as f64 == value {
         print_int(whole, out);
@@ -77,11 +74,7 @@ pub fn read_number<'a>(text: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Ma
 }
 
 /// Appends the msgpack of the number at the start of `text`; `rest` follows its integer part.
-fn read_double<'a>(
-    text: &'a [u8],
-    rest: &'a [u8],
-    out: &mut Vec<u8>,
-) -> Result<&'a [u8], Malformed> {
+fn read_double<'a>(text: &'a [u8], rest: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Malformed> {
     let mut rest = rest;
     if let [b'.', fraction @ ..] = rest {
         rest = skip_digits(fraction)?;
@@ -94,9 +87,7 @@ fn read_double<'a>(
     }
     let number = text.get(..text.len() - rest.len()).unwrap_or_default();
     // The standard library rounds correctly, as ECMAScript demands.
-    let number = core::str::from_utf8(number)
-        .ok()
-        .and_then(|number| number.parse().ok());
+    let number = core::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
     write_double(out, number.ok_or(Malformed::NotJson)?);
     Ok(rest)
 }
@@ -238,10 +229,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in [
-            "", "-", "00", "01", "-01", ".5", "1.", "1.e5", "1e", "1e+", "1E-", "+1", "a", "-a",
-            "1.e",
-        ] {
+        for text in
+            ["", "-", "00", "01", "-01", ".5", "1.", "1.e5", "1e", "1e+", "1E-", "+1", "a", "-a", "1.e"]
+        {
             assert_eq!(read(text), Err(Malformed::NotJson), "{text}");
         }
         assert_eq!(read("0,"), Ok((vec![0], &b","[..])));

@@ -63,17 +63,13 @@ impl JsonParser {
         } else if self.eat("\"") {
             self.string().map(Tree::Text)
         } else if self.eat("[") {
-            self.members("]", |parser| parser.value(depth + 1))
-                .map(Tree::Array)
+            self.members("]", |parser| parser.value(depth + 1)).map(Tree::Array)
         } else if self.eat("{") {
             let pair = |parser: &mut Self| {
                 parser.space();
                 let key = parser.eat("\"").then(|| parser.string())??;
                 parser.space();
-                parser
-                    .eat(":")
-                    .then(|| parser.value(depth + 1))?
-                    .map(|value| (key, value))
+                parser.eat(":").then(|| parser.value(depth + 1))?.map(|value| (key, value))
             };
             self.members("}", pair).map(Tree::Map)
         } else {
@@ -185,33 +181,15 @@ pub fn encode(tree: &Tree, out: &mut Vec<u8>) {
         Tree::Bool(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
         Tree::Number(value) => encode_number(*value, out),
         Tree::Text(text) => {
-            head(
-                out,
-                text.len(),
-                0xa0,
-                32,
-                &[(256, 0xd9, 1), (K64, 0xda, 2), (G4, 0xdb, 4)],
-            );
+            head(out, text.len(), 0xa0, 32, &[(256, 0xd9, 1), (K64, 0xda, 2), (G4, 0xdb, 4)]);
             out.extend_from_slice(text.as_bytes());
         }
         Tree::Array(members) => {
-            head(
-                out,
-                members.len(),
-                0x90,
-                16,
-                &[(K64, 0xdc, 2), (G4, 0xdd, 4)],
-            );
+            head(out, members.len(), 0x90, 16, &[(K64, 0xdc, 2), (G4, 0xdd, 4)]);
             members.iter().for_each(|member| encode(member, out));
         }
         Tree::Map(members) => {
-            head(
-                out,
-                members.len(),
-                0x80,
-                16,
-                &[(K64, 0xde, 2), (G4, 0xdf, 4)],
-            );
+            head(out, members.len(), 0x80, 16, &[(K64, 0xde, 2), (G4, 0xdf, 4)]);
             for (key, value) in members {
                 encode(&Tree::Text(key.clone()), out);
                 encode(value, out);
@@ -223,10 +201,7 @@ pub fn encode(tree: &Tree, out: &mut Vec<u8>) {
 
 fn encode_number(value: f64, out: &mut Vec<u8>) {
     // Beyond 39 digits it is no i128, and no msgpack integer either.
-    let whole: Option<i128> = format!("{value:.0}")
-        .parse()
-        .ok()
-        .filter(|_| value.fract() == 0.0);
+    let whole: Option<i128> = format!("{value:.0}").parse().ok().filter(|_| value.fract() == 0.0);
     // Marker, smallest, largest, bytes.
     let forms: [(Option<u8>, i128, i128, usize); 10] = [
         (None, 0, 0x7f, 1),
@@ -240,9 +215,7 @@ fn encode_number(value: f64, out: &mut Vec<u8>) {
         (Some(0xd2), -0x8000_0000, -1, 4),
         (Some(0xd3), -(1 << 63), -1, 8),
     ];
-    let form = forms
-        .iter()
-        .find(|(_, min, max, _)| whole.is_some_and(|it| *min <= it && it <= *max));
+    let form = forms.iter().find(|(_, min, max, _)| whole.is_some_and(|it| *min <= it && it <= *max));
     match (form, whole) {
         (Some((marker, _, _, width)), Some(whole)) => {
             out.extend(marker);
@@ -276,11 +249,7 @@ impl Decoder<'_> {
 
     fn big_endian(&mut self, len: usize) -> Option<u64> {
         let bytes = &self.input[self.take(len)?];
-        Some(
-            bytes
-                .iter()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-        )
+        Some(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     fn signed(&mut self, len: usize) -> Option<i64> {
@@ -307,9 +276,7 @@ impl Decoder<'_> {
                 let len = self.len(width(0xc7))?;
                 self.ext(marker, len)?
             }
-            0xca => {
-                Tree::Number(f32::from_bits(u32::try_from(self.big_endian(4)?).unwrap()).into())
-            }
+            0xca => Tree::Number(f32::from_bits(u32::try_from(self.big_endian(4)?).unwrap()).into()),
             0xcb => Tree::Number(f64::from_bits(self.big_endian(8)?)),
             0xcc..=0xcf => Tree::Number(self.big_endian(width(0xcc))? as f64),
             0xd0..=0xd3 => Tree::Number(self.signed(width(0xd0))? as f64),
@@ -342,10 +309,7 @@ impl Decoder<'_> {
 
     fn array(&mut self, len: usize, depth: usize) -> Option<Tree> {
         let members = (0..len).map(|_| self.value(depth + 1));
-        (depth < MAX_DEPTH)
-            .then(|| members.collect::<Option<_>>())
-            .flatten()
-            .map(Tree::Array)
+        (depth < MAX_DEPTH).then(|| members.collect::<Option<_>>()).flatten().map(Tree::Array)
     }
 
     fn map(&mut self, len: usize, depth: usize) -> Option<Tree> {
@@ -358,19 +322,13 @@ impl Decoder<'_> {
             };
             Some((key, self.value(depth + 1)?))
         });
-        (depth < MAX_DEPTH)
-            .then(|| members.collect::<Option<_>>())
-            .flatten()
-            .map(Tree::Map)
+        (depth < MAX_DEPTH).then(|| members.collect::<Option<_>>()).flatten().map(Tree::Map)
     }
 
     fn ext(&mut self, marker: u64, len: usize) -> Option<Tree> {
         let kind = self.signed(1)?;
         let data = self.take(len)?;
-        let mut inner = Decoder {
-            input: &self.input[..data.end],
-            at: data.start,
-        };
+        let mut inner = Decoder { input: &self.input[..data.end], at: data.start };
         Some(match (kind, marker, len) {
             (0, 0xd4, _) => Tree::Undefined,
             (0, 0xd7, _) => Tree::Date(inner.signed(8)? as f64),
@@ -424,8 +382,7 @@ pub fn stringify(tree: &Tree, parts: &mut Vec<Range<usize>>) -> Option<String> {
         }
         Tree::Array(members) => {
             let members = members.iter();
-            let printed =
-                members.map(|member| stringify(member, parts).unwrap_or("null".to_owned()));
+            let printed = members.map(|member| stringify(member, parts).unwrap_or("null".to_owned()));
             format!("[{}]", printed.collect::<Vec<_>>().join(","))
         }
         Tree::Map(members) => {

@@ -72,9 +72,7 @@ fn write_wide_len(out: &mut Vec<u8>, len: usize, marker16: u8) -> Result<(), Mal
         let [high, low] = len.to_be_bytes();
         out.extend_from_slice(&[marker16, high, low]);
     } else {
-        let [a, b, c, d] = u32::try_from(len)
-            .map_err(|_| Malformed::TooLarge)?
-            .to_be_bytes();
+        let [a, b, c, d] = u32::try_from(len).map_err(|_| Malformed::TooLarge)?.to_be_bytes();
         out.extend_from_slice(&[marker16 + 1, a, b, c, d]);
     }
     Ok(())
@@ -130,10 +128,7 @@ pub fn write_int(out: &mut Vec<u8>, value: i64) {
 pub fn write_double(out: &mut Vec<u8>, value: f64) {
     const TWO_63: f64 = 9_223_372_036_854_775_808.0;
     const TWO_64: f64 = 18_446_744_073_709_551_616.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "compared with what they came from"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "compared with what they came from")]
     let (uint, int) = (value as u64, value as i64);
     if uint as f64 == value && value < TWO_64 {
         write_uint(out, uint);
@@ -176,29 +171,16 @@ mod tests {
             (-32768, &[0xd1, 0x80, 0]),
             (-32769, &[0xd2, 0xff, 0xff, 0x7f, 0xff]),
             (-(1 << 31), &[0xd2, 0x80, 0, 0, 0]),
-            (
-                -(1 << 31) - 1,
-                &[0xd3, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff],
-            ),
+            (-(1 << 31) - 1, &[0xd3, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]),
         ] {
             assert_eq!(written(|out| write_int(out, value)), bytes, "{value}");
-            assert_eq!(
-                written(|out| write_double(out, value as f64)),
-                bytes,
-                "{value}"
-            );
+            assert_eq!(written(|out| write_double(out, value as f64)), bytes, "{value}");
         }
     }
 
     #[test]
     fn numbers_without_an_integer_form_are_floats() {
-        for value in [
-            0.5,
-            1e21,
-            -1e19,
-            18_446_744_073_709_551_616.0,
-            f64::INFINITY,
-        ] {
+        for value in [0.5, 1e21, -1e19, 18_446_744_073_709_551_616.0, f64::INFINITY] {
             let mut bytes = vec![0xcb];
             bytes.extend_from_slice(&value.to_be_bytes());
             assert_eq!(written(|out| write_double(out, value)), bytes, "{value}");

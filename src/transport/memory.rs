@@ -174,7 +174,8 @@ impl Transport for MemoryTransport {
     }
 
     fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        let counts = (!self.is_down()).then(|| channels.iter().map(|channel| self.hub.count(channel)).collect());
+        let counts =
+            (!self.is_down()).then(|| channels.iter().map(|channel| self.hub.count(channel)).collect());
         self.push(Owned::Counted(token, counts));
     }
 
@@ -199,12 +200,9 @@ impl Transport for MemoryTransport {
                 Owned::Subscribed(lane, Subscription::Pattern(name)) => {
                     sink(Incoming::Subscribed { lane: *lane, pattern: true, name });
                 }
-                Owned::Message(lane, pattern, channel, payload) => sink(Incoming::Message {
-                    lane: *lane,
-                    pattern: pattern.as_deref(),
-                    channel,
-                    payload,
-                }),
+                Owned::Message(lane, pattern, channel, payload) => {
+                    sink(Incoming::Message { lane: *lane, pattern: pattern.as_deref(), channel, payload })
+                }
                 Owned::Published(receivers) => sink(Incoming::Published { receivers: *receivers }),
                 Owned::Counted(token, counts) => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });

@@ -121,8 +121,5 @@ pub trait Transport {
 
     /// Writes what is buffered and waits until there is something to report, then reports all of it.
     /// Cancel-safe: dropping the future loses nothing.
-    fn incoming(
-        &mut self,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> impl std::future::Future<Output = ()>;
+    fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> impl std::future::Future<Output = ()>;
 }

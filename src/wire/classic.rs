@@ -103,11 +103,7 @@ impl<'a> Broadcast<'a> {
             packet_type: None,
             id: None,
             data: None,
-            target: Target {
-                opts: &[],
-                rooms: (Reader::new(&[]), 0),
-                plain: true,
-            },
+            target: Target { opts: &[], rooms: (Reader::new(&[]), 0), plain: true },
         };
         broadcast.packet(&mut reader)?;
         broadcast.target = Target::decode(&mut reader)?;
@@ -139,11 +135,7 @@ impl<'a> Broadcast<'a> {
 impl<'a> Target<'a> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let opts = reader.raw_value()?;
-        let mut target = Target {
-            opts,
-            rooms: (Reader::new(&[]), 0),
-            plain: true,
-        };
+        let mut target = Target { opts, rooms: (Reader::new(&[]), 0), plain: true };
         let mut inner = Reader::new(opts);
         for _ in 0..inner.map_len()? {
             match inner.str()? {
@@ -312,10 +304,7 @@ impl Request {
 
     /// The namespace of the packet of a broadcast request.
     pub fn packet_nsp(&self) -> &str {
-        self.packet
-            .as_ref()
-            .and_then(|packet| packet.nsp.as_deref())
-            .unwrap_or("/")
+        self.packet.as_ref().and_then(|packet| packet.nsp.as_deref()).unwrap_or("/")
     }
 
     /// Whether the sockets that it addresses may be here, given whether there is any socket and which rooms
@@ -325,9 +314,7 @@ impl Request {
             None | Some([]) => any_socket,
             Some(rooms) => rooms.iter().any(|room| match room {
                 Room::Name(name) => is_here(name.as_bytes()),
-                Room::Number(number) => {
-                    is_here(ryu_js::Buffer::new().format(*number).as_bytes())
-                }
+                Room::Number(number) => is_here(ryu_js::Buffer::new().format(*number).as_bytes()),
                 Room::Other => true,
             }),
         }
@@ -425,11 +412,7 @@ pub fn no_client(request_id: &str) -> Vec<u8> {
         request_id: &'a str,
         client_count: u8,
     }
-    let count = ClientCount {
-        r#type: 8,
-        request_id,
-        client_count: 0,
-    };
+    let count = ClientCount { r#type: 8, request_id, client_count: 0 };
     // A struct of two integers and a string always serialises.
     serde_json::to_vec(&count).unwrap_or_default()
 }
@@ -665,15 +648,9 @@ mod tests {
         assert_eq!(answer(br#"{"requestId":"R","rooms":7}"#), Answer::Other);
         assert_eq!(answer(br#"{"type":6,"requestId":"R","data":1}"#), Answer::ServerSideEmit);
         assert_eq!(answer(br#"{"type":6,"requestId":"R"}"#), Answer::ServerSideEmit);
-        assert_eq!(
-            answer(br#"{"type":8,"requestId":"R","clientCount":3}"#),
-            Answer::ClientCount(3)
-        );
+        assert_eq!(answer(br#"{"type":8,"requestId":"R","clientCount":3}"#), Answer::ClientCount(3));
         assert_eq!(answer(br#"{"type":8,"requestId":"R"}"#), Answer::Other);
-        assert_eq!(
-            answer(b"\x83\xa4type\x09\xa9requestId\xa1R\xa6packet\xc4\x01x"),
-            Answer::Ack
-        );
+        assert_eq!(answer(b"\x83\xa4type\x09\xa9requestId\xa1R\xa6packet\xc4\x01x"), Answer::Ack);
     }
 
     #[test]

@@ -15,12 +15,7 @@ impl Backoff {
     pub(super) fn new(base: Duration, cap: Duration) -> Self {
         // The hasher's keys are random per process and differ per state; only 0 would not do for xorshift.
         let seed = RandomState::new().build_hasher().finish() | 1;
-        Self {
-            base,
-            cap,
-            failures: 0,
-            jitter: seed,
-        }
+        Self { base, cap, failures: 0, jitter: seed }
     }
 
     /// Returns the delay after one more failure: between a quarter and all of the doubled base. All nodes of a
@@ -64,10 +59,7 @@ mod tests {
             for full in [25, 50, 100, 200, 400, 800, 1000, 1000] {
                 let delay = backoff.next_delay();
                 assert!(delay <= Duration::from_millis(full), "{delay:?} of {full}");
-                assert!(
-                    delay >= Duration::from_millis(full) / 4,
-                    "{delay:?} of {full}"
-                );
+                assert!(delay >= Duration::from_millis(full) / 4, "{delay:?} of {full}");
             }
             backoff.reset();
         }
@@ -80,9 +72,7 @@ mod tests {
     fn two_nodes_wait_differently() {
         let mut one = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
         let mut two = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
-        let delays: Vec<_> = (0..8)
-            .map(|_| (one.next_delay(), two.next_delay()))
-            .collect();
+        let delays: Vec<_> = (0..8).map(|_| (one.next_delay(), two.next_delay())).collect();
         assert!(delays.iter().any(|(one, two)| one != two));
     }
 }

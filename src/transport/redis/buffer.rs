@@ -25,13 +25,7 @@ pub(super) struct ReadBuffer {
 impl ReadBuffer {
     /// Returns an empty buffer that allocates with its first use.
     pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            start: 0,
-            end: 0,
-            scanner: Scanner::default(),
-            quiet: 0,
-        }
+        Self { bytes: Vec::new(), start: 0, end: 0, scanner: Scanner::default(), quiet: 0 }
     }
 
     /// Returns the room for the next read, never empty.
@@ -52,11 +46,7 @@ impl ReadBuffer {
         if self.bytes.len() - self.end < READ_SIZE / 4 {
             // Doubling, not the length that was promised: the memory follows what really comes.
             let doubled = (self.bytes.len() * 2).max(READ_SIZE);
-            let needed = self
-                .scanner
-                .need()
-                .next_multiple_of(READ_SIZE)
-                .max(READ_SIZE);
+            let needed = self.scanner.need().next_multiple_of(READ_SIZE).max(READ_SIZE);
             let grown = doubled.min(needed).max(self.end + 1);
             if grown > self.bytes.len() {
                 self.bytes.resize(grown, 0);
@@ -108,11 +98,7 @@ pub(super) struct WriteBuffer {
 impl WriteBuffer {
     /// Returns an empty buffer.
     pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            written: 0,
-            quiet: 0,
-        }
+        Self { bytes: Vec::new(), written: 0, quiet: 0 }
     }
 
     /// Returns the place to append commands to.
@@ -219,9 +205,7 @@ mod tests {
         assert_eq!(buffer.next_reply(), Ok(Some(Reply::Integer(1))));
         assert_eq!(buffer.capacity(), READ_SIZE);
         fill(&mut buffer, &bulk(3_000_000));
-        assert!(
-            matches!(buffer.next_reply(), Ok(Some(Reply::Bulk(bulk))) if bulk.len() == 3_000_000)
-        );
+        assert!(matches!(buffer.next_reply(), Ok(Some(Reply::Bulk(bulk))) if bulk.len() == 3_000_000));
         for _ in 0..=QUIET_USES + 1 {
             assert_eq!(buffer.next_reply(), Ok(None));
             fill(&mut buffer, b":1\r\n");

@@ -23,18 +23,11 @@ pub(super) fn is_publish(command: &[u8]) -> bool {
 
 /// Appends `PUBSUB NUMSUB channel…`.
 pub(super) fn write_count(out: &mut Vec<u8>, channels: &[&[u8]]) {
-    redis::cmd("PUBSUB")
-        .arg("NUMSUB")
-        .arg(channels)
-        .write_packed_command(out);
+    redis::cmd("PUBSUB").arg("NUMSUB").arg(channels).write_packed_command(out);
 }
 
 /// Appends `verb name…`.
-pub(super) fn write_names<'a>(
-    out: &mut Vec<u8>,
-    verb: &str,
-    names: impl IntoIterator<Item = &'a [u8]>,
-) {
+pub(super) fn write_names<'a>(out: &mut Vec<u8>, verb: &str, names: impl IntoIterator<Item = &'a [u8]>) {
     let mut command = redis::cmd(verb);
     for name in names {
         command.arg(name);

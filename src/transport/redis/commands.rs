@@ -35,16 +35,9 @@ pub(super) struct Lost {
 impl Lost {
     /// Reports it.
     pub(super) fn report(&self, reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
-        sink(Incoming::Down {
-            reason,
-            unanswered: self.unanswered,
-            unwritten: self.unwritten,
-        });
+        sink(Incoming::Down { reason, unanswered: self.unanswered, unwritten: self.unwritten });
         for &token in &self.counts {
-            sink(Incoming::Counted {
-                token,
-                counts: None,
-            });
+            sink(Incoming::Counted { token, counts: None });
         }
     }
 }
@@ -91,27 +84,16 @@ impl Commands {
     /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
         write_count(self.connection.commands.commands(), channels);
-        self.in_flight.push_back(Run::Count {
-            token,
-            channels: channels.len(),
-        });
+        self.in_flight.push_back(Run::Count { token, channels: channels.len() });
     }
 
     /// The bytes that wait for the kernel.
     pub(super) fn unwritten(&self) -> usize {
-        if self.connection.is_open() {
-            self.connection.commands.unwritten().len()
-        } else {
-            0
-        }
+        if self.connection.is_open() { self.connection.commands.unwritten().len() } else { 0 }
     }
 
     /// Opens, writes all, reads once.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
         match self.advance(cx, sink) {
             Ok(step) => step,
             Err(loss) => {
@@ -123,11 +105,7 @@ impl Commands {
         }
     }
 
-    fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<Step, Loss> {
+    fn advance(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<Step, Loss> {
         let mut step = Step::default();
         match self.connection.poll_open(cx) {
             Poll::Pending => return Ok(step),
@@ -149,12 +127,11 @@ impl Commands {
                 (Some(Run::Publishes(run)), reply) => {
                     match reply {
                         Reply::Integer(receivers) => sink(Incoming::Published {
-                            receivers: u64::try_from(receivers)
-                                .map_err(|_| ProtocolError::Unexpected)?,
+                            receivers: u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?,
                         }),
-                        Reply::Error(error) => sink(Incoming::PublishRefused {
-                            error: &String::from_utf8_lossy(error),
-                        }),
+                        Reply::Error(error) => {
+                            sink(Incoming::PublishRefused { error: &String::from_utf8_lossy(error) })
+                        }
                         _ => return Err(ProtocolError::Unexpected.into()),
                     }
                     *run -= 1;
@@ -203,11 +180,7 @@ impl Commands {
 }
 
 /// Reads `name, count, name, count…`, in the order asked.
-fn read_counts(
-    mut items: Items<'_>,
-    channels: usize,
-    counts: &mut Vec<u64>,
-) -> Result<(), ProtocolError> {
+fn read_counts(mut items: Items<'_>, channels: usize, counts: &mut Vec<u64>) -> Result<(), ProtocolError> {
     counts.clear();
     if items.len() != 2 * channels {
         return Err(ProtocolError::Unexpected);

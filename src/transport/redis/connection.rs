@@ -113,10 +113,7 @@ impl Connection {
                 State::Opening(opening) => {
                     let (stream, replies) = ready!(opening.as_mut().poll(cx))?;
                     self.replies = replies;
-                    self.state = State::Open {
-                        stream,
-                        since: Instant::now(),
-                    };
+                    self.state = State::Open { stream, since: Instant::now() };
                     return Poll::Ready(Ok(Opened::Now));
                 }
             }
@@ -183,10 +180,7 @@ mod tests {
             let mut last = Instant::now();
             for attempt in 0..12 {
                 let loss = poll_fn(|cx| connection.poll_open(cx)).await.err().unwrap();
-                assert!(
-                    loss.to_string()
-                        .starts_with("cannot connect to /nonexistent")
-                );
+                assert!(loss.to_string().starts_with("cannot connect to /nonexistent"));
                 let waited = last.elapsed();
                 if attempt > 0 {
                     let full = (BACKOFF_BASE * (1 << (attempt - 1))).min(BACKOFF_CAP);
@@ -207,9 +201,7 @@ mod tests {
             let mut connection = Connection::new(Arc::new(Settings::new(peer.address())));
             connection.open();
             for failures in 1..4 {
-                let client = peer
-                    .accept_while(poll_fn(|cx| connection.poll_open(cx)))
-                    .await;
+                let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
                 drop(client);
                 let loss = poll_fn(|cx| connection.poll_fill(cx)).await.unwrap_err();
                 assert!(matches!(loss, Loss::Closed | Loss::Io(_)));
@@ -217,9 +209,7 @@ mod tests {
                 assert_eq!(connection.backoff.failures(), failures);
             }
             // One that stood is forgiven.
-            let client = peer
-                .accept_while(poll_fn(|cx| connection.poll_open(cx)))
-                .await;
+            let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
             tokio::time::pause();
             tokio::time::advance(STABLE_AFTER).await;
             drop(client);

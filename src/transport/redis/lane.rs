@@ -155,10 +155,7 @@ impl LaneConnection {
             Err(loss) => {
                 self.forget_sent();
                 self.connection.lose();
-                sink(Incoming::LaneDown {
-                    lane: self.number,
-                    reason: &loss.to_string(),
-                });
+                sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string() });
                 Step::REPORTED
             }
         };
@@ -226,11 +223,7 @@ impl LaneConnection {
                     if let Some((pattern, name)) = confirm(&mut self.in_flight, items)?
                         && self.names.contains(&name)
                     {
-                        sink(Incoming::Subscribed {
-                            lane,
-                            pattern,
-                            name: name_of(&name),
-                        });
+                        sink(Incoming::Subscribed { lane, pattern, name: name_of(&name) });
                         reported = true;
                     }
                 }
@@ -247,10 +240,7 @@ impl LaneConnection {
                     if !self.refused.reported {
                         self.refused.reported = true;
                         reported = true;
-                        sink(Incoming::SubscribeRefused {
-                            lane,
-                            error: &error,
-                        });
+                        sink(Incoming::SubscribeRefused { lane, error: &error });
                     }
                     if sent.verb.subscribes() {
                         self.refused.names.extend(sent.names);
@@ -267,9 +257,7 @@ impl LaneConnection {
 
     /// Sends a refused command again as two, so that the names that are allowed get through.
     fn send_halves(&mut self, sent: Sent) {
-        let Sent {
-            verb, mut names, ..
-        } = sent;
+        let Sent { verb, mut names, .. } = sent;
         if verb.subscribes() {
             names.retain(|name| self.names.contains(name));
         }
@@ -288,9 +276,8 @@ impl LaneConnection {
             return;
         }
         let refused = &mut self.refused;
-        let timer = refused
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay())));
+        let timer =
+            refused.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay())));
         if timer.as_mut().poll(cx).is_ready() {
             refused.timer = None;
             refused.reported = false;
@@ -315,16 +302,8 @@ impl LaneConnection {
             // UNSUBSCRIBE without a name would mean all.
             return;
         }
-        write_names(
-            self.connection.commands.commands(),
-            verb.command(),
-            names.iter().map(name_of),
-        );
-        self.in_flight.push_back(Sent {
-            verb,
-            names,
-            confirmed: 0,
-        });
+        write_names(self.connection.commands.commands(), verb.command(), names.iter().map(name_of));
+        self.in_flight.push_back(Sent { verb, names, confirmed: 0 });
     }
 
     /// Forgets what depends on the connection; the names are sent anew on the next one.
@@ -361,17 +340,11 @@ fn confirm(
     let sent = in_flight.front_mut().ok_or(ProtocolError::Unexpected)?;
     let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let expected = sent
-        .names
-        .get(sent.confirmed)
-        .ok_or(ProtocolError::Unexpected)?;
+    let expected = sent.names.get(sent.confirmed).ok_or(ProtocolError::Unexpected)?;
     if kind != sent.verb.confirmation() || name != name_of(expected) {
         return Err(ProtocolError::Unexpected);
     }
-    let subscribed = sent
-        .verb
-        .subscribes()
-        .then(|| (is_pattern(expected), expected.clone()));
+    let subscribed = sent.verb.subscribes().then(|| (is_pattern(expected), expected.clone()));
     sent.confirmed += 1;
     if sent.confirmed == sent.names.len() {
         in_flight.pop_front();

@@ -12,11 +12,7 @@ use super::settings::Address;
 
 /// Runs a test on a runtime like the link's.
 pub(super) fn block_on(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(test);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
 pub(super) enum MockPeer {
@@ -48,10 +44,7 @@ impl MockPeer {
         match self {
             Self::Tcp(listener) => {
                 let address = listener.local_addr().unwrap();
-                Address::Tcp {
-                    host: address.ip().to_string(),
-                    port: address.port(),
-                }
+                Address::Tcp { host: address.ip().to_string(), port: address.port() }
             }
             Self::Unix(_, path) => Address::Unix(path.clone()),
         }
@@ -63,10 +56,7 @@ impl MockPeer {
             Self::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
             Self::Unix(listener, _) => Box::new(listener.accept().await.unwrap().0),
         };
-        Client {
-            socket,
-            input: Vec::new(),
-        }
+        Client { socket, input: Vec::new() }
     }
 
     /// Accepts a connection without settings to speak of, and answers its handshake.

@@ -67,10 +67,7 @@ struct Step {
 }
 
 impl Step {
-    const REPORTED: Self = Self {
-        reported: true,
-        more: false,
-    };
+    const REPORTED: Self = Self { reported: true, more: false };
 }
 
 impl RedisTransport {
@@ -115,8 +112,7 @@ impl RedisTransport {
             self.lanes.iter_mut().for_each(LaneConnection::open);
             return;
         }
-        self.deferred
-            .extend(self.commands.close().map(Deferred::Lost));
+        self.deferred.extend(self.commands.close().map(Deferred::Lost));
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             if lane.close() {
                 self.deferred.push(Deferred::LaneDown(number));
@@ -131,11 +127,7 @@ impl RedisTransport {
         self.lanes.iter_mut().for_each(LaneConnection::clear);
     }
 
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Poll<()> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Poll<()> {
         let mut reported = self.report_deferred(sink);
         let lanes = self.lanes.len();
         self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
@@ -173,22 +165,12 @@ impl RedisTransport {
 
     fn report_deferred(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let any = !self.deferred.is_empty();
-        let reason = if any {
-            Loss::Ended.to_string()
-        } else {
-            String::new()
-        };
+        let reason = if any { Loss::Ended.to_string() } else { String::new() };
         for deferred in self.deferred.drain(..) {
             match deferred {
                 Deferred::Lost(lost) => lost.report(&reason, sink),
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown {
-                    lane,
-                    reason: &reason,
-                }),
-                Deferred::NotCounted(token) => sink(Incoming::Counted {
-                    token,
-                    counts: None,
-                }),
+                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
+                Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
             }
         }
         any
@@ -215,8 +197,7 @@ impl Transport for RedisTransport {
         self.open();
         while self.lanes.len() <= lane {
             let number = self.lanes.len();
-            self.lanes
-                .push(LaneConnection::new(number, Arc::clone(&self.settings)));
+            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings)));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.subscribe(names);

@@ -196,11 +196,7 @@ impl<'a> Message<'a> {
         };
         let (channel, rest) = take_bulk(rest)?;
         let (payload, rest) = take_bulk(rest)?;
-        let message = Self {
-            pattern,
-            channel,
-            payload,
-        };
+        let message = Self { pattern, channel, payload };
         Some((message, bytes.len() - rest.len()))
     }
 }
@@ -293,11 +289,7 @@ impl<'a> Head<'a> {
                 if size > bound {
                     return Err(ProtocolError::TooLong);
                 }
-                let head = if kind == b'$' {
-                    Self::Bulk(size)
-                } else {
-                    Self::Array(size)
-                };
+                let head = if kind == b'$' { Self::Bulk(size) } else { Self::Array(size) };
                 Ok(Some((head, 1 + len)))
             }
             b':' => Ok(number(rest)?.map(|(number, len)| (Self::Integer(number), 1 + len))),
@@ -341,11 +333,8 @@ fn number(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
         if byte != b'\r' || len == first {
             return Err(ProtocolError::Number);
         }
-        let value = if negative {
-            magnitude
-        } else {
-            magnitude.checked_neg().ok_or(ProtocolError::Number)?
-        };
+        let value =
+            if negative { magnitude } else { magnitude.checked_neg().ok_or(ProtocolError::Number)? };
         return match bytes.get(len + 1) {
             Some(b'\n') => Ok(Some((value, len + 2))),
             Some(_) => Err(ProtocolError::Number),
@@ -391,23 +380,10 @@ mod tests {
             Reply::Nil => Value::Nil,
             Reply::Array(items) => Value::Array(items.map(to_value).collect()),
             Reply::Message(message) => {
-                let kind = if message.pattern.is_some() {
-                    &b"pmessage"[..]
-                } else {
-                    b"message"
-                };
-                let parts = [
-                    Some(kind),
-                    message.pattern,
-                    Some(message.channel),
-                    Some(message.payload),
-                ];
+                let kind = if message.pattern.is_some() { &b"pmessage"[..] } else { b"message" };
+                let parts = [Some(kind), message.pattern, Some(message.channel), Some(message.payload)];
                 Value::Array(
-                    parts
-                        .into_iter()
-                        .flatten()
-                        .map(|part| Value::BulkString(part.to_vec()))
-                        .collect(),
+                    parts.into_iter().flatten().map(|part| Value::BulkString(part.to_vec())).collect(),
                 )
             }
         }
@@ -422,20 +398,9 @@ mod tests {
         let part = || prop::collection::vec(any::<u8>(), 0..130);
         (any::<bool>(), part(), part(), part()).prop_map(|(pattern, glob, channel, payload)| {
             if pattern {
-                [
-                    b"*4\r\n$8\r\npmessage\r\n".to_vec(),
-                    bulk(&glob),
-                    bulk(&channel),
-                    bulk(&payload),
-                ]
-                .concat()
+                [b"*4\r\n$8\r\npmessage\r\n".to_vec(), bulk(&glob), bulk(&channel), bulk(&payload)].concat()
             } else {
-                [
-                    b"*3\r\n$7\r\nmessage\r\n".to_vec(),
-                    bulk(&channel),
-                    bulk(&payload),
-                ]
-                .concat()
+                [b"*3\r\n$7\r\nmessage\r\n".to_vec(), bulk(&channel), bulk(&payload)].concat()
             }
         })
     }
@@ -547,10 +512,7 @@ mod tests {
         assert_eq!(error(&b"*1\r\n".repeat(9)), ProtocolError::TooDeep);
         assert_eq!(error(&[b'+'; MAX_LINE + 3]), ProtocolError::TooLong);
         assert_eq!(error(&[b'0'; 1]), ProtocolError::Type(b'0'));
-        assert_eq!(
-            error(&[&b":"[..], &[b'0'; MAX_LINE + 1]].concat()),
-            ProtocolError::TooLong
-        );
+        assert_eq!(error(&[&b":"[..], &[b'0'; MAX_LINE + 1]].concat()), ProtocolError::TooLong);
         assert_eq!(error(b"$1\r\nabc"), ProtocolError::Terminator);
         let mut line = vec![b'-'];
         line.extend([b'x'; MAX_LINE]);

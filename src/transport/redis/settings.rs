@@ -45,13 +45,7 @@ pub enum SettingsError {
 impl Settings {
     /// Returns settings for `address`: no password, database 0, no client name.
     pub fn new(address: Address) -> Self {
-        Self {
-            address,
-            username: None,
-            password: None,
-            database: 0,
-            client_name: None,
-        }
+        Self { address, username: None, password: None, database: 0, client_name: None }
     }
 
     /// Returns the settings that a URL stands for: `redis://[user][:password@]host[:port][/database]`, or
@@ -67,10 +61,7 @@ impl Settings {
         let info = redis::IntoConnectionInfo::into_connection_info(url)
             .map_err(|error| SettingsError::Url(error.to_string()))?;
         let address = match info.addr() {
-            redis::ConnectionAddr::Tcp(host, port) => Address::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
+            redis::ConnectionAddr::Tcp(host, port) => Address::Tcp { host: host.clone(), port: *port },
             redis::ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
             redis::ConnectionAddr::TcpTls { .. } => return Err(SettingsError::Tls),
             other => return Err(SettingsError::Url(format!("unknown address {other}"))),
@@ -127,10 +118,7 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, port: u16) -> Address {
-        Address::Tcp {
-            host: host.to_owned(),
-            port,
-        }
+        Address::Tcp { host: host.to_owned(), port }
     }
 
     #[test]
@@ -145,22 +133,15 @@ mod tests {
                 ..Settings::new(tcp("example.org", 7000))
             }
         );
-        assert_eq!(
-            Settings::from_url("redis://[::1]").unwrap(),
-            Settings::new(tcp("::1", 6379))
-        );
+        assert_eq!(Settings::from_url("redis://[::1]").unwrap(), Settings::new(tcp("::1", 6379)));
         assert_eq!(tcp("::1", 6379).to_string(), "[::1]:6379");
     }
 
     #[test]
     fn reads_a_unix_url() {
         for scheme in ["unix", "redis+unix"] {
-            let settings =
-                Settings::from_url(&format!("{scheme}:///run/r.sock?db=2&user=u&pass=p")).unwrap();
-            assert_eq!(
-                settings.address,
-                Address::Unix(PathBuf::from("/run/r.sock"))
-            );
+            let settings = Settings::from_url(&format!("{scheme}:///run/r.sock?db=2&user=u&pass=p")).unwrap();
+            assert_eq!(settings.address, Address::Unix(PathBuf::from("/run/r.sock")));
             assert_eq!(settings.database, 2);
             assert_eq!(settings.username.as_deref(), Some("u"));
             assert_eq!(settings.password.as_deref(), Some("p"));
@@ -169,10 +150,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_a_url() {
-        assert_eq!(
-            Settings::from_url("rediss://h").unwrap_err(),
-            SettingsError::Tls
-        );
+        assert_eq!(Settings::from_url("rediss://h").unwrap_err(), SettingsError::Tls);
         assert!(SettingsError::Tls.to_string().contains("TLS"));
         let error = Settings::from_url("http://u:hidden@h").unwrap_err();
         assert!(matches!(error, SettingsError::Url(_)));

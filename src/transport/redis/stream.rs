@@ -53,11 +53,9 @@ impl fmt::Display for Loss {
             Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
             Self::Io(error) => write!(f, "connection to Redis lost: {error}"),
             Self::Closed => f.write_str("Redis closed the connection"),
-            Self::Slow(address) => write!(
-                f,
-                "no connection to {address} within {} s",
-                OPEN_TIMEOUT.as_secs()
-            ),
+            Self::Slow(address) => {
+                write!(f, "no connection to {address} within {} s", OPEN_TIMEOUT.as_secs())
+            }
             Self::Refused(error) => f.write_str(error),
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
@@ -98,11 +96,7 @@ impl Stream {
     }
 
     /// Writes once.
-    pub(super) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize, Loss>> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Loss>> {
         let written = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             #[cfg(unix)]
@@ -168,11 +162,7 @@ enum OnError {
 ///
 /// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
 /// that `Up` means a Redis that answers.
-async fn shake_hands(
-    settings: &Settings,
-    stream: &mut Stream,
-    replies: &mut ReadBuffer,
-) -> Result<(), Loss> {
+async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut ReadBuffer) -> Result<(), Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
     let mut send = |command: &redis::Cmd, on_error| {
@@ -190,10 +180,7 @@ async fn shake_hands(
         send(redis::cmd("SELECT").arg(settings.database), OnError::GiveUp);
     }
     if let Some(name) = &settings.client_name {
-        send(
-            redis::cmd("CLIENT").arg("SETNAME").arg(name),
-            OnError::Ignore,
-        );
+        send(redis::cmd("CLIENT").arg("SETNAME").arg(name), OnError::Ignore);
     }
     send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
     stream.write_all(&out).await.map_err(Loss::Io)?;
@@ -224,9 +211,7 @@ async fn shake_hands(
 
 fn keep_alive(socket: &TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     #[cfg(any(unix, windows))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_keepalive(&keepalive)?;
@@ -250,12 +235,8 @@ mod tests {
         }
     }
 
-    const HANDSHAKE: &[&[&str]] = &[
-        &["AUTH", "app", "secret"],
-        &["SELECT", "3"],
-        &["CLIENT", "SETNAME", "link"],
-        &["PING"],
-    ];
+    const HANDSHAKE: &[&[&str]] =
+        &[&["AUTH", "app", "secret"], &["SELECT", "3"], &["CLIENT", "SETNAME", "link"], &["PING"]];
 
     async fn answered(answer: &str) -> Result<(), Loss> {
         let mut peer = MockPeer::tcp().await;
@@ -273,9 +254,7 @@ mod tests {
         block_on(async {
             answered("+OK\r\n+OK\r\n+OK\r\n+PONG\r\n").await.unwrap();
             // The name is a wish, and PING may be forbidden.
-            answered("+OK\r\n+OK\r\n-ERR unknown command\r\n-NOPERM no ping\r\n")
-                .await
-                .unwrap();
+            answered("+OK\r\n+OK\r\n-ERR unknown command\r\n-NOPERM no ping\r\n").await.unwrap();
         });
     }
 
@@ -287,18 +266,9 @@ mod tests {
                     "-WRONGPASS invalid username-password pair\r\n-NOAUTH\r\n-NOAUTH\r\n-NOAUTH\r\n",
                     "WRONGPASS invalid username-password pair",
                 ),
-                (
-                    "+OK\r\n-ERR DB index is out of range\r\n",
-                    "ERR DB index is out of range",
-                ),
-                (
-                    "+OK\r\n+OK\r\n+OK\r\n-LOADING Redis is loading\r\n",
-                    "LOADING Redis is loading",
-                ),
-                (
-                    "HTTP/1.1 400\r\n",
-                    "not the Redis protocol: a reply begins with byte 0x48",
-                ),
+                ("+OK\r\n-ERR DB index is out of range\r\n", "ERR DB index is out of range"),
+                ("+OK\r\n+OK\r\n+OK\r\n-LOADING Redis is loading\r\n", "LOADING Redis is loading"),
+                ("HTTP/1.1 400\r\n", "not the Redis protocol: a reply begins with byte 0x48"),
             ] {
                 assert_eq!(answered(answer).await.unwrap_err().to_string(), reason);
             }

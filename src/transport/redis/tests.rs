@@ -26,31 +26,18 @@ impl Event {
     fn of(incoming: Incoming<'_>) -> Self {
         match incoming {
             Incoming::Up => Self::Up,
-            Incoming::Down {
-                reason,
-                unanswered,
-                unwritten,
-            } => Self::Down(reason.to_owned(), unanswered, unwritten),
-            Incoming::Subscribed {
-                lane,
-                pattern,
-                name,
-            } => Self::Subscribed(lane, pattern, text(name)),
-            Incoming::LaneDown { lane, reason } => Self::LaneDown(lane, reason.to_owned()),
-            Incoming::SubscribeRefused { lane, error } => {
-                Self::SubscribeRefused(lane, error.to_owned())
+            Incoming::Down { reason, unanswered, unwritten } => {
+                Self::Down(reason.to_owned(), unanswered, unwritten)
             }
-            Incoming::Message {
-                lane,
-                pattern,
-                channel,
-                payload,
-            } => Self::Message(lane, pattern.map(text), text(channel), payload.to_vec()),
+            Incoming::Subscribed { lane, pattern, name } => Self::Subscribed(lane, pattern, text(name)),
+            Incoming::LaneDown { lane, reason } => Self::LaneDown(lane, reason.to_owned()),
+            Incoming::SubscribeRefused { lane, error } => Self::SubscribeRefused(lane, error.to_owned()),
+            Incoming::Message { lane, pattern, channel, payload } => {
+                Self::Message(lane, pattern.map(text), text(channel), payload.to_vec())
+            }
             Incoming::Published { receivers } => Self::Published(receivers),
             Incoming::PublishRefused { error } => Self::PublishRefused(error.to_owned()),
-            Incoming::Counted { token, counts } => {
-                Self::Counted(token, counts.map(<[u64]>::to_vec))
-            }
+            Incoming::Counted { token, counts } => Self::Counted(token, counts.map(<[u64]>::to_vec)),
         }
     }
 }
@@ -68,11 +55,7 @@ impl Rig {
     }
 
     fn with(peer: MockPeer) -> Self {
-        Self {
-            transport: RedisTransport::new(Settings::new(peer.address())),
-            events: VecDeque::new(),
-            peer,
-        }
+        Self { transport: RedisTransport::new(Settings::new(peer.address())), events: VecDeque::new(), peer }
     }
 
     /// With the command connection up.
@@ -96,9 +79,7 @@ impl Rig {
     async fn accept(&mut self) -> Client {
         let (transport, events) = (&mut self.transport, &mut self.events);
         drive(self.peer.accept(), async || {
-            transport
-                .incoming(&mut |incoming| events.push_back(Event::of(incoming)))
-                .await;
+            transport.incoming(&mut |incoming| events.push_back(Event::of(incoming))).await;
         })
         .await
     }
@@ -107,9 +88,7 @@ impl Rig {
     async fn with_peer<T>(&mut self, work: impl Future<Output = T>) -> T {
         let (transport, events) = (&mut self.transport, &mut self.events);
         drive(work, async || {
-            transport
-                .incoming(&mut |incoming| events.push_back(Event::of(incoming)))
-                .await;
+            transport.incoming(&mut |incoming| events.push_back(Event::of(incoming))).await;
         })
         .await
     }
@@ -120,9 +99,7 @@ impl Rig {
                 return event;
             }
             let events = &mut self.events;
-            self.transport
-                .incoming(&mut |incoming| events.push_back(Event::of(incoming)))
-                .await;
+            self.transport.incoming(&mut |incoming| events.push_back(Event::of(incoming))).await;
         }
     }
 
@@ -135,10 +112,7 @@ impl Rig {
             for name in &command[1..] {
                 confirmed += 1;
                 lane.send(&confirmation(&command[0], name, confirmed)).await;
-                assert_eq!(
-                    self.next().await,
-                    Event::Subscribed(0, pattern, name.clone())
-                );
+                assert_eq!(self.next().await, Event::Subscribed(0, pattern, name.clone()));
             }
         }
     }
@@ -146,12 +120,7 @@ impl Rig {
 
 fn confirmation(verb: &str, name: &str, count: usize) -> Vec<u8> {
     let verb = verb.to_lowercase();
-    format!(
-        "*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:{count}\r\n",
-        verb.len(),
-        name.len()
-    )
-    .into_bytes()
+    format!("*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:{count}\r\n", verb.len(), name.len()).into_bytes()
 }
 
 fn push(parts: &[&[u8]]) -> Vec<u8> {
@@ -198,14 +167,9 @@ fn publishes_of_a_tick_go_out_in_one_write_and_replies_keep_their_order() {
         rig.with_peer(client.read()).await;
         assert_eq!(client.input(), expected);
         assert!(rig.transport.is_flushed());
-        client
-            .send(b":1\r\n-NOPERM no\r\n*4\r\n$1\r\na\r\n:4\r\n$1\r\nb\r\n:0\r\n:2\r\n")
-            .await;
+        client.send(b":1\r\n-NOPERM no\r\n*4\r\n$1\r\na\r\n:4\r\n$1\r\nb\r\n:0\r\n:2\r\n").await;
         assert_eq!(rig.next().await, Event::Published(1));
-        assert_eq!(
-            rig.next().await,
-            Event::PublishRefused("NOPERM no".to_owned())
-        );
+        assert_eq!(rig.next().await, Event::PublishRefused("NOPERM no".to_owned()));
         assert_eq!(rig.next().await, Event::Counted(7, Some(vec![4, 0])));
         assert_eq!(rig.next().await, Event::Published(2));
     });
@@ -241,8 +205,7 @@ fn a_loss_amid_a_burst_is_counted_to_the_publish() {
         let mut client = rig.accept().await;
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.publish(b"a", b"again");
-        rig.with_peer(client.expect(&["PUBLISH", "a", "again"]))
-            .await;
+        rig.with_peer(client.expect(&["PUBLISH", "a", "again"])).await;
         drop(client);
         is_down(&rig.next().await, 1, 1);
     });
@@ -255,8 +218,7 @@ fn connects_when_first_needed_and_answers_a_count_that_waited() {
         rig.transport.count(3, &[b"a"]);
         assert!(rig.transport.is_flushed());
         let mut client = rig.accept().await;
-        rig.with_peer(client.expect(&["PUBSUB", "NUMSUB", "a"]))
-            .await;
+        rig.with_peer(client.expect(&["PUBSUB", "NUMSUB", "a"])).await;
         client.send(b"-NOPERM no\r\n").await;
         assert_eq!(rig.next().await, Event::Up);
         assert_eq!(rig.next().await, Event::Counted(3, None));
@@ -273,9 +235,7 @@ fn an_attempt_that_fails_is_reported_once_with_what_waited() {
         transport.count(9, &[b"a"]);
         let mut events = Vec::new();
         while events.len() < 4 {
-            transport
-                .incoming(&mut |incoming| events.push(Event::of(incoming)))
-                .await;
+            transport.incoming(&mut |incoming| events.push(Event::of(incoming))).await;
         }
         is_down(&events[0], 0, 1);
         assert_eq!(events[1], Event::Counted(9, None));
@@ -313,17 +273,11 @@ fn lanes_are_connections_of_their_own() {
         let mut second = rig.accept().await;
         rig.with_peer(second.expect(&["SUBSCRIBE", "c"])).await;
         second.send(&confirmation("SUBSCRIBE", "c", 1)).await;
-        assert_eq!(
-            rig.next().await,
-            Event::Subscribed(1, false, "c".to_owned())
-        );
+        assert_eq!(rig.next().await, Event::Subscribed(1, false, "c".to_owned()));
         let message = push(&[b"message", b"c", b"hello"]);
         for (lane, client) in [(0, &mut first), (1, &mut second)] {
             client.send(&message).await;
-            assert_eq!(
-                rig.next().await,
-                Event::Message(lane, None, "c".to_owned(), b"hello".to_vec())
-            );
+            assert_eq!(rig.next().await, Event::Message(lane, None, "c".to_owned(), b"hello".to_vec()));
         }
     });
 }
@@ -332,8 +286,7 @@ fn lanes_are_connections_of_their_own() {
 fn a_lane_closes_with_its_last_name() {
     block_on(async {
         let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("c"), pattern("p*")]).await;
-        rig.transport
-            .unsubscribe(0, vec![channel("c"), channel("unknown")]);
+        rig.transport.unsubscribe(0, vec![channel("c"), channel("unknown")]);
         rig.with_peer(lane.expect(&["UNSUBSCRIBE", "c"])).await;
         lane.send(&confirmation("UNSUBSCRIBE", "c", 1)).await;
         rig.transport.unsubscribe(0, vec![pattern("p*")]);
@@ -356,8 +309,7 @@ fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
         let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("a")]).await;
         const ERROR: &str = "NOPERM No permissions to access a channel";
         let refusal = format!("-{ERROR}\r\n").into_bytes();
-        rig.transport
-            .subscribe(0, ["b", "c", "no", "d"].map(channel).to_vec());
+        rig.transport.subscribe(0, ["b", "c", "no", "d"].map(channel).to_vec());
         let mut commands = Vec::new();
         while commands.len() < 5 {
             let command = rig.with_peer(lane.command()).await;
@@ -384,10 +336,7 @@ fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
         assert!(matches!(rig.next().await, Event::Message(..)));
         rig.with_peer(lane.expect(&["SUBSCRIBE", "no"])).await;
         lane.send(&refusal).await;
-        assert_eq!(
-            rig.next().await,
-            Event::SubscribeRefused(0, ERROR.to_owned())
-        );
+        assert_eq!(rig.next().await, Event::SubscribeRefused(0, ERROR.to_owned()));
         rig.serve(&mut lane, 1).await;
     });
 }
@@ -396,17 +345,14 @@ fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
 fn a_refused_command_is_tried_again_whole() {
     block_on(async {
         let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("a")]).await;
-        rig.transport
-            .subscribe(0, vec![pattern("p*"), pattern("q*")]);
-        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"]))
-            .await;
+        rig.transport.subscribe(0, vec![pattern("p*"), pattern("q*")]);
+        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
         lane.send(b"-ERR unknown command 'PSUBSCRIBE'\r\n").await;
         assert_eq!(
             rig.next().await,
             Event::SubscribeRefused(0, "ERR unknown command 'PSUBSCRIBE'".to_owned())
         );
-        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"]))
-            .await;
+        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
     });
 }
 
@@ -439,10 +385,7 @@ fn a_large_message_arrives_whole() {
         let payload: Vec<u8> = (0..10_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
         let message = push(&[b"message", b"c", &payload]);
         rig.with_peer(lane.send(&message)).await;
-        assert_eq!(
-            rig.next().await,
-            Event::Message(0, None, "c".to_owned(), payload)
-        );
+        assert_eq!(rig.next().await, Event::Message(0, None, "c".to_owned(), payload));
     });
 }
 
@@ -467,14 +410,8 @@ fn garbage_costs_the_connection_and_no_more() {
 fn replies_that_nobody_asked_for_cost_the_connection() {
     block_on(async {
         for (bytes, reason) in [
-            (
-                &b":1\r\n"[..],
-                "not the Redis protocol: a reply that nothing was asked for",
-            ),
-            (
-                b"-ERR max number of clients\r\n",
-                "ERR max number of clients",
-            ),
+            (&b":1\r\n"[..], "not the Redis protocol: a reply that nothing was asked for"),
+            (b"-ERR max number of clients\r\n", "ERR max number of clients"),
         ] {
             let (mut rig, mut client, mut lane) = Rig::subscribed(&[channel("c")]).await;
             client.send(bytes).await;
