@@ -6,12 +6,14 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const { Adapter } = require("socket.io-adapter");
+// What it keeps private is where a packet becomes text: `encoder` and `_encode`.
+const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"));
 const { EVENT, lazyPacket, printsStandardText, readTarget } = require("./delivery");
 const { KIND } = require("./inbox");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { readOptions } = require("./options");
+const { holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments } = require("./outgoing");
 const { REQUEST, answer, describeSockets } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
@@ -23,8 +25,9 @@ const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 /** @type {2} */ const RESPONSES = 2;
 
 /**
- * @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions
+ * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
+ * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
  */
 
 class RedisAdapter extends Adapter {
@@ -43,7 +46,7 @@ class RedisAdapter extends Adapter {
   /** @type {{ packet: any, opts: BroadcastOptions, done: boolean } | null} */
   #outgoing = null;
   /** The broadcast from another node that the parent class is delivering. */
-  /** @type {{ packet: any, encoded: any[], frame: Buffer | null } | null} */
+  /** @type {Incoming | null} */
   #incoming = null;
   /** @type {() => void} */
   #setReady = () => {};
@@ -423,7 +426,7 @@ class RedisAdapter extends Adapter {
    *
    * @param {any} packet
    * @param {any} opts
-   * @param {typeof this.#incoming} incoming what it is encoded to
+   * @param {Incoming | null} incoming what it is encoded to
    */
   #deliver(packet, opts, incoming) {
     const outer = this.#incoming;
@@ -549,83 +552,19 @@ class RedisAdapter extends Adapter {
   }
 }
 
-const encodeOfParent = /** @type {any} */ (Adapter.prototype)._encode;
+const encodeOfParent = Adapter.prototype._encode;
 
 /**
  * Encodes as socket.io-adapter does.
  *
- * @param {Adapter} adapter
+ * @param {any} adapter
  * @param {any} packet
  * @param {any} packetOpts
  */
 function encodeInParent(adapter, packet, packetOpts) {
   return typeof encodeOfParent === "function"
     ? encodeOfParent.call(adapter, packet, packetOpts)
-    : /** @type {any} */ (adapter).encoder.encode(packet);
-}
-
-/**
- * The Engine.IO text in a WebSocket frame that `ws` made: its second buffer. Null if it looks otherwise.
- *
- * @param {any} frame
- * @returns {Buffer | null}
- */
-function payloadOf(frame) {
-  const payload = Array.isArray(frame) && frame.length === 2 ? frame[1] : null;
-  return Buffer.isBuffer(payload) && payload[0] === 0x34 ? payload : null;
-}
-
-/**
- * The binary attachments behind the text, or null if there is one (a Blob) whose bytes are not at hand.
- *
- * @param {any[]} encoded
- * @returns {Buffer[] | null}
- */
-function readAttachments(encoded) {
-  if (encoded.length === 1) return NONE;
-  const attachments = [];
-  for (let index = 1; index < encoded.length; index++) {
-    const value = encoded[index];
-    if (ArrayBuffer.isView(value))
-      attachments.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
-    else if (value instanceof ArrayBuffer) attachments.push(Buffer.from(value));
-    else return null;
-  }
-  return attachments;
-}
-
-/** @type {Buffer[]} */
-const NONE = [];
-
-/**
- * Whether the options say nothing but (at most) one room.
- *
- * @param {BroadcastOptions} opts
- * @param {any} room
- */
-function isPlain({ rooms, except, flags }, room) {
-  if (rooms.size > 1 || (except !== undefined && except.size > 0) || flags === undefined) return false;
-  for (const _ in flags) return false;
-  return rooms.size === 0 || typeof room === "string";
-}
-
-/** @param {any} opts */
-function rawOptions({ rooms, except, flags }) {
-  return { rooms: [...rooms], except: [...new Set(except)], flags };
-}
-
-/** @param {any} opts */
-function rawTarget({ rooms, except }) {
-  return { rooms: [...rooms], except: [...(except ?? [])] };
-}
-
-/** Whether there is a Date somewhere in it. @param {any} value @returns {boolean} */
-function holdsDate(value) {
-  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return false;
-  if (value instanceof Date) return true;
-  if (Array.isArray(value)) return value.some(holdsDate);
-  if (typeof value.toJSON === "function") return holdsDate(value.toJSON());
-  return Object.values(value).some(holdsDate);
+    : adapter.encoder.encode(packet);
 }
 
 /** Six characters of A-Z a-z 0-9 - _, for uids and request ids. */

@@ -78,7 +78,7 @@ class InboxRecord {
   /** Part `index` as text. @param {number} index */
   text(index) {
     const at = this.#row + 4 + 2 * index;
-    return this.#slab.utf8Slice(this.#table[at], this.#table[at + 1]);
+    return this.#slab.toString("utf8", this.#table[at], this.#table[at + 1]);
   }
 
   /** The items of the list in part 3, `count` of them. @param {number} count */

@@ -6,7 +6,9 @@
 // `unsafe` is for the binding alone, where Node-API's raw handles are.
 #![cfg_attr(not(feature = "binding"), forbid(unsafe_code))]
 
+// In tests nothing registers what Node would call.
 #[cfg(feature = "binding")]
+#[cfg_attr(test, allow(dead_code))]
 pub mod binding;
 pub mod core;
 pub mod driver;

@@ -3,6 +3,7 @@
 //! The core touches no socket and no thread; it fills an [`Effects`], and the driver carries it out.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::transport::{Lane, Subscription};
 
@@ -244,8 +245,10 @@ impl Publishes {
 }
 
 /// All that one step of the core wants done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Effects {
+    /// When the step is: the driver's to set, the core has no clock.
+    pub now: Instant,
     /// For JS.
     pub batch: Batch,
     /// For the transport, in order.
@@ -256,6 +259,20 @@ pub struct Effects {
     pub unsubscribe: Vec<(Lane, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,
+}
+
+impl Effects {
+    /// Nothing to do yet.
+    pub fn new(now: Instant) -> Self {
+        Effects {
+            now,
+            batch: Batch::default(),
+            publishes: Publishes::default(),
+            subscribe: Vec::new(),
+            unsubscribe: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]

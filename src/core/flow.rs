@@ -17,10 +17,13 @@ const HEAL_STEP: Duration = Duration::from_millis(25);
 /// How many counts in a row must find all peers: a client may send its subscriptions in several writes.
 const HEAL_COUNTS: u8 = 2;
 
+/// A message that waits: its channel and its payload.
+pub type Message = (Box<[u8]>, Box<[u8]>);
+
 /// The messages that wait, oldest first, within a bound of bytes: at the bound the oldest give way.
 #[derive(Debug)]
 pub struct Backlog {
-    messages: VecDeque<(Box<[u8]>, Box<[u8]>)>,
+    messages: VecDeque<Message>,
     bytes: usize,
     bound: usize,
     dropped: u64,
@@ -40,8 +43,8 @@ impl Backlog {
         }
     }
 
-    /// Takes the oldest message, as channel and payload.
-    pub fn pop(&mut self) -> Option<(Box<[u8]>, Box<[u8]>)> {
+    /// Takes the oldest message.
+    pub fn pop(&mut self) -> Option<Message> {
         let (channel, payload) = self.messages.pop_front()?;
         self.bytes -= channel.len() + payload.len();
         if self.messages.is_empty() {

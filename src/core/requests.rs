@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::Ask;
 use super::effects::{Batch, Kind, MemberId};
 use crate::wire::classic::{Answer, RequestType};
 
@@ -84,29 +85,26 @@ impl Requests {
         self.pending.len()
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether this id is one of ours.
     pub fn contains(&self, id: &str) -> bool {
         self.pending.contains_key(id)
     }
 
-    /// Adds a request; `body` is what to publish once the members are counted. False if there is no room.
-    pub fn add(
-        &mut self,
-        member: MemberId,
-        id: &str,
-        kind: RequestType,
-        body: Option<Box<[u8]>>,
-        timeout: Duration,
-        now: Instant,
-    ) -> bool {
+    /// Adds a request, to be published once the members are counted, if `later`. False if there is no room.
+    pub fn add(&mut self, member: MemberId, ask: &Ask<'_>, later: bool, now: Instant) -> bool {
         if self.pending.len() >= MAX_PENDING {
             return false;
         }
         let pending = Pending {
             member,
-            kind,
-            deadline: now + timeout,
-            body,
+            kind: ask.kind,
+            deadline: now + ask.timeout,
+            body: later.then(|| ask.body.into()),
             expected: None,
             answers: Vec::new(),
             answer_bytes: 0,
@@ -117,7 +115,7 @@ impl Requests {
             clients: 0,
             acks: 0,
         };
-        self.pending.insert(id.into(), pending);
+        self.pending.insert(ask.id.into(), pending);
         true
     }
 
@@ -138,11 +136,11 @@ impl Requests {
             }
             Some(_) => {}
         }
-        if let Some(body) = pending.body.take() {
-            if others > 0 {
-                pending.last_answer = now;
-                return Counted::Publish(pending.member, body);
-            }
+        if let Some(body) = pending.body.take()
+            && others > 0
+        {
+            pending.last_answer = now;
+            return Counted::Publish(pending.member, body);
         }
         self.finish_if_complete(id, batch);
         Counted::Nothing
@@ -275,6 +273,10 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
+    fn ask(kind: RequestType) -> Ask<'static> {
+        Ask { id: "R", kind, body: b"q", timeout: TIMEOUT }
+    }
+
     fn outcome(batch: &Batch) -> Option<String> {
         let record = batch.records.iter().find(|r| r.kind == Kind::Answers as u8)?;
         let text = &batch.bytes[record.parts[1].clone()];
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn a_request_ends_with_the_last_expected_answer() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        assert!(requests.add(0, "R", RequestType::RemoteFetch, Some(b"q"[..].into()), TIMEOUT, now));
+        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
         assert_eq!(requests.counted("R", 3, now, &mut batch), Counted::Publish(0, b"q"[..].into()));
         assert!(requests.answered("R", Answer::Sockets, b"1", now, &mut batch));
         assert!(!requests.answered("R", Answer::Rooms, b"x", now, &mut batch), "another shape");
@@ -298,7 +300,7 @@ mod tests {
     #[test]
     fn a_node_alone_asks_nobody() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, "R", RequestType::AllRooms, Some(b"q"[..].into()), TIMEOUT, now);
+        requests.add(0, &ask(RequestType::AllRooms), true, now);
         assert_eq!(requests.counted("R", 1, now, &mut batch), Counted::Nothing);
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":0} 0"#));
     }
@@ -306,7 +308,7 @@ mod tests {
     #[test]
     fn a_request_that_is_out_of_time_gives_what_it_has() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, "R", RequestType::ServerSideEmit, Some(b"q"[..].into()), TIMEOUT, now);
+        requests.add(0, &ask(RequestType::ServerSideEmit), true, now);
         requests.counted("R", 3, now, &mut batch);
         requests.answered("R", Answer::ServerSideEmit, b"1", now, &mut batch);
         assert_eq!(requests.deadline(), Some(now + RECOUNT));
@@ -317,7 +319,7 @@ mod tests {
     #[test]
     fn a_node_that_died_is_let_go_but_a_slow_one_is_not() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, "R", RequestType::RemoteFetch, Some(b"q"[..].into()), TIMEOUT, now);
+        requests.add(0, &ask(RequestType::RemoteFetch), true, now);
         requests.counted("R", 3, now, &mut batch);
         let later = now + RECOUNT;
         requests.answered("R", Answer::Sockets, b"1", later, &mut batch);
@@ -333,7 +335,7 @@ mod tests {
     #[test]
     fn an_acknowledged_broadcast_ends_when_all_acks_are_in() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, "R", RequestType::Broadcast, None, TIMEOUT, now);
+        requests.add(0, &ask(RequestType::Broadcast), false, now);
         requests.answered("R", Answer::ClientCount(2), b"c", now, &mut batch);
         requests.counted("R", 2, now, &mut batch);
         requests.answered("R", Answer::Ack, b"a", now, &mut batch);

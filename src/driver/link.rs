@@ -9,7 +9,7 @@ use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
 use crate::core::effects::{Batch, Effects, Kind};
-use crate::core::{Config, Core, Event};
+use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Task};
 use crate::transport::redis::{RedisTransport, Settings};
 use crate::transport::{Incoming, Lane, Subscription, Transport};
@@ -110,7 +110,7 @@ impl<W: Fn()> Link<W> {
             carrier,
             shared,
             wake_js,
-            effects: Effects::default(),
+            effects: Effects::new(Instant::now()),
             commands: Commands::default(),
             deferred: Vec::new(),
             pace: Pace::new(),
@@ -125,35 +125,37 @@ impl<W: Fn()> Link<W> {
         let _guard = Guard(Arc::clone(&self.shared));
         let mut units = 0;
         loop {
-            units += self.work_off(Instant::now());
-            self.carry_out(Instant::now());
-            if self.is_over(Instant::now()) {
+            self.effects.now = Instant::now();
+            units += self.work_off();
+            self.carry_out();
+            if self.is_over() {
                 break;
             }
-            if self.pace.step(units, Instant::now()) {
+            if self.pace.step(units, self.effects.now) {
                 units = self.poll_incoming().await;
-                self.carry_out(Instant::now());
+                self.carry_out();
                 self.pace.nap().await;
             } else {
                 units = self.wait().await;
             }
-            self.core.tick(Instant::now(), &mut self.effects);
+            self.effects.now = Instant::now();
+            self.core.tick(&mut self.effects);
         }
         self.shared.inbox.set_stats(self.core.stats());
     }
 
     /// Hands the commands of JS to the core; returns how many there were.
-    fn work_off(&mut self, now: Instant) -> usize {
+    fn work_off(&mut self) -> usize {
         self.shared.outbox.take(&mut self.commands);
         let count = self.commands.list.len();
-        apply(&mut self.core, &mut self.commands, &mut self.deferred, now, &mut self.effects);
+        apply(&mut self.core, &mut self.commands, &mut self.deferred, &mut self.effects);
         for command in std::mem::take(&mut self.deferred) {
-            self.apply_to_carrier(command, now);
+            self.apply_to_carrier(command);
         }
         count
     }
 
-    fn apply_to_carrier(&mut self, command: Command, now: Instant) {
+    fn apply_to_carrier(&mut self, command: Command) {
         match command {
             Command::UseClient => {
                 self.carrier = Carrier::Client(ClientTransport::default());
@@ -174,11 +176,11 @@ impl<W: Fn()> Link<W> {
             Command::Open(false) => {
                 // What waits for the proof goes out without: the clients that would bring it are gone.
                 self.core.trust(&mut self.effects);
-                self.ending = Some(now + LINGER);
+                self.ending = Some(self.effects.now + LINGER);
             }
             Command::Close => {
                 self.core.trust(&mut self.effects);
-                self.ending = Some(now + LINGER);
+                self.ending = Some(self.effects.now + LINGER);
                 self.closing = true;
             }
             _ => {}
@@ -186,9 +188,9 @@ impl<W: Fn()> Link<W> {
     }
 
     /// Carries out what the core wants, and wakes JS if there is something for it.
-    fn carry_out(&mut self, now: Instant) {
+    fn carry_out(&mut self) {
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
-        self.core.release(room, now, &mut self.effects);
+        self.core.release(room, &mut self.effects);
         for (channel, payload) in self.effects.publishes.iter() {
             self.carrier.publish(channel, payload);
         }
@@ -236,12 +238,12 @@ impl<W: Fn()> Link<W> {
     }
 
     /// Whether the link has ended, or its clients have, in which case its connections are closed.
-    fn is_over(&mut self, now: Instant) -> bool {
+    fn is_over(&mut self) -> bool {
         let Some(until) = self.ending else {
             return false;
         };
         let flushed = self.core.is_flushed() && self.carrier.is_flushed();
-        if !flushed && now < until {
+        if !flushed && self.effects.now < until {
             return false;
         }
         self.ending = None;
@@ -311,28 +313,21 @@ fn sink<'a>(
     effects: &'a mut Effects,
     units: &'a mut usize,
 ) -> impl FnMut(Incoming<'_>) + 'a {
-    let mut now = None;
+    let mut first = true;
     move |incoming| {
-        let now = *now.get_or_insert_with(|| {
-            let now = Instant::now();
+        if std::mem::take(&mut first) {
+            effects.now = Instant::now();
             outbox.take(commands);
             *units += commands.list.len();
-            apply(core, commands, deferred, now, effects);
-            now
-        });
+            apply(core, commands, deferred, effects);
+        }
         *units += 1;
-        core.incoming(incoming, now, effects);
+        core.incoming(incoming, effects);
     }
 }
 
 /// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
-fn apply(
-    core: &mut Core,
-    commands: &mut Commands,
-    deferred: &mut Vec<Command>,
-    now: Instant,
-    fx: &mut Effects,
-) {
+fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, fx: &mut Effects) {
     for command in std::mem::take(&mut commands.list) {
         match command {
             Command::Join(id, spec) => core.join(id, spec, fx),
@@ -361,15 +356,20 @@ fn apply(
                 let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
                 let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
                 let opts = opts.as_ref().map(|opts| commands.get(opts));
-                let payload = commands.get(&payload);
-                core.broadcast(member, payload, &attachments, room.as_deref(), opts, now, fx);
+                let emit = Emit {
+                    payload: commands.get(&payload),
+                    attachments: &attachments,
+                    room: room.as_deref(),
+                    opts,
+                };
+                core.broadcast(member, &emit, fx);
             }
-            Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), now, fx),
+            Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), fx),
             Command::Publish { channel, bytes } => {
                 core.publish(commands.get(&channel), commands.get(&bytes), fx);
             }
             Command::Request { member, id, kind, bytes, timeout } => {
-                core.request(member, &id, kind, commands.get(&bytes), timeout, now, fx);
+                core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
             Command::ClientMessage { pattern, channel, payload } => {
@@ -379,7 +379,7 @@ fn apply(
                     channel: commands.get(&channel),
                     payload: commands.get(&payload),
                 };
-                core.incoming(message, now, fx);
+                core.incoming(message, fx);
             }
             command => deferred.push(command),
         }

@@ -1,0 +1,75 @@
+// @ts-check
+"use strict";
+
+/**
+ * What goes out: the text that the server's parser has printed, taken apart for Rust, and the options that go with
+ * it.
+ */
+
+/** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
+
+/**
+ * The Engine.IO text in a WebSocket frame that `ws` made: its second buffer. Null if it looks otherwise.
+ *
+ * @param {any} frame
+ * @returns {Buffer | null}
+ */
+function payloadOf(frame) {
+  const payload = Array.isArray(frame) && frame.length === 2 ? frame[1] : null;
+  return Buffer.isBuffer(payload) && payload[0] === 0x34 ? payload : null;
+}
+
+/**
+ * The binary attachments behind the text, or null if there is one (a Blob) whose bytes are not at hand.
+ *
+ * @param {any[]} encoded
+ * @returns {Buffer[] | null}
+ */
+function readAttachments(encoded) {
+  if (encoded.length === 1) return NONE;
+  const attachments = [];
+  for (let index = 1; index < encoded.length; index++) {
+    const value = encoded[index];
+    if (ArrayBuffer.isView(value))
+      attachments.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    else if (value instanceof ArrayBuffer) attachments.push(Buffer.from(value));
+    else return null;
+  }
+  return attachments;
+}
+
+/** @type {Buffer[]} */
+const NONE = [];
+
+/**
+ * Whether the options say nothing but (at most) one room.
+ *
+ * @param {BroadcastOptions} opts
+ * @param {any} room
+ */
+function isPlain({ rooms, except, flags }, room) {
+  if (rooms.size > 1 || (except !== undefined && except.size > 0) || flags === undefined) return false;
+  for (const _ in flags) return false;
+  return rooms.size === 0 || typeof room === "string";
+}
+
+/** @param {any} opts */
+function rawOptions({ rooms, except, flags }) {
+  return { rooms: [...rooms], except: [...new Set(except)], flags };
+}
+
+/** @param {any} opts */
+function rawTarget({ rooms, except }) {
+  return { rooms: [...rooms], except: [...(except ?? [])] };
+}
+
+/** Whether there is a Date somewhere in it. @param {any} value @returns {boolean} */
+function holdsDate(value) {
+  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return false;
+  if (value instanceof Date) return true;
+  if (Array.isArray(value)) return value.some(holdsDate);
+  if (typeof value.toJSON === "function") return holdsDate(value.toJSON());
+  return Object.values(value).some(holdsDate);
+}
+
+module.exports = { holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments };

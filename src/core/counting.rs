@@ -1,0 +1,139 @@
+//! Counting the members of the cluster: for JS, for requests that wait for answers, and for outages that end.
+
+use super::Core;
+use super::Destination;
+use super::effects::{Effects, Kind, MemberId};
+use super::member::Member;
+use super::requests::Counted;
+
+/// Whom a count is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// JS asked for the number of members.
+    Server { member: MemberId, token: u32 },
+    /// A request wants to know how many answers to wait for.
+    Request { member: MemberId, id: Box<str> },
+    /// How many peers a member has, for the end of an outage to come.
+    Peers { member: MemberId },
+    /// Whether the peers are back.
+    Healing { members: Vec<MemberId> },
+}
+
+impl Purpose {
+    /// Whether somebody waits for it, so that it is counted again after an outage.
+    pub(super) fn outlives_the_link(&self) -> bool {
+        matches!(self, Purpose::Server { .. } | Purpose::Request { .. })
+    }
+}
+
+impl Core {
+    /// Counts the members for JS, which hears of it by a [`Kind::Count`] record with this token.
+    pub fn server_count(&mut self, id: MemberId, token: u32, fx: &mut Effects) {
+        if self.members.contains_key(&id) {
+            self.count_when_ready(Purpose::Server { member: id, token }, fx);
+        } else {
+            count_record(fx, id, token, 0);
+        }
+    }
+
+    pub(super) fn count_when_ready(&mut self, purpose: Purpose, fx: &mut Effects) {
+        let member = match &purpose {
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
+                self.members.get(member)
+            }
+            Purpose::Healing { .. } => None,
+        };
+        if self.flow.is_up() && member.is_some_and(Member::is_subscribed) {
+            self.count(purpose, fx);
+        } else {
+            self.waiting.push(purpose);
+        }
+    }
+
+    pub(super) fn count(&mut self, purpose: Purpose, fx: &mut Effects) {
+        let ids: &[MemberId] = match &purpose {
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
+                std::slice::from_ref(member)
+            }
+            Purpose::Healing { members } => members,
+        };
+        // A member listens on both; what listens on one of them alone is not a member.
+        let channels = ids
+            .iter()
+            .filter_map(|id| self.members.get(id))
+            .flat_map(|member| [member.channels.request.clone(), member.channels.response.clone()])
+            .collect();
+        let token = self.next_count;
+        self.next_count += 1;
+        self.counts.insert(token, purpose);
+        fx.counts.push((token, channels));
+    }
+
+    pub(super) fn counted(&mut self, token: u64, counts: Option<&[u64]>, fx: &mut Effects) {
+        let Some(purpose) = self.counts.remove(&token) else {
+            return;
+        };
+        let Some(counts) = counts else {
+            match purpose {
+                Purpose::Healing { .. } => self.flow.counted(false, fx.now),
+                purpose if purpose.outlives_the_link() => self.waiting.push(purpose),
+                _ => {}
+            }
+            return;
+        };
+        let mut members = counts.chunks(2).map(|pair| pair.iter().copied().min().unwrap_or(0));
+        match purpose {
+            Purpose::Server { member, token } => {
+                let count = members.next().unwrap_or(0) + self.sharing(member);
+                count_record(fx, member, token, count);
+            }
+            Purpose::Request { member, id } => {
+                let count = members.next().unwrap_or(0) + self.sharing(member);
+                match self.requests.counted(&id, count, fx.now, &mut fx.batch) {
+                    Counted::Publish(member, body) => {
+                        self.send(member, &Destination::Request, &body, fx);
+                    }
+                    Counted::Nothing => {}
+                }
+            }
+            Purpose::Peers { member } => {
+                if let Some(member) = self.members.get_mut(&member) {
+                    member.peers = members.next().unwrap_or(0);
+                }
+            }
+            Purpose::Healing { members: ids } => {
+                let found = ids
+                    .iter()
+                    .zip(members)
+                    .all(|(id, count)| self.members.get(id).is_none_or(|member| count >= member.peers));
+                self.flow.counted(found, fx.now);
+            }
+        }
+    }
+
+    /// How many other members share this one's subscriptions, as they must where a transport has one lane:
+    /// Redis does not count them.
+    fn sharing(&self, id: MemberId) -> u64 {
+        self.members.get(&id).map_or(0, |member| {
+            let listeners = self.routes.listeners(member.lane, false, &member.channels.request);
+            (listeners.len() as u64).saturating_sub(1)
+        })
+    }
+
+    pub(super) fn heal(&mut self, fx: &mut Effects) {
+        if !self.flow.wants_count(fx.now) {
+            return;
+        }
+        let mut members: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| member.peers > 1).map(|(&id, _)| id).collect();
+        members.sort_unstable();
+        self.count(Purpose::Healing { members }, fx);
+    }
+}
+
+fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u64) {
+    let mut draft = fx.batch.draft(Kind::Count, id);
+    draft.record.token = token;
+    draft.record.n = u32::try_from(count).unwrap_or(u32::MAX);
+    draft.done();
+}

@@ -1,0 +1,49 @@
+//! What JS is told besides messages.
+
+use serde::Serialize;
+
+/// Something that JS should know, sent as JSON.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Event<'a> {
+    /// The link is connected.
+    Up,
+    /// The link is lost, or could not be made.
+    Down {
+        /// What went wrong.
+        reason: &'a str,
+    },
+    /// The link listens on `channel`: the proof may be sent there through the user's client.
+    Prove {
+        /// A channel that only this link listens on.
+        channel: &'a str,
+    },
+    /// The proof has come back.
+    Proven,
+    /// A member's subscriptions hold, and the link is proven.
+    Ready,
+    /// A member's subscriptions are lost until it is ready again.
+    Deaf {
+        /// What went wrong.
+        reason: &'a str,
+    },
+    /// Redis refuses something.
+    Refused {
+        /// What it refuses: `publish` or `subscribe`.
+        what: &'a str,
+        /// Its own words.
+        error: &'a str,
+    },
+    /// Publishes go out at once, or wait from now on.
+    Flowing {
+        /// Which of the two.
+        flowing: bool,
+    },
+    /// All that was published is with the kernel, or given up.
+    Flushed,
+    /// A message was dropped; only if JS asked to hear of it.
+    Note {
+        /// Why.
+        text: &'a str,
+    },
+}

@@ -1,0 +1,294 @@
+//! What the transport reports: connections that come and go, and messages.
+
+use super::counting::Purpose;
+use super::effects::{Effects, Encoding, Kind, MemberId};
+use super::event::Event;
+use super::routes::Role;
+use super::{Core, Destination};
+use crate::packet::{Malformed, write_event_frame};
+use crate::transport::{Incoming, Lane};
+use crate::wire::classic::{self, Broadcast, EVENT, JSON_MARK, Request, RequestType, Response};
+
+impl Core {
+    /// Takes what the transport reports.
+    pub fn incoming(&mut self, incoming: Incoming<'_>, fx: &mut Effects) {
+        match incoming {
+            Incoming::Message { lane, pattern, channel, payload } => {
+                self.stats.received += 1;
+                self.message(lane, pattern, channel, payload, fx);
+            }
+            Incoming::Published { .. } => self.stats.acknowledged += 1,
+            Incoming::PublishRefused { error } => {
+                self.stats.refused += 1;
+                self.event(fx, 0, &Event::Refused { what: "publish", error });
+            }
+            Incoming::Counted { token, counts } => self.counted(token, counts, fx),
+            Incoming::Subscribed { lane, pattern, name } => self.subscribed(lane, pattern, name, fx),
+            Incoming::Up => {
+                let peers_before = self.members.values().any(|member| member.peers > 1);
+                self.flow.up(fx.now, peers_before);
+                self.event(fx, 0, &Event::Up);
+                self.announce_all(fx);
+            }
+            Incoming::Down { reason, unanswered, unwritten } => {
+                self.stats.lost_in_flight += unanswered + unwritten;
+                self.stats.outages += u64::from(self.flow.is_connected());
+                self.flow.down();
+                self.event(fx, 0, &Event::Down { reason });
+            }
+            Incoming::LaneDown { lane, reason } => {
+                let mut deaf = Vec::new();
+                for (&id, member) in &mut self.members {
+                    if member.lane == lane {
+                        if member.is_subscribed() {
+                            deaf.push(id);
+                        }
+                        member.confirmed = [false; 4];
+                    }
+                }
+                for id in deaf {
+                    self.event(fx, id, &Event::Deaf { reason });
+                }
+            }
+            Incoming::SubscribeRefused { error, .. } => {
+                self.event(fx, 0, &Event::Refused { what: "subscribe", error });
+            }
+        }
+    }
+
+    fn subscribed(&mut self, lane: Lane, pattern: bool, name: &[u8], fx: &mut Effects) {
+        let mut complete = Vec::new();
+        for &(id, role) in self.routes.listeners(lane, pattern, name) {
+            let Some(member) = self.members.get_mut(&id) else {
+                continue;
+            };
+            let before = member.is_subscribed();
+            if let Some(confirmed) = member.confirmed.get_mut(role as usize) {
+                *confirmed = true;
+            }
+            if !before && member.is_subscribed() {
+                complete.push(id);
+            }
+        }
+        self.announce(&complete, fx);
+    }
+
+    /// The link has come up or is proven now: all members that are subscribed become ready.
+    fn announce_all(&mut self, fx: &mut Effects) {
+        let mut subscribed: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| member.is_subscribed()).map(|(&id, _)| id).collect();
+        subscribed.sort_unstable();
+        self.announce(&subscribed, fx);
+    }
+
+    /// Members have all their subscriptions: they are ready, or can help to prove the link.
+    fn announce(&mut self, ids: &[MemberId], fx: &mut Effects) {
+        let Some(first) = ids.first().filter(|_| self.flow.is_connected()) else {
+            return;
+        };
+        if !self.flow.is_proven() {
+            if let Some(member) = self.members.get(first) {
+                let channel = String::from_utf8_lossy(&member.channels.own_response).into_owned();
+                self.event(fx, 0, &Event::Prove { channel: &channel });
+            }
+            return;
+        }
+        for &id in ids {
+            self.event(fx, id, &Event::Ready);
+            if self.members.get(&id).is_some_and(|member| member.peers == 0) {
+                self.count(Purpose::Peers { member: id }, fx);
+            }
+        }
+        for purpose in std::mem::take(&mut self.waiting) {
+            self.count_when_ready(purpose, fx);
+        }
+    }
+
+    /// Trusts the link without a proof: the user's clients have ended, and nothing else can carry what waits.
+    pub fn trust(&mut self, fx: &mut Effects) {
+        if !self.flow.is_proven() {
+            self.flow.set_proven(true);
+            self.announce_all(fx);
+        }
+    }
+
+    fn message(
+        &mut self,
+        lane: Lane,
+        pattern: Option<&[u8]>,
+        channel: &[u8],
+        payload: &[u8],
+        fx: &mut Effects,
+    ) {
+        let name = pattern.unwrap_or(channel);
+        match *self.routes.listeners(lane, pattern.is_some(), name) {
+            [] => self.stats.ignored += 1,
+            [(id, role)] => self.deliver(id, role, channel, payload, fx),
+            // Several members share a name only where a transport has one lane.
+            ref many => {
+                for (id, role) in Vec::from(many) {
+                    self.deliver(id, role, channel, payload, fx);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: MemberId, role: Role, channel: &[u8], payload: &[u8], fx: &mut Effects) {
+        let done = match role {
+            Role::Broadcast => self.on_broadcast(id, channel, payload, fx),
+            Role::Request => self.on_request(id, payload, fx),
+            Role::Response | Role::OwnResponse => self.on_response(id, payload, fx),
+        };
+        match done {
+            Ok(Fate::Delivered) => self.stats.delivered += 1,
+            Ok(Fate::Ignored) => self.stats.ignored += 1,
+            Ok(Fate::Own) => self.stats.own += 1,
+            Err(error) => {
+                self.stats.malformed += 1;
+                if self.config.verbose {
+                    let channel = String::from_utf8_lossy(channel);
+                    self.note(fx, id, &format!("ignoring malformed message on {channel}: {error}"));
+                }
+            }
+        }
+    }
+
+    fn on_broadcast(
+        &mut self,
+        id: MemberId,
+        channel: &[u8],
+        payload: &[u8],
+        fx: &mut Effects,
+    ) -> Result<Fate, Malformed> {
+        let Some(member) = self.members.get(&id) else {
+            return Ok(Fate::Ignored);
+        };
+        match member.channels.room_in(channel) {
+            None => return Ok(Fate::Ignored),
+            Some([]) => {}
+            Some(room) if !member.wants_room(room) => return Ok(Fate::Ignored),
+            Some(_) => {}
+        }
+        if member.spec.custom_parser {
+            return Ok(raw_record(fx, Kind::Broadcast, id, Encoding::Custom, payload));
+        }
+        if classic::peek_uid(payload)? == member.spec.uid {
+            return Ok(Fate::Own);
+        }
+        let broadcast = Broadcast::decode(payload)?;
+        if broadcast.nsp != member.spec.nsp {
+            return Ok(Fate::Ignored);
+        }
+        let wanted = if broadcast.target.is_for_all() {
+            member.wants_all()
+        } else {
+            broadcast.target.any_room(|room| member.wants_room(room))
+        };
+        if !wanted {
+            return Ok(Fate::Ignored);
+        }
+        let Some(data) =
+            broadcast.data.filter(|_| member.spec.frames && broadcast.packet_type == Some(EVENT))
+        else {
+            return Ok(raw_record(fx, Kind::Broadcast, id, Encoding::Msgpack, payload));
+        };
+        let mut draft = fx.batch.draft(Kind::Frame, id);
+        let frame = write_event_frame(broadcast.nsp, broadcast.id, data, draft.bytes())?;
+        draft.set(0, frame.frame);
+        draft.set(1, frame.text);
+        if !broadcast.target.is_trivial() {
+            draft.part(2, broadcast.target.opts);
+        }
+        let exact = frame.exact && frame.attachments.is_empty();
+        if !exact {
+            draft.part(3, data);
+            draft.table(&frame.attachments);
+        }
+        let attachments = u32::try_from(frame.attachments.len()).unwrap_or(u32::MAX);
+        draft.record.n = (attachments << 1) | u32::from(exact);
+        draft.done();
+        Ok(Fate::Delivered)
+    }
+
+    fn on_request(&mut self, id: MemberId, payload: &[u8], fx: &mut Effects) -> Result<Fate, Malformed> {
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(Fate::Ignored);
+        };
+        let json = payload.first() == Some(&JSON_MARK);
+        let encoding = match (json, member.spec.custom_parser) {
+            (true, _) => Encoding::Json,
+            (false, false) => Encoding::Msgpack,
+            (false, true) => Encoding::Custom,
+        };
+        if encoding != Encoding::Custom {
+            let request = Request::decode(payload)?;
+            let Some(kind) = request.kind() else {
+                return Ok(Fate::Ignored);
+            };
+            let ours = request.uid.as_deref() == Some(member.spec.uid.as_str());
+            if ours || request.request_id.as_deref().is_some_and(|id| self.requests.contains(id)) {
+                return Ok(Fate::Own);
+            }
+            if kind == RequestType::Broadcast {
+                if request.packet_nsp() != member.spec.nsp {
+                    return Ok(Fate::Ignored);
+                }
+                if !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
+                    return Ok(self.no_client(id, &request, fx));
+                }
+            }
+        }
+        // It may end in sockets joining rooms, and what is published next may be for those.
+        member.interest().unsettle();
+        Ok(raw_record(fx, Kind::Request, id, encoding, payload))
+    }
+
+    /// Answers an acknowledged broadcast that concerns nobody here, without JS.
+    fn no_client(&mut self, id: MemberId, request: &Request, fx: &mut Effects) -> Fate {
+        let specific = self.members.get(&id).is_some_and(|member| member.spec.specific_responses);
+        let uid = request.uid.clone().filter(|_| specific);
+        if let Some(request_id) = &request.request_id {
+            let response = classic::no_client(request_id);
+            self.send(id, &Destination::Response { uid }, &response, fx);
+        }
+        Fate::Ignored
+    }
+
+    fn on_response(&mut self, id: MemberId, payload: &[u8], fx: &mut Effects) -> Result<Fate, Malformed> {
+        if !self.flow.is_proven()
+            && self.config.proof.as_ref().is_some_and(|proof| proof.as_bytes() == payload)
+        {
+            self.flow.set_proven(true);
+            self.event(fx, 0, &Event::Proven);
+            self.announce_all(fx);
+            return Ok(Fate::Own);
+        }
+        let Some(member) = self.members.get(&id) else {
+            return Ok(Fate::Ignored);
+        };
+        if payload.first() != Some(&JSON_MARK) && member.spec.custom_parser {
+            return Ok(raw_record(fx, Kind::Response, id, Encoding::Custom, payload));
+        }
+        let response = Response::decode(payload)?;
+        let Some(request_id) = &response.request_id else {
+            return Ok(Fate::Ignored);
+        };
+        let known = self.requests.answered(request_id, response.answer(), payload, fx.now, &mut fx.batch);
+        Ok(if known { Fate::Delivered } else { Fate::Ignored })
+    }
+}
+
+/// What became of a message.
+enum Fate {
+    Delivered,
+    Ignored,
+    Own,
+}
+
+fn raw_record(fx: &mut Effects, kind: Kind, id: MemberId, encoding: Encoding, payload: &[u8]) -> Fate {
+    let mut draft = fx.batch.draft(kind, id);
+    draft.part(0, payload);
+    draft.record.n = encoding as u32;
+    draft.done();
+    Fate::Delivered
+}
