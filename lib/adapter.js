@@ -20,6 +20,9 @@ const debug = require("debug")("socket.io-redis");
 /** How the payload of a request is encoded, as `Encoding` in Rust. */
 const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 
+/** How a request ends that the adapter does not outlive. */
+const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
+
 /** @type {0} */ const BROADCASTS = 0;
 /** @type {1} */ const REQUESTS = 1;
 /** @type {2} */ const RESPONSES = 2;
@@ -222,14 +225,13 @@ class RedisAdapter extends Adapter {
         packet: { type, data, nsp },
         opts: rawOptions(opts),
       });
-      this.ackRequests.set(requestId, { clientCountCallback, ack });
-      this.#link.request(
-        this.#member,
-        requestId,
-        REQUEST.BROADCAST,
-        toBuffer(request),
-        opts.flags?.timeout || 1,
-      );
+      if (this.#closed) {
+        this.#send(REQUESTS, null, request);
+      } else {
+        this.ackRequests.set(requestId, { clientCountCallback, ack });
+        const timeout = opts.flags?.timeout || 1;
+        this.#link.request(this.#member, requestId, REQUEST.BROADCAST, toBuffer(request), timeout);
+      }
     }
     super.broadcastWithAck(packet, opts, clientCountCallback, ack);
   }
@@ -299,6 +301,7 @@ class RedisAdapter extends Adapter {
       );
     }
     const ack = packet.pop();
+    if (this.#closed) return ack(new Error("the adapter was closed"), []);
     const requestId = randomId();
     const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
     this.requests.set(requestId, ({ status, expected, answers }) => {
@@ -320,6 +323,9 @@ class RedisAdapter extends Adapter {
     if (this.#closed) return;
     this.#closed = true;
     this.#link.leave(this.#member);
+    for (const finish of this.requests.values()) finish(CLOSED);
+    this.requests.clear();
+    this.ackRequests.clear();
   }
 
   /**
@@ -333,6 +339,7 @@ class RedisAdapter extends Adapter {
    */
   #ask(type, body, timeout, name) {
     return new Promise((resolve, reject) => {
+      if (this.#closed) throw new Error("the adapter was closed");
       const requestId = randomId();
       this.requests.set(requestId, ({ status, expected, answers }) => {
         const responses = answers.map((/** @type {Buffer} */ bytes) => this.#decode(bytes));

@@ -6,20 +6,21 @@
  * carries the bytes, hands what comes in to the members, and lives as long as the user's clients do.
  */
 
-const { randomBytes } = require("node:crypto");
 const binding = require("../binding");
+const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
 const { Inbox, KIND } = require("./inbox");
 const { forget, letGo, track } = require("./lifetime");
+const { Proof } = require("./proof");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
 
-/** How long the link waits for its proof, in milliseconds, once the user's clients are connected. */
-const PROOF_TIMEOUT = 2000;
-
 /** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
 const IDLE_TIMEOUT = 1000;
+
+/** The events of the user's clients after which one looks what state they are in. */
+const CLIENT_EVENTS = ["ready", "end", "close", "reconnecting"];
 
 /**
  * What a member wants to hear.
@@ -56,28 +57,25 @@ class Link {
   #id = 0;
   /** @type {Map<number, MemberHandlers>} */
   #members = new Map();
-  /** @type {"native" | "client"} */
-  #carrier = "native";
-  #reason = "";
-  #proof = "";
-  /** @type {string | null} where the proof is to be sent as soon as the clients can */
-  #proofChannel = null;
+  /** Whether the user's clients are to carry the bytes. */
+  #byClient = false;
+  /** @type {Carrier | null} */
+  #carrier = null;
+  /** @type {Proof | null} */
+  #proof = null;
   #proven = false;
-  /** @type {NodeJS.Timeout | null} */
-  #proofTimer = null;
-  /** @type {NodeJS.Timeout | null} */
-  #idleTimer = null;
+  #reason = "";
   /** Publishes go out at once: nothing waits that they would overtake. */
   #flowing = false;
-  /** The user's clients are connected, as far as Rust was told. */
-  #clientsUp = false;
-  #ended = false;
+  /** Whether the user's clients have been seen connected, and whether they have ended since. */
+  #clientsSeen = false;
+  #clientsEnded = false;
+  #warned = false;
+  /** @type {NodeJS.Timeout | null} */
+  #idleTimer = null;
   #nextToken = 0;
   /** @type {Map<number, (count: number) => void>} */
   #counts = new Map();
-  /** What the user's clients have carried without Rust. */
-  #carried = { published: 0, acknowledged: 0, refused: 0 };
-  #warned = false;
 
   /**
    * @param {import("./clients").Clients | null} clients
@@ -117,22 +115,23 @@ class Link {
     return new Link(null, { url }, options);
   }
 
-  /** Who carries the bytes, and why: `{ carrier: "native" | "client", proven, reason }`. */
+  /** Who carries the bytes, whether that is certain, and why. */
   get transport() {
     return {
-      carrier: this.#carrier,
-      proven: this.#carrier === "client" || this.#proven,
+      carrier: this.#byClient ? "client" : "native",
+      proven: this.#byClient || this.#proven,
       reason: this.#reason,
     };
   }
 
   /** The counters of the link. */
   stats() {
-    const stats = this.#native?.stats();
-    if (stats === undefined) return null;
-    for (const [name, count] of Object.entries(this.#carried)) {
-      stats[/** @type {keyof typeof stats} */ (name)] += count;
-    }
+    const stats = this.#native?.stats() ?? null;
+    if (stats === null || this.#carrier === null) return stats;
+    const { published, acknowledged, refused } = this.#carrier.counts;
+    stats.published += published;
+    stats.acknowledged += acknowledged;
+    stats.refused += refused;
     return stats;
   }
 
@@ -160,7 +159,7 @@ class Link {
     if (this.#members.size > 0) return;
     this.#unfollow();
     // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
-    if (this.#carrier === "native" && !this.#proven) this.#close();
+    if (!this.#byClient && !this.#proven) this.#close();
     else this.#idle();
   }
 
@@ -179,7 +178,7 @@ class Link {
    * @param {boolean} checked
    */
   broadcast(member, identity, payload, attachments, room, options, checked) {
-    if (this.#carrier === "native" ? this.#members.has(member) : !this.#isDirect()) {
+    if (this.#byClient ? !this.#isDirect() : this.#members.has(member)) {
       return attachments.length === 0
         ? broadcast(this.#id, member, payload, room, options, checked)
         : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
@@ -203,7 +202,7 @@ class Link {
    */
   send(member, identity, to, name, bytes) {
     const native = this.#open();
-    if (this.#isDirect()) return this.#carry(channelOf(identity, to, name), bytes);
+    if (this.#isDirect()) return this.#carrier?.publish(channelOf(identity, to, name), bytes);
     if (this.#members.has(member)) return native.send(member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(channelOf(identity, to, name), bytes);
@@ -258,15 +257,17 @@ class Link {
   holdsProcess() {
     if (this.#native === null || this.#native.isFlushed()) return false;
     // Clients that nobody has connected will not be connected by waiting.
-    if (this.#clients !== null && !this.#clientsUp && this.#clients.hasEnded()) return false;
+    if (this.#clients !== null && !this.#clientsSeen && this.#clients.hasEnded()) return false;
     return this.#native.watchFlushed();
   }
 
   /** Blocks until it is there. @param {number} timeout in milliseconds */
   flush(timeout) {
     // What the user's clients carry needs the event loop, which has ended.
-    if (this.#carrier === "native" && (this.#proven || this.#clients === null))
-      this.#native?.waitFlushed(timeout);
+    if (this.#native === null || this.#byClient) return;
+    // The proof cannot come any more: what waits for it goes out without.
+    if (!this.#proven) this.#native.close();
+    this.#native.waitFlushed(timeout);
   }
 
   // --- the link itself --------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ class Link {
     }
     const wanted = this.#options.transport;
     if (wanted === "client") {
-      this.#carrier = "client";
+      this.#byClient = true;
       this.#reason = "as the transport option says";
       return;
     }
@@ -291,7 +292,7 @@ class Link {
     } else if (wanted === "native") {
       throw new TypeError(`opts.transport cannot be "native": ${reason}`);
     } else {
-      this.#carrier = "client";
+      this.#byClient = true;
       this.#reason = reason;
     }
   }
@@ -299,15 +300,18 @@ class Link {
   /** @returns {import("../binding").Link} */
   #open() {
     if (this.#native !== null) return this.#native;
-    this.#proof =
-      this.#proven || this.#carrier === "client" ? "" : `{"proof":"${randomBytes(16).toString("hex")}"}`;
+    if (this.#clients !== null && !this.#byClient && !this.#proven) {
+      this.#proof = new Proof(this.#clients, () =>
+        this.#useClients("the link's own connections did not reach the same Redis"),
+      );
+    }
     /** @type {Inbox | null} */
     let inbox = null;
     const native = new binding.Link(
       {
         // Left out rather than null: that is how optional properties cross.
-        ...(this.#carrier === "native" && { settings: this.#settings ?? undefined }),
-        ...(this.#proof !== "" && { proof: this.#proof }),
+        ...(!this.#byClient && { settings: this.#settings ?? undefined }),
+        ...(this.#proof !== null && { proof: this.#proof.text }),
         maxBacklog: this.#options.maxBacklogBytes,
         maxInbox: this.#options.maxInboxBytes,
         verbose: debug.enabled === true,
@@ -318,13 +322,13 @@ class Link {
     this.#native = native;
     this.#id = native.id;
     track(this);
-    if (this.#carrier === "client") this.#tellClients();
+    if (this.#byClient) this.#startCarrier();
     return native;
   }
 
   #close() {
     this.#stopIdling();
-    this.#stopProof();
+    this.#proof?.stop();
     // Rust goes on until all is written, or for a while; lifetime.js keeps the process for that.
     this.#native?.close();
     if (this.#native?.isFlushed()) this.#forget();
@@ -334,8 +338,11 @@ class Link {
   #forget() {
     this.#native?.close();
     this.#native = null;
+    this.#proof?.stop();
+    this.#proof = null;
+    this.#carrier?.stop();
+    this.#carrier = null;
     this.#flowing = false;
-    this.#clientsUp = false;
     for (const resolve of this.#counts.values()) resolve(0);
     this.#counts.clear();
     forget(this);
@@ -373,21 +380,19 @@ class Link {
   #onClientEvent = () => {
     const clients = this.#clients;
     if (clients === null || this.#native === null) return;
-    if (this.#carrier === "client") return this.#tellClients();
     const ready = clients.isReady();
-    if (clients.hasEnded() && !this.#ended && this.#clientsUp) {
+    this.#clientsSeen ||= ready;
+    if (this.#clientsSeen && !this.#clientsEnded && clients.hasEnded()) {
       debug("the clients have ended, and so does the link");
-      this.#ended = true;
+      this.#clientsEnded = true;
       this.#native.open(false);
-    } else if (ready && this.#ended) {
+    } else if (ready && this.#clientsEnded) {
       debug("the clients are back, and so is the link");
-      this.#ended = false;
+      this.#clientsEnded = false;
       this.#native.open(true);
     }
-    if (!ready) return;
-    this.#clientsUp = true;
-    this.#startProof();
-    if (this.#proofChannel !== null) this.#sendProof(this.#proofChannel);
+    this.#carrier?.clientsChanged();
+    this.#proof?.clientsChanged();
   };
 
   // Somebody has to listen, or the client's errors would be uncaught exceptions; as with the reference, the user
@@ -399,83 +404,31 @@ class Link {
     console.warn(`missing 'error' handler on this Redis client (${error?.message ?? error})`);
   };
 
-  /** Says to Rust whether the clients can carry. */
-  #tellClients() {
-    const clients = this.#clients;
-    const native = this.#native;
-    if (clients === null || native === null || this.#carrier !== "client") return;
-    const up = clients.isReady();
-    if (up === this.#clientsUp) return;
-    this.#clientsUp = up;
-    if (up) native.clientUp();
-    else native.clientDown("the client is not connected");
-  }
-
   /** Whether a publish can go straight to the user's client, in the same tick. */
   #isDirect() {
-    if (this.#carrier !== "client") return false;
-    this.#tellClients();
-    return this.#flowing && this.#clientsUp;
+    if (this.#carrier === null) return false;
+    this.#carrier.clientsChanged();
+    return this.#flowing && this.#carrier.isUp;
   }
 
-  /** @param {string} channel @param {Buffer} bytes */
-  #carry(channel, bytes) {
-    this.#carried.published++;
-    const clients = /** @type {import("./clients").Clients} */ (this.#clients);
-    clients.publish(channel, bytes).then(
-      () => void this.#carried.acknowledged++,
-      (error) => {
-        this.#carried.refused++;
-        this.#emit({ type: "refused", what: "publish", error: messageOf(error) });
-      },
+  #startCarrier() {
+    const { clients, native } = { clients: this.#clients, native: this.#native };
+    if (clients === null || native === null) return;
+    this.#carrier = new Carrier(clients, native, (error) =>
+      this.#tellMembers({ type: "refused", what: "publish", error }),
     );
-  }
-
-  // --- the proof --------------------------------------------------------------------------------------
-
-  /** Gives the link its time to be proven; then the clients carry. */
-  #startProof() {
-    if (this.#proven || this.#carrier === "client" || this.#proofTimer !== null) return;
-    this.#proofTimer = setTimeout(() => {
-      this.#proofTimer = null;
-      if (this.#proven || this.#native === null) return;
-      if (this.#clients?.isReady())
-        this.#useClients("the link's own connections did not reach the same Redis");
-    }, PROOF_TIMEOUT);
-    this.#proofTimer.unref();
-  }
-
-  #stopProof() {
-    if (this.#proofTimer !== null) clearTimeout(this.#proofTimer);
-    this.#proofTimer = null;
-  }
-
-  /** @param {string} channel */
-  #sendProof(channel) {
-    const clients = this.#clients;
-    if (clients === null || this.#proven) return;
-    this.#proofChannel = channel;
-    // Else with the next event of a client.
-    if (!clients.isReady()) return;
-    this.#proofChannel = null;
-    this.#startProof();
-    clients.publish(channel, this.#proof).catch((error) => {
-      debug("the proof could not be sent: %s", messageOf(error));
-      this.#proofChannel = channel;
-    });
   }
 
   /** @param {string} reason */
   #useClients(reason) {
     debug("the user's clients carry the bytes: %s", reason);
-    this.#stopProof();
-    this.#carrier = "client";
+    this.#proof?.stop();
+    this.#proof = null;
+    this.#byClient = true;
     this.#reason = reason;
-    this.#clientsUp = false;
     this.#flowing = false;
     this.#native?.useClient();
-    this.#tellClients();
-    this.#emit({ type: "transport", reason });
+    this.#startCarrier();
   }
 
   // --- incoming ---------------------------------------------------------------------------------------
@@ -491,13 +444,10 @@ class Link {
         return resolve?.(record.n);
       }
       case KIND.CARRY:
-        return this.#onCarry(record.text(0), Buffer.from(record.part(1)));
       case KIND.SUBSCRIBE:
-        return this.#onSubscribe(record.n === 1, record.text(0));
       case KIND.UNSUBSCRIBE:
-        return void this.#clients?.unsubscribe(record.n === 1, record.text(0)).catch(ignore);
       case KIND.NUM_SUB:
-        return this.#onNumSub(record.token, record.list(record.n).map(String));
+        return this.#carrier?.onRecord(record);
       default:
         this.#members.get(record.member)?.onRecord(record);
     }
@@ -507,11 +457,12 @@ class Link {
   #onEvent(member, event) {
     switch (event.type) {
       case "prove":
-        return this.#sendProof(/** @type {string} */ (event.channel));
+        return this.#proof?.publishOn(/** @type {string} */ (event.channel));
       case "proven":
         this.#proven = true;
         this.#reason = "proven: what a client published came in on the link";
-        this.#stopProof();
+        this.#proof?.stop();
+        this.#proof = null;
         debug("the link is proven");
         break;
       case "flowing":
@@ -525,54 +476,15 @@ class Link {
         debug("down: %s", event.reason);
         break;
     }
-    if (member === 0) this.#emit(event);
+    if (member === 0) this.#tellMembers(event);
     else this.#members.get(member)?.onEvent(event);
   }
 
   /** @param {LinkEvent} event */
-  #emit(event) {
+  #tellMembers(event) {
     for (const handlers of [...this.#members.values()]) handlers.onEvent(event);
   }
-
-  /** @param {string} channel @param {Buffer} bytes */
-  #onCarry(channel, bytes) {
-    this.#clients?.publish(channel, bytes).then(
-      (receivers) => this.#native?.clientPublished(Number(receivers) || 0),
-      (error) => this.#native?.clientPublishFailed(messageOf(error)),
-    );
-  }
-
-  /** @param {boolean} pattern @param {string} name */
-  #onSubscribe(pattern, name) {
-    const clients = /** @type {import("./clients").Clients} */ (this.#clients);
-    const retry = (/** @type {number} */ delay) => {
-      if (this.#native === null || this.#members.size === 0) return;
-      clients
-        .subscribe(pattern, name, (glob, channel, payload) =>
-          this.#native?.clientMessage(glob, channel, payload),
-        )
-        .then(
-          () => this.#native?.clientSubscribed(pattern, Buffer.from(name)),
-          (error) => {
-            this.#native?.clientSubscribeFailed(messageOf(error));
-            // The client ended, or refused: again, less and less often.
-            setTimeout(retry, delay, Math.min(delay * 2, 2000)).unref();
-          },
-        );
-    };
-    retry(50);
-  }
-
-  /** @param {number} token @param {string[]} channels */
-  #onNumSub(token, channels) {
-    this.#clients?.count(channels).then(
-      (counts) => this.#native?.clientCounted(token, counts),
-      () => this.#native?.clientCounted(token, null),
-    );
-  }
 }
-
-const CLIENT_EVENTS = ["ready", "end", "close", "reconnecting"];
 
 /**
  * The name of a channel, as `Channels` in src/wire/channel.rs makes it.
@@ -585,12 +497,5 @@ function channelOf({ prefix, nsp }, to, name) {
   const channel = `${prefix}${["", "-request", "-response"][to]}#${nsp}#`;
   return name === null ? channel : `${channel}${name}#`;
 }
-
-/** @param {any} error */
-function messageOf(error) {
-  return String(error?.message ?? error);
-}
-
-function ignore() {}
 
 module.exports = { Link };

@@ -34,9 +34,8 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
  * @returns {AdapterOptions}
  */
 function readOptions(given) {
-  given ??= {};
+  if (given === undefined || given === null) return readOptions({});
   if (typeof given !== "object") throw wrong("opts", "an object", given);
-  /** @type {any} */
   const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = given;
   if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
   checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");

@@ -1,0 +1,133 @@
+// @ts-check
+"use strict";
+
+/**
+ * The user's own clients carry the bytes of a link. What Rust wants done comes as records; a publish that nothing
+ * waits for goes to the client in the same tick.
+ */
+
+const { KIND } = require("./inbox");
+
+/** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
+const RETRY = Object.freeze({ first: 50, most: 2000 });
+
+/** @typedef {import("../binding").Link} NativeLink */
+
+class Carrier {
+  /** @type {import("./clients").Clients} */
+  #clients;
+  /** @type {NativeLink} */
+  #native;
+  /** @type {(error: string) => void} */
+  #onRefused;
+  #up = false;
+  #stopped = false;
+  /** What went to the clients in the same tick: Rust knows nothing of it. */
+  counts = { published: 0, acknowledged: 0, refused: 0 };
+
+  /**
+   * @param {import("./clients").Clients} clients
+   * @param {NativeLink} native
+   * @param {(error: string) => void} onRefused a publish was refused
+   */
+  constructor(clients, native, onRefused) {
+    this.#clients = clients;
+    this.#native = native;
+    this.#onRefused = onRefused;
+    this.clientsChanged();
+  }
+
+  /** Whether the clients are connected, as far as Rust was told. */
+  get isUp() {
+    return this.#up;
+  }
+
+  /** Tells Rust whether the clients are connected. */
+  clientsChanged() {
+    const up = this.#clients.isReady();
+    if (up === this.#up) return;
+    this.#up = up;
+    if (up) this.#native.clientUp();
+    else this.#native.clientDown("the client is not connected");
+  }
+
+  /** Nothing more is to be done, nor reported. */
+  stop() {
+    this.#stopped = true;
+  }
+
+  /**
+   * Publishes at once.
+   *
+   * @param {string} channel
+   * @param {Buffer} bytes
+   */
+  publish(channel, bytes) {
+    this.counts.published++;
+    this.#clients.publish(channel, bytes).then(
+      () => void this.counts.acknowledged++,
+      (error) => {
+        this.counts.refused++;
+        this.#onRefused(messageOf(error));
+      },
+    );
+  }
+
+  /**
+   * Does what Rust wants done.
+   *
+   * @param {import("./inbox").InboxRecord} record
+   */
+  onRecord(record) {
+    switch (record.kind) {
+      case KIND.CARRY:
+        return this.#carry(record.text(0), Buffer.from(record.part(1)));
+      case KIND.SUBSCRIBE:
+        return this.#subscribe(record.n === 1, record.text(0), RETRY.first);
+      case KIND.UNSUBSCRIBE:
+        return void this.#clients.unsubscribe(record.n === 1, record.text(0)).catch(() => {});
+      case KIND.NUM_SUB:
+        return this.#count(record.token, record.list(record.n).map(String));
+    }
+  }
+
+  /** @param {string} channel @param {Buffer} bytes */
+  #carry(channel, bytes) {
+    this.#clients.publish(channel, bytes).then(
+      (receivers) => this.#native.clientPublished(Number(receivers) || 0),
+      (error) => this.#native.clientPublishFailed(messageOf(error)),
+    );
+  }
+
+  /** @param {boolean} pattern @param {string} name @param {number} delay of the next attempt */
+  #subscribe(pattern, name, delay) {
+    if (this.#stopped) return;
+    this.#clients
+      .subscribe(pattern, name, (glob, channel, payload) =>
+        this.#native.clientMessage(glob, channel, payload),
+      )
+      .then(
+        () => this.#native.clientSubscribed(pattern, Buffer.from(name)),
+        (error) => {
+          this.#native.clientSubscribeFailed(messageOf(error));
+          const next = Math.min(delay * 2, RETRY.most);
+          setTimeout(() => this.#subscribe(pattern, name, next), delay).unref();
+        },
+      );
+  }
+
+  /** @param {number} token @param {string[]} channels */
+  #count(token, channels) {
+    this.#clients.count(channels).then(
+      (counts) => this.#native.clientCounted(token, counts),
+      () => this.#native.clientCounted(token, null),
+    );
+  }
+}
+
+/** @param {any} error */
+function messageOf(error) {
+  return String(error?.message ?? error);
+}
+
+module.exports = { Carrier };

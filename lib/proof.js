@@ -1,0 +1,69 @@
+// @ts-check
+"use strict";
+
+/**
+ * The proof that a link's own connections reach the same Redis as the user's clients: something that only we know,
+ * published by the client, comes in on the link. The client may sit behind a tunnel, or be a mock.
+ */
+
+const { randomBytes } = require("node:crypto");
+const debug = require("debug")("socket.io-redis:link");
+
+/** How long it may take, in milliseconds, once the clients are connected. */
+const PROOF_TIMEOUT = 2000;
+
+class Proof {
+  /** What comes back. JSON without a request id: other members, were they to hear it, would pass it over. */
+  text = JSON.stringify({ proof: randomBytes(16).toString("hex") });
+  /** @type {import("./clients").Clients} */
+  #clients;
+  /** @type {() => void} */
+  #onFailure;
+  /** Where it is to be published as soon as the clients can. @type {string | null} */
+  #channel = null;
+  /** @type {NodeJS.Timeout | null} */
+  #timer = null;
+
+  /**
+   * @param {import("./clients").Clients} clients
+   * @param {() => void} onFailure it has not come back in time, though the clients are connected
+   */
+  constructor(clients, onFailure) {
+    this.#clients = clients;
+    this.#onFailure = onFailure;
+  }
+
+  /** The link listens on `channel`. @param {string} channel */
+  publishOn(channel) {
+    this.#channel = channel;
+    this.clientsChanged();
+  }
+
+  /** The state of the clients may be another. */
+  clientsChanged() {
+    if (!this.#clients.isReady()) return;
+    if (this.#timer === null) this.#timer = setTimeout(() => this.#onTimeout(), PROOF_TIMEOUT).unref();
+    const channel = this.#channel;
+    if (channel === null) return;
+    this.#channel = null;
+    this.#clients.publish(channel, this.text).catch((error) => {
+      debug("the proof could not be sent: %s", error?.message ?? error);
+      this.#channel ??= channel;
+    });
+  }
+
+  /** It has come back, or is no longer wanted. */
+  stop() {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#channel = null;
+  }
+
+  #onTimeout() {
+    this.#timer = null;
+    // Not connected: Redis is away, and the proof with it.
+    if (this.#clients.isReady()) this.#onFailure();
+  }
+}
+
+module.exports = { Proof };
