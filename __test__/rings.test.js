@@ -380,7 +380,7 @@ function acknowledgements(ring, kinds) {
 
   fromEach(ring, kinds, "keeps nothing once all is answered", async (ring, sender) => {
     answering(ring, "ask", () => 1);
-    await sender.io.timeout(60_000).emitWithAck("ask");
+    await sender.io.timeout(sender.kind === OURS ? 60_000 : PATIENCE).emitWithAck("ask");
     await settled(ring);
   });
 }
@@ -620,4 +620,226 @@ describe("rings", () => {
       }
     }
   }
+
+  const mixed = MEMBERS[1];
+
+  for (const [specificOfOurs, specificOfReference] of [
+    [true, false],
+    [false, true],
+    [true, true],
+  ]) {
+    for (const transport of /** @type {const} */ (["native", "client"])) {
+      const title = `with a response channel of one's own: ours ${specificOfOurs}, reference ${specificOfReference}`;
+      const opts = (/** @type {number} */ index) => ({
+        publishOnSpecificResponseChannel: mixed[index] === OURS ? specificOfOurs : specificOfReference,
+      });
+      describeRing(`${title}, ${transport}`, { nodes: mixed, transport, opts }, (ring) => {
+        acknowledgements(ring, mixed);
+        questions(ring, mixed);
+        commands(ring, mixed);
+
+        for (const index of [0, 1]) {
+          it(`are answered there or not by node ${index} (${mixed[index]})`, async () => {
+            const { nodes } = ring();
+            const asking = nodes[index];
+            answering(ring(), "ask", (peer) => peer.id);
+            const messages = await ring().capture();
+            await asking.io.fetchSockets();
+            await asking.io.timeout(PATIENCE).emitWithAck("ask");
+            await messages.stop();
+            const channels = messages.map(({ channel }) => channel).filter((name) => name.includes("-response"));
+            const own = ring().responseChannel("/", asking.adapter().uid);
+            const wanted = nodes.filter((node) => node !== asking);
+            /** @type {Record<string, number>} */
+            const counts = { [own]: 0, [ring().responseChannel()]: 0 };
+            for (const channel of channels) counts[channel]++;
+            /** @type {Record<string, number>} */
+            const right = { [own]: 0, [ring().responseChannel()]: 0 };
+            for (const node of wanted) {
+              const specific = node.kind === OURS ? specificOfOurs : specificOfReference;
+              // One for the sockets, one for the count, one for each client's answer.
+              right[specific ? own : ring().responseChannel()] += 2 + node.peers.length;
+            }
+            assert.deepStrictEqual(counts, right);
+          });
+        }
+      });
+    }
+  }
+
+  for (const transport of /** @type {const} */ (["native", "client"])) {
+    describe(transport, () => others(transport));
+  }
 });
+
+/**
+ * What takes a ring of its own.
+ *
+ * @param {"native" | "client"} transport
+ */
+function others(transport) {
+  /** @type {Ring} */
+  let ring;
+  /** @param {Omit<import("./support/ring").RingOptions, "redis" | "transport">} options */
+  const start = async (options) => (ring = await startRing({ redis, transport, ...options }));
+  afterEach(() => ring?.close());
+
+  describe("namespaces", () => {
+    it("are kept apart", async () => {
+      await start({ nodes: MEMBERS[1], namespaces: ["/", "/chat", "/chat/deep", "/cha"], sockets: 1 });
+      for (const sender of ring.nodes) {
+        for (const nsp of ring.namespaces) {
+          const others = ring.namespaces.filter((other) => other !== nsp);
+          ring.reset();
+          const got = await ring.collect(sender, () => sender.io.of(nsp).emit("in", nsp), nsp);
+          assert.deepStrictEqual(got, expected(ring, [["in", nsp]], undefined, nsp));
+          for (const other of others) {
+            await ring.mark(sender, other);
+            assert.ok(ring.peers(other).every((peer) => peer.log.length === 0));
+          }
+          assert.strictEqual((await sender.io.of(nsp).fetchSockets()).length, 3);
+          assert.strictEqual(await sender.adapter(nsp).serverCount(), 3);
+          answering(ring, "ask", (peer) => peer.id, nsp);
+          const answers = await sender.io.of(nsp).timeout(PATIENCE).emitWithAck("ask");
+          assert.strictEqual(answers.length, 3);
+        }
+      }
+    });
+
+    it("that a pattern makes work like others", async () => {
+      await start({ nodes: MEMBERS[1], sockets: 0, setUp: (io) => void io.of(/^\/dynamic-\d+$/) });
+      const nsp = "/dynamic-7";
+      for (const node of ring.nodes.slice(0, 2)) await node.connect(nsp);
+      await ring.subscribed(nsp, 2);
+      await ring.nodes[2].connect(nsp);
+      await ring.ready(nsp);
+      for (const sender of ring.nodes) {
+        const got = await ring.collect(sender, () => sender.io.of(nsp).emit("in", nsp), nsp);
+        assert.deepStrictEqual(got, expected(ring, [["in", nsp]], undefined, nsp));
+        assert.strictEqual((await sender.io.of(nsp).fetchSockets()).length, 3);
+        sender.io.of(nsp).socketsJoin("room");
+        await ring.markRequests(sender, nsp);
+        assert.ok(ring.peers(nsp).every((peer) => peer.rooms.includes("room")));
+        ring.reset();
+      }
+    });
+
+    for (const nsp of ["/tenant[1]", "/a*b", "/what?", "/back\\slash", "/é漢🦀", "/a,b", "/#hash#"]) {
+      it(`may be named ${nsp} (FAULTS D11)`, async () => {
+        await start({ nodes: [OURS, REFERENCE, OURS], sockets: 0, namespaces: [nsp] });
+        // A client cannot ask for each of these names; what matters is what the adapters deliver.
+        const heard = ring.nodes.map((node) => fakeSocket(node, nsp));
+        for (const sender of ring.nodes) {
+          sender.io.of(nsp).emit("in", nsp);
+          for (const node of ring.ours) await waitFor(() => heard[node.index].length === 1);
+          sender.io.of(nsp).to("room").emit("room");
+          for (const node of ring.ours) await waitFor(() => heard[node.index].length === 2);
+          for (const node of ring.ours) {
+            assert.deepStrictEqual(heard[node.index].splice(0), [["in", nsp], ["room"]]);
+          }
+          assert.strictEqual(await sender.adapter(nsp).serverCount(), 3);
+          assert.ok((await sender.adapter(nsp).allRooms()).has("room"));
+        }
+      });
+    }
+
+    it("whose name is a pattern hear nothing of those it matches", async () => {
+      await start({ nodes: [OURS, OURS], sockets: 0, namespaces: ["/a*", "/ab"] });
+      const star = fakeSocket(ring.nodes[1], "/a*");
+      const plain = fakeSocket(ring.nodes[1], "/ab");
+      ring.nodes[0].io.of("/ab").emit("plain");
+      ring.nodes[0].io.of("/a*").emit("star");
+      await waitFor(() => star.length === 1 && plain.length === 1);
+      assert.deepStrictEqual([star, plain], [[["star"]], [["plain"]]]);
+    });
+  });
+
+  describe("a node that closes", () => {
+    for (const nodes of [MEMBERS[0], MEMBERS[1], MEMBERS[2]]) {
+      for (const leaving of [0, 1]) {
+        it(`leaves the others a ring: node ${leaving} of ${nodes.join(", ")}`, async () => {
+          await start({ nodes });
+          await ring.nodes[leaving].close();
+          await ring.subscribed("/", 2);
+          const rest = ring.nodes.filter(({ index }) => index !== leaving);
+          for (const sender of rest) {
+            assert.strictEqual(await sender.adapter().serverCount(), 2);
+            const got = await ring.collect(sender, () => sender.io.emit("still", "here"));
+            assert.deepStrictEqual(
+              rest.map(({ index }) => got[index]),
+              rest.map(() => [[["still", "here"]], [["still", "here"]]]),
+            );
+            assert.strictEqual((await sender.io.fetchSockets()).length, 4);
+            const [other] = rest.filter((node) => node !== sender);
+            other.io.once("question", (ack) => ack("yes"));
+            assert.deepStrictEqual(await sender.io.serverSideEmitWithAck("question"), ["yes"]);
+          }
+        });
+      }
+    }
+  });
+
+  describe("a single node", () => {
+    it("answers itself", async () => {
+      await start({ nodes: [OURS] });
+      const [node] = ring.nodes;
+      assert.strictEqual(await node.adapter().serverCount(), 1);
+      assert.strictEqual((await node.io.fetchSockets()).length, 2);
+      assert.strictEqual((await node.adapter().allRooms()).size, 2);
+      assert.strictEqual((await node.adapter().sockets(new Set())).size, 2);
+      assert.deepStrictEqual(await node.io.serverSideEmitWithAck("question"), []);
+      answering(ring, "ask", (peer) => peer.id);
+      assert.strictEqual((await node.io.timeout(PATIENCE).emitWithAck("ask")).length, 2);
+      node.io.socketsJoin("room");
+      const got = await ring.collect(node, () => node.io.to("room").emit("hi"));
+      assert.deepStrictEqual(got, expected(ring, [["hi"]]));
+      await settled(ring);
+    });
+  });
+
+  describe("two nodes", () => {
+    for (const nodes of /** @type {import("./support/ring").Kind[][]} */ ([
+      [OURS, OURS],
+      [OURS, REFERENCE],
+    ])) {
+      it(`answer each other: ${nodes.join(", ")}`, async () => {
+        await start({ nodes });
+        for (const sender of ring.nodes) {
+          const [other] = ring.nodes.filter((node) => node !== sender);
+          other.io.once("question", (ack) => ack({ from: other.index }));
+          assert.deepStrictEqual(await sender.io.serverSideEmitWithAck("question"), [{ from: other.index }]);
+          // Nothing to say is said all the same.
+          other.io.once("question", (ack) => ack());
+          assert.deepStrictEqual(await sender.io.serverSideEmitWithAck("question"), [undefined]);
+        }
+      });
+    }
+  });
+
+  describe("two servers that share their Redis clients (FAULTS F5)", () => {
+    it("are a member each", async () => {
+      const key = `shared-${transport}`;
+      const pair = await startRing({ redis, transport, key, nodes: [OURS, OURS], shared: true });
+      try {
+        await start({ nodes: [REFERENCE], key, sockets: 1 });
+      } catch (error) {
+        // A third subscriber is what the reference waits for.
+        await pair.close();
+        throw error;
+      }
+      try {
+        const [a, b] = pair.nodes;
+        for (const [sender, other] of [
+          [a, b],
+          [b, a],
+        ]) {
+          const got = await pair.collect(sender, () => sender.io.emit("from", sender.index));
+          assert.deepStrictEqual(got, expected(pair, [["from", sender.index]]));
+          other.io.once("question", (ack) => ack("yes"));
+        }
+      } finally {
+        await pair.close();
+      }
+    });
+  });
+}

@@ -36,7 +36,9 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 function readOptions(given) {
   if (given === undefined || given === null) return readOptions({});
   if (typeof given !== "object") throw wrong("opts", "an object", given);
-  const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = given;
+  /** @type {any} */
+  const options = given;
+  const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = options;
   if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
   checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
   checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
@@ -50,7 +52,7 @@ function readOptions(given) {
   return {
     key: key || "socket.io",
     requestsTimeout: requestsTimeout || 5000,
-    publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
+    publishOnSpecificResponseChannel: !!options.publishOnSpecificResponseChannel,
     parser: parser || msgpack,
     customParser: present(parser) && parser !== msgpack,
     transport: transport || "auto",

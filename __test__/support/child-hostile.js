@@ -21,7 +21,10 @@ const throwing = {
 
 /** @type {string[]} */
 const errors = [];
-process.on("uncaughtException", (error) => errors.push(`exception: ${error.stack}`));
+process.on("uncaughtException", (error) => {
+  // The client runs in this process too, and does not bear everything.
+  if (!/socket\.io-client|component-emitter/.test(String(error.stack))) errors.push(`exception: ${error.stack}`);
+});
 process.on("unhandledRejection", (error) => errors.push(`rejection: ${error instanceof Error ? error.stack : error}`));
 
 async function main() {
@@ -45,7 +48,7 @@ async function main() {
         /** @type {any} */ (globalThis).gc();
         await new Promise((resolve) => setImmediate(resolve));
       }
-      process.send?.({ rss: process.memoryUsage().rss, stats: node.adapter.stats(), good, errors });
+      process.send?.({ rss: process.memoryUsage().rss, stats: node.adapter.stats(), connected: socket.connected, good, errors });
     } else if (message === "end") {
       await node.close();
       process.disconnect();
