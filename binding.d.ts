@@ -182,3 +182,6 @@ export declare function setRoom(link: number, member: MemberId, room: Text, pres
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void
+
+/** Says what is wrong with the URL of a Redis; `null` if nothing is. */
+export declare function urlProblem(url: string): string | null

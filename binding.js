@@ -844,3 +844,4 @@ module.exports.mayMislead = nativeBinding.mayMislead
 module.exports.setOccupied = nativeBinding.setOccupied
 module.exports.setRoom = nativeBinding.setRoom
 module.exports.settled = nativeBinding.settled
+module.exports.urlProblem = nativeBinding.urlProblem

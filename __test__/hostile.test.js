@@ -134,13 +134,27 @@ describe("hostile messages", function () {
         assert.deepStrictEqual(await received, [number]);
       }
 
+      /** Resolves with the id of the next request to fetch sockets. @returns {Promise<string>} */
+      function askedId() {
+        return new Promise((resolve) => {
+          const listener = (/** @type {string} */ channel, /** @type {string} */ text) => {
+            if (channel !== REQUESTS || !/"type":5/.test(text)) return;
+            const request = JSON.parse(text);
+            if (request.uid !== node.adapter.uid) return;
+            peer.off("message", listener);
+            resolve(request.requestId);
+          };
+          peer.on("message", listener);
+        });
+      }
+
       /** @param {string} channel */
       async function goodResponse(channel) {
         await peer.subscribe(REQUESTS, RESPONSES);
-        const asked = once(peer, "message");
+        const asked = askedId();
         const sockets = node.io.fetchSockets();
         sockets.catch(() => {});
-        const { requestId } = JSON.parse((await asked)[1]);
+        const requestId = await asked;
         await raw.publish(channel, json(validResponses(requestId).sockets));
         assert.ok((await sockets).some(({ id }) => id === "a"));
         await peer.unsubscribe();
@@ -167,10 +181,16 @@ describe("hostile messages", function () {
             const before = node.adapter.stats();
             const count = await publishAll(channel, category.messages(encode));
             await good();
-            const { received, delivered, ignored, own, malformed } = since(before, node.adapter.stats());
             const what = `${count} on the channel of ${of}`;
-            assert.ok(received >= count, `${what}: ${received} were received`);
-            assert.strictEqual(delivered + ignored + own + malformed, received, `${what}: some were not counted`);
+            // The counters may be a step behind the messages.
+            const counted = () => since(before, node.adapter.stats());
+            await waitFor(() => counted().received >= count, { what: `${what} to be counted` });
+            const { received, delivered, ignored, own, malformed } = counted();
+            assert.strictEqual(
+              delivered + ignored + own + malformed,
+              received,
+              `${what}: some were not counted`,
+            );
             // What only the user's parser can judge has to be handed to it.
             if (category.broken && !parser) {
               assert.ok(malformed + ignored >= count, `${what}: malformed ${malformed}, ignored ${ignored}`);
@@ -188,24 +208,27 @@ describe("hostile messages", function () {
         const cut = [];
         const opts = { rooms: [], except: [], flags: {} };
         for (const packet of NO_EVENTS) {
-          socket.once("disconnect", () => cut.push(JSON.stringify(packet)));
+          const next = new Promise((resolve) => {
+            socket.once("good", () => resolve(""));
+            socket.once("disconnect", resolve);
+          });
           await raw.publish("socket.io#/#", encode(["other1", packet, opts]));
-          await goodRequest();
-          // By its second round trip the client has dealt with what was sent before the first.
-          for (let i = 0; i < 2 && socket.connected; i++) await pong(socket);
-          if (exceptions.length > 0) cut.push(`${JSON.stringify(packet)}: ${exceptions.splice(0)}`);
+          await raw.publish("socket.io#/#", encode(broadcastOf("good", 0, [])));
+          const result = await next;
+          socket.removeAllListeners();
+          const error = result + exceptions.splice(0);
+          if (error !== "") cut.push(`${JSON.stringify(packet)}: ${error}`);
           if (!socket.connected) await connect();
-          socket.removeAllListeners("disconnect");
         }
         assert.deepStrictEqual(cut, []);
       });
 
       it("completes a request with the good answers alone (D33)", async () => {
         await peer.subscribe(REQUESTS, RESPONSES);
-        const asked = once(peer, "message");
+        const asked = askedId();
         const sockets = node.io.fetchSockets();
         sockets.catch(() => {});
-        const { requestId } = JSON.parse((await asked)[1]);
+        const requestId = await asked;
         const { sockets: good } = validResponses(requestId);
         for (const response of wrongShapes(good)) {
           // As it is, this would be the answer of a node: the id is right, and what it says are sockets.
@@ -229,10 +252,10 @@ describe("hostile messages", function () {
 
       it("does not count an answer whose sockets are none (D33)", async () => {
         await peer.subscribe(REQUESTS, RESPONSES);
-        const asked = once(peer, "message");
+        const asked = askedId();
         const sockets = node.io.fetchSockets();
         sockets.catch(() => {});
-        const { requestId } = JSON.parse((await asked)[1]);
+        const requestId = await asked;
         for (const wrong of [[null], [1], ["text"], [{}], [{ id: 7 }]]) {
           await raw.publish(RESPONSES, json({ requestId, sockets: wrong }));
         }
@@ -261,7 +284,9 @@ describe("hostile messages", function () {
           return (await answer)[0];
         };
         const channels = ["socket.io#/#", "socket.io#/#room#", REQUESTS, RESPONSES, `${RESPONSES}${uid}#`];
-        const small = CATEGORIES.flatMap(({ messages }) => [...messages(encode)]).filter(({ length }) => length < 1000);
+        const small = CATEGORIES.flatMap(({ messages }) => [...messages(encode)]).filter(
+          ({ length }) => length < 1000,
+        );
         // Those that would disconnect the client on whom we rely.
         const messages = [...small.filter(isHarmless), ...randomBytes(5000, 2, 500)];
         const until = (/** @type {(state: any) => boolean} */ is, /** @type {string} */ what) =>
@@ -313,7 +338,11 @@ describe("hostile messages", function () {
           let other;
 
           before(async () => {
-            const given = { redis: { port: redis.port }, createAdapter, options: { key: "callbacks", transport } };
+            const given = {
+              redis: { port: redis.port },
+              createAdapter,
+              options: { key: "callbacks", transport },
+            };
             [node, other] = [new Node(given), new Node(given)];
             await Promise.all([node.ready(), other.ready()]);
             await waitFor(async () => (await countSubscribers(redis, "callbacks-response#/#")) === 2);
@@ -331,7 +360,7 @@ describe("hostile messages", function () {
             const heard = once(/** @type {any} */ (node.io), "fine");
             other.io.serverSideEmit("fine", 1);
             assert.deepStrictEqual(await heard, [1]);
-            assert.deepStrictEqual(rejections.map(String), ["Error: by the user"]);
+            assert.deepStrictEqual(distinct(rejections), ["Error: by the user"]);
           });
 
           if (name === "the reference") return;
@@ -343,7 +372,7 @@ describe("hostile messages", function () {
               throw new Error("by the user");
             });
             await waitFor(() => thrown.flat().length > 0);
-            assert.deepStrictEqual(thrown.flat().map(String), ["Error: by the user"]);
+            assert.deepStrictEqual(distinct(thrown.flat()), ["Error: by the user"]);
             assert.deepStrictEqual(await /** @type {any} */ (other.io).serverSideEmitWithAck("ask"), ["yes"]);
             assert.deepStrictEqual([other.adapter.requests.size], [0]);
           });
@@ -356,7 +385,7 @@ describe("hostile messages", function () {
               throw new Error("by the user");
             });
             await waitFor(() => thrown.flat().length > 0);
-            assert.deepStrictEqual(thrown.flat().map(String), ["Error: by the user"]);
+            assert.deepStrictEqual(distinct(thrown.flat()), ["Error: by the user"]);
             assert.deepStrictEqual(await other.io.timeout(1000).emitWithAck("ask"), ["yes"]);
             await waitFor(() => other.adapter.ackRequests.size === 0);
           });
@@ -375,7 +404,7 @@ describe("hostile messages", function () {
             server.offAnyOutgoing(listener);
             other.io.emit("second", 2);
             assert.deepStrictEqual(await heard, [2]);
-            assert.deepStrictEqual(thrown.flat().map(String), ["Error: by the user"]);
+            assert.deepStrictEqual(distinct(thrown.flat()), ["Error: by the user"]);
           });
         });
       }
@@ -383,12 +412,9 @@ describe("hostile messages", function () {
   });
 });
 
-/** Resolves when the client has answered. @param {any} socket */
-function pong(socket) {
-  const { engine } = socket.io;
-  const answered = Promise.race([once(engine, "drain"), once(socket, "disconnect")]);
-  socket.emit("round trip");
-  return answered;
+/** Without those that are there twice: mocha passes on each rejection once more. @param {unknown[]} errors */
+function distinct(errors) {
+  return [...new Set(errors)].map(String);
 }
 
 /** Whether an exception is not the client's, which runs in this process too. @param {any} error */

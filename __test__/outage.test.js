@@ -82,7 +82,10 @@ async function withPair({ kind, transport, mixed }, use, { options, users, user 
  */
 async function untilHealed({ sender, there }) {
   const now = sender.sent;
-  await waitFor(() => (there.numbers.at(-1) ?? -1) >= now, { timeout: 15_000, what: "the other node to catch up" });
+  await waitFor(() => (there.numbers.at(-1) ?? -1) >= now, {
+    timeout: 15_000,
+    what: "the other node to catch up",
+  });
   const healed = sender.sent;
   await sender.more(RATE);
   sender.stop();
@@ -108,7 +111,10 @@ async function check({ a, here, there, sender }, { lost }) {
   assert.deepStrictEqual(there.doubled, [], "doubled");
   assert.deepStrictEqual(there.misordered, [], "out of order");
   const missing = there.missing(sender.sent);
-  assert.ok(missing.length <= lost, `${missing.length} messages are lost, ${missing[0]} to ${missing.at(-1)}; ${show(a)}`);
+  assert.ok(
+    missing.length <= lost,
+    `${missing.length} messages are lost, ${missing[0]} to ${missing.at(-1)}; ${show(a)}`,
+  );
   await waitFor(() => settled(a.adapter.stats()), { what: "all that was published to be accounted for" });
   const { dropped, lostInFlight, refused } = a.adapter.stats();
   // What Redis has answered for but not yet passed on when it is killed nobody can count; and what a user's client
@@ -307,7 +313,11 @@ describe("outage", function () {
           const { dropped } = a.adapter.stats();
           assert.ok(dropped > 100 && dropped < 500, `${dropped} were dropped`);
           const kept = Array.from({ length: 500 - dropped }, (_, i) => dropped + 1 + i);
-          assert.deepStrictEqual(there.numbers, [0, ...kept], "the oldest were dropped, the rest is in order");
+          assert.deepStrictEqual(
+            there.numbers,
+            [0, ...kept],
+            "the oldest were dropped, the rest is in order",
+          );
         },
         { options: { maxBacklogBytes: 10_000 } },
       ),
@@ -324,11 +334,20 @@ describe("outage", function () {
           await waitFor(() => a.events.degraded.length > 0, { what: "the adapter to notice" });
           const count = a.adapter.serverCount();
           const before = performance.now();
-          await assert.rejects(a.io.fetchSockets(), /^Error: timeout reached while waiting for fetchSockets response$/);
+          await assert.rejects(
+            a.io.fetchSockets(),
+            /^Error: timeout reached while waiting for fetchSockets response$/,
+          );
           const took = performance.now() - before;
           assert.ok(took >= 290 && took < 1000, `it took ${took} ms`);
-          await assert.rejects(a.adapter.allRooms(), /^Error: timeout reached while waiting for allRooms response$/);
-          await assert.rejects(a.io.serverSideEmitWithAck("hello"), /^Error: timeout reached: only 0 responses received/);
+          await assert.rejects(
+            a.adapter.allRooms(),
+            /^Error: timeout reached while waiting for allRooms response$/,
+          );
+          await assert.rejects(
+            a.io.serverSideEmitWithAck("hello"),
+            /^Error: timeout reached: only 0 responses received/,
+          );
           await redis.restart();
           assert.strictEqual(await withTimeout(count, 10_000, "the pending count"), 2);
           assert.strictEqual((await a.io.fetchSockets()).length, 2);
@@ -348,7 +367,8 @@ describe("outage", function () {
       const [redis, wrong] = await Promise.all([startRedis(), startRedis()]);
       const port = wrong.port;
       if (place === "a closed port") await wrong.stop();
-      const options = kind === "ioredis" ? { host: "127.0.0.1", port } : { socket: { host: "127.0.0.1", port } };
+      const options =
+        kind === "ioredis" ? { host: "127.0.0.1", port } : { socket: { host: "127.0.0.1", port } };
       /** @param {any} client an instrumented one: it shows other options than it was made with */
       const wrap = (client) =>
         new Proxy(client, {

@@ -644,22 +644,23 @@ describe("rings", () => {
             const asking = nodes[index];
             answering(ring(), "ask", (peer) => peer.id);
             const messages = await ring().capture();
+            const responses = () => messages.map(({ channel }) => channel).filter((name) => name.includes("-response"));
             await asking.io.fetchSockets();
             await asking.io.timeout(PATIENCE).emitWithAck("ask");
-            await messages.stop();
-            const channels = messages.map(({ channel }) => channel).filter((name) => name.includes("-response"));
             const own = ring().responseChannel("/", asking.adapter().uid);
             const wanted = nodes.filter((node) => node !== asking);
             /** @type {Record<string, number>} */
             const counts = { [own]: 0, [ring().responseChannel()]: 0 };
-            for (const channel of channels) counts[channel]++;
             /** @type {Record<string, number>} */
             const right = { [own]: 0, [ring().responseChannel()]: 0 };
             for (const node of wanted) {
               const specific = node.kind === OURS ? specificOfOurs : specificOfReference;
               // One for the sockets, one for the count, one for each client's answer.
-              right[specific ? own : ring().responseChannel()] += 2 + node.peers.length;
+              right[specific ? own : ring().responseChannel()] += 4;
             }
+            await waitFor(() => responses().length === 8, { what: "eight responses" });
+            await messages.stop();
+            for (const channel of responses()) counts[channel]++;
             assert.deepStrictEqual(counts, right);
           });
         }
@@ -817,29 +818,205 @@ function others(transport) {
   });
 
   describe("two servers that share their Redis clients (FAULTS F5)", () => {
-    it("are a member each", async () => {
-      const key = `shared-${transport}`;
-      const pair = await startRing({ redis, transport, key, nodes: [OURS, OURS], shared: true });
-      try {
-        await start({ nodes: [REFERENCE], key, sockets: 1 });
-      } catch (error) {
-        // A third subscriber is what the reference waits for.
-        await pair.close();
-        throw error;
-      }
-      try {
-        const [a, b] = pair.nodes;
-        for (const [sender, other] of [
-          [a, b],
-          [b, a],
-        ]) {
-          const got = await pair.collect(sender, () => sender.io.emit("from", sender.index));
-          assert.deepStrictEqual(got, expected(pair, [["from", sender.index]]));
-          other.io.once("question", (ack) => ack("yes"));
+    /** @type {Ring | null} */
+    let outer = null;
+    afterEach(async () => {
+      await outer?.close();
+      outer = null;
+    });
+
+    for (const clients of /** @type {const} */ (["redis", "ioredis"])) {
+      it(`are a member each, over ${clients}`, async () => {
+        await start({ nodes: [OURS, OURS], shared: true, clients });
+        const elsewhere = transport === "native" ? 2 : 1;
+        outer = await startRing({ redis, transport, clients, key: ring.key, nodes: [REFERENCE], elsewhere });
+        // The user's client subscribes once, whatever the number of servers behind it: that is all Redis counts.
+        assert.strictEqual(await outer.nodes[0].adapter().serverCount(), elsewhere + 1);
+        const everyone = [...ring.nodes, ...outer.nodes];
+        for (const sender of ring.nodes) {
+          assert.strictEqual(await sender.adapter().serverCount(), 3);
+          assert.strictEqual((await sender.io.fetchSockets()).length, 6);
+          assert.strictEqual((await sender.adapter().allRooms()).size, 6);
+          const others = everyone.filter((node) => node !== sender);
+          for (const { io, index } of others) io.once("question", (ack) => ack(index));
+          assert.strictEqual((await sender.io.serverSideEmitWithAck("question")).length, 2);
+          answering(ring, "ask", (peer) => peer.id);
+          answering(outer, "ask", (peer) => peer.id);
+          assert.strictEqual((await sender.io.timeout(PATIENCE).emitWithAck("ask")).length, 6);
         }
-      } finally {
-        await pair.close();
-      }
+        for (const sender of everyone) {
+          const got = await ring.collect(sender, () => sender.io.emit("from", sender.name));
+          assert.deepStrictEqual(got, expected(ring, [["from", sender.name]]));
+        }
+        ring.nodes[0].io.socketsJoin("room");
+        await waitFor(() => [...ring.peers(), ...outer.peers()].every((peer) => peer.rooms.includes("room")));
+      });
+
+      it(`do not take the subscriptions along when one closes, over ${clients}`, async () => {
+        await start({ nodes: [OURS, OURS, OURS], shared: true, clients });
+        const [leaving, a, b] = ring.nodes;
+        await leaving.close();
+        for (const sender of [a, b]) {
+          const got = await ring.collect(sender, () => sender.io.emit("still"));
+          assert.deepStrictEqual(got, expected(ring, [["still"]]));
+          assert.strictEqual(await sender.adapter().serverCount(), 2);
+          assert.strictEqual((await sender.io.fetchSockets()).length, 4);
+        }
+      });
+    }
+  });
+
+  describe("older nodes and emitters (WIRE.md 1 and 4)", () => {
+    beforeEach(async () => {
+      await start({ nodes: [OURS, REFERENCE] });
+    });
+
+    /**
+     * Publishes a request as an older node would, and resolves to the responses.
+     *
+     * @param {object} request
+     * @param {number} count of responses
+     */
+    async function legacy(request, count) {
+      const messages = await ring.capture();
+      await ring.raw.publish(ring.requestChannel(), JSON.stringify({ requestId: "legacy", ...request }));
+      const responses = () => messages.filter(({ channel }) => channel.includes("-response"));
+      await waitFor(() => responses().length === count, { what: `${count} responses to ${JSON.stringify(request)}` });
+      await messages.stop();
+      assert.ok(responses().every(({ channel }) => channel === ring.responseChannel()));
+      return responses().map(({ bytes }) => bytes.toString());
+    }
+
+    it("ask for sockets", async () => {
+      for (const { peers } of ring.nodes) peers[0].socket.join("a");
+      const all = await legacy({ type: 0, rooms: [] }, 2);
+      const wanted = ring.nodes.map(({ peers }) =>
+        JSON.stringify({ requestId: "legacy", sockets: peers.map(({ socket }) => socket.id) }),
+      );
+      assert.deepStrictEqual(sameSockets(all), sameSockets(wanted));
+      const few = await legacy({ type: 0, rooms: ["a"] }, 2);
+      const members = ring.nodes.map(({ peers }) => JSON.stringify({ requestId: "legacy", sockets: [peers[0].id] }));
+      assert.deepStrictEqual(few.sort(), members.sort());
+    });
+
+    it("ask for rooms", async () => {
+      const responses = (await legacy({ type: 1 }, 2)).map((text) => JSON.parse(text));
+      assert.deepStrictEqual(
+        responses.flatMap(({ rooms }) => rooms).sort(),
+        ring
+          .peers()
+          .map(({ id }) => id)
+          .sort(),
+      );
+      for (const response of responses) assert.deepStrictEqual(Object.keys(response), ["requestId", "rooms"]);
+    });
+
+    it("fetch sockets", async () => {
+      const responses = await legacy({ type: 5, opts: { rooms: [], except: [] } }, 2);
+      const sockets = responses.flatMap((text) => JSON.parse(text).sockets);
+      assert.deepStrictEqual(view(sockets), view(ring.peers().map(({ socket }) => socket)));
+      for (const socket of sockets) assert.deepStrictEqual(Object.keys(socket), ["id", "handshake", "rooms", "data"]);
+    });
+
+    for (const index of [0, 1]) {
+      it(`have one socket join, leave and go, at node ${index} (${[OURS, REFERENCE][index]})`, async () => {
+        const [peer, other] = ring.nodes[index].peers;
+        const done = [JSON.stringify({ requestId: "legacy" })];
+        assert.deepStrictEqual(await legacy({ type: 2, sid: peer.id, room: "r" }, 1), done);
+        assert.deepStrictEqual([peer.rooms, other.rooms], [["r"], []]);
+        assert.deepStrictEqual(await legacy({ type: 3, sid: peer.id, room: "r" }, 1), done);
+        assert.deepStrictEqual(peer.rooms, []);
+        const gone = once(peer.client, "disconnect");
+        assert.deepStrictEqual(await legacy({ type: 4, sid: peer.id, close: true }, 1), done);
+        await gone;
+        assert.ok(other.client.connected);
+      });
+    }
+
+    it("are told nothing of a socket that nobody has", async () => {
+      const responses = await legacy({ type: 2, sid: "nobody", room: "r" }, 0);
+      assert.deepStrictEqual(responses, []);
+      // What comes behind it does get its answers, and these alone.
+      assert.strictEqual((await legacy({ type: 0, rooms: [] }, 2)).length, 2);
+    });
+
+    it("broadcast without all of the options", async () => {
+      const { raw } = ring;
+      for (const { peers } of ring.nodes) peers[0].socket.join("a");
+      const events = [
+        [ring.channel(), { type: 2, data: ["one"], nsp: "/" }, { rooms: [], flags: {}, except: [] }],
+        [ring.channel(), { type: 2, data: ["two"] }, { rooms: [], flags: {}, except: [] }],
+        [ring.channel("/", "a"), { type: 2, data: ["three", BINARY], nsp: "/" }, { rooms: ["a"], flags: {}, except: [] }],
+        [ring.channel(), { type: 2, data: ["four"], nsp: "/" }, { rooms: ["a", "b"], flags: { volatile: false }, except: [] }],
+        [ring.channel(), { type: 2, data: ["five"], nsp: "/" }, { rooms: [], flags: {}, except: ["a"] }],
+        [ring.channel(), { type: 2, data: ["six"], nsp: "/" }, {}],
+        [ring.channel(), { data: ["seven"], nsp: "/", type: 2, more: { a: 1 } }, { more: 1, except: [], rooms: ["a"] }],
+        [ring.channel(), { type: 2, data: ["elsewhere"], nsp: "/other" }, { rooms: [], flags: {}, except: [] }],
+      ];
+      const got = await ring.collect(ring.nodes[0], async () => {
+        for (const [channel, packet, opts] of events) {
+          await raw.publish(channel, notepack.encode(["emitter", packet, opts]));
+        }
+        await waitFor(() => ring.nodes.every(({ peers }) => peers[0].log.length === 6));
+      });
+      const wanted = [
+        [["one"], ["two"], ["three", BINARY], ["four"], ["six"], ["seven"]],
+        [["one"], ["two"], ["five"], ["six"]],
+      ];
+      assert.deepStrictEqual(got, [wanted, wanted]);
+    });
+
+    it("send commands without a uid", async () => {
+      const send = (/** @type {object} */ request) => ring.raw.publish(ring.requestChannel(), JSON.stringify(request));
+      const all = { rooms: [], except: [] };
+      await send({ type: 2, opts: all, rooms: ["a", "b"] });
+      await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a,b"));
+      await send({ type: 3, opts: { rooms: ["a"], except: [ring.nodes[0].peers[0].id] }, rooms: ["a"] });
+      await waitFor(() => ring.nodes.every(({ peers }) => peers[1].rooms.join() === "b"));
+      assert.deepStrictEqual(ring.nodes[0].peers[0].rooms, ["a", "b"]);
+      const heard = ring.nodes.map(({ io }) => once(io, "note"));
+      await send({ uid: "emitter", type: 6, data: ["note", 1, { a: null }] });
+      assert.deepStrictEqual(await Promise.all(heard), [[1, { a: null }], [1, { a: null }]]);
+      const gone = ring.nodes.map(({ peers }) => once(peers[1].client, "disconnect"));
+      await send({ type: 4, opts: { rooms: ring.nodes.map(({ peers }) => peers[1].id), except: [] }, close: true });
+      await Promise.all(gone);
+      await ring.mark(ring.nodes[0]);
+      assert.ok(ring.nodes.every(({ peers }) => peers[0].client.connected));
+    });
+
+    it("ask in msgpack what is asked in JSON", async () => {
+      const send = (/** @type {object} */ request) => ring.raw.publish(ring.requestChannel(), notepack.encode(request));
+      await send({ type: 2, opts: { rooms: [], except: [] }, rooms: ["a"] });
+      await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a"));
+      const heard = ring.nodes.map(({ io }) => once(io, "note"));
+      await send({ uid: "emitter", type: 6, data: ["note", BINARY] });
+      for (const [bytes] of await Promise.all(heard)) assert.deepStrictEqual(bytes, BINARY);
     });
   });
+}
+
+/** The ids in SOCKETS responses, in no order. @param {string[]} responses */
+function sameSockets(responses) {
+  return responses.map((text) => JSON.parse(text).sockets.sort().join()).sort();
+}
+
+/**
+ * Puts a socket into a namespace and "room" without a client, and returns what it is sent: arrays of arguments.
+ *
+ * @param {Node} node
+ * @param {string} nsp
+ */
+function fakeSocket(node, nsp) {
+  /** @type {any[][]} */
+  const heard = [];
+  const id = `fake-${node.index}`;
+  const socket = {
+    id,
+    acks: new Map(),
+    notifyOutgoingListeners: (/** @type {any} */ packet) => void heard.push(packet.data),
+    client: { writeToEngine: () => {} },
+  };
+  node.io.of(nsp).sockets.set(id, /** @type {any} */ (socket));
+  node.adapter(nsp).addAll(id, new Set([id, "room"]));
+  return heard;
 }

@@ -8,13 +8,13 @@
 const { randomBytes } = require("node:crypto");
 // What it keeps private is where a packet becomes text: `encoder` and `_encode`.
 const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"));
-const { EVENT, lazyPacket, printsStandardText, readTarget } = require("./delivery");
+const { EVENT, decodeTarget, eventOf, lazyPacket, printsStandardText, readTarget } = require("./delivery");
 const { KIND } = require("./inbox");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { readOptions } = require("./options");
 const { holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments } = require("./outgoing");
-const { REQUEST, answer, describeSockets } = require("./requests");
+const { REQUEST, answer, checkRequest, checkResponse, describeSockets } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
 /** How the payload of a request is encoded, as `Encoding` in Rust. */
@@ -405,7 +405,7 @@ class RedisAdapter extends Adapter {
       attachments: count === 0 ? [] : record.list(count),
     };
     const packet = lazyPacket(this.nsp.name, source);
-    this.#deliver(packet, readTarget(source.options), {
+    this.#deliver(packet, decodeTarget(source.options), {
       packet,
       encoded: count === 0 ? [source.text] : [source.text, ...source.attachments],
       frame: count === 0 && this.#makesFrames ? source.frame : null,
@@ -420,10 +420,10 @@ class RedisAdapter extends Adapter {
       if (uid === this.uid) return;
       if (sent.nsp === undefined) sent.nsp = "/";
       if (sent.nsp !== this.nsp.name) return;
-      packet = sent;
-      opts = { rooms: new Set(target.rooms), except: new Set(target.except), flags: target.flags ?? {} };
+      packet = eventOf(sent);
+      opts = readTarget(target);
     } catch (error) {
-      return debug("ignoring malformed message: %s", error);
+      return this.#link.ignore(String(error));
     }
     this.#deliver(packet, opts, null);
   }
@@ -462,11 +462,14 @@ class RedisAdapter extends Adapter {
       let request;
       try {
         request = encoding === ENCODING.MSGPACK ? msgpack.decode(bytes) : this.#decode(bytes);
+        // Rust has looked at it already, unless only the user's parser can read it.
+        if (encoding === ENCODING.CUSTOM) {
+          checkRequest(request);
+          if (this.#isOwn(request)) return;
+        }
       } catch (error) {
-        return debug("ignoring malformed request: %s", error);
+        return this.#link.ignore(String(error));
       }
-      // Rust has looked at this already, unless only the user's parser can read it.
-      if (encoding === ENCODING.CUSTOM && this.#isOwn(request)) return;
       debug("received request %j", request);
       await answer(request, {
         nsp: this.nsp,
@@ -523,8 +526,9 @@ class RedisAdapter extends Adapter {
     let response;
     try {
       response = this.#decode(bytes);
+      if (id === null) checkResponse(response);
     } catch (error) {
-      return debug("ignoring malformed response: %s", error);
+      return this.#link.ignore(String(error));
     }
     const request = this.ackRequests.get(id ?? response.requestId);
     if (response.type === REQUEST.BROADCAST_CLIENT_COUNT) request?.clientCountCallback(response.clientCount);

@@ -11,6 +11,19 @@ const msgpack = require("./msgpack");
 /** The type of an event packet in the Socket.IO protocol. */
 const EVENT = 2;
 
+/** The type that old emitters give to an event with binary attachments. */
+const BINARY_EVENT = 5;
+
+/** Names that clients do not take for an event's. */
+const RESERVED = new Set([
+  "connect",
+  "connect_error",
+  "disconnect",
+  "disconnecting",
+  "newListener",
+  "removeListener",
+]);
+
 /**
  * A broadcast as it came from Rust.
  *
@@ -55,12 +68,31 @@ function readData(nsp, { text, data }) {
 /**
  * Returns the options that a broadcast came with, as the parent class wants them.
  *
- * @param {Buffer} bytes
+ * @param {Buffer} bytes msgpack; empty if it is for everyone
  */
-function readTarget(bytes) {
-  if (bytes.length === 0) return { rooms: new Set(), except: new Set(), flags: {} };
-  const { rooms, except, flags } = msgpack.decode(bytes);
+function decodeTarget(bytes) {
+  return bytes.length === 0 ? readTarget({}) : readTarget(msgpack.decode(bytes));
+}
+
+/** The same, decoded already. Other implementations leave out what is empty. @param {any} options */
+function readTarget({ rooms, except, flags }) {
   return { rooms: new Set(rooms), except: new Set(except), flags: flags ?? {} };
+}
+
+/**
+ * Returns the packet of a broadcast that was decoded in JS. Throws for what would make the clients close their
+ * connections, as Rust does for what it decodes.
+ *
+ * @param {any} packet
+ */
+function eventOf(packet) {
+  const { type, data } = packet;
+  const [name] = Array.isArray(data) ? data : [];
+  const isName = typeof name === "number" || (typeof name === "string" && !RESERVED.has(name));
+  if ((type !== EVENT && type !== BINARY_EVENT) || !isName) throw new TypeError("a broadcast is an event");
+  // The parser of the server sees by itself whether there is anything binary in it.
+  packet.type = EVENT;
+  return packet;
 }
 
 /**
@@ -92,4 +124,4 @@ function printsStandardText(encoder) {
   }
 }
 
-module.exports = { EVENT, lazyPacket, printsStandardText, readTarget };
+module.exports = { EVENT, decodeTarget, eventOf, lazyPacket, printsStandardText, readTarget };

@@ -71,6 +71,7 @@ class Link {
   #clientsSeen = false;
   #clientsEnded = false;
   #warned = false;
+  #malformed = 0;
   /** @type {NodeJS.Timeout | null} */
   #idleTimer = null;
   #nextToken = 0;
@@ -112,6 +113,12 @@ class Link {
    * @param {import("./options").AdapterOptions} options
    */
   static ofUrl(url, options) {
+    const problem = binding.urlProblem(url);
+    if (problem !== null) {
+      throw new TypeError(
+        `the URL must be redis://[user:password@]host[:port][/database] or redis+unix:///path: ${problem}`,
+      );
+    }
     return new Link(null, { url }, options);
   }
 
@@ -127,7 +134,11 @@ class Link {
   /** The counters of the link. */
   stats() {
     const stats = this.#native?.stats() ?? null;
-    if (stats === null || this.#carrier === null) return stats;
+    if (stats === null) return null;
+    // Rust has handed them on, since only the user's parser can read them.
+    stats.malformed += this.#malformed;
+    stats.delivered -= this.#malformed;
+    if (this.#carrier === null) return stats;
     const { published, acknowledged, refused } = this.#carrier.counts;
     stats.published += published;
     stats.acknowledged += acknowledged;
@@ -244,6 +255,12 @@ class Link {
   /** @param {number} member @param {boolean} occupied */
   occupied(member, occupied) {
     if (this.#members.has(member)) binding.setOccupied(this.#id, member, occupied);
+  }
+
+  /** What a member has got makes no sense. @param {string} why */
+  ignore(why) {
+    this.#malformed++;
+    debug("ignoring malformed message: %s", why);
   }
 
   /** @param {number} member */

@@ -30,15 +30,13 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 /**
  * Returns the options with their defaults. Throws a TypeError for what cannot be meant.
  *
- * @param {any} given
+ * @param {Record<string, any> | null} [given]
  * @returns {AdapterOptions}
  */
 function readOptions(given) {
   if (given === undefined || given === null) return readOptions({});
   if (typeof given !== "object") throw wrong("opts", "an object", given);
-  /** @type {any} */
-  const options = given;
-  const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = options;
+  const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = given;
   if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
   checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
   checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
@@ -52,7 +50,7 @@ function readOptions(given) {
   return {
     key: key || "socket.io",
     requestsTimeout: requestsTimeout || 5000,
-    publishOnSpecificResponseChannel: !!options.publishOnSpecificResponseChannel,
+    publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
     parser: parser || msgpack,
     customParser: present(parser) && parser !== msgpack,
     transport: transport || "auto",
@@ -72,7 +70,7 @@ function wrong(what, expected, given) {
   return new TypeError(`${what} must be ${expected}, got ${show(given)}`);
 }
 
-/** @param {unknown} value */
+/** @param {unknown} value @returns {boolean} */
 function present(value) {
   return value !== undefined && value !== null;
 }

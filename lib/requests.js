@@ -67,6 +67,44 @@ async function answer(request, context) {
 }
 
 /**
+ * Throws unless a request that the user's parser has decoded has the shape of one. The others were checked in Rust
+ * (`Request` in src/wire/classic.rs).
+ *
+ * @param {any} request
+ */
+function checkRequest(request) {
+  const { type, opts, rooms, data, packet, requestId } = request;
+  const isTarget = present(opts) && isList(opts.rooms) && isList(opts.except);
+  const is = (/** @type {boolean} */ right) => {
+    if (!right) throw new TypeError(`a request of type ${type} does not look like this`);
+  };
+  is(Number.isInteger(type) && (!present(opts) || isTarget));
+  if (type === REQUEST.SOCKETS) is(isList(rooms));
+  if (type === REQUEST.REMOTE_JOIN || type === REQUEST.REMOTE_LEAVE) is(!isTarget || Array.isArray(rooms));
+  if (type === REQUEST.REMOTE_FETCH) is(isTarget);
+  if (type === REQUEST.SERVER_SIDE_EMIT) is(Array.isArray(data));
+  if (type === REQUEST.BROADCAST) is(isTarget && present(requestId) && Array.isArray(packet?.data));
+}
+
+/** The same for a response. @param {any} response */
+function checkResponse(response) {
+  const { type, clientCount } = response;
+  if (type === REQUEST.BROADCAST_CLIENT_COUNT && !(Number.isInteger(clientCount) && clientCount >= 0)) {
+    throw new TypeError("a number of clients does not look like this");
+  }
+}
+
+/** @param {any} value */
+function present(value) {
+  return value !== undefined && value !== null;
+}
+
+/** @param {any} value */
+function isList(value) {
+  return !present(value) || Array.isArray(value);
+}
+
+/**
  * A request of an older node: it names one socket.
  *
  * @param {any} request
@@ -134,4 +172,4 @@ function describeSockets(sockets) {
   });
 }
 
-module.exports = { REQUEST, answer, describeSockets };
+module.exports = { REQUEST, answer, checkRequest, checkResponse, describeSockets };

@@ -23,9 +23,12 @@ const throwing = {
 const errors = [];
 process.on("uncaughtException", (error) => {
   // The client runs in this process too, and does not bear everything.
-  if (!/socket\.io-client|component-emitter/.test(String(error.stack))) errors.push(`exception: ${error.stack}`);
+  if (!/socket\.io-client|component-emitter/.test(String(error.stack)))
+    errors.push(`exception: ${error.stack}`);
 });
-process.on("unhandledRejection", (error) => errors.push(`rejection: ${error instanceof Error ? error.stack : error}`));
+process.on("unhandledRejection", (error) =>
+  errors.push(`rejection: ${error instanceof Error ? error.stack : error}`),
+);
 
 async function main() {
   const node = new Node({
@@ -48,7 +51,13 @@ async function main() {
         /** @type {any} */ (globalThis).gc();
         await new Promise((resolve) => setImmediate(resolve));
       }
-      process.send?.({ rss: process.memoryUsage().rss, stats: node.adapter.stats(), connected: socket.connected, good, errors });
+      process.send?.({
+        rss: process.memoryUsage().rss,
+        stats: node.adapter.stats(),
+        connected: socket.connected,
+        good,
+        errors,
+      });
     } else if (message === "end") {
       await node.close();
       process.disconnect();

@@ -36,6 +36,7 @@ let markers = 0;
  * @property {object} [socketOpts] options of the Socket.IO clients
  * @property {boolean} [shared] whether all nodes share one pair of Redis clients
  * @property {string} [key] prefix of the channels; one of the ring's own unless given
+ * @property {number} [elsewhere] how many subscribers Redis counts already, if the key is used by others
  * @property {(io: import("socket.io").Server, index: number) => void} [setUp] run before anything connects
  *
  * @typedef {any[][]} Log what a client received, oldest first, markers left out
@@ -229,7 +230,7 @@ class Ring {
       if (node.kind === "ours" && node.io._nsps.has(nsp)) await node.adapter(nsp).ready;
     }
     // The pattern comes before the channels, on the same connection.
-    if (!this.#options.shared) await this.subscribed(nsp, count);
+    if (!this.#options.shared) await this.subscribed(nsp, count + (this.#options.elsewhere ?? 0));
   }
 
   async start() {

@@ -450,6 +450,12 @@ pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32
     })
 }
 
+/// Says what is wrong with the URL of a Redis; `null` if nothing is.
+#[napi(catch_unwind)]
+pub fn url_problem(url: String) -> Option<String> {
+    Settings::from_url(&url).err().map(|error| error.to_string())
+}
+
 /// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use super::routes::Role;
 use super::{Core, Destination};
 use crate::packet::{Malformed, write_event_frame};
 use crate::transport::{Incoming, Lane};
-use crate::wire::classic::{self, Broadcast, EVENT, JSON_MARK, Request, RequestType, Response};
+use crate::wire::classic::{self, Broadcast, JSON_MARK, Request, RequestType, Response};
 
 impl Core {
     /// Takes what the transport reports.
@@ -187,11 +187,10 @@ impl Core {
         if !wanted {
             return Ok(Fate::Ignored);
         }
-        let Some(data) =
-            broadcast.data.filter(|_| member.spec.frames && broadcast.packet_type == Some(EVENT))
-        else {
+        if !member.spec.frames {
             return Ok(raw_record(fx, Kind::Broadcast, id, Encoding::Msgpack, payload));
-        };
+        }
+        let data = broadcast.data;
         let mut draft = fx.batch.draft(Kind::Frame, id);
         let frame = write_event_frame(broadcast.nsp, broadcast.id, data, draft.bytes())?;
         draft.set(0, frame.frame);

@@ -159,7 +159,8 @@ impl Requests {
             return false;
         };
         match (pending.kind, answer) {
-            (RequestType::Sockets | RequestType::RemoteFetch, Answer::Sockets)
+            (RequestType::RemoteFetch, Answer::Sockets | Answer::NoSockets)
+            | (RequestType::Sockets, Answer::SocketIds | Answer::NoSockets)
             | (RequestType::AllRooms, Answer::Rooms)
             | (RequestType::ServerSideEmit, Answer::ServerSideEmit) => {
                 pending.answer_bytes += payload.len();

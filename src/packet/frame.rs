@@ -70,7 +70,7 @@ pub fn write_event_frame(
 }
 
 /// Checks that clients will take `data` for an event, as far as its first element tells.
-fn check_event(data: &[u8]) -> Result<(), Malformed> {
+pub fn check_event(data: &[u8]) -> Result<(), Malformed> {
     const NAME: Malformed = Malformed::WrongShape("an event name");
     let mut reader = Reader::new(data);
     if reader.array_len()? == 0 {

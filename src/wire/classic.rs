@@ -6,11 +6,15 @@ use serde::de::{self, Deserializer, IgnoredAny, Visitor};
 use std::fmt;
 
 use crate::packet::{
-    EventText, Malformed, Reader, json_to_msgpack, write_array_len, write_map_len, write_str, write_uint,
+    EventText, Malformed, Reader, check_event, json_to_msgpack, write_array_len, write_map_len, write_str,
+    write_uint,
 };
 
 /// The type of an event packet in the Socket.IO protocol.
 pub const EVENT: u64 = 2;
+
+/// The type that old emitters give to an event with binary attachments; what is in it says so anyway.
+const BINARY_EVENT: u64 = 5;
 
 /// The first byte of a JSON request or response; anything else is the parser's encoding.
 pub const JSON_MARK: u8 = b'{';
@@ -22,12 +26,10 @@ pub struct Broadcast<'a> {
     pub uid: &'a str,
     /// The namespace; `/` if the packet names none.
     pub nsp: &'a str,
-    /// The packet's type; a plain event is [`EVENT`].
-    pub packet_type: Option<u64>,
     /// The packet's own acknowledgement id, which no broadcast of the reference has.
     pub id: Option<u64>,
-    /// The packet's arguments: one msgpack value, or none.
-    pub data: Option<&'a [u8]>,
+    /// The packet's arguments: an array that begins with the name of the event, in msgpack.
+    pub data: &'a [u8],
     /// Where it goes.
     pub target: Target<'a>,
 }
@@ -100,9 +102,8 @@ impl<'a> Broadcast<'a> {
         let mut broadcast = Broadcast {
             uid,
             nsp: "/",
-            packet_type: None,
             id: None,
-            data: None,
+            data: &[],
             target: Target { opts: &[], rooms: (Reader::new(&[]), 0), plain: true },
         };
         broadcast.packet(&mut reader)?;
@@ -117,18 +118,23 @@ impl<'a> Broadcast<'a> {
     }
 
     fn packet(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        let mut packet_type = None;
         for _ in 0..reader.map_len()? {
             match reader.str()? {
-                "type" => self.packet_type = Some(whole(reader.number()?)?),
+                "type" => packet_type = Some(whole(reader.number()?)?),
                 "nsp" if !is_nil(reader) => self.nsp = reader.str()?,
                 "id" if !is_nil(reader) => self.id = Some(whole(reader.number()?)?),
-                "data" => self.data = Some(reader.raw_value()?),
+                "data" => self.data = reader.raw_value()?,
                 _ => {
                     reader.raw_value()?;
                 }
             }
         }
-        Ok(())
+        // Anything else would make the clients close their connections.
+        if !matches!(packet_type, Some(EVENT | BINARY_EVENT)) {
+            return Err(Malformed::WrongShape("a broadcast is an event"));
+        }
+        check_event(self.data)
     }
 }
 
@@ -329,7 +335,7 @@ impl Request {
             {
                 wrong("a join or leave needs rooms")
             }
-            Some(RequestType::ServerSideEmit) if !matches!(self.data, Some(ArrayOr::Array)) => {
+            Some(RequestType::ServerSideEmit) if !matches!(self.data, Some(ArrayOr::Array(_))) => {
                 wrong("a serverSideEmit needs an array")
             }
             Some(RequestType::Broadcast)
@@ -337,7 +343,7 @@ impl Request {
                     || self.request_id.is_none()
                     || !matches!(
                         self.packet.as_ref().and_then(|packet| packet.data.as_ref()),
-                        Some(ArrayOr::Array)
+                        Some(ArrayOr::Array(_))
                     ) =>
             {
                 wrong("a broadcast request needs requestId, packet.data and opts")
@@ -367,8 +373,12 @@ pub struct Response {
 /// What a response carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
-    /// The sockets of a node, or their ids.
+    /// The sockets of a node.
     Sockets,
+    /// The ids of the sockets of a node.
+    SocketIds,
+    /// The sockets of a node that has none, or their ids.
+    NoSockets,
     /// The rooms of a node.
     Rooms,
     /// The answer of a node to a serverSideEmit.
@@ -396,9 +406,13 @@ impl Response {
             },
             Some(9) => Answer::Ack,
             Some(6) => Answer::ServerSideEmit,
-            _ if matches!(self.sockets, Some(ArrayOr::Array)) => Answer::Sockets,
-            _ if matches!(self.rooms, Some(ArrayOr::Array)) => Answer::Rooms,
-            _ => Answer::Other,
+            _ => match (&self.sockets, &self.rooms) {
+                (Some(ArrayOr::Array(Items::None)), _) => Answer::NoSockets,
+                (Some(ArrayOr::Array(Items::Objects)), _) => Answer::Sockets,
+                (Some(ArrayOr::Array(Items::Texts)), _) => Answer::SocketIds,
+                (None, Some(ArrayOr::Array(_))) => Answer::Rooms,
+                _ => Answer::Other,
+            },
         }
     }
 }
@@ -482,11 +496,22 @@ impl<'de> Deserialize<'de> for Room {
     }
 }
 
-/// Whether a value is an array; what is in it does not matter here.
+/// Whether a value is an array, and of what.
 #[derive(Debug)]
 enum ArrayOr {
-    Array,
+    Array(Items),
+    Object,
+    Text,
     Other,
+}
+
+/// What is in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Items {
+    None,
+    Objects,
+    Texts,
+    Mixed,
 }
 
 impl<'de> Deserialize<'de> for ArrayOr {
@@ -498,15 +523,18 @@ impl<'de> Deserialize<'de> for ArrayOr {
                 f.write_str("any value")
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<ArrayOr, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(ArrayOr::Array)
+                let mut items = Items::None;
+                while let Some(Shallow(kind)) = seq.next_element()? {
+                    items = if items == Items::None || items == kind { kind } else { Items::Mixed };
+                }
+                Ok(ArrayOr::Array(items))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ArrayOr, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(ArrayOr::Other)
+                Ok(ArrayOr::Object)
             }
             fn visit_str<E>(self, _: &str) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
+                Ok(ArrayOr::Text)
             }
             fn visit_bytes<E>(self, _: &[u8]) -> Result<ArrayOr, E> {
                 Ok(ArrayOr::Other)
@@ -528,6 +556,51 @@ impl<'de> Deserialize<'de> for ArrayOr {
             }
         }
         deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+/// The kind of one item, whose own items do not matter: they are passed over, however deep.
+struct Shallow(Items);
+
+impl<'de> Deserialize<'de> for Shallow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ItemVisitor;
+        impl<'de> Visitor<'de> for ItemVisitor {
+            type Value = Shallow;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Shallow, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Shallow, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Shallow(Items::Objects))
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Texts))
+            }
+            fn visit_bytes<E>(self, _: &[u8]) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+            fn visit_unit<E>(self) -> Result<Shallow, E> {
+                Ok(Shallow(Items::Mixed))
+            }
+        }
+        deserializer.deserialize_any(ItemVisitor)
     }
 }
 
@@ -558,8 +631,7 @@ mod tests {
         let broadcast = Broadcast::decode(CAPTURED).unwrap();
         assert_eq!(broadcast.uid, "5sZd1M");
         assert_eq!(broadcast.nsp, "/");
-        assert_eq!(broadcast.packet_type, Some(EVENT));
-        assert_eq!(broadcast.data, Some(&b"\x93\xa5hello\x01\xa1a"[..]));
+        assert_eq!(broadcast.data, b"\x93\xa5hello\x01\xa1a");
         assert!(broadcast.target.is_trivial());
         assert_eq!(peek_uid(CAPTURED).unwrap(), "5sZd1M");
     }
@@ -644,6 +716,9 @@ mod tests {
     fn responses_are_read() {
         let answer = |text: &[u8]| Response::decode(text).unwrap().answer();
         assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1}]}"#), Answer::Sockets);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":["id"]}"#), Answer::SocketIds);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[]}"#), Answer::NoSockets);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1},null]}"#), Answer::Other);
         assert_eq!(answer(br#"{"requestId":"R","rooms":["a"]}"#), Answer::Rooms);
         assert_eq!(answer(br#"{"requestId":"R","rooms":7}"#), Answer::Other);
         assert_eq!(answer(br#"{"type":6,"requestId":"R","data":1}"#), Answer::ServerSideEmit);

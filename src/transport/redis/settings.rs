@@ -103,8 +103,7 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls => f.write_str(
-                "this version's own connections do not speak TLS (the next release brings it): \
-                 hand in a client that is connected with TLS and leave transport at \"auto\"",
+                "the link's own connections do not speak TLS: hand in clients that do, and leave transport at \"auto\"",
             ),
             Self::Url(error) => write!(f, "not a Redis URL: {error}"),
         }

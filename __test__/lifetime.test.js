@@ -1,0 +1,355 @@
+// @ts-check
+"use strict";
+
+/**
+ * Nothing of ours keeps a process alive, nothing that was emitted is lost by its end, and what is closed is gone.
+ */
+
+const assert = require("node:assert");
+const { fork } = require("node:child_process");
+const path = require("node:path");
+const { Worker } = require("node:worker_threads");
+const { Redis } = require("ioredis");
+const { Server } = require("socket.io");
+const reference = require("@socket.io/redis-adapter");
+const { createAdapter } = require("..");
+const {
+  KINDS,
+  Node,
+  countSubscribers,
+  endClient,
+  isConnected,
+  makeClient,
+  withTimeout,
+} = require("./fixtures/nodes");
+const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
+const { freePort, startRedis } = require("./support/redis");
+const { once, waitFor } = require("./support/wait");
+
+const TRANSPORTS = /** @type {const} */ (["native", "auto", "client"]);
+
+/** What subscribing and unsubscribing may take, in milliseconds. */
+const SOON = 100;
+
+describe("lifetime", function () {
+  this.timeout(60_000);
+
+  /** @type {import("./support/redis").RedisServer} */
+  let redis;
+  /** Hears all broadcasts, with their channels. @type {Redis} */
+  let subscriber;
+  /** @type {Map<string, number>} */
+  const heard = new Map();
+
+  before(async () => {
+    redis = await startRedis();
+    subscriber = new Redis(redis.port);
+    subscriber.on("pmessage", (_, channel) => heard.set(channel, (heard.get(channel) ?? 0) + 1));
+    await subscriber.psubscribe("*#/#");
+  });
+
+  after(async () => {
+    await subscriber.quit();
+    await redis.stop();
+  });
+
+  /**
+   * Runs a script to its own end, which has to be a good one.
+   *
+   * @param {Record<string, any>} given
+   * @param {number} [patience] in milliseconds
+   */
+  async function runChild(given, patience = 15_000) {
+    const child = fork(path.join(__dirname, "support", "child-emit.js"), [JSON.stringify(given)], {
+      silent: true,
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text) => (output += text));
+    // Talking to the parent must not be what keeps it.
+    child.disconnect();
+    const ended = once(child, "exit", patience).catch(() => [null, "still running"]);
+    const [code, signal] = await ended;
+    child.kill("SIGKILL");
+    assert.deepStrictEqual([code, signal, output], [0, null, ""]);
+  }
+
+  describe("a script that has nothing more to do", () => {
+    const clients = ["node-redis", "ioredis"];
+    const endings = clients.flatMap((kind) =>
+      ["native", "client", "auto"].flatMap((transport) =>
+        ["tick", "ready"].map((when) => ({ clients: kind, transport, when, end: "clients", count: 10 })),
+      ),
+    );
+    /** @type {any[]} */
+    const all = [
+      { clients: "url", transport: "auto", when: "tick", count: 1 },
+      { clients: "url", transport: "auto", when: "ready", count: 1 },
+      { clients: "url", transport: "auto", when: "tick", end: "server", count: 1 },
+      { clients: "url", transport: "auto", when: "tick", end: "adapter", count: 1 },
+      { clients: "url", transport: "auto", when: "tick", end: "process.exit", count: 1000 },
+      { clients: "url", transport: "auto", when: "ready", end: "process.exit", count: 1000 },
+      { clients: "node-redis", transport: "native", when: "tick", end: "process.exit", count: 1000 },
+      { clients: "node-redis", transport: "auto", when: "ready", end: "process.exit", count: 1000 },
+      { clients: "ioredis", transport: "auto", when: "ready", end: "process.exit", count: 1000 },
+      ...endings,
+    ];
+    const variants = all.map((variant, index) => ({
+      ...variant,
+      name: `${variant.clients}, transport ${variant.transport}: emits ${variant.count} at ${variant.when}, ends ${variant.end ?? "by itself"}`,
+      key: `child${index}`,
+    }));
+    sideBySide(variants, async ({ name, ...given }) => {
+      // Two at a time, there being two cores.
+      await turn(() => runChild({ port: redis.port, ...given }));
+      await waitFor(() => heard.get(`${given.key}#/#`) === given.count, {
+        timeout: 1000,
+        what: `${given.count} messages on the wire, there are ${heard.get(`${given.key}#/#`) ?? 0}`,
+      });
+    });
+  });
+
+  describe("an idle process", () => {
+    it("ends by itself with the URL of a Redis", () =>
+      runChild({ port: redis.port, clients: "url", when: "ready", count: 0 }));
+
+    it("ends by itself with the URL of a Redis that is not there", async () => {
+      await runChild({ port: await freePort(), clients: "url", count: 0 });
+    });
+
+    it("ends by itself once the server and the clients are closed", async () => {
+      for (const clients of ["node-redis", "ioredis"]) {
+        await runChild({ port: redis.port, clients, when: "ready", count: 0, end: "clients" });
+        await runChild({ port: redis.port, clients, when: "ready", count: 0, end: "clients at once" });
+      }
+    });
+  });
+
+  describe("close", () => {
+    for (const kind of KINDS) {
+      for (const transport of TRANSPORTS) {
+        describe(`${kind}, transport ${transport}`, () => {
+          it("may come twice, and before the adapter is ready", async () => {
+            for (const ready of [false, true]) {
+              const options = { transport, key: `close-${kind}-${transport}-${ready}` };
+              const node = new Node({ kind, redis: { port: redis.port }, options });
+              try {
+                if (ready) await node.ready();
+                node.adapter.close();
+                node.adapter.close();
+                await waitFor(() => isConnected(node.pub) && isConnected(node.sub));
+                await waitFor(
+                  async () => (await countSubscribers(redis, `${options.key}-request#/#`)) === 0,
+                  {
+                    what: `it to be unsubscribed (ready: ${ready})`,
+                  },
+                );
+              } finally {
+                await node.close();
+              }
+            }
+          });
+
+          it("leaves emits possible, as with the reference", async () => {
+            /** @type {[any, any][]} */
+            const packages = [
+              [reference.createAdapter, { key: "late-reference" }],
+              [createAdapter, { key: "late-ours", transport }],
+            ];
+            for (const [createAdapter, options] of packages) {
+              const node = new Node({ kind, redis: { port: redis.port }, createAdapter, options });
+              await node.ready();
+              node.adapter.close();
+              heard.delete(`${options.key}#/#`);
+              node.io.emit("late", 1);
+              await waitFor(() => heard.get(`${options.key}#/#`) === 1, {
+                what: `${options.key} to publish`,
+              });
+              await node.close();
+            }
+          });
+
+          it("leaves nothing behind, 200 times", async () => {
+            const key = `loop-${kind}-${transport}`;
+            const node = new Node({
+              kind,
+              redis: { port: redis.port },
+              options: { transport, key: "keeps" },
+            });
+            try {
+              await node.ready();
+              const before = await look();
+              for (let i = 0; i < 200; i++) {
+                const io = new Server({ adapter: createAdapter(node.pub, node.sub, { transport, key }) });
+                // Some get as far as to be ready, some do not.
+                if (i % 10 === 0) await /** @type {any} */ (io.of("/").adapter).ready;
+                /** @type {any} */ (io.of("/").adapter).close();
+              }
+              const gone = async () => (await countSubscribers(redis, `${key}-request#/#`)) === 0;
+              await waitFor(gone, { what: "all to be unsubscribed" });
+              await waitFor(async () => JSON.stringify(await look()) === JSON.stringify(before), {
+                what: "the rest to be gone",
+              }).catch(async () => assert.deepStrictEqual(await look(), before));
+            } finally {
+              await node.close();
+            }
+
+            async function look() {
+              const connections = String(await redis.cli("CLIENT", "LIST"))
+                .trim()
+                .split("\n").length;
+              const listeners = [node.pub, node.sub].map((client) =>
+                client
+                  .eventNames()
+                  .map((/** @type {string} */ name) => [String(name), client.listenerCount(name)]),
+              );
+              return { connections, listeners, timers: timers() };
+            }
+          });
+
+          it("ends and begins again with the clients", async () => {
+            const options = { transport, key: `again-${kind}-${transport}` };
+            const [a, b] = [1, 2].map(() => new Node({ kind, redis: { port: redis.port }, options }));
+            await Promise.all([a.ready(), b.ready()]);
+            const channel = `${options.key}-request#/#`;
+            await waitFor(async () => (await countSubscribers(redis, channel)) === 2);
+            await Promise.all([a.pub, a.sub].map(endClient));
+            await waitFor(async () => (await countSubscribers(redis, channel)) === 1, {
+              what: "the link to end",
+            });
+            await Promise.all([a.pub, a.sub].map((client) => client.connect()));
+            await waitFor(async () => (await countSubscribers(redis, channel)) === 2, {
+              what: "the link to be back",
+            });
+            const [here, there] = [once(await a.connect(), "back"), once(await b.connect(), "forth")];
+            a.io.emit("forth", 1);
+            b.io.emit("back", 2);
+            assert.deepStrictEqual([await here, await there], [[2], [1]]);
+            await Promise.all([a.close(), b.close()]);
+          });
+        });
+      }
+    }
+
+    it("leaves nothing behind, 200 times with a URL", async () => {
+      const connections = async () =>
+        String(await redis.cli("CLIENT", "LIST"))
+          .trim()
+          .split("\n").length;
+      const before = { connections: await connections(), timers: timers() };
+      for (let i = 0; i < 200; i++) {
+        const io = new Server({ adapter: createAdapter(redis.url, { key: "loop" }) });
+        if (i % 10 === 0) await /** @type {any} */ (io.of("/").adapter).ready;
+        /** @type {any} */ (io.of("/").adapter).close();
+      }
+      await waitFor(async () => (await connections()) === before.connections && timers() <= before.timers, {
+        what: "the connections to be closed",
+      });
+    });
+    leavesNoRejection();
+  });
+
+  describe("subscriptions", () => {
+    for (const kind of KINDS) {
+      for (const transport of TRANSPORTS) {
+        it(`${kind}, transport ${transport}: unsubscribes when close is called`, async () => {
+          const own = await startRedis();
+          const count = async () => {
+            const { pubsub_channels, pubsub_patterns } = await own.info("stats");
+            return [Number(pubsub_channels), Number(pubsub_patterns)];
+          };
+          const pairs = [1, 2, 3].map(() => [1, 2].map(() => makeClient(kind, { port: own.port })));
+          await waitFor(() => pairs.flat().every(isConnected));
+          const start = performance.now();
+          const servers = pairs.map(
+            ([pub, sub]) => new Server({ adapter: createAdapter(pub, sub, { transport }) }),
+          );
+          // Requests and responses, which they share, and the own responses of each.
+          await waitFor(async () => String(await count()) === "5,1", { what: "five channels and a pattern" });
+          const started = performance.now() - start;
+          const end = performance.now();
+          for (const io of servers) /** @type {any} */ (io.of("/").adapter).close();
+          await waitFor(async () => String(await count()) === "0,0", { what: "all to be unsubscribed" });
+          const ended = performance.now() - end;
+          await Promise.all(pairs.flat().map(endClient));
+          await own.stop();
+          assert.ok(
+            started <= SOON && ended <= SOON,
+            `subscribing took ${started} ms, unsubscribing ${ended} ms`,
+          );
+        });
+      }
+    }
+
+    it("are those of the last adapter alone if a server gets two (F6)", async () => {
+      for (const kind of KINDS) {
+        for (const transport of /** @type {const} */ (["native", "client"])) {
+          const options = { transport, key: `twice-${kind}-${transport}` };
+          const node = new Node({ kind, redis: { port: redis.port }, options });
+          await node.ready();
+          node.io.adapter(/** @type {any} */ (createAdapter(node.pub, node.sub, options)));
+          await node.ready();
+          await waitFor(async () => (await node.adapter.serverCount()) === 1, { what: "a single server" });
+          const [pub, sub] = [1, 2].map(() => makeClient(kind, { port: redis.port }));
+          node.io.adapter(/** @type {any} */ (createAdapter(pub, sub, options)));
+          await node.ready();
+          await waitFor(async () => (await node.adapter.serverCount()) === 1, {
+            what: "a single server, still",
+          });
+          assert.strictEqual((await node.io.fetchSockets()).length, 0);
+          await node.close();
+          await Promise.all([pub, sub].map(endClient));
+        }
+      }
+    });
+  });
+
+  describe("worker threads", () => {
+    const start = () =>
+      new Worker(path.join(__dirname, "support", "child-worker.js"), { workerData: { port: redis.port } });
+
+    it("share the cluster with the main thread, and may be terminated in the middle of traffic", async () => {
+      const io = new Server({ adapter: createAdapter(redis.url) });
+      const adapter = /** @type {any} */ (io.of("/").adapter);
+      let ticks = 0;
+      io.on("tick", () => ticks++);
+      await withTimeout(adapter.ready, 5000, "the adapter to be ready");
+      for (let round = 0; round < 3; round++) {
+        const workers = [start(), start()];
+        await Promise.all(workers.map((worker) => once(worker, "message", 10_000)));
+        assert.strictEqual(await adapter.serverCount(), 3);
+        const before = ticks;
+        await waitFor(() => ticks > before + 200, { what: "ticks of the workers" });
+        const greeted = workers.map((worker) => once(worker, "message"));
+        io.serverSideEmit("hello", round);
+        assert.deepStrictEqual(await Promise.all(greeted), [[`hello ${round}`], [`hello ${round}`]]);
+        await Promise.all(workers.map((worker) => worker.terminate()));
+        await waitFor(async () => (await adapter.serverCount()) === 1, { what: "the workers to be gone" });
+      }
+      const other = new Server({ adapter: createAdapter(redis.url) });
+      await /** @type {any} */ (other.of("/").adapter).ready;
+      const still = once(/** @type {any} */ (io), "still");
+      other.serverSideEmit("still", 1);
+      assert.deepStrictEqual(await still, [1]);
+      for (const { adapter } of [io.of("/"), other.of("/")]) adapter.close();
+    });
+  });
+});
+
+/** How many timers keep the process. */
+function timers() {
+  return /** @type {any} */ (process)
+    .getActiveResourcesInfo()
+    .filter((/** @type {string} */ name) => name === "Timeout").length;
+}
+
+/** @type {Promise<unknown>[]} */
+const turns = [Promise.resolve(), Promise.resolve()];
+let nextTurn = 0;
+
+/** Runs something when its turn comes. @template T @param {() => Promise<T>} run @returns {Promise<T>} */
+function turn(run) {
+  const which = nextTurn++ % turns.length;
+  const result = turns[which].then(run);
+  turns[which] = result.catch(() => {});
+  return result;
+}
