@@ -408,7 +408,7 @@ impl Response {
             Some(6) => Answer::ServerSideEmit,
             _ => match (&self.sockets, &self.rooms) {
                 (Some(ArrayOr::Array(Items::None)), _) => Answer::NoSockets,
-                (Some(ArrayOr::Array(Items::Objects)), _) => Answer::Sockets,
+                (Some(ArrayOr::Array(Items::Sockets)), _) => Answer::Sockets,
                 (Some(ArrayOr::Array(Items::Texts)), _) => Answer::SocketIds,
                 (None, Some(ArrayOr::Array(_))) => Answer::Rooms,
                 _ => Answer::Other,
@@ -509,7 +509,8 @@ enum ArrayOr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Items {
     None,
-    Objects,
+    /// Objects with an id.
+    Sockets,
     Texts,
     Mixed,
 }
@@ -575,8 +576,15 @@ impl<'de> Deserialize<'de> for Shallow {
                 Ok(Shallow(Items::Mixed))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Shallow, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Shallow(Items::Objects))
+                let mut named = false;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "id" {
+                        named = matches!(map.next_value()?, ArrayOr::Text);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Shallow(if named { Items::Sockets } else { Items::Mixed }))
             }
             fn visit_str<E>(self, _: &str) -> Result<Shallow, E> {
                 Ok(Shallow(Items::Texts))
@@ -715,10 +723,11 @@ mod tests {
     #[test]
     fn responses_are_read() {
         let answer = |text: &[u8]| Response::decode(text).unwrap().answer();
-        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1}]}"#), Answer::Sockets);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":"1"}]}"#), Answer::Sockets);
         assert_eq!(answer(br#"{"requestId":"R","sockets":["id"]}"#), Answer::SocketIds);
         assert_eq!(answer(br#"{"requestId":"R","sockets":[]}"#), Answer::NoSockets);
-        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1},null]}"#), Answer::Other);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":"1"},null]}"#), Answer::Other);
+        assert_eq!(answer(br#"{"requestId":"R","sockets":[{"id":1}]}"#), Answer::Other);
         assert_eq!(answer(br#"{"requestId":"R","rooms":["a"]}"#), Answer::Rooms);
         assert_eq!(answer(br#"{"requestId":"R","rooms":7}"#), Answer::Other);
         assert_eq!(answer(br#"{"type":6,"requestId":"R","data":1}"#), Answer::ServerSideEmit);
