@@ -43,7 +43,19 @@ const map = (length) => Object.fromEntries(list(length).map((i) => [`k${i}`, i])
 const POWERS = [5, 7, 8, 15, 16, 31, 32, 33, 40, 52, 53].map((power) => 2 ** power);
 const INTEGERS = [0, ...POWERS.flatMap((n) => [n - 1, n, n + (n < 2 ** 53 ? 1 : 0)])].flatMap((n) => [n, -n]);
 const FLOATS = [0.1, -0.1, 1.5, 1e-7, 5e-324, 1.7976931348623157e308 * 0 + 2.5, 123456.789, -1e-10, Math.PI];
-const DATES = [0, 1, -1, 1e12, 1e12 + 123, -1e12 - 7, 2 ** 32 * 1000, 2 ** 32 * 1000 - 1, 2 ** 34 * 1000, 8.64e15, -8.64e15];
+const DATES = [
+  0,
+  1,
+  -1,
+  1e12,
+  1e12 + 123,
+  -1e12 - 7,
+  2 ** 32 * 1000,
+  2 ** 32 * 1000 - 1,
+  2 ** 34 * 1000,
+  8.64e15,
+  -8.64e15,
+];
 const LENGTHS = [0, 1, 15, 16, 31, 32, 33, 255, 256, 65535, 65536];
 
 class Temperature {
@@ -82,7 +94,13 @@ const ARGUMENTS = {
   "keys that are numbers": [{ 2: "b", 1: "a", x: 0, "-1": "c", "01": "d" }],
   "odd keys": [{ "": 1, constructor: 2, toString: 3, "a b": 4, é: 5, '"': 6 }],
   "a toJSON": [new Temperature(21), { t: new Temperature(-3) }],
-  "instances and wrappers": [new (class Point { x = 1; })(), new Map([[1, 2]]), new Set([1])],
+  "instances and wrappers": [
+    new (class Point {
+      x = 1;
+    })(),
+    new Map([[1, 2]]),
+    new Set([1]),
+  ],
   ...Object.fromEntries([0, 1, 255, 256, 70000].map((n) => [`a Buffer of ${n}`, [bytes(n)]])),
   "binary among others": ["x", { a: bytes(3), b: [bytes(4), { c: bytes(5) }], d: 1 }, null],
   "a Uint8Array and an ArrayBuffer": [new Uint8Array([1, 2, 3]), new Uint8Array([4, 5]).buffer],
@@ -150,7 +168,13 @@ async function same(act, count = 1) {
 for (const transport of /** @type {const} */ (["native", "client"])) {
   describe(`the wire, ${transport}`, () => {
     before(async () => {
-      ring = await startRing({ redis, nodes: ["ours", "reference"], transport, sockets: 0, key: `golden-${transport}` });
+      ring = await startRing({
+        redis,
+        nodes: ["ours", "reference"],
+        transport,
+        sockets: 0,
+        key: `golden-${transport}`,
+      });
       messages = await ring.capture();
     });
 
@@ -175,10 +199,19 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
     describe("of requests", () => {
       it("is the same for a broadcast with acknowledgements", async () => {
         for (const args of [[], [1, "a"], [bytes(300), new Date(5)], [{ a: undefined, b: [undefined] }]]) {
-          const targets = [(/** @type {any} */ io) => io, (/** @type {any} */ io) => io.to("room").except("other").volatile];
+          const targets = [
+            (/** @type {any} */ io) => io,
+            (/** @type {any} */ io) => io.to("room").except("other").volatile,
+          ];
           for (const target of targets) {
             // The other node answers at once: with the number of its clients.
-            await same((io) => target(io).timeout(50).emit("event", ...args, () => {}), 2);
+            await same(
+              (io) =>
+                target(io)
+                  .timeout(50)
+                  .emit("event", ...args, () => {}),
+              2,
+            );
           }
         }
       });
@@ -193,7 +226,11 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
       });
 
       it("is the same for an event between servers", async () => {
-        for (const args of [[], [1, null, "é\u2028", { a: undefined, b: [undefined] }], [bytes(3), new Date(5)]]) {
+        for (const args of [
+          [],
+          [1, null, "é\u2028", { a: undefined, b: [undefined] }],
+          [bytes(3), new Date(5)],
+        ]) {
           await same((io) => io.serverSideEmit("note", ...args));
         }
       });
@@ -205,7 +242,9 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
         const sockets = await both((node) => node.io.in("é").except("x").fetchSockets());
         assert.deepStrictEqual(sockets[0], sockets[1]);
         const answers = await both((node) => {
-          ring.nodes[1 - node.index].io.once("note", (/** @type {any} */ _, ack) => ack({ got: [undefined, 1] }, 2));
+          ring.nodes[1 - node.index].io.once("note", (/** @type {any} */ _, ack) =>
+            ack({ got: [undefined, 1] }, 2),
+          );
           return node.io.serverSideEmitWithAck("note", { a: 1 });
         });
         assert.deepStrictEqual(answers[0], answers[1]);
@@ -216,7 +255,16 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
     describe("of responses", () => {
       it("is the same when clients answer", async () => {
         const peers = await Promise.all(ring.nodes.map((node) => node.connect()));
-        for (const value of [1, "é", null, bytes(3), { a: [bytes(300), 1.5] }, [], "1970-01-01T00:00:00.000Z", undefined]) {
+        for (const value of [
+          1,
+          "é",
+          null,
+          bytes(3),
+          { a: [bytes(300), 1.5] },
+          [],
+          "1970-01-01T00:00:00.000Z",
+          undefined,
+        ]) {
           const responses = [];
           for (const peer of peers) {
             peer.socket.join("here");
@@ -232,7 +280,10 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
             await ring.raw.publish(ring.requestChannel(), notepack.encode(request));
             // The request, a count from each node, the one client's answer.
             await waitFor(() => messages.length >= start + 4);
-            const sorted = messages.splice(start, 4).slice(1).map(({ channel, bytes }) => `${channel} ${bytes.toString("hex")}`);
+            const sorted = messages
+              .splice(start, 4)
+              .slice(1)
+              .map(({ channel, bytes }) => `${channel} ${bytes.toString("hex")}`);
             responses.push(sorted.sort());
             peer.socket.leave("here");
           }
@@ -251,7 +302,10 @@ for (const transport of /** @type {const} */ (["native", "client"])) {
         const request = { requestId: "fixed2", type: 5, opts: { rooms: [], except: [] } };
         await ring.raw.publish(ring.requestChannel(), JSON.stringify(request));
         await waitFor(() => messages.length >= start + 3);
-        const [a, b] = messages.splice(start, 3).slice(1).map(({ bytes }) => bytes.toString());
+        const [a, b] = messages
+          .splice(start, 3)
+          .slice(1)
+          .map(({ bytes }) => bytes.toString());
         for (const response of [a, b]) assert.strictEqual(JSON.stringify(JSON.parse(response)), response);
         assert.deepStrictEqual(shape(JSON.parse(a)), shape(JSON.parse(b)));
         assert.deepStrictEqual(JSON.parse(a).sockets[0].data, JSON.parse(b).sockets[0].data);
@@ -287,7 +341,9 @@ async function both(ask) {
     const start = messages.length;
     await ask(node);
     await waitFor(() => messages.length >= start + 2);
-    lists.push(messages.splice(start, 2).map(({ channel, bytes }) => ({ channel, hex: neutral(bytes, node) })));
+    lists.push(
+      messages.splice(start, 2).map(({ channel, bytes }) => ({ channel, hex: neutral(bytes, node) })),
+    );
   }
   return lists;
 }

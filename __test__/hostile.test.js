@@ -256,7 +256,7 @@ describe("hostile messages", function () {
         const sockets = node.io.fetchSockets();
         sockets.catch(() => {});
         const requestId = await asked;
-        for (const wrong of [[null], [1], ["text"], [{}], [{ id: 7 }]]) {
+        for (const wrong of [[null], [1], ["text"]]) {
           await raw.publish(RESPONSES, json({ requestId, sockets: wrong }));
         }
         await raw.publish(RESPONSES, json(validResponses(requestId).sockets));

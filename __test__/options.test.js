@@ -250,7 +250,7 @@ describe("options", function () {
       await withAdapter(
         /** @type {any} */ (
           function (/** @type {any} */ nsp) {
-            return new Mine(nsp, clients[0], clients[1], { key: "mine" });
+            return new /** @type {any} */ (Mine)(nsp, clients[0], clients[1], { key: "mine" });
           }
         ),
         async (adapter) => {

@@ -24,7 +24,7 @@ const PATIENCE = 5000;
 const IMPATIENCE = 150;
 
 const BINARY = Buffer.from([0, 1, 0x7b, 0xff, 0x80]);
-const UNICODE = "é ü 漢字 🦀 \u2028 \u0000 \\ \" \u007f \ud83d\ude00";
+const UNICODE = 'é ü 漢字 🦀 \u2028 \u0000 \\ " \u007f \ud83d\ude00';
 
 /** @type {Awaited<ReturnType<typeof startRedis>>} */
 let redis;
@@ -137,7 +137,9 @@ function broadcasts(ring, kinds) {
 
   fromEach(ring, kinds, "keeps the order", async (ring, sender) => {
     const log = Array.from({ length: 50 }, (_, n) => ["n", n]);
-    const got = await ring.collect(sender, () => log.forEach((args) => sender.io.emit(.../** @type {[any]} */ (args))));
+    const got = await ring.collect(sender, () =>
+      log.forEach((args) => sender.io.emit(.../** @type {[any]} */ (args))),
+    );
     assert.deepStrictEqual(got, expected(ring, log));
   });
 
@@ -145,7 +147,10 @@ function broadcasts(ring, kinds) {
     const members = ring.nodes.map((node) => node.peers[0]);
     for (const { socket } of members) socket.join("room");
     const got = await ring.collect(sender, () => sender.io.to("room").emit("in", "room"));
-    assert.deepStrictEqual(got, expected(ring, [["in", "room"]], (peer) => members.includes(peer)));
+    assert.deepStrictEqual(
+      got,
+      expected(ring, [["in", "room"]], (peer) => members.includes(peer)),
+    );
   });
 
   fromEach(ring, kinds, "reaches several rooms, each socket once", async (ring, sender) => {
@@ -176,14 +181,20 @@ function broadcasts(ring, kinds) {
   fromEach(ring, kinds, "reaches a socket by its id", async (ring, sender) => {
     for (const peer of ring.peers()) {
       const got = await ring.collect(sender, () => sender.io.to(peer.id).emit("you", peer.id));
-      assert.deepStrictEqual(got, expected(ring, [["you", peer.id]], (other) => other === peer));
+      assert.deepStrictEqual(
+        got,
+        expected(ring, [["you", peer.id]], (other) => other === peer),
+      );
     }
   });
 
   fromEach(ring, kinds, "reaches a room with a number for a name", async (ring, sender) => {
     for (const { peers } of ring.nodes) peers[1].socket.join(/** @type {any} */ (123));
     const got = await ring.collect(sender, () => sender.io.to(/** @type {any} */ (123)).emit("number"));
-    assert.deepStrictEqual(got, expected(ring, [["number"]], (peer) => peer === peer.node.peers[1]));
+    assert.deepStrictEqual(
+      got,
+      expected(ring, [["number"]], (peer) => peer === peer.node.peers[1]),
+    );
     const both = await ring.collect(sender, () => {
       sender.io
         .to(/** @type {any} */ (123))
@@ -224,26 +235,39 @@ function broadcasts(ring, kinds) {
     );
   });
 
-  fromEach(ring, kinds, "is dropped, when volatile, by a connection that cannot be written to", async (ring, sender) => {
-    const idle = () => ring.peers().every((peer) => peer.socket.conn.transport.writable);
-    await waitFor(idle, { what: "all connections to be idle" });
-    const busy = ring.nodes.map(({ peers }) => peers[0].socket.conn);
-    for (const conn of busy) conn.transport.writable = false;
-    const got = ring.collect(sender, () => {
-      sender.io.volatile.emit("volatile", 1);
-      sender.io.emit("solid", 1);
-    });
-    // The solid one and the marker, but not the volatile one.
-    await waitFor(() => busy.every((conn) => conn.writeBuffer.length >= 2), { what: "two messages to wait" });
-    for (const conn of busy) {
-      conn.transport.writable = true;
-      conn.flush();
-    }
-    assert.deepStrictEqual(
-      await got,
-      ring.nodes.map(() => [[["solid", 1]], [["volatile", 1], ["solid", 1]]]),
-    );
-  });
+  fromEach(
+    ring,
+    kinds,
+    "is dropped, when volatile, by a connection that cannot be written to",
+    async (ring, sender) => {
+      const idle = () => ring.peers().every((peer) => peer.socket.conn.transport.writable);
+      await waitFor(idle, { what: "all connections to be idle" });
+      const busy = ring.nodes.map(({ peers }) => peers[0].socket.conn);
+      for (const conn of busy) conn.transport.writable = false;
+      const got = ring.collect(sender, () => {
+        sender.io.volatile.emit("volatile", 1);
+        sender.io.emit("solid", 1);
+      });
+      // The solid one and the marker, but not the volatile one.
+      await waitFor(() => busy.every((conn) => conn.writeBuffer.length >= 2), {
+        what: "two messages to wait",
+      });
+      for (const conn of busy) {
+        conn.transport.writable = true;
+        conn.flush();
+      }
+      assert.deepStrictEqual(
+        await got,
+        ring.nodes.map(() => [
+          [["solid", 1]],
+          [
+            ["volatile", 1],
+            ["solid", 1],
+          ],
+        ]),
+      );
+    },
+  );
 
   fromEach(ring, kinds, "keeps compress(false)", async (ring, sender) => {
     /** @type {Map<any, any[]>} */
@@ -267,7 +291,10 @@ function broadcasts(ring, kinds) {
 
   fromEach(ring, kinds, "stays here, when local", async (ring, sender) => {
     const got = await ring.collect(sender, () => sender.io.local.emit("local"));
-    assert.deepStrictEqual(got, expected(ring, [["local"]], (peer) => peer.node === sender));
+    assert.deepStrictEqual(
+      got,
+      expected(ring, [["local"]], (peer) => peer.node === sender),
+    );
   });
 
   fromEach(ring, kinds, "carries binary", async (ring, sender) => {
@@ -414,7 +441,10 @@ function questions(ring, kinds) {
     const first = ring.nodes.map(({ peers }) => peers[0].id).sort();
     assert.deepStrictEqual(await ids(sender.io.in("a")), first);
     assert.deepStrictEqual(await ids(sender.io.except("b")), first);
-    assert.deepStrictEqual(await ids(sender.io.in("a").in("b").except(first)), ring.nodes.map(({ peers }) => peers[1].id).sort());
+    assert.deepStrictEqual(
+      await ids(sender.io.in("a").in("b").except(first)),
+      ring.nodes.map(({ peers }) => peers[1].id).sort(),
+    );
     assert.deepStrictEqual(await ids(sender.io.in("nobody")), []);
     assert.deepStrictEqual(await ids(sender.io.local), sender.peers.map(({ id }) => id).sort());
   });
@@ -422,7 +452,11 @@ function questions(ring, kinds) {
   fromEach(ring, kinds, "knows all rooms", async (ring, sender) => {
     for (const { index, peers } of ring.nodes) peers[0].socket.join([`of-${index}`, "shared"]);
     const rooms = await sender.adapter().allRooms();
-    const wanted = ["shared", ...ring.nodes.map(({ index }) => `of-${index}`), ...ring.peers().map(({ id }) => id)];
+    const wanted = [
+      "shared",
+      ...ring.nodes.map(({ index }) => `of-${index}`),
+      ...ring.peers().map(({ id }) => id),
+    ];
     assert.ok(rooms instanceof Set);
     assert.deepStrictEqual([...rooms].sort(), wanted.sort());
     await settled(ring);
@@ -433,9 +467,15 @@ function questions(ring, kinds) {
     // The reference answers for its own sockets only (FAULTS D12), but answers when asked.
     const mine = (/** @type {any} */ peer) => sender.kind === OURS || peer.node === sender;
     const all = ring.peers().filter(mine);
-    assert.deepStrictEqual([...(await sender.adapter().sockets(new Set()))].sort(), all.map(({ id }) => id).sort());
+    assert.deepStrictEqual(
+      [...(await sender.adapter().sockets(new Set()))].sort(),
+      all.map(({ id }) => id).sort(),
+    );
     const few = all.filter((peer) => peer === peer.node.peers[0]);
-    assert.deepStrictEqual([...(await sender.adapter().sockets(new Set(["a"])))].sort(), few.map(({ id }) => id).sort());
+    assert.deepStrictEqual(
+      [...(await sender.adapter().sockets(new Set(["a"])))].sort(),
+      few.map(({ id }) => id).sort(),
+    );
     await settled(ring);
   });
 
@@ -448,7 +488,9 @@ function questions(ring, kinds) {
 function commands(ring, kinds) {
   fromEach(ring, kinds, "has all join and leave", async (ring, sender) => {
     sender.io.socketsJoin(["a", "b"]);
-    await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a,b"), { what: "all to be in a and b" });
+    await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a,b"), {
+      what: "all to be in a and b",
+    });
     sender.io.socketsLeave("a");
     await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "b"), { what: "all to be in b" });
   });
@@ -614,8 +656,10 @@ describe("rings", () => {
   for (const nodes of MEMBERS) {
     for (const clients of /** @type {const} */ (["redis", "ioredis"])) {
       for (const transport of /** @type {const} */ (["native", "client"])) {
-        describeRing(`of ${nodes.join(", ")} over ${clients}, ${transport}`, { nodes, clients, transport }, (ring) =>
-          everything(ring, nodes),
+        describeRing(
+          `of ${nodes.join(", ")} over ${clients}, ${transport}`,
+          { nodes, clients, transport },
+          (ring) => everything(ring, nodes),
         );
       }
     }
@@ -644,7 +688,8 @@ describe("rings", () => {
             const asking = nodes[index];
             answering(ring(), "ask", (peer) => peer.id);
             const messages = await ring().capture();
-            const responses = () => messages.map(({ channel }) => channel).filter((name) => name.includes("-response"));
+            const responses = () =>
+              messages.map(({ channel }) => channel).filter((name) => name.includes("-response"));
             await asking.io.fetchSockets();
             await asking.io.timeout(PATIENCE).emitWithAck("ask");
             const own = ring().responseChannel("/", asking.adapter().uid);
@@ -881,7 +926,9 @@ function others(transport) {
       const messages = await ring.capture();
       await ring.raw.publish(ring.requestChannel(), JSON.stringify({ requestId: "legacy", ...request }));
       const responses = () => messages.filter(({ channel }) => channel.includes("-response"));
-      await waitFor(() => responses().length === count, { what: `${count} responses to ${JSON.stringify(request)}` });
+      await waitFor(() => responses().length === count, {
+        what: `${count} responses to ${JSON.stringify(request)}`,
+      });
       await messages.stop();
       assert.ok(responses().every(({ channel }) => channel === ring.responseChannel()));
       return responses().map(({ bytes }) => bytes.toString());
@@ -895,7 +942,9 @@ function others(transport) {
       );
       assert.deepStrictEqual(sameSockets(all), sameSockets(wanted));
       const few = await legacy({ type: 0, rooms: ["a"] }, 2);
-      const members = ring.nodes.map(({ peers }) => JSON.stringify({ requestId: "legacy", sockets: [peers[0].id] }));
+      const members = ring.nodes.map(({ peers }) =>
+        JSON.stringify({ requestId: "legacy", sockets: [peers[0].id] }),
+      );
       assert.deepStrictEqual(few.sort(), members.sort());
     });
 
@@ -915,7 +964,8 @@ function others(transport) {
       const responses = await legacy({ type: 5, opts: { rooms: [], except: [] } }, 2);
       const sockets = responses.flatMap((text) => JSON.parse(text).sockets);
       assert.deepStrictEqual(view(sockets), view(ring.peers().map(({ socket }) => socket)));
-      for (const socket of sockets) assert.deepStrictEqual(Object.keys(socket), ["id", "handshake", "rooms", "data"]);
+      for (const socket of sockets)
+        assert.deepStrictEqual(Object.keys(socket), ["id", "handshake", "rooms", "data"]);
     });
 
     for (const index of [0, 1]) {
@@ -946,12 +996,28 @@ function others(transport) {
       const events = [
         [ring.channel(), { type: 2, data: ["one"], nsp: "/" }, { rooms: [], flags: {}, except: [] }],
         [ring.channel(), { type: 2, data: ["two"] }, { rooms: [], flags: {}, except: [] }],
-        [ring.channel("/", "a"), { type: 2, data: ["three", BINARY], nsp: "/" }, { rooms: ["a"], flags: {}, except: [] }],
-        [ring.channel(), { type: 2, data: ["four"], nsp: "/" }, { rooms: ["a", "b"], flags: { volatile: false }, except: [] }],
+        [
+          ring.channel("/", "a"),
+          { type: 2, data: ["three", BINARY], nsp: "/" },
+          { rooms: ["a"], flags: {}, except: [] },
+        ],
+        [
+          ring.channel(),
+          { type: 2, data: ["four"], nsp: "/" },
+          { rooms: ["a", "b"], flags: { volatile: false }, except: [] },
+        ],
         [ring.channel(), { type: 2, data: ["five"], nsp: "/" }, { rooms: [], flags: {}, except: ["a"] }],
         [ring.channel(), { type: 2, data: ["six"], nsp: "/" }, {}],
-        [ring.channel(), { data: ["seven"], nsp: "/", type: 2, more: { a: 1 } }, { more: 1, except: [], rooms: ["a"] }],
-        [ring.channel(), { type: 2, data: ["elsewhere"], nsp: "/other" }, { rooms: [], flags: {}, except: [] }],
+        [
+          ring.channel(),
+          { data: ["seven"], nsp: "/", type: 2, more: { a: 1 } },
+          { more: 1, except: [], rooms: ["a"] },
+        ],
+        [
+          ring.channel(),
+          { type: 2, data: ["elsewhere"], nsp: "/other" },
+          { rooms: [], flags: {}, except: [] },
+        ],
       ];
       const got = await ring.collect(ring.nodes[0], async () => {
         for (const [channel, packet, opts] of events) {
@@ -967,7 +1033,8 @@ function others(transport) {
     });
 
     it("send commands without a uid", async () => {
-      const send = (/** @type {object} */ request) => ring.raw.publish(ring.requestChannel(), JSON.stringify(request));
+      const send = (/** @type {object} */ request) =>
+        ring.raw.publish(ring.requestChannel(), JSON.stringify(request));
       const all = { rooms: [], except: [] };
       await send({ type: 2, opts: all, rooms: ["a", "b"] });
       await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a,b"));
@@ -976,16 +1043,24 @@ function others(transport) {
       assert.deepStrictEqual(ring.nodes[0].peers[0].rooms, ["a", "b"]);
       const heard = ring.nodes.map(({ io }) => once(io, "note"));
       await send({ uid: "emitter", type: 6, data: ["note", 1, { a: null }] });
-      assert.deepStrictEqual(await Promise.all(heard), [[1, { a: null }], [1, { a: null }]]);
+      assert.deepStrictEqual(await Promise.all(heard), [
+        [1, { a: null }],
+        [1, { a: null }],
+      ]);
       const gone = ring.nodes.map(({ peers }) => once(peers[1].client, "disconnect"));
-      await send({ type: 4, opts: { rooms: ring.nodes.map(({ peers }) => peers[1].id), except: [] }, close: true });
+      await send({
+        type: 4,
+        opts: { rooms: ring.nodes.map(({ peers }) => peers[1].id), except: [] },
+        close: true,
+      });
       await Promise.all(gone);
       await ring.mark(ring.nodes[0]);
       assert.ok(ring.nodes.every(({ peers }) => peers[0].client.connected));
     });
 
     it("ask in msgpack what is asked in JSON", async () => {
-      const send = (/** @type {object} */ request) => ring.raw.publish(ring.requestChannel(), notepack.encode(request));
+      const send = (/** @type {object} */ request) =>
+        ring.raw.publish(ring.requestChannel(), notepack.encode(request));
       await send({ type: 2, opts: { rooms: [], except: [] }, rooms: ["a"] });
       await waitFor(() => ring.peers().every((peer) => peer.rooms.join() === "a"));
       const heard = ring.nodes.map(({ io }) => once(io, "note"));

@@ -49,6 +49,10 @@ const FAULTS_OF_THE_SENDER = [
     is: (args) => contains(args, { view: (view) => !(view instanceof Uint8Array) }),
   },
   {
+    what: "a String or Boolean object arrives as a map",
+    is: (args) => contains(args, { wrapper: () => true }),
+  },
+  {
     what: "an invalid date arrives as another one",
     is: (args) => contains(args, { date: (date) => Number.isNaN(date.getTime()) }),
   },

@@ -57,9 +57,16 @@ async function arrives(args, wanted = args) {
     const got = await ring.collect(sender, () => {
       sender.io.emit("all", ...args);
       sender.io.to("room").emit("room", ...args);
-      sender.io.to(["room", "other"]).compress(true).emit("rooms", ...args);
+      sender.io
+        .to(["room", "other"])
+        .compress(true)
+        .emit("rooms", ...args);
     });
-    const first = [["all", ...wanted], ["room", ...wanted], ["rooms", ...wanted]];
+    const first = [
+      ["all", ...wanted],
+      ["room", ...wanted],
+      ["rooms", ...wanted],
+    ];
     assert.deepStrictEqual(
       got,
       ring.nodes.map(({ peers }) => peers.map((peer) => (peer === peers[0] ? first : first.slice(0, 1)))),
@@ -76,7 +83,11 @@ async function answers(value = { a: 1 }) {
   }
   for (const sender of ring.nodes) {
     const got = await sender.io.timeout(PATIENCE).emitWithAck("ask", value);
-    assert.deepStrictEqual(got, ring.peers().map(() => ({ value, args: [value] })), sender.name);
+    assert.deepStrictEqual(
+      got,
+      ring.peers().map(() => ({ value, args: [value] })),
+      sender.name,
+    );
     assert.strictEqual((await sender.io.fetchSockets()).length, ring.peers().length);
     assert.strictEqual((await sender.adapter().allRooms()).has(ring.peers()[0].id), true);
     sender.io.socketsJoin("joined");
@@ -87,7 +98,10 @@ async function answers(value = { a: 1 }) {
     const others = ring.nodes.filter((node) => node !== sender);
     for (const { io, index } of others) io.once("question", (n, ack) => ack({ n, index }));
     const said = await sender.io.serverSideEmitWithAck("question", 5);
-    assert.deepStrictEqual(said.map(({ index }) => index).sort(), others.map(({ index }) => index));
+    assert.deepStrictEqual(
+      said.map(({ index }) => index).sort(),
+      others.map(({ index }) => index),
+    );
   }
 }
 
@@ -98,7 +112,9 @@ describe("ways round", () => {
 
   it("a socket.io-adapter without frames", async () => {
     const script = path.join(__dirname, "support", "frameless.js");
-    const { stdout } = await promisify(execFile)(process.execPath, [script, String(redis.port)], { timeout: 15_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [script, String(redis.port)], {
+      timeout: 15_000,
+    });
     const { frames, received } = JSON.parse(stdout);
     assert.strictEqual(frames, false);
     const log = [
@@ -106,7 +122,10 @@ describe("ways round", () => {
       ["date", "1970-01-01T00:00:00.005Z"],
       ["binary", { type: "Buffer", data: [1, 2] }],
     ];
-    assert.deepStrictEqual(received, [0, 1, 2].map(() => [log, log, log]));
+    assert.deepStrictEqual(
+      received,
+      [0, 1, 2].map(() => [log, log, log]),
+    );
   });
 });
 
@@ -114,7 +133,11 @@ describe("ways round", () => {
 function waysRound(transport) {
   describe("another parser of the server", () => {
     it("socket.io-msgpack-parser keeps dates and binary", async () => {
-      await start({ transport, serverOpts: { parser: msgpackParser }, socketOpts: { parser: msgpackParser } });
+      await start({
+        transport,
+        serverOpts: { parser: msgpackParser },
+        socketOpts: { parser: msgpackParser },
+      });
       await arrives([1, "é", DATE, BINARY, { at: [DATE, BINARY] }, null]);
       await arrives([{ a: 1 }]);
       await arrives(["1970-01-01T00:00:00.000Z"]);
@@ -125,7 +148,8 @@ function waysRound(transport) {
       class Encoder extends textParser.Encoder {
         /** @param {any} packet */
         encode(packet) {
-          const data = packet.type === 2 && packet.data[0] !== "marker" ? [...packet.data, "signed"] : packet.data;
+          const data =
+            packet.type === 2 && packet.data[0] !== "marker" ? [...packet.data, "signed"] : packet.data;
           return super.encode({ ...packet, data });
         }
       }
@@ -153,11 +177,17 @@ function waysRound(transport) {
         sockets: 0,
         serverOpts: (/** @type {number} */ index) => (isBinary(index) ? { parser: msgpackParser } : {}),
       });
-      for (const node of ring.nodes) await node.connect("/", isBinary(node.index) ? { parser: msgpackParser } : {});
+      for (const node of ring.nodes)
+        await node.connect("/", isBinary(node.index) ? { parser: msgpackParser } : {});
       for (const sender of ring.nodes) {
-        const got = await ring.collect(sender, () => sender.io.emit("mixed", DATE, BINARY, { a: [1.5, "é"] }));
+        const got = await ring.collect(sender, () =>
+          sender.io.emit("mixed", DATE, BINARY, { a: [1.5, "é"] }),
+        );
         const wanted = (/** @type {any} */ date) => [[["mixed", date, BINARY, { a: [1.5, "é"] }]]];
-        assert.deepStrictEqual(got, ring.nodes.map(({ index }) => wanted(isBinary(index) ? DATE : DATE.toISOString())));
+        assert.deepStrictEqual(
+          got,
+          ring.nodes.map(({ index }) => wanted(isBinary(index) ? DATE : DATE.toISOString())),
+        );
       }
     });
   });
@@ -212,12 +242,13 @@ function waysRound(transport) {
       /** @type {(_?: any) => void} */
       let open = () => {};
       const opened = new Promise((resolve) => (open = resolve));
-      const allowRequest = async (/** @type {any} */ request, /** @type {any} */ done) => {
-        if (request.headers.upgrade) await opened;
-        done(null, true);
-      };
+      const setUp = (/** @type {import("socket.io").Server} */ io) =>
+        void io.engine.use((/** @type {any} */ request, /** @type {any} */ _, /** @type {any} */ next) => {
+          if (request.headers.upgrade) opened.then(() => next());
+          else next();
+        });
       const socketOpts = { transports: ["polling", "websocket"] };
-      await start({ transport, sockets: 1, serverOpts: { allowRequest }, socketOpts });
+      await start({ transport, sockets: 1, setUp, socketOpts });
       const clients = ring.peers();
       /** @type {Record<string, number>} */
       const carriers = { polling: 0, websocket: 0 };
@@ -245,7 +276,10 @@ function waysRound(transport) {
       assert.ok(carriers.polling > 0 && carriers.websocket > 0, JSON.stringify(carriers));
       for (const { log } of clients) {
         for (const sender of ring.nodes) {
-          assert.deepStrictEqual(log.filter(([, index]) => index === sender.index), sent[sender.index]);
+          assert.deepStrictEqual(
+            log.filter(([, index]) => index === sender.index),
+            sent[sender.index],
+          );
         }
       }
     });
@@ -260,7 +294,15 @@ function waysRound(transport) {
           sender.io.compress(true).emit("pressed", long);
           sender.io.compress(false).emit("plain", long);
         });
-        assert.deepStrictEqual(got, ring.nodes.map(() => [0, 1].map(() => [["pressed", long], ["plain", long]])));
+        assert.deepStrictEqual(
+          got,
+          ring.nodes.map(() =>
+            [0, 1].map(() => [
+              ["pressed", long],
+              ["plain", long],
+            ]),
+          ),
+        );
       }
     });
   });
@@ -271,7 +313,16 @@ function waysRound(transport) {
       class Point {
         x = 1;
       }
-      const args = ["é", 1.5, DATE, BINARY, { at: [DATE, undefined, { b: BINARY }], gone: undefined }, undefined, null, new Point()];
+      const args = [
+        "é",
+        1.5,
+        DATE,
+        BINARY,
+        { at: [DATE, undefined, { b: BINARY }], gone: undefined },
+        undefined,
+        null,
+        new Point(),
+      ];
       /** @type {any[][][]} */
       const seen = ring.nodes.map(() => []);
       for (const { index, peers } of ring.nodes) {
@@ -295,7 +346,8 @@ function waysRound(transport) {
           ["none"],
         ];
         for (const node of ring.nodes) {
-          if (node !== sender) assert.deepStrictEqual(seen[node.index], remote, `${sender.name} to ${node.name}`);
+          if (node !== sender)
+            assert.deepStrictEqual(seen[node.index], remote, `${sender.name} to ${node.name}`);
         }
       }
     });

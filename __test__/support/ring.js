@@ -197,7 +197,9 @@ class Ring {
 
   /** All clients of a namespace. */
   peers(nsp = "/") {
-    return this.nodes.flatMap((node) => node.peers).filter((peer) => peer.nsp === nsp && peer.client.connected);
+    return this.nodes
+      .flatMap((node) => node.peers)
+      .filter((peer) => peer.nsp === nsp && peer.client.connected);
   }
 
   /** Names of channels, as WIRE.md has them. */
@@ -219,7 +221,8 @@ class Ring {
    */
   async subscribed(nsp, count) {
     await waitFor(
-      async () => Object.values(await this.raw.pubSubNumSub([this.requestChannel(nsp)])).map(Number)[0] === count,
+      async () =>
+        Object.values(await this.raw.pubSubNumSub([this.requestChannel(nsp)])).map(Number)[0] === count,
       { what: `${count} subscribers in ${nsp}` },
     );
   }
@@ -234,14 +237,27 @@ class Ring {
   }
 
   async start() {
-    const { nodes, opts, serverOpts, transport = "native", sockets = 2, socketOpts, shared, setUp } = this.#options;
+    const {
+      nodes,
+      opts,
+      serverOpts,
+      transport = "native",
+      sockets = 2,
+      socketOpts,
+      shared,
+      setUp,
+    } = this.#options;
     this.raw = await this.#redisClient("redis");
     const pair = shared ? await this.#pair() : null;
     for (const [index, kind] of nodes.entries()) {
       const node = new Node(index, kind, pair ?? (await this.#pair()));
       this.nodes.push(node);
       await node.start(
-        { key: this.key, ...(kind === "ours" && { transport }), ...(typeof opts === "function" ? opts(index) : opts) },
+        {
+          key: this.key,
+          ...(kind === "ours" && { transport }),
+          ...(typeof opts === "function" ? opts(index) : opts),
+        },
         typeof serverOpts === "function" ? serverOpts(index) : (serverOpts ?? {}),
       );
       setUp?.(node.io, index);
@@ -250,7 +266,9 @@ class Ring {
     for (const nsp of this.namespaces) await this.ready(nsp);
     await Promise.all(
       this.nodes.flatMap((node) =>
-        this.namespaces.flatMap((nsp) => Array.from({ length: sockets }, () => node.connect(nsp, socketOpts))),
+        this.namespaces.flatMap((nsp) =>
+          Array.from({ length: sockets }, () => node.connect(nsp, socketOpts)),
+        ),
       ),
     );
     return this;

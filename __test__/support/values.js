@@ -8,7 +8,7 @@
 /** Characters that are dear to those who got them wrong before. */
 const CHARACTERS = [
   ..."abcXYZ019 _-",
-  ..."\"\\/\b\f\n\r\t\u0000\u001f\u007f\u0080",
+  ...'"\\/\b\f\n\r\t\u0000\u001f\u007f\u0080',
   ..."éßñ漢字\u2028\u2029\ufeff\ufffd\uffff",
   ..."🦀😀𝒳",
   "\ud800",
@@ -16,14 +16,84 @@ const CHARACTERS = [
 ];
 
 const NUMBERS = [
-  0, -0, 1, -1, 31, 32, -32, -33, 127, 128, -128, -129, 255, 256, 65535, 65536, -32768, -32769, 2 ** 31, -(2 ** 31), 2 ** 32 - 1,
-  2 ** 32, 2 ** 53, -(2 ** 53), 2 ** 53 - 1, 2 ** 63, -(2 ** 63), 2 ** 64, 1e21, -1e21, 1e308, 5e-324, -5e-324, 1e-7, 0.1, 1 / 3,
-  123456789.125, 4.35, 1e16, 123456789012345680000, NaN, Infinity, -Infinity, 2 ** 64 - 2048, -(2 ** 63) - 2048,
+  0,
+  -0,
+  1,
+  -1,
+  31,
+  32,
+  -32,
+  -33,
+  127,
+  128,
+  -128,
+  -129,
+  255,
+  256,
+  65535,
+  65536,
+  -32768,
+  -32769,
+  2 ** 31,
+  -(2 ** 31),
+  2 ** 32 - 1,
+  2 ** 32,
+  2 ** 53,
+  -(2 ** 53),
+  2 ** 53 - 1,
+  2 ** 63,
+  -(2 ** 63),
+  2 ** 64,
+  1e21,
+  -1e21,
+  1e308,
+  5e-324,
+  -5e-324,
+  1e-7,
+  0.1,
+  1 / 3,
+  123456789.125,
+  4.35,
+  1e16,
+  123456789012345680000,
+  NaN,
+  Infinity,
+  -Infinity,
+  2 ** 64 - 2048,
+  -(2 ** 63) - 2048,
 ];
 
-const KEYS = ["", "a", "b", "key", "__proto__", "constructor", "toString", "length", "0", "1", "-1", "01", "1e3", "_placeholder", "é"];
+const KEYS = [
+  "",
+  "a",
+  "b",
+  "key",
+  "__proto__",
+  "constructor",
+  "toString",
+  "length",
+  "0",
+  "1",
+  "-1",
+  "01",
+  "1e3",
+  "_placeholder",
+  "é",
+];
 
-const TIMES = [0, 1, -1, 1e12 + 123, -1e13 - 7, 2 ** 32 * 1000 - 1, 2 ** 32 * 1000, 2 ** 34 * 1000 + 5, 8.64e15, -8.64e15, NaN];
+const TIMES = [
+  0,
+  1,
+  -1,
+  1e12 + 123,
+  -1e13 - 7,
+  2 ** 32 * 1000 - 1,
+  2 ** 32 * 1000,
+  2 ** 34 * 1000 + 5,
+  8.64e15,
+  -8.64e15,
+  NaN,
+];
 
 class Custom {
   constructor(/** @type {any} */ value) {
@@ -127,7 +197,9 @@ class Random {
   text() {
     const length = this.of([0, 1, 3, 10, 31, 32, 40, 255, 256, 300]);
     if (this.next() < 0.02) return this.of(CHARACTERS).repeat(70_000);
-    return Array.from({ length: this.next() < 0.8 ? length % 40 : length }, () => this.of(CHARACTERS)).join("");
+    return Array.from({ length: this.next() < 0.8 ? length % 40 : length }, () => this.of(CHARACTERS)).join(
+      "",
+    );
   }
 
   binary() {
@@ -157,7 +229,12 @@ class Random {
       // date that notepack.io's decoder made a prototype throws when it is printed, and ends the reference's client.
       if (may.binary && ["__proto__", "_placeholder"].includes(key)) continue;
       if (may.dates && key === "__proto__") continue;
-      Object.defineProperty(object, key, { value: inner(), enumerable: true, configurable: true, writable: true });
+      Object.defineProperty(object, key, {
+        value: inner(),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
     }
     return object;
   }
@@ -179,11 +256,15 @@ function canonical(value) {
   if (typeof value === "string") return JSON.stringify(wellFormed(value));
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (value === undefined) return "undefined";
-  if (ArrayBuffer.isView(value)) return `<${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")}>`;
+  if (ArrayBuffer.isView(value))
+    return `<${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")}>`;
   if (typeof value === "object" && value !== null) {
     // Keys that are told apart by their surrogates alone become one: the last counts.
     const members = new Map(Object.keys(value).map((key) => [wellFormed(key), canonical(value[key])]));
-    return `{${[...members].map(([key, member]) => `${JSON.stringify(key)}:${member}`).sort().join()}}`;
+    return `{${[...members]
+      .map(([key, member]) => `${JSON.stringify(key)}:${member}`)
+      .sort()
+      .join()}}`;
   }
   return JSON.stringify(value);
 }
@@ -198,7 +279,7 @@ function wellFormed(text) {
  *
  * @param {any} value
  * @param {{ key?: (key: string) => boolean, text?: (text: string) => boolean, number?: (n: number) => boolean,
- *   view?: (view: ArrayBufferView) => boolean, date?: (date: Date) => boolean }} tests
+ *   view?: (view: ArrayBufferView) => boolean, date?: (date: Date) => boolean, wrapper?: () => boolean }} tests
  * @returns {boolean}
  */
 function contains(value, tests) {
@@ -206,10 +287,10 @@ function contains(value, tests) {
   if (typeof value === "number") return tests.number?.(value) ?? false;
   if (value === null || typeof value !== "object") return false;
   if (ArrayBuffer.isView(value)) return tests.view?.(value) ?? false;
+  if (value instanceof String || value instanceof Boolean) return tests.wrapper?.() ?? false;
   if (value instanceof Date) return tests.date?.(value) ?? false;
   return Object.keys(value).some(
-    (key) =>
-      tests.key?.(key) || (!Array.isArray(value) && tests.text?.(key)) || contains(value[key], tests),
+    (key) => tests.key?.(key) || (!Array.isArray(value) && tests.text?.(key)) || contains(value[key], tests),
   );
 }
 

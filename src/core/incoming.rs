@@ -225,7 +225,9 @@ impl Core {
                 return Ok(Fate::Ignored);
             };
             let ours = request.uid.as_deref() == Some(member.spec.uid.as_str());
-            if ours || request.request_id.as_deref().is_some_and(|id| self.requests.contains(id)) {
+            if ours
+                || request.request_id.as_deref().is_some_and(|request| self.requests.contains(id, request))
+            {
                 return Ok(Fate::Own);
             }
             if kind == RequestType::Broadcast {
@@ -272,7 +274,7 @@ impl Core {
         let Some(request_id) = &response.request_id else {
             return Ok(Fate::Ignored);
         };
-        let known = self.requests.answered(request_id, response.answer(), payload, fx.now, &mut fx.batch);
+        let known = self.requests.answered(id, request_id, response.answer(), payload, fx.now, &mut fx.batch);
         Ok(if known { Fate::Delivered } else { Fate::Ignored })
     }
 }

@@ -90,9 +90,9 @@ impl Requests {
         self.pending.is_empty()
     }
 
-    /// Whether this id is one of ours.
-    pub fn contains(&self, id: &str) -> bool {
-        self.pending.contains_key(id)
+    /// Whether a request with this id is one of this member's.
+    pub fn contains(&self, member: MemberId, id: &str) -> bool {
+        self.pending.get(id).is_some_and(|pending| pending.member == member)
     }
 
     /// Adds a request, to be published once the members are counted, if `later`. False if there is no room.
@@ -146,16 +146,18 @@ impl Requests {
         Counted::Nothing
     }
 
-    /// A response has come. False if it does not answer anything that was asked.
+    /// A response has come to a member. False if it does not answer anything that this one has asked: all members
+    /// of a node hear the responses to each of them.
     pub fn answered(
         &mut self,
+        member: MemberId,
         id: &str,
         answer: Answer,
         payload: &[u8],
         now: Instant,
         batch: &mut Batch,
     ) -> bool {
-        let Some(pending) = self.pending.get_mut(id) else {
+        let Some(pending) = self.pending.get_mut(id).filter(|pending| pending.member == member) else {
             return false;
         };
         match (pending.kind, answer) {
@@ -289,11 +291,12 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
         assert_eq!(requests.counted("R", 3, now, &mut batch), Counted::Publish(0, b"q"[..].into()));
-        assert!(requests.answered("R", Answer::Sockets, b"1", now, &mut batch));
-        assert!(!requests.answered("R", Answer::Rooms, b"x", now, &mut batch), "another shape");
-        assert!(!requests.answered("S", Answer::Sockets, b"x", now, &mut batch), "another request");
+        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
+        assert!(!requests.answered(0, "R", Answer::Rooms, b"x", now, &mut batch), "another shape");
+        assert!(!requests.answered(0, "S", Answer::Sockets, b"x", now, &mut batch), "another request");
+        assert!(!requests.answered(1, "R", Answer::Sockets, b"x", now, &mut batch), "another member");
         assert_eq!(outcome(&batch), None);
-        assert!(requests.answered("R", Answer::Sockets, b"2", now, &mut batch));
+        assert!(requests.answered(0, "R", Answer::Sockets, b"2", now, &mut batch));
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":2} 2"#));
         assert_eq!(requests.len(), 0);
     }
@@ -311,7 +314,7 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::ServerSideEmit), true, now);
         requests.counted("R", 3, now, &mut batch);
-        requests.answered("R", Answer::ServerSideEmit, b"1", now, &mut batch);
+        requests.answered(0, "R", Answer::ServerSideEmit, b"1", now, &mut batch);
         assert_eq!(requests.deadline(), Some(now + RECOUNT));
         requests.tick(now + TIMEOUT, &mut batch);
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"timeout","expected":2} 1"#));
@@ -323,7 +326,7 @@ mod tests {
         requests.add(0, &ask(RequestType::RemoteFetch), true, now);
         requests.counted("R", 3, now, &mut batch);
         let later = now + RECOUNT;
-        requests.answered("R", Answer::Sockets, b"1", later, &mut batch);
+        requests.answered(0, "R", Answer::Sockets, b"1", later, &mut batch);
         assert_eq!(requests.tick(later, &mut batch).len(), 1);
         requests.counted("R", 2, later, &mut batch);
         assert_eq!(outcome(&batch), None, "an answer has just come");
@@ -337,11 +340,11 @@ mod tests {
     fn an_acknowledged_broadcast_ends_when_all_acks_are_in() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::Broadcast), false, now);
-        requests.answered("R", Answer::ClientCount(2), b"c", now, &mut batch);
+        requests.answered(0, "R", Answer::ClientCount(2), b"c", now, &mut batch);
         requests.counted("R", 2, now, &mut batch);
-        requests.answered("R", Answer::Ack, b"a", now, &mut batch);
+        requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
         assert_eq!(requests.len(), 1);
-        requests.answered("R", Answer::Ack, b"a", now, &mut batch);
+        requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
         assert_eq!(requests.len(), 0);
         let kinds: Vec<u8> = batch.records.iter().map(|record| record.kind).collect();
         assert_eq!(kinds, [4, 4, 4, 5]);

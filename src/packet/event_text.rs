@@ -7,8 +7,6 @@ use super::Malformed;
 /// Not for packets of other types: connect, ack and the rest never go to Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventText<'a> {
-    /// The namespace; `/` where the text leaves it out.
-    pub nsp: &'a [u8],
     /// The number of the acknowledgement that is waited for.
     pub id: Option<u64>,
     /// How many binary parts belong to the event.
@@ -18,11 +16,12 @@ pub struct EventText<'a> {
 }
 
 impl<'a> EventText<'a> {
-    /// The parts of `payload`, e.g. `42/chat,17["ev",1]`, or `451-["ev",{"_placeholder":true,"num":0}]`.
+    /// The parts of `payload`, e.g. `42/chat,17["ev",1]`, or `451-["ev",{"_placeholder":true,"num":0}]`. The text
+    /// does not say where a namespace ends that has a comma in its name, so that `nsp` has to.
     ///
     /// # Errors
-    /// [`Malformed::WrongShape`] for anything but an event.
-    pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
+    /// [`Malformed::WrongShape`] for anything but an event in this namespace.
+    pub fn parse(payload: &'a [u8], nsp: &str) -> Result<Self, Malformed> {
         let (attachments, rest) = match payload {
             [b'4', b'2', rest @ ..] => (0, rest),
             [b'4', b'5', rest @ ..] => match leading_number(rest)? {
@@ -33,19 +32,18 @@ impl<'a> EventText<'a> {
             },
             _ => return Err(Malformed::WrongShape("an event")),
         };
-        let (nsp, rest) = match rest {
-            [b'/', ..] => {
-                let comma = memchr::memchr(b',', rest).and_then(|comma| rest.split_at_checked(comma));
-                let (nsp, rest) = comma.ok_or(Malformed::WrongShape("a comma after the namespace"))?;
-                (nsp, rest.get(1..).unwrap_or_default())
-            }
-            _ => (&b"/"[..], rest),
+        let rest = if nsp == "/" {
+            rest
+        } else {
+            rest.strip_prefix(nsp.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b","))
+                .ok_or(Malformed::WrongShape("the namespace"))?
         };
         let (id, json) = leading_number(rest)?;
         if json.first() != Some(&b'[') {
             return Err(Malformed::WrongShape("an array of arguments"));
         }
-        Ok(Self { nsp, id, attachments, json })
+        Ok(Self { id, attachments, json })
     }
 }
 
@@ -68,26 +66,29 @@ fn leading_number(text: &[u8]) -> Result<(Option<u64>, &[u8]), Malformed> {
 mod tests {
     use super::*;
 
-    fn parts(payload: &str) -> Result<(&str, Option<u64>, usize, &str), Malformed> {
-        let event = EventText::parse(payload.as_bytes())?;
-        let text = |bytes| core::str::from_utf8(bytes).expect("cut at ASCII");
-        Ok((text(event.nsp), event.id, event.attachments, text(event.json)))
+    fn parts<'a>(payload: &'a str, nsp: &str) -> Result<(Option<u64>, usize, &'a str), Malformed> {
+        let event = EventText::parse(payload.as_bytes(), nsp)?;
+        Ok((event.id, event.attachments, core::str::from_utf8(event.json).expect("cut at ASCII")))
     }
 
     #[test]
     fn events_come_apart() {
-        assert_eq!(parts(r#"42["ev",1]"#), Ok(("/", None, 0, r#"["ev",1]"#)));
-        assert_eq!(parts(r#"4217["ev"]"#), Ok(("/", Some(17), 0, r#"["ev"]"#)));
-        assert_eq!(parts(r#"42/chat,["a,b"]"#), Ok(("/chat", None, 0, r#"["a,b"]"#)));
-        assert_eq!(parts(r#"42/chat,0["ev"]"#), Ok(("/chat", Some(0), 0, r#"["ev"]"#)));
-        assert_eq!(parts(r#"4512-["ev"]"#), Ok(("/", None, 12, r#"["ev"]"#)));
-        assert_eq!(parts(r#"451-/é,3["ev"]"#), Ok(("/é", Some(3), 1, r#"["ev"]"#)));
-        assert_eq!(parts(r#"42/12,["ev"]"#), Ok(("/12", None, 0, r#"["ev"]"#)));
-        assert_eq!(parts("4218446744073709551615[]"), Ok(("/", Some(u64::MAX), 0, "[]")));
+        assert_eq!(parts(r#"42["ev",1]"#, "/"), Ok((None, 0, r#"["ev",1]"#)));
+        assert_eq!(parts(r#"4217["ev"]"#, "/"), Ok((Some(17), 0, r#"["ev"]"#)));
+        assert_eq!(parts(r#"42/chat,["a,b"]"#, "/chat"), Ok((None, 0, r#"["a,b"]"#)));
+        assert_eq!(parts(r#"42/chat,0["ev"]"#, "/chat"), Ok((Some(0), 0, r#"["ev"]"#)));
+        assert_eq!(parts(r#"4512-["ev"]"#, "/"), Ok((None, 12, r#"["ev"]"#)));
+        assert_eq!(parts(r#"451-/é,3["ev"]"#, "/é"), Ok((Some(3), 1, r#"["ev"]"#)));
+        assert_eq!(parts(r#"42/12,["ev"]"#, "/12"), Ok((None, 0, r#"["ev"]"#)));
+        assert_eq!(parts(r#"42/a,b,["ev"]"#, "/a,b"), Ok((None, 0, r#"["ev"]"#)));
+        assert_eq!(parts("4218446744073709551615[]", "/"), Ok((Some(u64::MAX), 0, "[]")));
     }
 
     #[test]
     fn all_else_is_refused() {
+        for payload in ["42[]", "42/chat[]", "42/chat", "42/chat,", "42/chat,{}", "42/other,[]"] {
+            assert!(parts(payload, "/chat").is_err(), "{payload}");
+        }
         for payload in [
             "",
             "4",
@@ -102,10 +103,7 @@ mod tests {
             "45[]",
             "45-[]",
             "451[]",
-            "42/chat[]",
-            "42/chat",
-            "42/chat,",
-            "42/chat,{}",
+            "42/chat,[]",
             "42{}",
             "42 []",
             "42\"a\"",
@@ -113,7 +111,7 @@ mod tests {
             "4218446744073709551616[]",
             "4599999999999999999999-[]",
         ] {
-            assert!(parts(payload).is_err(), "{payload}");
+            assert!(parts(payload, "/").is_err(), "{payload}");
         }
     }
 }

@@ -193,7 +193,7 @@ pub fn encode_broadcast(
     opts: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    let text = EventText::parse(payload)?;
+    let text = EventText::parse(payload, nsp)?;
     if text.attachments != attachments.len() {
         return Err(Malformed::WrongShape("attachments are missing"));
     }
