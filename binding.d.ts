@@ -63,6 +63,8 @@ export declare class Link {
   clientSubscribeFailed(error: string): void
   /** The user's client has received a message. */
   clientMessage(pattern: Bytes | undefined | null, channel: Bytes, payload: Bytes): void
+  /** The user's client carries what a member publishes, without the link; to be said now and then. */
+  clientCarries(member: MemberId): void
   /** A publish of the user's client is done. */
   clientPublished(receivers: number): void
   /** A publish of the user's client has failed. */

@@ -94,6 +94,7 @@ const ARGUMENTS = {
   "keys that are numbers": [{ 2: "b", 1: "a", x: 0, "-1": "c", "01": "d" }],
   "odd keys": [{ "": 1, constructor: 2, toString: 3, "a b": 4, é: 5, '"': 6 }],
   "a toJSON": [new Temperature(21), { t: new Temperature(-3) }],
+  "a toJSON that returns a date": [{ toJSON: () => new Date(5) }, [{ a: { toJSON: () => [new Date(6)] } }]],
   "instances and wrappers": [
     new (class Point {
       x = 1;

@@ -11,6 +11,9 @@ const { KIND } = require("./inbox");
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
 const RETRY = Object.freeze({ first: 50, most: 2000 });
 
+/** How often Rust hears that there are publishes, in milliseconds: it counts the peers then. */
+const TELL_EVERY = 1000;
+
 /** @typedef {import("../binding").Link} NativeLink */
 
 class Carrier {
@@ -22,6 +25,8 @@ class Carrier {
   #onRefused;
   #up = false;
   #stopped = false;
+  /** When Rust last heard of what goes to the clients at once. */
+  #told = -Infinity;
   /** What went to the clients in the same tick: Rust knows nothing of it. */
   counts = { published: 0, acknowledged: 0, refused: 0 };
 
@@ -59,11 +64,17 @@ class Carrier {
   /**
    * Publishes at once.
    *
+   * @param {number} member
    * @param {string} channel
    * @param {Buffer} bytes
    */
-  publish(channel, bytes) {
+  publish(member, channel, bytes) {
     this.counts.published++;
+    const now = performance.now();
+    if (now - this.#told > TELL_EVERY) {
+      this.#told = now;
+      this.#native.clientCarries(member);
+    }
     this.#clients.publish(channel, bytes).then(
       () => void this.counts.acknowledged++,
       (error) => {

@@ -28,16 +28,19 @@ function track(link) {
   listening = true;
   process.on("beforeExit", () => {
     for (const link of links) {
-      if (!held.has(link) && link.holdsProcess())
-        held.set(
-          link,
-          setInterval(() => {}, 2 ** 30),
-        );
+      if (link.holdsProcess()) keep(link);
     }
   });
   process.on("exit", () => {
     for (const link of links) link.flush(EXIT_TIMEOUT);
   });
+}
+
+/** Keeps the process until the link lets it go. @param {Link} link */
+function keep(link) {
+  if (held.has(link)) return;
+  const timer = setInterval(() => {}, 2 ** 30);
+  held.set(link, timer);
 }
 
 /** The link has written everything: it no longer keeps the process. @param {Link} link */
@@ -52,4 +55,4 @@ function forget(link) {
   links.delete(link);
 }
 
-module.exports = { forget, letGo, track };
+module.exports = { forget, keep, letGo, track };

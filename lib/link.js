@@ -10,7 +10,7 @@ const binding = require("../binding");
 const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
 const { Inbox, KIND } = require("./inbox");
-const { forget, letGo, track } = require("./lifetime");
+const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
 const debug = require("debug")("socket.io-redis:link");
 
@@ -72,6 +72,8 @@ class Link {
   #clientsEnded = false;
   #warned = false;
   #malformed = 0;
+  /** Whether the first attempt to connect has ended. */
+  #tried = false;
   /** @type {NodeJS.Timeout | null} */
   #idleTimer = null;
   #nextToken = 0;
@@ -160,6 +162,8 @@ class Link {
     const member = native.join(identity);
     this.#members.set(member, handlers);
     if (this.#members.size === 1) this.#follow();
+    // Without clients nothing else keeps a script that waits to be ready.
+    if (this.#clients === null && !this.#tried) keep(this);
     return member;
   }
 
@@ -189,7 +193,7 @@ class Link {
    * @param {boolean} checked
    */
   broadcast(member, identity, payload, attachments, room, options, checked) {
-    if (this.#byClient ? !this.#isDirect() : this.#members.has(member)) {
+    if (!this.#byClient && this.#members.has(member)) {
       return attachments.length === 0
         ? broadcast(this.#id, member, payload, room, options, checked)
         : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
@@ -213,7 +217,9 @@ class Link {
    */
   send(member, identity, to, name, bytes) {
     const native = this.#open();
-    if (this.#isDirect()) return this.#carrier?.publish(channelOf(identity, to, name), bytes);
+    if (this.#isDirect()) return this.#carrier?.publish(member, channelOf(identity, to, name), bytes);
+    // From now on Rust has something that nothing may overtake, until it says that it is out.
+    this.#flowing = false;
     if (this.#members.has(member)) return native.send(member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(channelOf(identity, to, name), bytes);
@@ -434,6 +440,8 @@ class Link {
     this.#carrier = new Carrier(clients, native, (error) =>
       this.#tellMembers({ type: "refused", what: "publish", error }),
     );
+    // Unless something waits in Rust already, the clients can take what comes.
+    this.#flowing = native.isFlushed();
   }
 
   /** @param {string} reason */
@@ -489,12 +497,23 @@ class Link {
         return letGo(this);
       case "note":
         return debug("%s", event.text);
+      case "ready":
+        this.#try();
+        break;
       case "down":
         debug("down: %s", event.reason);
+        this.#try();
         break;
     }
     if (member === 0) this.#tellMembers(event);
     else this.#members.get(member)?.onEvent(event);
+  }
+
+  /** The first attempt to connect has ended, one way or the other. */
+  #try() {
+    if (this.#tried) return;
+    this.#tried = true;
+    letGo(this);
   }
 
   /** @param {LinkEvent} event */

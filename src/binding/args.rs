@@ -90,7 +90,7 @@ impl Text {
             },
             "a string was expected"
         )?;
-        self.copy(out, len + 4)?;
+        self.copy(out, len + 5)?;
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Text {
                     &mut written,
                 )
             };
-        // Node-API keeps whole characters and a final NUL: up to 4 bytes less than there was room for.
+        // It writes whole characters and a final NUL: what was cut off stopped at most 4 bytes before the end.
         let whole = written + 4 < room;
         out.truncate(if whole { start + written } else { start });
         check_status!(status, "a string was expected")?;

@@ -324,6 +324,12 @@ impl Link {
         });
     }
 
+    /// The user's client carries what a member publishes, without the link; to be said now and then.
+    #[napi(catch_unwind)]
+    pub fn client_carries(&self, member: MemberId) {
+        self.shared.outbox.push(|_| Command::Carried(member));
+    }
+
     /// A publish of the user's client is done.
     #[napi(catch_unwind)]
     pub fn client_published(&self, receivers: u32) {

@@ -43,7 +43,7 @@ impl Core {
             }
             Purpose::Healing { .. } => None,
         };
-        if self.flow.is_up() && member.is_some_and(Member::is_subscribed) {
+        if self.flow.is_open() && member.is_some_and(Member::is_subscribed) {
             self.count(purpose, fx);
         } else {
             self.waiting.push(purpose);
@@ -96,6 +96,8 @@ impl Core {
                     Counted::Nothing => {}
                 }
             }
+            // Counted before an outage, answered after: it says nothing.
+            Purpose::Peers { .. } if !self.flow.is_open() => {}
             Purpose::Peers { member } => {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.peers = members.next().unwrap_or(0);

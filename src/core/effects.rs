@@ -244,6 +244,15 @@ impl Publishes {
     }
 }
 
+/// What becomes of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Add,
+    /// It ends.
+    Remove,
+}
+
 /// All that one step of the core wants done.
 #[derive(Debug)]
 pub struct Effects {
@@ -253,10 +262,8 @@ pub struct Effects {
     pub batch: Batch,
     /// For the transport, in order.
     pub publishes: Publishes,
-    /// Subscriptions to add to a lane.
-    pub subscribe: Vec<(Lane, Subscription)>,
-    /// Subscriptions to take from a lane.
-    pub unsubscribe: Vec<(Lane, Subscription)>,
+    /// Subscriptions to add to a lane, or to take from it, in order.
+    pub subscriptions: Vec<(Lane, Change, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,
 }
@@ -268,8 +275,7 @@ impl Effects {
             now,
             batch: Batch::default(),
             publishes: Publishes::default(),
-            subscribe: Vec::new(),
-            unsubscribe: Vec::new(),
+            subscriptions: Vec::new(),
             counts: Vec::new(),
         }
     }

@@ -7,9 +7,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long the end of an outage waits for the peers. The clients of the reference wait up to 2 s between two
-/// attempts to reconnect; twice that and some more covers one that just missed.
-pub const HEAL_BOUND: Duration = Duration::from_secs(5);
+/// How long the end of an outage waits for the peers. The clients of the reference wait up to 2.2 s between two
+/// attempts to reconnect; this covers one that just missed, and leaves a request of the default timeout (5 s) some
+/// time to be answered.
+pub const HEAL_BOUND: Duration = Duration::from_secs(4);
+
+/// How long a link waits whose first attempts to connect have failed: nobody knows how many peers have tried as
+/// long, but all of them try again within that time.
+pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 
 /// How often the peers are counted meanwhile.
 const HEAL_STEP: Duration = Duration::from_millis(25);
@@ -82,6 +87,9 @@ pub struct Flow {
     up: bool,
     proven: bool,
     healing: Option<Healing>,
+    /// The link has not been up yet, and not for want of trying.
+    late: bool,
+    was_up: bool,
     /// What waits.
     pub backlog: Backlog,
 }
@@ -97,7 +105,7 @@ struct Healing {
 impl Flow {
     /// A flow that is down; `bound` is the backlog's, in bytes.
     pub fn new(bound: usize, proven: bool) -> Self {
-        Flow { up: false, proven, healing: None, backlog: Backlog::new(bound) }
+        Flow { up: false, proven, healing: None, late: false, was_up: false, backlog: Backlog::new(bound) }
     }
 
     /// Whether publishes may go out at once, apart from what waits.
@@ -113,14 +121,28 @@ impl Flow {
     /// The link is connected; `peers_before` says whether there were other members before.
     pub fn up(&mut self, now: Instant, peers_before: bool) {
         self.up = true;
-        self.healing =
-            peers_before.then_some(Healing { until: now + HEAL_BOUND, next: now, found: 0, counting: false });
+        let late = std::mem::take(&mut self.late);
+        self.was_up = true;
+        self.healing = match (peers_before, late) {
+            (true, _) => Some(Healing { until: now + HEAL_BOUND, next: now, found: 0, counting: false }),
+            // Nothing to count for: the time has to pass.
+            (false, true) => Some(Healing { until: now + LATE_BOUND, next: now, found: 0, counting: true }),
+            (false, false) => None,
+        };
     }
 
     /// The link is lost.
     pub fn down(&mut self) {
+        self.late |= !self.was_up;
         self.up = false;
         self.healing = None;
+    }
+
+    /// Another transport begins; what waits goes on waiting.
+    pub fn reset(&mut self, proven: bool) {
+        self.up = false;
+        self.healing = None;
+        self.proven = proven;
     }
 
     /// Whether the link stands, proven or not.
@@ -218,6 +240,21 @@ mod tests {
         }
         assert!(flow.is_open());
         assert_eq!(flow.deadline(), None);
+    }
+
+    #[test]
+    fn a_link_that_comes_late_gives_the_others_time() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, true);
+        flow.down();
+        flow.up(now, false);
+        assert!(!flow.is_open());
+        assert!(!flow.wants_count(now));
+        assert!(!flow.wants_count(flow.deadline().unwrap()));
+        assert!(flow.is_open());
+        flow.down();
+        flow.up(now, false);
+        assert!(flow.is_open(), "an outage with nobody to wait for");
     }
 
     #[test]

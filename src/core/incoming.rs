@@ -95,12 +95,9 @@ impl Core {
         }
         for &id in ids {
             self.event(fx, id, &Event::Ready);
-            if self.members.get(&id).is_some_and(|member| member.peers == 0) {
+            if self.flow.is_open() && self.members.get(&id).is_some_and(|member| member.peers == 0) {
                 self.count(Purpose::Peers { member: id }, fx);
             }
-        }
-        for purpose in std::mem::take(&mut self.waiting) {
-            self.count_when_ready(purpose, fx);
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::wire::classic::{self, RequestType, encode_broadcast};
 use counting::Purpose;
-use effects::{Effects, Kind, MemberId};
+use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
 use flow::Flow;
 use member::{Member, MemberSpec};
@@ -140,7 +140,7 @@ impl Core {
             return;
         };
         let unused = self.routes.remove(id, &member);
-        fx.unsubscribe.extend(unused.into_iter().map(|name| (member.lane, name)));
+        fx.subscriptions.extend(unused.into_iter().map(|name| (member.lane, Change::Remove, name)));
         self.requests.leave(id, &mut fx.batch);
         self.waiting.retain(|purpose| match purpose {
             Purpose::Server { member, .. } | Purpose::Request { member, .. } => *member != id,
@@ -160,14 +160,13 @@ impl Core {
 
     fn subscribe(&mut self, id: MemberId, member: &Member, fx: &mut Effects) {
         let fresh = self.routes.add(id, member);
-        fx.subscribe.extend(fresh.into_iter().map(|name| (member.lane, name)));
+        fx.subscriptions.extend(fresh.into_iter().map(|name| (member.lane, Change::Add, name)));
     }
 
     /// Another transport carries the bytes from now on.
     pub fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, fx: &mut Effects) {
         self.has_lanes = has_lanes;
-        self.flow.down();
-        self.flow.set_proven(!needs_proof);
+        self.flow.reset(!needs_proof);
         self.routes = Routes::default();
         let counts = std::mem::take(&mut self.counts);
         self.waiting.extend(counts.into_values().filter(Purpose::outlives_the_link));
@@ -247,8 +246,10 @@ impl Core {
         debug_assert!(written.is_ok());
     }
 
-    fn published(&mut self, id: MemberId, fx: &mut Effects) {
-        if !self.flow.is_up() {
+    /// A member publishes: its peers are counted now and then, so that an outage knows whom to wait for at its end.
+    /// Not while it is still waiting for them.
+    pub fn published(&mut self, id: MemberId, fx: &mut Effects) {
+        if !self.flow.is_open() {
             return;
         }
         let Some(member) = self.members.get_mut(&id) else {
@@ -281,6 +282,11 @@ impl Core {
                 };
                 room = room.saturating_sub(channel.len() + payload.len());
                 self.publish(&channel, &payload, fx);
+            }
+        }
+        if open && !self.waiting.is_empty() {
+            for purpose in std::mem::take(&mut self.waiting) {
+                self.count_when_ready(purpose, fx);
             }
         }
         self.stats.published += fx.publishes.len() as u64;

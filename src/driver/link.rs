@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
-use crate::core::effects::{Batch, Effects, Kind};
+use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Task};
 use crate::transport::redis::{RedisTransport, Settings};
@@ -195,11 +195,11 @@ impl<W: Fn()> Link<W> {
             self.carrier.publish(channel, payload);
         }
         self.effects.publishes.clear();
-        for (lane, names) in by_lane(&mut self.effects.unsubscribe) {
-            self.carrier.unsubscribe(lane, names);
-        }
-        for (lane, names) in by_lane(&mut self.effects.subscribe) {
-            self.carrier.subscribe(lane, names);
+        for (lane, change, names) in in_runs(&mut self.effects.subscriptions) {
+            match change {
+                Change::Add => self.carrier.subscribe(lane, names),
+                Change::Remove => self.carrier.unsubscribe(lane, names),
+            }
         }
         for (token, channels) in self.effects.counts.drain(..) {
             let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
@@ -211,10 +211,10 @@ impl<W: Fn()> Link<W> {
             }
         }
         self.check_flushed();
+        self.shared.inbox.set_stats(self.core.stats());
         if !self.effects.batch.is_empty() && self.shared.inbox.append(&mut self.effects.batch) {
             (self.wake_js)();
         }
-        self.shared.inbox.set_stats(self.core.stats());
         self.check_inbox();
     }
 
@@ -248,8 +248,11 @@ impl<W: Fn()> Link<W> {
         }
         self.ending = None;
         self.core.set_shut(true);
-        if let Carrier::Redis(redis) = &mut self.carrier {
-            redis.set_open(false);
+        match &mut self.carrier {
+            Carrier::Redis(redis) => redis.set_open(false),
+            Carrier::Client(client) => client.abandon(),
+            #[cfg(test)]
+            Carrier::Memory(_) => {}
         }
         self.check_flushed();
         self.closing
@@ -368,6 +371,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Publish { channel, bytes } => {
                 core.publish(commands.get(&channel), commands.get(&bytes), fx);
             }
+            Command::Carried(member) => core.published(member, fx),
             Command::Request { member, id, kind, bytes, timeout } => {
                 core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
             }
@@ -387,15 +391,17 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
     commands.clear();
 }
 
-fn by_lane(names: &mut Vec<(Lane, Subscription)>) -> Vec<(Lane, Vec<Subscription>)> {
-    let mut lanes: Vec<(Lane, Vec<Subscription>)> = Vec::new();
-    for (lane, name) in names.drain(..) {
-        match lanes.iter_mut().find(|(other, _)| *other == lane) {
-            Some((_, names)) => names.push(name),
-            None => lanes.push((lane, vec![name])),
+/// What comes one after another for the same lane goes into one command, in order.
+fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
+    let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
+    for (lane, change, name) in changes.drain(..) {
+        // The last run of the lane: lanes do not wait for each other.
+        match runs.iter_mut().rev().find(|run| run.0 == lane) {
+            Some(run) if run.1 == change => run.2.push(name),
+            _ => runs.push((lane, change, vec![name])),
         }
     }
-    lanes
+    runs
 }
 
 fn task_record(task: Task, batch: &mut Batch) {

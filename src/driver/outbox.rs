@@ -62,6 +62,8 @@ pub enum Command {
         /// What.
         bytes: Range<usize>,
     },
+    /// The user's client carries what a member publishes, without the link.
+    Carried(MemberId),
     /// A request is to be sent and its answers gathered.
     Request {
         /// By whom.

@@ -86,6 +86,11 @@ impl ClientTransport {
         self.changed.notify_one();
     }
 
+    /// The clients have ended: what JS has not reported on, it never will.
+    pub fn abandon(&mut self) {
+        self.carried = 0;
+    }
+
     /// What JS is to do, in order.
     pub fn tasks(&mut self) -> std::vec::Drain<'_, Task> {
         self.tasks.drain(..)
