@@ -376,6 +376,17 @@ function acknowledgements(ring, kinds) {
     );
   });
 
+  fromEach(ring, kinds, "carries dates", async (ring, sender) => {
+    answering(ring, "ask", (_, args) => args);
+    const dates = [0, 5, -5, 8.64e15].map((time) => new Date(time));
+    const answers = await sender.io.timeout(PATIENCE).emitWithAck("ask", ...dates);
+    const wanted = dates.map((date) => date.toISOString());
+    assert.deepStrictEqual(
+      answers,
+      ring.peers().map(() => wanted),
+    );
+  });
+
   fromEach(ring, kinds, "takes falsy answers for what they are", async (ring, sender) => {
     for (const value of [null, 0, false, ""]) {
       answering(ring, "ask", () => value);

@@ -110,6 +110,10 @@ describe(`values (SEED=${SEED})`, () => {
 function check(ring, from, args, received, n) {
   const sender = ring.nodes[from];
   const say = (/** @type {string} */ what) => `SEED=${SEED}, value ${n} of ${sender.name}: ${what}`;
+  // notepack writes broken UTF-8 for long keys with a lone surrogate; what is no text is dropped, and counted.
+  if (sender.kind === "reference" && FAULTS_OF_THE_SENDER[0].is(args)) {
+    if (ring.ours.every((node) => !received[node.index])) return;
+  }
   for (const [index, value] of received.entries()) assert.ok(value, say(`node ${index} received nothing`));
   const local = canonical(received[from]);
   for (const node of ring.nodes) {

@@ -24,6 +24,8 @@ class Carrier {
   /** @type {(error: string) => void} */
   #onRefused;
   #up = false;
+  /** The clients are on their first way to Redis. */
+  #first = true;
   #stopped = false;
   /** When Rust last heard of what goes to the clients at once. */
   #told = -Infinity;
@@ -47,13 +49,23 @@ class Carrier {
     return this.#up;
   }
 
-  /** Tells Rust whether the clients are connected. */
+  /** Tells Rust whether the clients are connected, or take what is to be carried when they are. */
   clientsChanged() {
-    const up = this.#clients.isReady();
+    const ready = this.#clients.isReady();
+    // On their first way to Redis they queue, as with the reference; in an outage the backlog of the link, which
+    // waits for the other members too, is the better place.
+    const up = ready || (this.#first && this.#clients.queues());
+    if (ready) this.#first = false;
     if (up === this.#up) return;
     this.#up = up;
     if (up) this.#native.clientUp();
     else this.#native.clientDown("the client is not connected");
+  }
+
+  /** A client has lost its connection, or could not make one. */
+  clientsFailed() {
+    this.#first = false;
+    this.clientsChanged();
   }
 
   /** Nothing more is to be done, nor reported. */

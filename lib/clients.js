@@ -63,6 +63,16 @@ class Clients {
     return this.isClientReady(this.pub) && this.isClientReady(this.sub);
   }
 
+  /** Whether what is given to a client that is on its way to Redis waits there. */
+  queues() {
+    return [this.pub, this.sub].every(
+      (client) =>
+        this.isClientOpen(client) &&
+        client.options?.enableOfflineQueue !== false &&
+        client.options?.disableOfflineQueue !== true,
+    );
+  }
+
   /** @param {string} event @param {(...args: any[]) => void} listener */
   on(event, listener) {
     this.pub.on(event, listener);
@@ -116,6 +126,9 @@ class Clients {
 
 /** The clients of the `redis` package, 4 and later. */
 class NodeRedisClients extends Clients {
+  /** @type {Map<string, Promise<void>>} */
+  #turns = new Map();
+
   /** @param {any} client */
   settingsOf(client) {
     const options = client.options;
@@ -149,7 +162,34 @@ class NodeRedisClients extends Clients {
   }
 
   /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
-  async subscribe(pattern, name, onMessage) {
+  subscribe(pattern, name, onMessage) {
+    return this.#inTurn(keyOf(pattern, name), () => this.#subscribe(pattern, name, onMessage));
+  }
+
+  /** @param {boolean} pattern @param {string} name */
+  unsubscribe(pattern, name) {
+    return this.#inTurn(keyOf(pattern, name), () => this.#unsubscribe(pattern, name));
+  }
+
+  /**
+   * The client forgets what it is to unsubscribe from while the subscription is still on its way.
+   *
+   * @param {string} key
+   * @param {() => Promise<void>} act
+   */
+  #inTurn(key, act) {
+    const before = this.#turns.get(key);
+    const turn = before === undefined ? act() : before.then(act, act);
+    this.#turns.set(key, turn);
+    const done = () => {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    };
+    turn.then(done, done);
+    return turn;
+  }
+
+  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
+  async #subscribe(pattern, name, onMessage) {
     const key = keyOf(pattern, name);
     // A listener of its own for each subscription: the client compares them when it unsubscribes.
     const glob = pattern ? Buffer.from(name) : null;
@@ -161,7 +201,7 @@ class NodeRedisClients extends Clients {
   }
 
   /** @param {boolean} pattern @param {string} name */
-  async unsubscribe(pattern, name) {
+  async #unsubscribe(pattern, name) {
     const key = keyOf(pattern, name);
     const listener = this.listeners.get(key);
     if (listener === undefined || !this.isClientOpen(this.sub)) return;

@@ -19,8 +19,8 @@ const broadcast = binding.fastBroadcast();
 /** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
 const IDLE_TIMEOUT = 1000;
 
-/** The events of the user's clients after which one looks what state they are in. */
-const CLIENT_EVENTS = ["ready", "end", "close", "reconnecting"];
+/** The events of a client that is not, or no longer, connected. */
+const DOWN_EVENTS = ["end", "close", "reconnecting"];
 
 /**
  * What a member wants to hear.
@@ -30,7 +30,7 @@ const CLIENT_EVENTS = ["ready", "end", "close", "reconnecting"];
  * @property {(event: LinkEvent) => void} onEvent
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   text?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, text?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {object} Identity
  * @property {string} uid
@@ -67,6 +67,8 @@ class Link {
   #reason = "";
   /** Publishes go out at once: nothing waits that they would overtake. */
   #flowing = false;
+  /** How many messages Rust has got. */
+  #handedOver = 0;
   /** Whether the user's clients have been seen connected, and whether they have ended since. */
   #clientsSeen = false;
   #clientsEnded = false;
@@ -194,9 +196,12 @@ class Link {
    */
   broadcast(member, identity, payload, attachments, room, options, checked) {
     if (!this.#byClient && this.#members.has(member)) {
-      return attachments.length === 0
-        ? broadcast(this.#id, member, payload, room, options, checked)
-        : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
+      const sent =
+        attachments.length === 0
+          ? broadcast(this.#id, member, payload, room, options, checked)
+          : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
+      if (sent) this.#handedOver++;
+      return sent;
     }
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
     const { uid, nsp } = identity;
@@ -218,8 +223,7 @@ class Link {
   send(member, identity, to, name, bytes) {
     const native = this.#open();
     if (this.#isDirect()) return this.#carrier?.publish(member, channelOf(identity, to, name), bytes);
-    // From now on Rust has something that nothing may overtake, until it says that it is out.
-    this.#flowing = false;
+    this.#handOver();
     if (this.#members.has(member)) return native.send(member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(channelOf(identity, to, name), bytes);
@@ -236,6 +240,7 @@ class Link {
    * @param {number} timeout in milliseconds
    */
   request(member, id, type, bytes, timeout) {
+    this.#handOver();
     this.#open().request(member, id, type, bytes, timeout);
   }
 
@@ -366,6 +371,7 @@ class Link {
     this.#carrier?.stop();
     this.#carrier = null;
     this.#flowing = false;
+    this.#handedOver = 0;
     for (const resolve of this.#counts.values()) resolve(0);
     this.#counts.clear();
     forget(this);
@@ -389,14 +395,16 @@ class Link {
 
   #follow() {
     if (this.#clients === null) return;
-    for (const event of CLIENT_EVENTS) this.#clients.on(event, this.#onClientEvent);
+    this.#clients.on("ready", this.#onClientEvent);
+    for (const event of DOWN_EVENTS) this.#clients.on(event, this.#onClientDown);
     this.#clients.on("error", this.#onClientError);
     this.#onClientEvent();
   }
 
   #unfollow() {
     if (this.#clients === null) return;
-    for (const event of CLIENT_EVENTS) this.#clients.off(event, this.#onClientEvent);
+    this.#clients.off("ready", this.#onClientEvent);
+    for (const event of DOWN_EVENTS) this.#clients.off(event, this.#onClientDown);
     this.#clients.off("error", this.#onClientError);
   }
 
@@ -418,6 +426,11 @@ class Link {
     this.#proof?.clientsChanged();
   };
 
+  #onClientDown = () => {
+    this.#carrier?.clientsFailed();
+    this.#onClientEvent();
+  };
+
   // Somebody has to listen, or the client's errors would be uncaught exceptions; as with the reference, the user
   // is told that it should be him.
   #onClientError = (/** @type {Error} */ error) => {
@@ -432,6 +445,12 @@ class Link {
     if (this.#carrier === null) return false;
     this.#carrier.clientsChanged();
     return this.#flowing && this.#carrier.isUp;
+  }
+
+  /** Rust gets a message: nothing may overtake it by way of the clients until it has said that it is out. */
+  #handOver() {
+    this.#handedOver++;
+    this.#flowing = false;
   }
 
   #startCarrier() {
@@ -491,7 +510,8 @@ class Link {
         debug("the link is proven");
         break;
       case "flowing":
-        this.#flowing = event.flowing === true;
+        // Of before the last message that was handed over: that may still be on its way.
+        this.#flowing = event.flowing === true && event.seen === this.#handedOver;
         return;
       case "flushed":
         return letGo(this);

@@ -38,6 +38,8 @@ pub enum Event<'a> {
     Flowing {
         /// Which of the two.
         flowing: bool,
+        /// How many messages of JS the link has seen by now.
+        seen: u64,
     },
     /// All that was published is with the kernel, or given up.
     Flushed,

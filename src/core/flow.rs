@@ -113,11 +113,6 @@ impl Flow {
         self.up && self.proven && self.healing.is_none()
     }
 
-    /// Whether counts and requests make sense: the link stands and reaches the right Redis.
-    pub fn is_up(&self) -> bool {
-        self.up && self.proven
-    }
-
     /// The link is connected; `peers_before` says whether there were other members before.
     pub fn up(&mut self, now: Instant, peers_before: bool) {
         self.up = true;

@@ -95,6 +95,8 @@ pub struct Core {
     requests: Requests,
     flow: Flow,
     was_flowing: bool,
+    seen: u64,
+    told_seen: u64,
     shut: bool,
     counts: HashMap<u64, Purpose>,
     next_count: u64,
@@ -114,6 +116,8 @@ impl Core {
             routes: Routes::default(),
             requests: Requests::default(),
             was_flowing: false,
+            seen: 0,
+            told_seen: 0,
             shut: false,
             counts: HashMap::new(),
             next_count: 0,
@@ -290,12 +294,25 @@ impl Core {
             }
         }
         self.stats.published += fx.publishes.len() as u64;
-        let flowing = open && self.flow.backlog.is_empty();
-        if flowing != self.was_flowing {
-            self.was_flowing = flowing;
-            self.event(fx, 0, &Event::Flowing { flowing });
-        }
         self.heal(fx);
+    }
+
+    /// Tells JS if publishes go out at once now, or no longer do. To be called when what was released is carried.
+    /// Where the user's clients carry the bytes, JS may then hand them what it publishes by itself, if nothing of
+    /// what it has handed to the link is still on its way.
+    pub fn tell_flowing(&mut self, fx: &mut Effects) {
+        let flowing = self.flow.is_open() && self.flow.backlog.is_empty();
+        let more_seen = !self.has_lanes && flowing && self.seen != self.told_seen;
+        if flowing != self.was_flowing || more_seen {
+            self.was_flowing = flowing;
+            self.told_seen = self.seen;
+            self.event(fx, 0, &Event::Flowing { flowing, seen: self.seen });
+        }
+    }
+
+    /// A message of JS has been seen, of whatever kind.
+    pub fn saw_message(&mut self) {
+        self.seen += 1;
     }
 
     /// Whether nothing waits in the backlog.

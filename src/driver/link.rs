@@ -210,6 +210,7 @@ impl<W: Fn()> Link<W> {
                 task_record(task, &mut self.effects.batch);
             }
         }
+        self.core.tell_flowing(&mut self.effects);
         self.check_flushed();
         self.shared.inbox.set_stats(self.core.stats());
         if !self.effects.batch.is_empty() && self.shared.inbox.append(&mut self.effects.batch) {
@@ -332,6 +333,9 @@ fn sink<'a>(
 /// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
 fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, fx: &mut Effects) {
     for command in std::mem::take(&mut commands.list) {
+        if command.is_message() {
+            core.saw_message();
+        }
         match command {
             Command::Join(id, spec) => core.join(id, spec, fx),
             Command::Leave(id) => core.leave(id, fx),

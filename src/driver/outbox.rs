@@ -98,6 +98,19 @@ pub enum Command {
     Close,
 }
 
+impl Command {
+    /// Whether it is something to be published.
+    pub fn is_message(&self) -> bool {
+        matches!(
+            self,
+            Command::Broadcast { .. }
+                | Command::Send { .. }
+                | Command::Publish { .. }
+                | Command::Request { .. }
+        )
+    }
+}
+
 /// Commands, and the bytes that their ranges point into.
 #[derive(Debug, Default)]
 pub struct Commands {
@@ -147,13 +160,7 @@ struct State {
 impl State {
     fn add(&mut self, add: impl FnOnce(&mut Commands) -> Command) {
         let command = add(&mut self.commands);
-        if matches!(
-            command,
-            Command::Broadcast { .. }
-                | Command::Send { .. }
-                | Command::Publish { .. }
-                | Command::Request { .. }
-        ) {
+        if command.is_message() {
             self.unflushed = true;
             self.untaken = true;
         }

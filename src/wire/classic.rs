@@ -555,6 +555,10 @@ impl<'de> Deserialize<'de> for ArrayOr {
             fn visit_unit<E>(self) -> Result<ArrayOr, E> {
                 Ok(ArrayOr::Other)
             }
+            /// An extension of msgpack: a Date.
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, ext: D) -> Result<ArrayOr, D::Error> {
+                IgnoredAny::deserialize(ext).map(|_| ArrayOr::Other)
+            }
         }
         deserializer.deserialize_any(ShapeVisitor)
     }
@@ -606,6 +610,10 @@ impl<'de> Deserialize<'de> for Shallow {
             }
             fn visit_unit<E>(self) -> Result<Shallow, E> {
                 Ok(Shallow(Items::Mixed))
+            }
+            /// An extension of msgpack: a Date.
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, ext: D) -> Result<Shallow, D::Error> {
+                IgnoredAny::deserialize(ext).map(|_| Shallow(Items::Mixed))
             }
         }
         deserializer.deserialize_any(ItemVisitor)
@@ -693,6 +701,9 @@ mod tests {
         assert_eq!(request.packet_nsp(), "/a");
         assert!(request.addresses(true, |_| false));
         assert!(!request.addresses(false, |_| false));
+
+        let dates = b"\x84\xa9requestId\xa1R\xa4type\x07\xa6packet\x81\xa4data\x93\xa1e\xd6\xff\0\0\0\x05\x81\xa1d\xd7\xff\0\0\0\0\0\0\0\x05\xa4opts\x80";
+        assert!(Request::decode(dates).is_ok());
     }
 
     #[test]
