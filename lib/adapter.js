@@ -40,6 +40,8 @@ class RedisAdapter extends Adapter {
   #identity;
   #member = 0;
   #closed = false;
+  /** The last of the events that tell of it. */
+  #state = "new";
   /** Whether the server's parser prints the text that Rust reads and writes. */
   #standardText;
   /** Whether socket.io-adapter makes WebSocket frames of it. */
@@ -540,10 +542,13 @@ class RedisAdapter extends Adapter {
     switch (event.type) {
       case "ready":
         this.#setReady();
-        return void super.emit("ready");
+        if (this.#state !== "ready") super.emit((this.#state = "ready"));
+        return;
       case "down":
       case "deaf":
-        return void super.emit("degraded", new Error(event.reason));
+        // Once for an outage, not with every attempt to end it.
+        if (this.#state !== "degraded") super.emit((this.#state = "degraded"), new Error(event.reason));
+        return;
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         if (this.listenerCount("error") > 0) super.emit("error", new Error(`${event.what}: ${event.error}`));

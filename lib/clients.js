@@ -20,12 +20,18 @@ const { wrong } = require("./options");
  * @typedef {(pattern: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage
  */
 
+/** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
+const warned = new WeakSet();
+
 /**
  * A pair of clients. Both kinds of the field speak through the same few methods.
  *
  * @abstract
  */
 class Clients {
+  /** @type {Map<any, (error: any) => void>} */
+  #errorListeners = new Map();
+
   /**
    * @param {any} pub
    * @param {any} sub
@@ -83,6 +89,28 @@ class Clients {
   off(event, listener) {
     this.pub.removeListener(event, listener);
     if (this.sub !== this.pub) this.sub.removeListener(event, listener);
+  }
+
+  /**
+   * Somebody has to listen to a client's errors, or they are uncaught exceptions. As with the reference, a user who
+   * does not is told that he should: once for each client, with what he would have heard.
+   */
+  listenToErrors() {
+    for (const client of new Set([this.pub, this.sub])) {
+      const listener = (/** @type {any} */ error) => {
+        if (warned.has(client) || client.listenerCount?.("error") !== 1) return;
+        warned.add(client);
+        console.warn(`missing 'error' handler on this Redis client (${error?.message || error})`);
+      };
+      this.#errorListeners.set(client, listener);
+      client.on("error", listener);
+    }
+  }
+
+  /** Ends that. */
+  ignoreErrors() {
+    for (const [client, listener] of this.#errorListeners) client.removeListener("error", listener);
+    this.#errorListeners.clear();
   }
 
   /**

@@ -72,7 +72,6 @@ class Link {
   /** Whether the user's clients have been seen connected, and whether they have ended since. */
   #clientsSeen = false;
   #clientsEnded = false;
-  #warned = false;
   #malformed = 0;
   /** Whether the first attempt to connect has ended. */
   #tried = false;
@@ -397,7 +396,7 @@ class Link {
     if (this.#clients === null) return;
     this.#clients.on("ready", this.#onClientEvent);
     for (const event of DOWN_EVENTS) this.#clients.on(event, this.#onClientDown);
-    this.#clients.on("error", this.#onClientError);
+    this.#clients.listenToErrors();
     this.#onClientEvent();
   }
 
@@ -405,7 +404,7 @@ class Link {
     if (this.#clients === null) return;
     this.#clients.off("ready", this.#onClientEvent);
     for (const event of DOWN_EVENTS) this.#clients.off(event, this.#onClientDown);
-    this.#clients.off("error", this.#onClientError);
+    this.#clients.ignoreErrors();
   }
 
   #onClientEvent = () => {
@@ -429,15 +428,6 @@ class Link {
   #onClientDown = () => {
     this.#carrier?.clientsFailed();
     this.#onClientEvent();
-  };
-
-  // Somebody has to listen, or the client's errors would be uncaught exceptions; as with the reference, the user
-  // is told that it should be him.
-  #onClientError = (/** @type {Error} */ error) => {
-    const { pub, sub } = /** @type {import("./clients").Clients} */ (this.#clients);
-    if (this.#warned || (pub.listenerCount?.("error") > 1 && sub.listenerCount?.("error") > 1)) return;
-    this.#warned = true;
-    console.warn(`missing 'error' handler on this Redis client (${error?.message ?? error})`);
   };
 
   /** Whether a publish can go straight to the user's client, in the same tick. */
