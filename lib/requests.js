@@ -46,7 +46,9 @@ async function answer(request, context) {
     case REQUEST.ALL_ROOMS:
       return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
     case REQUEST.REMOTE_FETCH:
-      return respond(JSON.stringify({ requestId, sockets: await local.fetchSockets(targetOf(request)) }));
+      return respond(
+        `{"requestId":${JSON.stringify(requestId ?? null)},"sockets":${await local.fetchSockets(targetOf(request))}}`,
+      );
     case REQUEST.REMOTE_JOIN:
       if (request.opts) return local.addSockets(targetOf(request), request.rooms);
       return withSocket(request, context, (socket) => socket.join(request.room));
@@ -160,16 +162,40 @@ function once(callback) {
 }
 
 /**
- * What other nodes are told of sockets.
+ * What other nodes are told of sockets, as JSON. A field that has no JSON (`socket.data` may hold anything, itself
+ * included) is left out, rather than the socket, or the answer.
  *
  * @param {any[]} sockets
  */
 function describeSockets(sockets) {
-  return sockets.map(({ id, handshake, rooms, data }) => {
-    // It may hold anything, itself included.
+  const descriptions = sockets.map(({ id, handshake, rooms, data }) => {
+    // It may hold anything, too.
     const { sessionStore: _, ...rest } = handshake;
-    return { id, handshake: rest, rooms: [...rooms], data };
+    const fields = { id, handshake: rest, rooms: [...rooms], data };
+    try {
+      return JSON.stringify(fields);
+    } catch {
+      return JSON.stringify(Object.fromEntries(Object.entries(fields).filter(hasJson)));
+    }
   });
+  return `[${descriptions.join(",")}]`;
 }
+
+/** @param {[string, any]} field */
+function hasJson([name, value]) {
+  try {
+    JSON.stringify(value);
+    return true;
+  } catch (error) {
+    if (!unprintable.has(name)) {
+      unprintable.add(name);
+      console.warn(`socket.io-redis: socket.${name} cannot be sent to other servers (${error})`);
+    }
+    return false;
+  }
+}
+
+/** The fields of sockets that were warned of. */
+const unprintable = new Set();
 
 module.exports = { REQUEST, answer, checkRequest, checkResponse, describeSockets };
