@@ -21,7 +21,7 @@ const REFERENCE = "reference";
 /** For what is to happen. In milliseconds. */
 const PATIENCE = 5000;
 /** For what is to time out. In milliseconds. */
-const IMPATIENCE = 150;
+const IMPATIENCE = 500;
 
 const BINARY = Buffer.from([0, 1, 0x7b, 0xff, 0x80]);
 const UNICODE = 'é ü 漢字 🦀 \u2028 \u0000 \\ " \u007f \ud83d\ude00';

@@ -14,11 +14,8 @@ const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { readOptions } = require("./options");
 const { holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments } = require("./outgoing");
-const { REQUEST, answer, checkRequest, checkResponse, describeSockets } = require("./requests");
+const { REQUEST, Responder, checkResponse } = require("./requests");
 const debug = require("debug")("socket.io-redis");
-
-/** How the payload of a request is encoded, as `Encoding` in Rust. */
-const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 
 /** How a request ends that the adapter does not outlive. */
 const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
@@ -55,6 +52,31 @@ class RedisAdapter extends Adapter {
   #incoming = null;
   /** @type {() => void} */
   #setReady = () => {};
+  /** Answers the other members, with what the parent class does to the sockets of this node alone. */
+  #responder = new Responder({
+    nsp: () => this.nsp,
+    isOwn: (request) =>
+      request.uid === this.uid ||
+      this.requests.has(request.requestId) ||
+      this.ackRequests.has(request.requestId),
+    decode: (bytes) => this.#decode(bytes),
+    encode: (value) => this.parser.encode(value),
+    respond: (request, response) => {
+      const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
+      this.#send(RESPONSES, specific ? String(request.uid) : null, response);
+    },
+    ignore: (error) => this.#link.ignore(error),
+    settled: () => this.#link.settled(this.#member),
+    local: {
+      rooms: () => [...this.rooms.keys()],
+      sockets: (rooms) => super.sockets(rooms),
+      fetchSockets: (opts) => super.fetchSockets(opts),
+      addSockets: (opts, rooms) => super.addSockets(opts, rooms),
+      delSockets: (opts, rooms) => super.delSockets(opts, rooms),
+      disconnectSockets: (opts, close) => super.disconnectSockets(opts, close),
+      broadcastWithAck: (packet, opts, count, ack) => super.broadcastWithAck(packet, opts, count, ack),
+    },
+  });
 
   /**
    * @param {any} nsp the namespace
@@ -379,7 +401,7 @@ class RedisAdapter extends Adapter {
       case KIND.BROADCAST:
         return this.#onBroadcast(record.part(0));
       case KIND.REQUEST:
-        return void this.#onRequest(copy(record.part(0)), record.n);
+        return void this.#responder.onRequest(copy(record.part(0)), record.n);
       case KIND.ANSWERS:
         return void this.#onAnswers(
           record.text(0),
@@ -450,70 +472,6 @@ class RedisAdapter extends Adapter {
     } finally {
       this.#incoming = outer;
     }
-  }
-
-  /**
-   * A request of another member. What a callback of the user's throws is an unhandled rejection, as with the
-   * reference.
-   *
-   * @param {Buffer} bytes
-   * @param {number} encoding
-   */
-  async #onRequest(bytes, encoding) {
-    try {
-      let request;
-      try {
-        request = encoding === ENCODING.MSGPACK ? msgpack.decode(bytes) : this.#decode(bytes);
-        // Rust has looked at it already, unless only the user's parser can read it.
-        if (encoding === ENCODING.CUSTOM) {
-          checkRequest(request);
-          if (this.#isOwn(request)) return;
-        }
-      } catch (error) {
-        return this.#link.ignore(String(error));
-      }
-      debug("received request %j", request);
-      await answer(request, {
-        nsp: this.nsp,
-        local: this.#local,
-        respond: (response) => this.#respond(request, response),
-        encode: (value) => this.parser.encode(value),
-      });
-    } finally {
-      this.#link.settled(this.#member);
-    }
-  }
-
-  /** What the parent class does with the sockets of this node alone. */
-  #local = {
-    rooms: () => [...this.rooms.keys()],
-    sockets: (/** @type {Set<any>} */ rooms) => super.sockets(rooms),
-    fetchSockets: async (/** @type {any} */ opts) => describeSockets(await super.fetchSockets(opts)),
-    addSockets: (/** @type {any} */ opts, /** @type {any[]} */ rooms) => super.addSockets(opts, rooms),
-    delSockets: (/** @type {any} */ opts, /** @type {any[]} */ rooms) => super.delSockets(opts, rooms),
-    disconnectSockets: (/** @type {any} */ opts, /** @type {boolean} */ close) =>
-      super.disconnectSockets(opts, close),
-    broadcastWithAck: (
-      /** @type {any} */ packet,
-      /** @type {any} */ opts,
-      /** @type {Callback} */ count,
-      /** @type {Callback} */ ack,
-    ) => super.broadcastWithAck(packet, opts, count, ack),
-  };
-
-  /** @param {any} request */
-  #isOwn(request) {
-    return (
-      request.uid === this.uid ||
-      this.requests.has(request.requestId) ||
-      this.ackRequests.has(request.requestId)
-    );
-  }
-
-  /** @param {any} request @param {Buffer | string} response */
-  #respond(request, response) {
-    const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
-    this.#send(RESPONSES, specific ? String(request.uid) : null, response);
   }
 
   /** @param {string} id @param {{ status: string, expected: number }} outcome @param {Buffer[]} answers */

@@ -5,6 +5,7 @@
  * The requests of other members: the part of the answer that only this node's sockets can give.
  */
 
+const msgpack = require("./msgpack");
 const debug = require("debug")("socket.io-redis");
 
 /** What requests and responses are; the numbers are the wire's. */
@@ -21,50 +22,136 @@ const REQUEST = Object.freeze({
   BROADCAST_ACK: 9,
 });
 
-/**
- * @typedef {object} Context
- * @property {any} nsp the namespace
- * @property {any} local what the parent class does with the sockets of this node
- * @property {(response: Buffer | string) => void} respond
- * @property {(value: any) => Buffer | string} encode by the parser
- */
+/** How the payload of a request is encoded, as `Encoding` in Rust. */
+const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 
 /**
- * Does what a request asks, and answers it.
+ * @typedef {(...args: any[]) => void} Callback
  *
- * @param {any} request
- * @param {Context} context
+ * @typedef {object} Local what is done to the sockets of this node alone
+ * @property {() => any[]} rooms
+ * @property {(rooms: Set<any>) => Promise<Set<any>>} sockets
+ * @property {(opts: any) => Promise<any[]>} fetchSockets
+ * @property {(opts: any, rooms: any[]) => void} addSockets
+ * @property {(opts: any, rooms: any[]) => void} delSockets
+ * @property {(opts: any, close: boolean) => void} disconnectSockets
+ * @property {(packet: any, opts: any, count: Callback, ack: Callback) => void} broadcastWithAck
+ *
+ * @typedef {object} Context what a responder needs of its adapter
+ * @property {() => any} nsp the namespace
+ * @property {(request: any) => boolean} isOwn
+ * @property {(bytes: Buffer) => any} decode
+ * @property {(value: any) => Buffer | string} encode by the parser
+ * @property {(request: any, response: Buffer | string) => void} respond
+ * @property {(error: string) => void} ignore
+ * @property {() => void} settled the request is worked off, whatever it has done to the rooms
+ * @property {Local} local
  */
-async function answer(request, context) {
-  const { nsp, local, respond } = context;
-  const { requestId } = request;
-  switch (request.type) {
-    case REQUEST.SOCKETS:
-      return respond(
-        JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }),
-      );
-    case REQUEST.ALL_ROOMS:
-      return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
-    case REQUEST.REMOTE_FETCH:
-      return respond(
-        `{"requestId":${JSON.stringify(requestId ?? null)},"sockets":${await local.fetchSockets(targetOf(request))}}`,
-      );
-    case REQUEST.REMOTE_JOIN:
-      if (request.opts) return local.addSockets(targetOf(request), request.rooms);
-      return withSocket(request, context, (socket) => socket.join(request.room));
-    case REQUEST.REMOTE_LEAVE:
-      if (request.opts) return local.delSockets(targetOf(request), request.rooms);
-      return withSocket(request, context, (socket) => socket.leave(request.room));
-    case REQUEST.REMOTE_DISCONNECT:
-      if (request.opts) return local.disconnectSockets(targetOf(request), request.close);
-      return withSocket(request, context, (socket) => socket.disconnect(request.close));
-    case REQUEST.SERVER_SIDE_EMIT:
-      if (requestId !== undefined) request.data.push(once((arg) => respondToEmit(request, arg, respond)));
-      return nsp._onServerSideEmit(request.data);
-    case REQUEST.BROADCAST:
-      return broadcast(request, context);
-    default:
-      debug("ignoring unknown request type: %s", request.type);
+
+/** Does what other members ask, and answers them. */
+class Responder {
+  #context;
+
+  /** @param {Context} context */
+  constructor(context) {
+    this.#context = context;
+  }
+
+  /**
+   * A request of another member. What a callback of the user's throws is an unhandled rejection, as with the
+   * reference.
+   *
+   * @param {Buffer} bytes
+   * @param {number} encoding
+   */
+  async onRequest(bytes, encoding) {
+    const { decode, ignore, isOwn, settled } = this.#context;
+    try {
+      let request;
+      try {
+        request = encoding === ENCODING.MSGPACK ? msgpack.decode(bytes) : decode(bytes);
+        // Rust has looked at it already, unless only the user's parser can read it.
+        if (encoding === ENCODING.CUSTOM) {
+          checkRequest(request);
+          if (isOwn(request)) return;
+        }
+      } catch (error) {
+        return ignore(String(error));
+      }
+      debug("received request %j", request);
+      await this.#answer(request);
+    } finally {
+      settled();
+    }
+  }
+
+  /** @param {any} request */
+  async #answer(request) {
+    const { nsp, local } = this.#context;
+    const { requestId } = request;
+    const respond = (/** @type {Buffer | string} */ response) => this.#context.respond(request, response);
+    switch (request.type) {
+      case REQUEST.SOCKETS:
+        return respond(
+          JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }),
+        );
+      case REQUEST.ALL_ROOMS:
+        return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
+      case REQUEST.REMOTE_FETCH: {
+        const sockets = describeSockets(await local.fetchSockets(targetOf(request)));
+        return respond(`{"requestId":${JSON.stringify(requestId ?? null)},"sockets":${sockets}}`);
+      }
+      case REQUEST.REMOTE_JOIN:
+        if (request.opts) return local.addSockets(targetOf(request), request.rooms);
+        return this.#withSocket(request, (socket) => socket.join(request.room));
+      case REQUEST.REMOTE_LEAVE:
+        if (request.opts) return local.delSockets(targetOf(request), request.rooms);
+        return this.#withSocket(request, (socket) => socket.leave(request.room));
+      case REQUEST.REMOTE_DISCONNECT:
+        if (request.opts) return local.disconnectSockets(targetOf(request), request.close);
+        return this.#withSocket(request, (socket) => socket.disconnect(request.close));
+      case REQUEST.SERVER_SIDE_EMIT:
+        if (requestId !== undefined) {
+          request.data.push(
+            once((data) => respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data }))),
+          );
+        }
+        return nsp()._onServerSideEmit(request.data);
+      case REQUEST.BROADCAST:
+        return this.#broadcast(request, respond);
+      default:
+        debug("ignoring unknown request type: %s", request.type);
+    }
+  }
+
+  /**
+   * A request of an older node: it names one socket.
+   *
+   * @param {any} request
+   * @param {(socket: any) => void} act
+   */
+  #withSocket(request, act) {
+    const { nsp, respond } = this.#context;
+    const socket = nsp().sockets.get(request.sid);
+    if (!socket) return;
+    act(socket);
+    respond(request, JSON.stringify({ requestId: request.requestId }));
+  }
+
+  /** @param {any} request @param {(response: Buffer | string) => void} respond */
+  #broadcast({ requestId, packet, opts }, respond) {
+    const { nsp, local, encode } = this.#context;
+    const target = { rooms: new Set(opts.rooms), except: new Set(opts.except), flags: opts.flags ?? {} };
+    local.broadcastWithAck(
+      packet,
+      target,
+      (clientCount) =>
+        respond(JSON.stringify({ type: REQUEST.BROADCAST_CLIENT_COUNT, requestId, clientCount })),
+      (arg) => respond(encode({ type: REQUEST.BROADCAST_ACK, requestId, packet: arg })),
+    );
+    // Clients that never answer would be waited for until they leave.
+    const forget = () => nsp().sockets.forEach((/** @type {any} */ socket) => socket.acks.delete(packet.id));
+    setTimeout(forget, Math.min(Number(target.flags.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
   }
 }
 
@@ -104,40 +191,6 @@ function present(value) {
 /** @param {any} value */
 function isList(value) {
   return !present(value) || Array.isArray(value);
-}
-
-/**
- * A request of an older node: it names one socket.
- *
- * @param {any} request
- * @param {Context} context
- * @param {(socket: any) => void} act
- */
-function withSocket(request, { nsp, respond }, act) {
-  const socket = nsp.sockets.get(request.sid);
-  if (!socket) return;
-  act(socket);
-  respond(JSON.stringify({ requestId: request.requestId }));
-}
-
-/** @param {any} request @param {any} arg @param {(response: string) => void} respond */
-function respondToEmit({ requestId }, arg, respond) {
-  respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data: arg }));
-}
-
-/** @param {any} request @param {Context} context */
-function broadcast({ requestId, packet, opts }, { nsp, local, respond, encode }) {
-  const target = { rooms: new Set(opts.rooms), except: new Set(opts.except), flags: opts.flags ?? {} };
-  local.broadcastWithAck(
-    packet,
-    target,
-    (/** @type {number} */ clientCount) =>
-      respond(JSON.stringify({ type: REQUEST.BROADCAST_CLIENT_COUNT, requestId, clientCount })),
-    (/** @type {any} */ arg) => respond(encode({ type: REQUEST.BROADCAST_ACK, requestId, packet: arg })),
-  );
-  // Clients that never answer would be waited for until they leave.
-  const forget = () => nsp.sockets.forEach((/** @type {any} */ socket) => socket.acks.delete(packet.id));
-  setTimeout(forget, Math.min(Number(target.flags.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
 }
 
 /** The longest that a timer can run, in milliseconds. */
@@ -198,4 +251,4 @@ function hasJson([name, value]) {
 /** The fields of sockets that were warned of. */
 const unprintable = new Set();
 
-module.exports = { REQUEST, answer, checkRequest, checkResponse, describeSockets };
+module.exports = { REQUEST, Responder, checkResponse };
