@@ -12,7 +12,9 @@ const { KIND } = require("./inbox");
 const RETRY = Object.freeze({ first: 50, most: 2000 });
 
 /** How often Rust hears that there are publishes, in milliseconds: it counts the peers then. */
-const TELL_EVERY = 1000;
+const TELL_EVERY = 200;
+
+const NOT_CONNECTED = "the client is not connected";
 
 /** @typedef {import("../binding").Link} NativeLink */
 
@@ -44,26 +46,27 @@ class Carrier {
     this.clientsChanged();
   }
 
-  /** Whether the clients are connected, as far as Rust was told. */
-  get isUp() {
-    return this.#up;
+  /**
+   * Whether the clients take what is published. On their first way to Redis they queue it, as with the reference; in
+   * an outage the backlog of the link, which waits for the other members too, is the better place.
+   */
+  get takes() {
+    return this.#up || (this.#first && this.#clients.queues());
   }
 
-  /** Tells Rust whether the clients are connected, or take what is to be carried when they are. */
+  /** Tells Rust whether the clients are connected. */
   clientsChanged() {
-    const ready = this.#clients.isReady();
-    // On their first way to Redis they queue, as with the reference; in an outage the backlog of the link, which
-    // waits for the other members too, is the better place.
-    const up = ready || (this.#first && this.#clients.queues());
-    if (ready) this.#first = false;
+    const up = this.#clients.isReady();
     if (up === this.#up) return;
+    this.#first = false;
     this.#up = up;
     if (up) this.#native.clientUp();
-    else this.#native.clientDown("the client is not connected");
+    else this.#native.clientDown(NOT_CONNECTED);
   }
 
   /** A client has lost its connection, or could not make one. */
   clientsFailed() {
+    if (this.#first) this.#native.clientDown(NOT_CONNECTED);
     this.#first = false;
     this.clientsChanged();
   }

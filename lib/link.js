@@ -434,7 +434,7 @@ class Link {
   #isDirect() {
     if (this.#carrier === null) return false;
     this.#carrier.clientsChanged();
-    return this.#flowing && this.#carrier.isUp;
+    return this.#flowing && this.#carrier.takes;
   }
 
   /** Rust gets a message: nothing may overtake it by way of the clients until it has said that it is out. */

@@ -1,10 +1,10 @@
 //! Counting the members of the cluster: for JS, for requests that wait for answers, and for outages that end.
 
-use super::Core;
 use super::Destination;
 use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
+use super::{ALONE_EVERY, Core};
 
 /// Whom a count is for.
 #[derive(Debug)]
@@ -101,6 +101,9 @@ impl Core {
             Purpose::Peers { member } => {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.peers = members.next().unwrap_or(0);
+                    if member.peers <= 1 {
+                        member.peers_due = Some(fx.now + ALONE_EVERY);
+                    }
                 }
             }
             Purpose::Healing { members: ids } => {

@@ -30,6 +30,9 @@ use stats::Stats;
 /// is at most this old.
 const PEERS_EVERY: Duration = Duration::from_secs(2);
 
+/// The same as long as it is alone: others may be about to join.
+const ALONE_EVERY: Duration = Duration::from_millis(200);
+
 /// How a link is made.
 #[derive(Clone, Debug)]
 pub struct Config {
