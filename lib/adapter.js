@@ -139,23 +139,30 @@ class RedisAdapter extends Adapter {
    * @returns {boolean}
    */
   emit(event, ...args) {
-    if (event === "create-room") this.#link.room(this.#member, String(args[0]), true);
-    else if (event === "delete-room") this.#link.room(this.#member, String(args[0]), false);
+    if (event === "create-room") this.#link.room(this.#member, nameOf(args[0]), true);
+    else if (event === "delete-room") this.#link.room(this.#member, nameOf(args[0]), false);
     return super.emit(event, ...args);
   }
 
   /** @param {any} id @param {Set<any>} rooms */
   addAll(id, rooms) {
     const first = this.sids.size === 0;
-    super.addAll(id, rooms);
-    if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
+    try {
+      super.addAll(id, rooms);
+    } finally {
+      // A listener of the user's may have thrown, and the socket is here all the same.
+      if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
+    }
   }
 
   /** @param {any} id */
   delAll(id) {
     const occupied = this.sids.size > 0;
-    super.delAll(id);
-    if (occupied && this.sids.size === 0) this.#link.occupied(this.#member, false);
+    try {
+      super.delAll(id);
+    } finally {
+      if (occupied && this.sids.size === 0) this.#link.occupied(this.#member, false);
+    }
   }
 
   // --- broadcasts --------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ class RedisAdapter extends Adapter {
         this.#send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
-        const timeout = opts.flags?.timeout || 1;
+        const timeout = toDelay(opts.flags?.timeout);
         this.#link.request(this.#member, requestId, REQUEST.BROADCAST, toBuffer(request), timeout);
       }
     }
@@ -291,7 +298,7 @@ class RedisAdapter extends Adapter {
     const sockets = await super.fetchSockets(opts);
     if (opts.flags?.local) return sockets;
     const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
-    const timeout = opts.flags?.timeout ?? this.requestsTimeout;
+    const timeout = opts.flags?.timeout || this.requestsTimeout;
     const answers = await this.#ask(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets");
     return sockets.concat(...answers.map((response) => response.sockets));
   }
@@ -334,7 +341,8 @@ class RedisAdapter extends Adapter {
       const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
       ack(new Error(status === "timeout" ? error : "the adapter was closed"), responses);
     });
-    this.#link.request(this.#member, requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
+    const timeout = toDelay(this.requestsTimeout);
+    this.#link.request(this.#member, requestId, REQUEST.SERVER_SIDE_EMIT, request, timeout);
   }
 
   /** The number of members of the cluster. @returns {Promise<number>} */
@@ -376,7 +384,7 @@ class RedisAdapter extends Adapter {
         reject(Object.assign(new Error(what), { responses, expected }));
       });
       const request = json({ uid: this.uid, requestId, type, ...body });
-      this.#link.request(this.#member, requestId, type, request, timeout);
+      this.#link.request(this.#member, requestId, type, request, toDelay(timeout));
     });
   }
 
@@ -421,18 +429,18 @@ class RedisAdapter extends Adapter {
   #onFrame(record) {
     const count = record.n >>> 1;
     const exact = (record.n & 1) === 1;
-    const source = {
-      frame: record.part(0),
-      text: record.text(1),
-      options: record.part(2),
-      data: exact ? null : record.part(3),
-      attachments: count === 0 ? [] : record.list(count),
-    };
-    const packet = lazyPacket(this.nsp.name, source);
-    this.#deliver(packet, decodeTarget(source.options), {
+    const text = record.text(1);
+    let opts;
+    try {
+      opts = decodeTarget(record.part(2));
+    } catch (error) {
+      return this.#link.ignore(String(error));
+    }
+    const packet = lazyPacket(this.nsp.name, { text, data: exact ? null : copy(record.part(3)) });
+    this.#deliver(packet, opts, {
       packet,
-      encoded: count === 0 ? [source.text] : [source.text, ...source.attachments],
-      frame: count === 0 && this.#makesFrames ? source.frame : null,
+      encoded: count === 0 ? [text] : [text, ...record.list(count).map(copy)],
+      frame: count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
     });
   }
 
@@ -556,7 +564,27 @@ function toBuffer(bytes) {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
 }
 
-/** Of its own memory: what the user gets must not keep the slab. @param {Buffer} bytes */
+/** What a timer of Node makes of a delay: it takes anything. @param {any} value */
+function toDelay(value) {
+  const delay = Number(value);
+  return delay >= 1 && delay <= MAX_DELAY ? delay : 1;
+}
+
+/** The longest delay that a timer of Node can have, in milliseconds. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** The name of a room in a channel. @param {any} room */
+function nameOf(room) {
+  if (typeof room === "string") return room;
+  try {
+    return String(room);
+  } catch {
+    // No broadcast can name it either.
+    return "";
+  }
+}
+
+/** Of its own memory: the next fetch writes the slab anew. @param {Buffer} bytes */
 function copy(bytes) {
   return Buffer.from(bytes);
 }

@@ -14,6 +14,9 @@ const RETRY = Object.freeze({ first: 50, most: 2000 });
 /** How often Rust hears that there are publishes, in milliseconds: it counts the peers then. */
 const TELL_EVERY = 200;
 
+/** So many messages of the client are handed over before what came of earlier ones is handed on. */
+const DRAIN_EVERY = 32;
+
 const NOT_CONNECTED = "the client is not connected";
 
 /** @typedef {import("../binding").Link} NativeLink */
@@ -25,6 +28,9 @@ class Carrier {
   #native;
   /** @type {(error: string) => void} */
   #onRefused;
+  #drain;
+  /** Messages handed over since Rust's were last handed on. */
+  #handedOver = 0;
   #up = false;
   /** The clients are on their first way to Redis. */
   #first = true;
@@ -38,11 +44,13 @@ class Carrier {
    * @param {import("./clients").Clients} clients
    * @param {NativeLink} native
    * @param {(error: string) => void} onRefused a publish was refused
+   * @param {() => void} drain hands on what Rust has made of messages
    */
-  constructor(clients, native, onRefused) {
+  constructor(clients, native, onRefused, drain) {
     this.#clients = clients;
     this.#native = native;
     this.#onRefused = onRefused;
+    this.#drain = drain;
     this.clientsChanged();
   }
 
@@ -129,9 +137,11 @@ class Carrier {
   #subscribe(pattern, name, delay) {
     if (this.#stopped) return;
     this.#clients
-      .subscribe(pattern, name, (glob, channel, payload) =>
-        this.#native.clientMessage(glob, channel, payload),
-      )
+      .subscribe(pattern, name, (glob, channel, payload) => {
+        this.#native.clientMessage(glob, channel, payload);
+        // The client cannot be told to read less; but it does, while what came before is worked off.
+        if (++this.#handedOver % DRAIN_EVERY === 0) this.#drain();
+      })
       .then(
         () => this.#native.clientSubscribed(pattern, Buffer.from(name)),
         (error) => {

@@ -16,6 +16,7 @@ const { wrong } = require("./options");
  * @property {string} [username]
  * @property {string} [password]
  * @property {number} [database]
+ * @property {string} [name] that the connections give themselves
  *
  * @typedef {(pattern: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage
  */
@@ -53,7 +54,7 @@ class Clients {
     const sub = this.settingsOf(this.sub);
     if (typeof pub === "string") return { settings: null, reason: pub };
     if (typeof sub === "string") return { settings: null, reason: sub };
-    if (JSON.stringify(pub) !== JSON.stringify(sub)) {
+    if (JSON.stringify({ ...pub, name: "" }) !== JSON.stringify({ ...sub, name: "" })) {
       return { settings: null, reason: "the two clients do not connect to the same place" };
     }
     return { settings: pub, reason: null };
@@ -176,6 +177,7 @@ class NodeRedisClients extends Clients {
       username,
       password,
       database: Number(database ?? 0),
+      name: options.name,
     });
   }
 
@@ -266,6 +268,7 @@ class IoredisClients extends Clients {
       username: username ?? undefined,
       password: password ?? undefined,
       database: Number(db ?? 0),
+      name: options.connectionName ?? undefined,
     });
   }
 

@@ -25,14 +25,11 @@ const RESERVED = new Set([
 ]);
 
 /**
- * A broadcast as it came from Rust.
+ * What the arguments of a broadcast can be read from.
  *
- * @typedef {object} Frame
- * @property {Buffer} frame the whole WebSocket frame
- * @property {string} text the Socket.IO text in it
- * @property {Buffer} options msgpack of rooms, except, flags; empty if it is for everyone
+ * @typedef {object} Source
+ * @property {string} text what socket.io-parser would print
  * @property {Buffer | null} data msgpack of the arguments; null if the text says all
- * @property {Buffer[]} attachments
  */
 
 /**
@@ -40,7 +37,7 @@ const RESERVED = new Set([
  * implementation of `broadcast`, by another parser.
  *
  * @param {string} nsp
- * @param {Frame} source
+ * @param {Source} source
  */
 function lazyPacket(nsp, source) {
   /** @type {any} */
@@ -57,10 +54,10 @@ function lazyPacket(nsp, source) {
   };
 }
 
-/** @param {string} nsp @param {Frame} source */
+/** @param {string} nsp @param {Source} source */
 function readData(nsp, { text, data }) {
-  // What JSON does not carry (dates, binary) is in the msgpack; it is copied, lest a value keep the slab.
-  if (data !== null) return msgpack.decode(Buffer.from(data));
+  // What JSON does not carry (dates, binary) is in the msgpack.
+  if (data !== null) return msgpack.decode(data);
   const start = nsp === "/" ? 1 : nsp.length + 2;
   return JSON.parse(text.slice(text.indexOf("[", start)));
 }

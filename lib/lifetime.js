@@ -32,7 +32,8 @@ function track(link) {
     }
   });
   process.on("exit", () => {
-    for (const link of links) link.flush(EXIT_TIMEOUT);
+    const end = performance.now() + EXIT_TIMEOUT;
+    for (const link of links) link.flush(Math.max(0, end - performance.now()));
   });
 }
 

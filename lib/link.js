@@ -11,13 +11,16 @@ const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
 const { Inbox, KIND } = require("./inbox");
 const { forget, keep, letGo, track } = require("./lifetime");
-const { Proof } = require("./proof");
+const { Proof, afterPatience } = require("./proof");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
 
 /** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
 const IDLE_TIMEOUT = 1000;
+
+/** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
+const REST_TIMEOUT = 2500;
 
 /** The events of a client that is not, or no longer, connected. */
 const DOWN_EVENTS = ["end", "close", "reconnecting"];
@@ -53,6 +56,8 @@ class Link {
   #settings = null;
   /** @type {import("../binding").Link | null} made with the first member */
   #native = null;
+  /** @type {Inbox | null} */
+  #inbox = null;
   /** The number of `#native`. */
   #id = 0;
   /** @type {Map<number, MemberHandlers>} */
@@ -67,12 +72,17 @@ class Link {
   #reason = "";
   /** Publishes go out at once: nothing waits that they would overtake. */
   #flowing = false;
+  /** What was closed and has something to write yet. @type {Map<import("../binding").Link, import("./lifetime").Link>} */
+  #rests = new Map();
   /** How many messages Rust has got. */
   #handedOver = 0;
   /** Whether the user's clients have been seen connected, and whether they have ended since. */
   #clientsSeen = false;
   #clientsEnded = false;
   #malformed = 0;
+  #unencodable = 0;
+  /** Calls off the doubt whether the own connections will ever stand again. @type {(() => void) | null} */
+  #believe = null;
   /** Whether the first attempt to connect has ended. */
   #tried = false;
   /** @type {NodeJS.Timeout | null} */
@@ -139,6 +149,7 @@ class Link {
     const stats = this.#native?.stats() ?? null;
     if (stats === null) return null;
     // Rust has handed them on, since only the user's parser can read them.
+    stats.unencodable += this.#unencodable;
     stats.malformed += this.#malformed;
     stats.delivered -= this.#malformed;
     if (this.#carrier === null) return stats;
@@ -175,7 +186,7 @@ class Link {
     if (this.#members.size > 0) return;
     this.#unfollow();
     // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
-    if (!this.#byClient && !this.#proven) this.#close();
+    if (!this.#byClient && !this.#proven) this.#forget();
     else this.#idle();
   }
 
@@ -204,7 +215,15 @@ class Link {
     }
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
     const { uid, nsp } = identity;
-    const bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
+    let bytes;
+    try {
+      bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
+    } catch (error) {
+      // Nested too deep: the local sockets get it all the same.
+      this.#unencodable++;
+      debug("a broadcast was not published: %s", error);
+      return true;
+    }
     this.send(member, identity, 0, room, bytes);
     return true;
   }
@@ -345,35 +364,55 @@ class Link {
       },
       () => inbox?.drain(),
     );
-    inbox = new Inbox(native.id, (record) => this.#onRecord(record));
+    inbox = new Inbox(native.id, (record) => {
+      if (this.#native === native) this.#onRecord(record);
+      else if (record.kind === KIND.EVENT && JSON.parse(record.text(0)).type === "flushed")
+        this.#forgetRest(native);
+    });
     this.#native = native;
+    this.#inbox = inbox;
     this.#id = native.id;
     track(this);
     if (this.#byClient) this.#startCarrier();
     return native;
   }
 
-  #close() {
-    this.#stopIdling();
-    this.#proof?.stop();
-    // Rust goes on until all is written, or for a while; lifetime.js keeps the process for that.
-    this.#native?.close();
-    if (this.#native?.isFlushed()) this.#forget();
-    else this.#idle();
-  }
-
+  /** Ends the native link. Rust goes on until all is written, or for a while; the process is kept for that. */
   #forget() {
-    this.#native?.close();
-    this.#native = null;
+    const native = this.#native;
+    if (native === null) return;
+    this.#stopIdling();
+    this.#believe?.();
+    this.#believe = null;
     this.#proof?.stop();
     this.#proof = null;
     this.#carrier?.stop();
     this.#carrier = null;
+    this.#native = null;
     this.#flowing = false;
     this.#handedOver = 0;
     for (const resolve of this.#counts.values()) resolve(0);
     this.#counts.clear();
     forget(this);
+    native.close();
+    if (native.isFlushed() || this.#byClient) return;
+    /** @type {import("./lifetime").Link} */
+    const rest = {
+      holdsProcess: () => native.watchFlushed(),
+      flush: (timeout) => void native.waitFlushed(timeout),
+    };
+    this.#rests.set(native, rest);
+    track(rest);
+    // Rust lets go of it after that time, if not before.
+    setTimeout(() => this.#forgetRest(native), REST_TIMEOUT).unref();
+  }
+
+  /** @param {import("../binding").Link} native */
+  #forgetRest(native) {
+    const rest = this.#rests.get(native);
+    if (rest === undefined) return;
+    this.#rests.delete(native);
+    forget(rest);
   }
 
   #idle() {
@@ -430,6 +469,22 @@ class Link {
     this.#onClientEvent();
   };
 
+  /**
+   * The own connections are lost, or cannot be made. If the clients' stand nevertheless, and go on to, theirs is the
+   * way: the password may have changed, or the network.
+   *
+   * @param {string} reason
+   */
+  #doubt(reason) {
+    const clients = this.#clients;
+    if (clients === null || this.#byClient || this.#options.transport === "native") return;
+    this.#believe ??= afterPatience(() => {
+      this.#believe = null;
+      if (this.#native === null || this.#byClient) return;
+      if (clients.isReady()) this.#useClients(`the link's own connections fail: ${reason}`);
+    });
+  }
+
   /** Whether a publish can go straight to the user's client, in the same tick. */
   #isDirect() {
     if (this.#carrier === null) return false;
@@ -446,8 +501,11 @@ class Link {
   #startCarrier() {
     const { clients, native } = { clients: this.#clients, native: this.#native };
     if (clients === null || native === null) return;
-    this.#carrier = new Carrier(clients, native, (error) =>
-      this.#tellMembers({ type: "refused", what: "publish", error }),
+    this.#carrier = new Carrier(
+      clients,
+      native,
+      (error) => this.#tellMembers({ type: "refused", what: "publish", error }),
+      () => this.#inbox?.drain(),
     );
     // Unless something waits in Rust already, the clients can take what comes.
     this.#flowing = native.isFlushed();
@@ -510,9 +568,14 @@ class Link {
       case "ready":
         this.#try();
         break;
+      case "up":
+        this.#believe?.();
+        this.#believe = null;
+        break;
       case "down":
         debug("down: %s", event.reason);
         this.#try();
+        this.#doubt(event.reason ?? "");
         break;
     }
     if (member === 0) this.#tellMembers(event);

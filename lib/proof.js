@@ -9,8 +9,23 @@
 const { randomBytes } = require("node:crypto");
 const debug = require("debug")("socket.io-redis:link");
 
-/** How long it may take, in milliseconds, once the clients are connected. */
-const PROOF_TIMEOUT = 2000;
+/** How long it may take once the clients are connected: so many steps of so many milliseconds. */
+const PATIENCE = Object.freeze({ steps: 4, step: 500 });
+
+/**
+ * Calls back after two seconds in which the event loop ran. A loop that was blocked for as long (an application that
+ * loads) has given nothing the time to happen; then this takes as much longer. Returns what calls it off.
+ *
+ * @param {() => void} callback
+ */
+function afterPatience(callback) {
+  let steps = 0;
+  let timer = setTimeout(function step() {
+    if (++steps === PATIENCE.steps) return callback();
+    timer = setTimeout(step, PATIENCE.step).unref();
+  }, PATIENCE.step).unref();
+  return () => clearTimeout(timer);
+}
 
 class Proof {
   /** What comes back. JSON without a request id: other members, were they to hear it, would pass it over. */
@@ -21,8 +36,8 @@ class Proof {
   #onFailure;
   /** Where it is to be published as soon as the clients can. @type {string | null} */
   #channel = null;
-  /** @type {NodeJS.Timeout | null} */
-  #timer = null;
+  /** @type {(() => void) | null} */
+  #callOff = null;
 
   /**
    * @param {import("./clients").Clients} clients
@@ -42,7 +57,7 @@ class Proof {
   /** The state of the clients may be another. */
   clientsChanged() {
     if (!this.#clients.isReady()) return;
-    if (this.#timer === null) this.#timer = setTimeout(() => this.#onTimeout(), PROOF_TIMEOUT).unref();
+    this.#callOff ??= afterPatience(() => this.#onTimeout());
     const channel = this.#channel;
     if (channel === null) return;
     this.#channel = null;
@@ -54,16 +69,16 @@ class Proof {
 
   /** It has come back, or is no longer wanted. */
   stop() {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#callOff?.();
+    this.#callOff = null;
     this.#channel = null;
   }
 
   #onTimeout() {
-    this.#timer = null;
+    this.#callOff = null;
     // Not connected: Redis is away, and the proof with it.
     if (this.#clients.isReady()) this.#onFailure();
   }
 }
 
-module.exports = { Proof };
+module.exports = { Proof, afterPatience };

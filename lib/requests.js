@@ -5,6 +5,7 @@
  * The requests of other members: the part of the answer that only this node's sockets can give.
  */
 
+const { eventOf } = require("./delivery");
 const msgpack = require("./msgpack");
 const debug = require("debug")("socket.io-redis");
 
@@ -75,6 +76,7 @@ class Responder {
           checkRequest(request);
           if (isOwn(request)) return;
         }
+        if (request.type === REQUEST.BROADCAST) eventOf(request.packet);
       } catch (error) {
         return ignore(String(error));
       }
@@ -168,8 +170,8 @@ function checkRequest(request) {
     if (!right) throw new TypeError(`a request of type ${type} does not look like this`);
   };
   is(Number.isInteger(type) && (!present(opts) || isTarget));
-  if (type === REQUEST.SOCKETS) is(isList(rooms));
-  if (type === REQUEST.REMOTE_JOIN || type === REQUEST.REMOTE_LEAVE) is(!isTarget || Array.isArray(rooms));
+  if (type === REQUEST.SOCKETS) is(!present(rooms) || areNames(rooms));
+  if (type === REQUEST.REMOTE_JOIN || type === REQUEST.REMOTE_LEAVE) is(!isTarget || areNames(rooms));
   if (type === REQUEST.REMOTE_FETCH) is(isTarget);
   if (type === REQUEST.SERVER_SIDE_EMIT) is(Array.isArray(data));
   if (type === REQUEST.BROADCAST) is(isTarget && present(requestId) && Array.isArray(packet?.data));
@@ -186,6 +188,11 @@ function checkResponse(response) {
 /** @param {any} value */
 function present(value) {
   return value !== undefined && value !== null;
+}
+
+/** @param {any} rooms */
+function areNames(rooms) {
+  return Array.isArray(rooms) && rooms.every((room) => typeof room === "string" || typeof room === "number");
 }
 
 /** @param {any} value */

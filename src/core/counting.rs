@@ -4,7 +4,7 @@ use super::Destination;
 use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
-use super::{ALONE_EVERY, Core};
+use super::{ALONE_EVERY, COUNT_AGAIN, Core};
 
 /// Whom a count is for.
 #[derive(Debug)]
@@ -76,7 +76,11 @@ impl Core {
         let Some(counts) = counts else {
             match purpose {
                 Purpose::Healing { .. } => self.flow.counted(false, fx.now),
-                purpose if purpose.outlives_the_link() => self.waiting.push(purpose),
+                purpose if purpose.outlives_the_link() => {
+                    // Refused, or lost with the link: not again at once.
+                    self.waiting_until = Some(fx.now + COUNT_AGAIN);
+                    self.waiting.push(purpose);
+                }
                 _ => {}
             }
             return;
@@ -136,7 +140,7 @@ impl Core {
     }
 }
 
-fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u64) {
+pub(super) fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u64) {
     let mut draft = fx.batch.draft(Kind::Count, id);
     draft.record.token = token;
     draft.record.n = u32::try_from(count).unwrap_or(u32::MAX);

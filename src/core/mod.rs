@@ -33,6 +33,9 @@ const PEERS_EVERY: Duration = Duration::from_secs(2);
 /// The same as long as it is alone: others may be about to join.
 const ALONE_EVERY: Duration = Duration::from_millis(200);
 
+/// How long a count waits that Redis has refused, or that was lost.
+const COUNT_AGAIN: Duration = Duration::from_millis(500);
+
 /// How a link is made.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -105,6 +108,8 @@ pub struct Core {
     next_count: u64,
     /// Counts that wait for the link.
     waiting: Vec<Purpose>,
+    /// When they are tried again, after one that failed.
+    waiting_until: Option<Instant>,
     stats: Stats,
 }
 
@@ -125,6 +130,7 @@ impl Core {
             counts: HashMap::new(),
             next_count: 0,
             waiting: Vec::new(),
+            waiting_until: None,
             stats: Stats::default(),
         }
     }
@@ -150,8 +156,12 @@ impl Core {
         fx.subscriptions.extend(unused.into_iter().map(|name| (member.lane, Change::Remove, name)));
         self.requests.leave(id, &mut fx.batch);
         self.waiting.retain(|purpose| match purpose {
-            Purpose::Server { member, .. } | Purpose::Request { member, .. } => *member != id,
-            Purpose::Peers { .. } | Purpose::Healing { .. } => true,
+            Purpose::Server { member, token } if *member == id => {
+                counting::count_record(fx, id, *token, 0);
+                false
+            }
+            Purpose::Request { member, .. } => *member != id,
+            _ => true,
         });
     }
 
@@ -291,7 +301,10 @@ impl Core {
                 self.publish(&channel, &payload, fx);
             }
         }
-        if open && !self.waiting.is_empty() {
+        if self.waiting_until.is_some_and(|until| fx.now >= until) {
+            self.waiting_until = None;
+        }
+        if open && self.waiting_until.is_none() {
             for purpose in std::mem::take(&mut self.waiting) {
                 self.count_when_ready(purpose, fx);
             }
@@ -362,7 +375,8 @@ impl Core {
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.requests.deadline(), self.flow.deadline()].into_iter().flatten().min()
+        let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
+        [self.requests.deadline(), self.flow.deadline(), waiting].into_iter().flatten().min()
     }
 
     // --- the operator ----------------------------------------------------------------------------------

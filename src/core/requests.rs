@@ -201,7 +201,7 @@ impl Requests {
         }
         let mut recount = Vec::new();
         for (id, pending) in &mut self.pending {
-            if !pending.counting && now >= pending.recount {
+            if !pending.is_ack() && !pending.counting && now >= pending.recount {
                 pending.counting = true;
                 recount.push((pending.member, id.clone()));
             }
@@ -215,7 +215,7 @@ impl Requests {
             .values()
             .map(
                 |pending| {
-                    if pending.counting { pending.deadline } else { pending.deadline.min(pending.recount) }
+                    if pending.counting || pending.is_ack() { pending.deadline } else { pending.deadline.min(pending.recount) }
                 },
             )
             .min()

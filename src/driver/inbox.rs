@@ -20,6 +20,27 @@ struct State {
     stats: Stats,
 }
 
+impl State {
+    /// Gives back what JS has fetched of a batch that it never quite works off.
+    fn forget_fetched(&mut self) {
+        if self.position < FORGET || self.position < self.batch.bytes.len() / 2 {
+            return;
+        }
+        let position = std::mem::take(&mut self.position);
+        self.batch.records.drain(..std::mem::take(&mut self.fetched));
+        self.batch.bytes.drain(..position);
+        for record in &mut self.batch.records {
+            for part in &mut record.parts {
+                *part = part.start.saturating_sub(position)..part.end.saturating_sub(position);
+            }
+            record.end -= position;
+        }
+    }
+}
+
+/// So many fetched bytes are worth moving the rest for.
+const FORGET: usize = 1 << 20;
+
 /// The inbox of a link.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -53,6 +74,7 @@ impl Inbox {
         if state.batch.is_empty() {
             std::mem::swap(&mut state.batch, from);
         } else {
+            state.forget_fetched();
             let offset = state.batch.bytes.len();
             state.batch.bytes.extend_from_slice(&from.bytes);
             state.batch.records.extend(from.records.drain(..).map(|record| shifted(record, offset)));
@@ -170,6 +192,22 @@ mod tests {
         assert_eq!(inbox.bytes(), 0);
         assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Nothing);
         assert!(inbox.append(&mut batch(&[b"x"])), "JS has been and gone");
+    }
+
+    #[test]
+    fn what_was_fetched_is_given_back_before_all_is() {
+        let inbox = Inbox::default();
+        let big = vec![b'x'; FORGET];
+        inbox.append(&mut batch(&[&big, b"next"]));
+        let mut slab = vec![0u8; FORGET];
+        let mut table = [0u32; STRIDE];
+        assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: FORGET });
+        inbox.append(&mut batch(&[b"last"]));
+        assert_eq!(inbox.lock().batch.bytes, b"nextlast");
+        for text in [b"next", b"last"] {
+            assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: 4 });
+            assert_eq!(&slab[..4], text);
+        }
     }
 
     #[test]

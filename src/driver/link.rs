@@ -81,7 +81,11 @@ impl<W: Fn()> Link<W> {
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
         let carrier = match options.settings {
-            Some(settings) => Carrier::Redis(Box::new(RedisTransport::new(settings))),
+            Some(settings) => {
+                let mut redis = RedisTransport::new(settings);
+                redis.open();
+                Carrier::Redis(Box::new(redis))
+            }
             None => Carrier::Client(ClientTransport::default()),
         };
         Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
@@ -141,7 +145,8 @@ impl<W: Fn()> Link<W> {
             self.effects.now = Instant::now();
             self.core.tick(&mut self.effects);
         }
-        self.shared.inbox.set_stats(self.core.stats());
+        // Whoever waits for the last events.
+        self.carry_out();
     }
 
     /// Hands the commands of JS to the core; returns how many there were.
@@ -232,6 +237,10 @@ impl<W: Fn()> Link<W> {
         if !paused && bytes > self.max_inbox {
             self.shared.paused.store(true, Ordering::Release);
             self.carrier.pause(true);
+            // JS may have emptied it in between, and seen nothing to say.
+            if self.shared.inbox.bytes() <= self.max_inbox / 2 {
+                self.shared.outbox.nudge();
+            }
         } else if paused && bytes <= self.max_inbox / 2 {
             self.shared.paused.store(false, Ordering::Release);
             self.carrier.pause(false);
@@ -307,8 +316,8 @@ impl<W: Fn()> Link<W> {
     }
 }
 
-/// What takes the messages of a transport. Before the first one the outbox is worked off, so that a room which
-/// a socket joined before the message came is known.
+/// What takes the messages of a transport. Before each the outbox is worked off, so that a room which a socket
+/// joined before the message came is known.
 fn sink<'a>(
     core: &'a mut Core,
     outbox: &'a Outbox,
@@ -317,9 +326,8 @@ fn sink<'a>(
     effects: &'a mut Effects,
     units: &'a mut usize,
 ) -> impl FnMut(Incoming<'_>) + 'a {
-    let mut first = true;
     move |incoming| {
-        if std::mem::take(&mut first) {
+        if outbox.is_filled() {
             effects.now = Instant::now();
             outbox.take(commands);
             *units += commands.list.len();

@@ -261,7 +261,7 @@ pub struct Request {
     #[serde(default)]
     opts: Option<RequestOpts>,
     #[serde(default)]
-    rooms: Option<Vec<IgnoredAny>>,
+    rooms: Option<Vec<Room>>,
     #[serde(default)]
     data: Option<ArrayOr>,
     #[serde(default)]
@@ -331,9 +331,12 @@ impl Request {
         match self.kind() {
             Some(RequestType::RemoteFetch) if self.opts.is_none() => wrong("a fetch needs opts"),
             Some(RequestType::RemoteJoin | RequestType::RemoteLeave)
-                if self.opts.is_some() && self.rooms.is_none() =>
+                if self.opts.is_some() && !self.rooms.as_deref().is_some_and(are_names) =>
             {
                 wrong("a join or leave needs rooms")
+            }
+            Some(RequestType::Sockets) if !self.rooms.as_deref().is_none_or(are_names) => {
+                wrong("rooms have names")
             }
             Some(RequestType::ServerSideEmit) if !matches!(self.data, Some(ArrayOr::Array(_))) => {
                 wrong("a serverSideEmit needs an array")
@@ -431,9 +434,11 @@ pub fn no_client(request_id: &str) -> Vec<u8> {
     serde_json::to_vec(&count).unwrap_or_default()
 }
 
-fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
+fn decode<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
     if payload.first() == Some(&JSON_MARK) {
-        return serde_json::from_slice(payload).map_err(|_| Malformed::WrongShape("JSON"));
+        return serde_json::from_slice(payload)
+            .or_else(|_| serde_json::from_slice(&without_lone_surrogates(payload)))
+            .map_err(|_| Malformed::WrongShape("JSON"));
     }
     // Measured by the packet layer first: rmp-serde neither refuses trailing bytes nor long claims early.
     if crate::packet::skip_value(payload)? != payload.len() {
@@ -445,6 +450,36 @@ fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Malformed> {
         return Err(Malformed::WrongShape("a map was expected"));
     }
     rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
+}
+
+/// JSON with U+FFFD for each half of a surrogate pair that stands alone: JavaScript prints such, serde refuses them.
+fn without_lone_surrogates(json: &[u8]) -> Vec<u8> {
+    let unit = |at: usize| {
+        let escape = json.get(at..at + 6)?;
+        let digits = escape.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut out = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let len = match (byte, unit(at), unit(at + 6)) {
+            (b'\\', Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (b'\\', Some(0xd800..=0xdfff), _) => {
+                out.extend_from_slice(b"\\ufffd");
+                at += 6;
+                continue;
+            }
+            (b'\\', ..) => 2,
+            _ => 1,
+        };
+        out.extend_from_slice(json.get(at..at + len).unwrap_or(&[byte]));
+        at += len;
+    }
+    out
+}
+
+fn are_names(rooms: &[Room]) -> bool {
+    !rooms.iter().any(|room| matches!(room, Room::Other))
 }
 
 /// A room in a request: a string, or a number as JS programs write them too.
@@ -711,6 +746,8 @@ mod tests {
         for text in [
             r#"{"type":5}"#,
             r#"{"type":2,"opts":{"rooms":[]}}"#,
+            r#"{"type":2,"opts":{"rooms":[]},"rooms":[{"toString":1}]}"#,
+            r#"{"type":0,"rooms":[[]]}"#,
             r#"{"type":2,"opts":{"rooms":7},"rooms":[]}"#,
             r#"{"type":6,"data":{}}"#,
             r#"{"type":6}"#,
@@ -724,6 +761,17 @@ mod tests {
         assert!(Request::decode(b"\x95\x01\x01\x01\x01\x01").is_err());
         let deep = [b"{\"type\":6,\"data\":".to_vec(), vec![b'['; 100_000]].concat();
         assert!(Request::decode(&deep).is_err());
+    }
+
+    #[test]
+    fn half_surrogate_pairs_are_no_reason_to_refuse() {
+        let lone = br#"{"type":2,"opts":{"rooms":["a\ud83d"]},"rooms":["\ude00","\\ud83d","\ud83d\ude00"]}"#;
+        let request = Request::decode(lone).unwrap();
+        assert!(request.addresses(false, |room| room == "a\u{fffd}".as_bytes()));
+        assert_eq!(
+            without_lone_surrogates(br#""\\ud83d\ud83d\ude00\ud83d""#),
+            br#""\\ud83d\ud83d\ude00\ufffd""#
+        );
     }
 
     #[test]
