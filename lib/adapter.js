@@ -564,10 +564,10 @@ function toBuffer(bytes) {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
 }
 
-/** What a timer of Node makes of a delay: it takes anything. @param {any} value */
+/** What a timer of Node makes of a delay, which may be anything; but a long time is one. @param {any} value */
 function toDelay(value) {
   const delay = Number(value);
-  return delay >= 1 && delay <= MAX_DELAY ? delay : 1;
+  return delay >= 1 ? Math.min(delay, MAX_DELAY) : 1;
 }
 
 /** The longest delay that a timer of Node can have, in milliseconds. */
