@@ -118,6 +118,10 @@ class Responder {
             once((data) => respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data }))),
           );
         }
+        // An emitter throws for an error that nobody listens to: another server's word is not to do that.
+        if (request.data[0] === "error" && nsp().listenerCount("error") === 0) {
+          return this.#context.ignore("a serverSideEmit of an error that nobody listens to");
+        }
         return nsp()._onServerSideEmit(request.data);
       case REQUEST.BROADCAST:
         return this.#broadcast(request, respond);
