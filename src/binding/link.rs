@@ -593,7 +593,8 @@ fn to_f64(count: u64) -> f64 {
 
 fn to_duration(milliseconds: f64) -> Duration {
     // A year: far beyond any timeout, and far from what an Instant cannot hold.
-    Duration::from_secs_f64((milliseconds / 1e3).max(0.0).min(3.2e7))
+    let seconds = milliseconds / 1e3;
+    if seconds.is_nan() { Duration::ZERO } else { Duration::from_secs_f64(seconds.clamp(0.0, 3.2e7)) }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped

@@ -213,11 +213,13 @@ impl Requests {
     pub fn deadline(&self) -> Option<Instant> {
         self.pending
             .values()
-            .map(
-                |pending| {
-                    if pending.counting || pending.is_ack() { pending.deadline } else { pending.deadline.min(pending.recount) }
-                },
-            )
+            .map(|pending| {
+                if pending.counting || pending.is_ack() {
+                    pending.deadline
+                } else {
+                    pending.deadline.min(pending.recount)
+                }
+            })
             .min()
     }
 
