@@ -108,7 +108,10 @@ async function check({ a, here, there, sender }, { lost }) {
   const slowest = here.slowest(sender);
   assert.ok(slowest <= LOCAL, `a local delivery took ${slowest} ms`);
 
-  assert.deepStrictEqual(there.doubled, [], "doubled");
+  // A client of ioredis sends again what had no answer when its connection was lost, though Redis may have had it:
+  // its own doing (autoResendUnfulfilledCommands), and the same under the reference.
+  const resent = a.kind === "ioredis" && a.adapter.transport.carrier === "client" ? IN_FLIGHT : 0;
+  assert.ok(there.doubled.length <= resent, `doubled: ${there.doubled}`);
   assert.deepStrictEqual(there.misordered, [], "out of order");
   const missing = there.missing(sender.sent);
   assert.ok(
