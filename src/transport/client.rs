@@ -125,8 +125,8 @@ impl Transport for ClientTransport {
         self.tasks.push(Task::Count { token, channels });
     }
 
-    /// Does nothing: the user's client cannot be paused without what else it receives. Its messages are handed
-    /// over by JS, which is busy then, and so hands over less.
+    /// Does nothing: the user's client cannot be paused without what else it receives. JS works off what came of
+    /// earlier messages while it hands over new ones (`lib/carrier.js`).
     fn pause(&mut self, _paused: bool) {}
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
