@@ -57,12 +57,15 @@ export declare class Link {
   clientUp(): void
   /** The user's client is not connected. */
   clientDown(reason: string): void
-  /** The user's client is subscribed. */
-  clientSubscribed(pattern: boolean, name: Bytes): void
+  /** The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2). */
+  clientSubscribed(kind: number, name: Bytes): void
   /** The user's client could not subscribe. */
   clientSubscribeFailed(error: string): void
-  /** The user's client has received a message. */
-  clientMessage(pattern: Bytes | undefined | null, channel: Bytes, payload: Bytes): void
+  /**
+   * The user's client has received a message by a subscription of this kind; `name` is its name if that is not
+   * the channel's.
+   */
+  clientMessage(kind: number, name: Bytes | undefined | null, channel: Bytes, payload: Bytes): void
   /** The user's client carries what a member publishes, without the link; to be said now and then. */
   clientCarries(member: MemberId): void
   /** A publish of the user's client is done. */
@@ -120,6 +123,8 @@ export interface LinkMember {
 export interface LinkOptions {
   /** Where its own connections go; `null` if the user's clients carry the bytes. */
   settings?: LinkSettings
+  /** Whether its members speak as `createShardedAdapter` of the reference, by SPUBLISH and SSUBSCRIBE. */
+  sharded: boolean
   /** What has to come back through the user's client before the link is trusted; `null` if there is none. */
   proof?: string
   /** The bound of the publish backlog, in bytes. */

@@ -117,9 +117,9 @@ class Carrier {
       case KIND.CARRY:
         return this.#carry(record.text(0), Buffer.from(record.part(1)));
       case KIND.SUBSCRIBE:
-        return this.#subscribe(record.n === 1, record.text(0), RETRY.first);
+        return this.#subscribe(record.n, record.text(0), RETRY.first);
       case KIND.UNSUBSCRIBE:
-        return void this.#clients.unsubscribe(record.n === 1, record.text(0)).catch(() => {});
+        return void this.#clients.unsubscribe(record.n, record.text(0)).catch(() => {});
       case KIND.NUM_SUB:
         return this.#count(record.token, record.list(record.n).map(String));
     }
@@ -133,21 +133,21 @@ class Carrier {
     );
   }
 
-  /** @param {boolean} pattern @param {string} name @param {number} delay of the next attempt */
-  #subscribe(pattern, name, delay) {
+  /** @param {number} kind @param {string} name @param {number} delay of the next attempt */
+  #subscribe(kind, name, delay) {
     if (this.#stopped) return;
     this.#clients
-      .subscribe(pattern, name, (glob, channel, payload) => {
-        this.#native.clientMessage(glob, channel, payload);
+      .subscribe(kind, name, (by, glob, channel, payload) => {
+        this.#native.clientMessage(by, glob, channel, payload);
         // The client cannot be told to read less; but it does, while what came before is worked off.
         if (++this.#handedOver % DRAIN_EVERY === 0) this.#drain();
       })
       .then(
-        () => this.#native.clientSubscribed(pattern, Buffer.from(name)),
+        () => this.#native.clientSubscribed(kind, Buffer.from(name)),
         (error) => {
           this.#native.clientSubscribeFailed(messageOf(error));
           const next = Math.min(delay * 2, RETRY.most);
-          setTimeout(() => this.#subscribe(pattern, name, next), delay).unref();
+          setTimeout(() => this.#subscribe(kind, name, next), delay).unref();
         },
       );
   }

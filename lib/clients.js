@@ -18,8 +18,13 @@ const { wrong } = require("./options");
  * @property {number} [database]
  * @property {string} [name] that the connections give themselves
  *
- * @typedef {(pattern: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage
+ * @typedef {(kind: number, glob: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage with the kind of
+ *   the subscription that it came by, and its name if that is a glob
  */
+
+/** The kinds of subscriptions, as `SubscriptionKind` in src/transport/mod.rs. */
+const CHANNEL = 0;
+const PATTERN = 1;
 
 /** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
@@ -139,12 +144,12 @@ class Clients {
   isClientReady(_client) {
     throw new Error("abstract");
   }
-  /** @param {boolean} _pattern @param {string} _name @param {OnMessage} _onMessage @returns {Promise<void>} */
-  async subscribe(_pattern, _name, _onMessage) {
+  /** @param {number} _kind @param {string} _name @param {OnMessage} _onMessage @returns {Promise<void>} */
+  async subscribe(_kind, _name, _onMessage) {
     throw new Error("abstract");
   }
-  /** @param {boolean} _pattern @param {string} _name @returns {Promise<void>} */
-  async unsubscribe(_pattern, _name) {
+  /** @param {number} _kind @param {string} _name @returns {Promise<void>} */
+  async unsubscribe(_kind, _name) {
     throw new Error("abstract");
   }
   /** @param {string[]} _channels @returns {Promise<number[]>} */
@@ -191,14 +196,14 @@ class NodeRedisClients extends Clients {
     return client.isReady ?? client.isOpen !== false;
   }
 
-  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
-  subscribe(pattern, name, onMessage) {
-    return this.#inTurn(keyOf(pattern, name), () => this.#subscribe(pattern, name, onMessage));
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  subscribe(kind, name, onMessage) {
+    return this.#inTurn(keyOf(kind, name), () => this.#subscribe(kind, name, onMessage));
   }
 
-  /** @param {boolean} pattern @param {string} name */
-  unsubscribe(pattern, name) {
-    return this.#inTurn(keyOf(pattern, name), () => this.#unsubscribe(pattern, name));
+  /** @param {number} kind @param {string} name */
+  unsubscribe(kind, name) {
+    return this.#inTurn(keyOf(kind, name), () => this.#unsubscribe(kind, name));
   }
 
   /**
@@ -218,25 +223,27 @@ class NodeRedisClients extends Clients {
     return turn;
   }
 
-  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
-  async #subscribe(pattern, name, onMessage) {
-    const key = keyOf(pattern, name);
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async #subscribe(kind, name, onMessage) {
+    const key = keyOf(kind, name);
     // A listener of its own for each subscription: the client compares them when it unsubscribes.
-    const glob = pattern ? Buffer.from(name) : null;
+    const glob = kind === PATTERN ? Buffer.from(name) : null;
     const listener = (/** @type {Buffer} */ payload, /** @type {Buffer | string} */ channel) => {
-      onMessage(glob, toBuffer(channel), payload);
+      onMessage(kind, glob, toBuffer(channel), payload);
     };
     this.listeners.set(key, listener);
-    await (pattern ? this.sub.pSubscribe(name, listener, true) : this.sub.subscribe(name, listener, true));
+    await (kind === PATTERN
+      ? this.sub.pSubscribe(name, listener, true)
+      : this.sub.subscribe(name, listener, true));
   }
 
-  /** @param {boolean} pattern @param {string} name */
-  async #unsubscribe(pattern, name) {
-    const key = keyOf(pattern, name);
+  /** @param {number} kind @param {string} name */
+  async #unsubscribe(kind, name) {
+    const key = keyOf(kind, name);
     const listener = this.listeners.get(key);
     if (listener === undefined || !this.isClientOpen(this.sub)) return;
     this.listeners.delete(key);
-    await (pattern
+    await (kind === PATTERN
       ? this.sub.pUnsubscribe(name, listener, true)
       : this.sub.unsubscribe(name, listener, true));
   }
@@ -283,18 +290,18 @@ class IoredisClients extends Clients {
     return client.status === "ready" || client.status === "wait" || client.status === undefined;
   }
 
-  /** @param {boolean} pattern @param {string} name @param {OnMessage} onMessage */
-  async subscribe(pattern, name, onMessage) {
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async subscribe(kind, name, onMessage) {
     if (this.#onMessage === null) this.#listen(onMessage);
-    this.listeners.set(keyOf(pattern, name), () => {});
-    await (pattern ? this.sub.psubscribe(name) : this.sub.subscribe(name));
+    this.listeners.set(keyOf(kind, name), () => {});
+    await (kind === PATTERN ? this.sub.psubscribe(name) : this.sub.subscribe(name));
   }
 
-  /** @param {boolean} pattern @param {string} name */
-  async unsubscribe(pattern, name) {
-    if (!this.listeners.delete(keyOf(pattern, name)) || !this.isClientOpen(this.sub)) return;
+  /** @param {number} kind @param {string} name */
+  async unsubscribe(kind, name) {
+    if (!this.listeners.delete(keyOf(kind, name)) || !this.isClientOpen(this.sub)) return;
     if (this.listeners.size === 0) this.#unlisten();
-    await (pattern ? this.sub.punsubscribe(name) : this.sub.unsubscribe(name));
+    await (kind === PATTERN ? this.sub.punsubscribe(name) : this.sub.unsubscribe(name));
   }
 
   /** @param {string[]} channels */
@@ -317,11 +324,13 @@ class IoredisClients extends Clients {
 
   // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
   #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (this.listeners.has(keyOf(false, channel.toString()))) this.#onMessage?.(null, channel, payload);
+    if (this.listeners.has(keyOf(CHANNEL, channel.toString())))
+      this.#onMessage?.(CHANNEL, null, channel, payload);
   };
 
   #onPattern = (/** @type {string} */ glob, /** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (this.listeners.has(keyOf(true, String(glob)))) this.#onMessage?.(toBuffer(glob), channel, payload);
+    if (this.listeners.has(keyOf(PATTERN, String(glob))))
+      this.#onMessage?.(PATTERN, toBuffer(glob), channel, payload);
   };
 }
 
@@ -356,9 +365,9 @@ function checkClient(what, client, methods) {
   }
 }
 
-/** @param {boolean} pattern @param {string} name */
-function keyOf(pattern, name) {
-  return (pattern ? "p" : "c") + name;
+/** @param {number} kind @param {string} name */
+function keyOf(kind, name) {
+  return (kind === PATTERN ? "p" : "c") + name;
 }
 
 /** @param {Buffer | string} text */

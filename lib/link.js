@@ -358,6 +358,7 @@ class Link {
         // Left out rather than null: that is how optional properties cross.
         ...(!this.#byClient && { settings: this.#settings ?? undefined }),
         ...(this.#proof !== null && { proof: this.#proof.text }),
+        sharded: false,
         maxBacklog: this.#options.maxBacklogBytes,
         maxInbox: this.#options.maxInboxBytes,
         verbose: debug.enabled === true,

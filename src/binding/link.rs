@@ -4,7 +4,6 @@
 //! more, since it makes sure of what it is called on.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
+use super::settings::{LinkSettings, settings};
 use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::core::{Config, Destination};
@@ -22,37 +22,19 @@ use crate::driver;
 use crate::driver::inbox::Fetched;
 use crate::driver::link::{Link as Driver, Options, Shared};
 use crate::driver::outbox::{Command, Commands};
-use crate::transport::Subscription;
 use crate::transport::client::Report;
-use crate::transport::redis::{Address, Settings};
+use crate::transport::redis::Settings;
+use crate::transport::{Subscription, SubscriptionKind};
+use crate::wire::Family;
 use crate::wire::classic::{self, RequestType};
-
-/// Where a link's own connections go.
-#[napi(object)]
-pub struct LinkSettings {
-    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it.
-    pub url: Option<String>,
-    /// The host.
-    pub host: Option<String>,
-    /// The port.
-    pub port: Option<u16>,
-    /// The path of a unix socket.
-    pub path: Option<String>,
-    /// The ACL user.
-    pub username: Option<String>,
-    /// The password.
-    pub password: Option<String>,
-    /// The number of the database. Pub/sub does not care, but the user may only be allowed in one.
-    pub database: Option<i64>,
-    /// The name that the connections give themselves.
-    pub name: Option<String>,
-}
 
 /// How a link is made.
 #[napi(object)]
 pub struct LinkOptions {
     /// Where its own connections go; `null` if the user's clients carry the bytes.
     pub settings: Option<LinkSettings>,
+    /// Whether its members speak as `createShardedAdapter` of the reference, by SPUBLISH and SSUBSCRIBE.
+    pub sharded: bool,
     /// What has to come back through the user's client before the link is trusted; `null` if there is none.
     pub proof: Option<String>,
     /// The bound of the publish backlog, in bytes.
@@ -127,6 +109,7 @@ impl Link {
             settings,
             max_inbox: to_usize(options.max_inbox),
             config: Config {
+                family: if options.sharded { Family::Sharded } else { Family::Classic },
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
                 verbose: options.verbose,
@@ -300,12 +283,11 @@ impl Link {
         self.report(Report::Down { reason });
     }
 
-    /// The user's client is subscribed.
+    /// The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2).
     #[napi(catch_unwind)]
-    pub fn client_subscribed(&self, pattern: bool, name: Bytes) {
-        let name = name.as_slice().to_vec();
-        let name = if pattern { Subscription::Pattern(name) } else { Subscription::Channel(name) };
-        self.report(Report::Subscribed(name));
+    pub fn client_subscribed(&self, kind: u32, name: Bytes) {
+        let subscription = Subscription { kind: subscription_kind(kind), name: name.as_slice().to_vec() };
+        self.report(Report::Subscribed(subscription));
     }
 
     /// The user's client could not subscribe.
@@ -314,11 +296,13 @@ impl Link {
         self.report(Report::SubscribeFailed { error });
     }
 
-    /// The user's client has received a message.
+    /// The user's client has received a message by a subscription of this kind; `name` is its name if that is not
+    /// the channel's.
     #[napi(catch_unwind)]
-    pub fn client_message(&self, pattern: Option<Bytes>, channel: Bytes, payload: Bytes) {
+    pub fn client_message(&self, kind: u32, name: Option<Bytes>, channel: Bytes, payload: Bytes) {
         self.shared.outbox.push(|commands| Command::ClientMessage {
-            pattern: pattern.map(|pattern| commands.put(pattern.as_slice())),
+            kind: subscription_kind(kind),
+            name: name.map(|name| commands.put(name.as_slice())),
             channel: commands.put(channel.as_slice()),
             payload: commands.put(payload.as_slice()),
         });
@@ -561,21 +545,13 @@ fn with_link<R>(id: u32, call: impl FnOnce(&Shared) -> R) -> napi::Result<R> {
     })
 }
 
-fn settings(given: LinkSettings) -> napi::Result<Settings> {
-    let invalid = |error: String| Error::new(Status::InvalidArg, error);
-    let mut settings = match (&given.url, &given.path) {
-        (Some(url), _) => Settings::from_url(url).map_err(|error| invalid(error.to_string()))?,
-        (None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
-        (None, None) => Settings::new(Address::Tcp {
-            host: given.host.unwrap_or_else(|| "localhost".into()),
-            port: given.port.unwrap_or(6379),
-        }),
-    };
-    settings.username = given.username.or(settings.username);
-    settings.password = given.password.or(settings.password);
-    settings.database = given.database.unwrap_or(settings.database);
-    settings.client_name = given.name.or(settings.client_name);
-    Ok(settings)
+/// The number is that of the records for JS, too.
+fn subscription_kind(number: u32) -> SubscriptionKind {
+    match number {
+        0 => SubscriptionKind::Channel,
+        1 => SubscriptionKind::Pattern,
+        _ => SubscriptionKind::Shard,
+    }
 }
 
 fn put_text(commands: &mut Commands, text: &Text, failed: &mut napi::Result<()>) -> std::ops::Range<usize> {

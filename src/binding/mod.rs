@@ -6,3 +6,4 @@
 mod args;
 mod fast;
 mod link;
+mod settings;

@@ -5,6 +5,7 @@ use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
 use super::{ALONE_EVERY, COUNT_AGAIN, Core};
+use crate::transport::SubscriptionKind;
 
 /// Whom a count is for.
 #[derive(Debug)]
@@ -124,7 +125,8 @@ impl Core {
     /// Redis does not count them.
     fn sharing(&self, id: MemberId) -> u64 {
         self.members.get(&id).map_or(0, |member| {
-            let listeners = self.routes.listeners(member.lane, false, &member.channels.request);
+            let listeners =
+                self.routes.listeners(member.lane, SubscriptionKind::Channel, &member.channels.request);
             (listeners.len() as u64).saturating_sub(1)
         })
     }

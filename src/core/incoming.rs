@@ -6,16 +6,16 @@ use super::event::Event;
 use super::routes::Role;
 use super::{Core, Destination};
 use crate::packet::{Malformed, write_event_frame};
-use crate::transport::{Incoming, Lane};
+use crate::transport::{Incoming, Lane, SubscriptionKind};
 use crate::wire::classic::{self, Broadcast, JSON_MARK, Request, RequestType, Response};
 
 impl Core {
     /// Takes what the transport reports.
     pub fn incoming(&mut self, incoming: Incoming<'_>, fx: &mut Effects) {
         match incoming {
-            Incoming::Message { lane, pattern, channel, payload } => {
+            Incoming::Message { lane, kind, name, channel, payload } => {
                 self.stats.received += 1;
-                self.message(lane, pattern, channel, payload, fx);
+                self.message(lane, kind, name, channel, payload, fx);
             }
             Incoming::Published { .. } => self.stats.acknowledged += 1,
             Incoming::PublishRefused { error } => {
@@ -23,7 +23,8 @@ impl Core {
                 self.event(fx, 0, &Event::Refused { what: "publish", error });
             }
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
-            Incoming::Subscribed { lane, pattern, name } => self.subscribed(lane, pattern, name, fx),
+            Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
+            Incoming::Unsubscribed { .. } | Incoming::Returned { .. } => {}
             Incoming::Up => {
                 let peers_before = self.members.values().any(|member| member.peers > 1);
                 self.flow.up(fx.now, peers_before);
@@ -56,9 +57,9 @@ impl Core {
         }
     }
 
-    fn subscribed(&mut self, lane: Lane, pattern: bool, name: &[u8], fx: &mut Effects) {
+    fn subscribed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8], fx: &mut Effects) {
         let mut complete = Vec::new();
-        for &(id, role) in self.routes.listeners(lane, pattern, name) {
+        for &(id, role) in self.routes.listeners(lane, kind, name) {
             let Some(member) = self.members.get_mut(&id) else {
                 continue;
             };
@@ -112,13 +113,13 @@ impl Core {
     fn message(
         &mut self,
         lane: Lane,
-        pattern: Option<&[u8]>,
+        kind: SubscriptionKind,
+        name: &[u8],
         channel: &[u8],
         payload: &[u8],
         fx: &mut Effects,
     ) {
-        let name = pattern.unwrap_or(channel);
-        match *self.routes.listeners(lane, pattern.is_some(), name) {
+        match *self.routes.listeners(lane, kind, name) {
             [] => self.stats.ignored += 1,
             [(id, role)] => self.deliver(id, role, channel, payload, fx),
             // Several members share a name only where a transport has one lane.

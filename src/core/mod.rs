@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::wire::Family;
 use crate::wire::classic::{self, RequestType, encode_broadcast};
 use counting::Purpose;
 use effects::{Change, Effects, Kind, MemberId};
@@ -39,6 +40,8 @@ const COUNT_AGAIN: Duration = Duration::from_millis(500);
 /// How a link is made.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What its members speak.
+    pub family: Family,
     /// The bound of the backlog, in bytes.
     pub max_backlog: usize,
     /// What has to come back through the user's client before the link is trusted; `None` if it is the only

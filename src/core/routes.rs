@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::effects::MemberId;
 use super::member::Member;
-use crate::transport::{Lane, Subscription};
+use crate::transport::{Lane, Subscription, SubscriptionKind};
 
 /// What a channel means to a member. The number is its place in `Channels::subscriptions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +27,23 @@ type Listeners = Vec<(MemberId, Role)>;
 struct LaneRoutes {
     channels: HashMap<Vec<u8>, Listeners>,
     patterns: HashMap<Vec<u8>, Listeners>,
+    shards: HashMap<Vec<u8>, Listeners>,
 }
 
 impl LaneRoutes {
-    fn of(&mut self, subscription: &Subscription) -> (&mut HashMap<Vec<u8>, Listeners>, Vec<u8>) {
-        match subscription {
-            Subscription::Channel(name) => (&mut self.channels, name.clone()),
-            Subscription::Pattern(name) => (&mut self.patterns, name.clone()),
+    fn of(&self, kind: SubscriptionKind) -> &HashMap<Vec<u8>, Listeners> {
+        match kind {
+            SubscriptionKind::Channel => &self.channels,
+            SubscriptionKind::Pattern => &self.patterns,
+            SubscriptionKind::Shard => &self.shards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: SubscriptionKind) -> &mut HashMap<Vec<u8>, Listeners> {
+        match kind {
+            SubscriptionKind::Channel => &mut self.channels,
+            SubscriptionKind::Pattern => &mut self.patterns,
+            SubscriptionKind::Shard => &mut self.shards,
         }
     }
 }
@@ -65,8 +75,7 @@ impl Routes {
         let subscriptions = member.channels.subscriptions();
         let mut fresh = Vec::new();
         for (subscription, role) in subscriptions.into_iter().zip(ROLES) {
-            let (names, name) = lane.of(&subscription);
-            let listeners = names.entry(name).or_default();
+            let listeners = lane.of_mut(subscription.kind).entry(subscription.name.clone()).or_default();
             if listeners.is_empty() {
                 fresh.push(subscription);
             }
@@ -82,11 +91,11 @@ impl Routes {
         };
         let mut unused = Vec::new();
         for subscription in member.channels.subscriptions() {
-            let (names, name) = lane.of(&subscription);
-            if let Some(listeners) = names.get_mut(&name) {
+            let names = lane.of_mut(subscription.kind);
+            if let Some(listeners) = names.get_mut(&subscription.name) {
                 listeners.retain(|&(listener, _)| listener != id);
                 if listeners.is_empty() {
-                    names.remove(&name);
+                    names.remove(&subscription.name);
                     unused.push(subscription);
                 }
             }
@@ -95,11 +104,8 @@ impl Routes {
     }
 
     /// Who listens to a channel or glob.
-    pub fn listeners(&self, lane: Lane, pattern: bool, name: &[u8]) -> &[(MemberId, Role)] {
-        let Some(lane) = self.lanes.get(lane) else {
-            return &[];
-        };
-        let names = if pattern { &lane.patterns } else { &lane.channels };
-        names.get(name).map_or(&[], Vec::as_slice)
+    pub fn listeners(&self, lane: Lane, kind: SubscriptionKind, name: &[u8]) -> &[(MemberId, Role)] {
+        let names = self.lanes.get(lane).map(|lane| lane.of(kind));
+        names.and_then(|names| names.get(name)).map_or(&[], Vec::as_slice)
     }
 }

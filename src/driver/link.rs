@@ -82,7 +82,7 @@ impl<W: Fn()> Link<W> {
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
         let carrier = match options.settings {
             Some(settings) => {
-                let mut redis = RedisTransport::new(settings);
+                let mut redis = RedisTransport::new(settings, options.config.family.space());
                 redis.open();
                 Carrier::Redis(Box::new(redis))
             }
@@ -388,10 +388,11 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                 core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
-            Command::ClientMessage { pattern, channel, payload } => {
+            Command::ClientMessage { kind, name, channel, payload } => {
                 let message = Incoming::Message {
                     lane: 0,
-                    pattern: pattern.as_ref().map(|pattern| commands.get(pattern)),
+                    kind,
+                    name: commands.get(name.as_ref().unwrap_or(&channel)),
                     channel: commands.get(&channel),
                     payload: commands.get(&payload),
                 };
@@ -417,14 +418,10 @@ fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change
 }
 
 fn task_record(task: Task, batch: &mut Batch) {
-    let mut subscription = |kind, name| {
-        let (pattern, name) = match name {
-            Subscription::Pattern(name) => (1, name),
-            Subscription::Channel(name) => (0, name),
-        };
+    let mut subscription = |kind, subscription: Subscription| {
         let mut draft = batch.draft(kind, 0);
-        draft.record.n = pattern;
-        draft.part(0, &name);
+        draft.record.n = subscription.kind as u32;
+        draft.part(0, &subscription.name);
         draft.done();
     };
     match task {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::core::Destination;
 use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
+use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
 use crate::wire::classic::RequestType;
 
@@ -86,8 +87,10 @@ pub enum Command {
     Client(Report),
     /// The user's client has received a message.
     ClientMessage {
-        /// The glob that matched.
-        pattern: Option<Range<usize>>,
+        /// The kind of the subscription.
+        kind: SubscriptionKind,
+        /// The name of the subscription, if it is another.
+        name: Option<Range<usize>>,
         /// The channel.
         channel: Range<usize>,
         /// The bytes.

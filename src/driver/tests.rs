@@ -10,6 +10,7 @@ use crate::core::effects::Kind;
 use crate::core::member::MemberSpec;
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
+use crate::wire::Family;
 use crate::wire::classic::RequestType;
 
 /// One fetched record.
@@ -32,7 +33,7 @@ impl Node {
     fn start(hub: &Hub, uid: &str, max_backlog: usize) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config { max_backlog, proof: None, verbose: true };
+        let config = Config { family: Family::Classic, max_backlog, proof: None, verbose: true };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());

@@ -139,11 +139,8 @@ impl Transport for ClientTransport {
                 Report::Down { reason } => {
                     sink(Incoming::Down { reason, unanswered: 0, unwritten: 0 });
                 }
-                Report::Subscribed(Subscription::Channel(name)) => {
-                    sink(Incoming::Subscribed { lane: 0, pattern: false, name });
-                }
-                Report::Subscribed(Subscription::Pattern(name)) => {
-                    sink(Incoming::Subscribed { lane: 0, pattern: true, name });
+                Report::Subscribed(Subscription { kind, name }) => {
+                    sink(Incoming::Subscribed { lane: 0, kind: *kind, name });
                 }
                 Report::SubscribeFailed { error } => sink(Incoming::SubscribeRefused { lane: 0, error }),
                 Report::Published { receivers } => sink(Incoming::Published { receivers: *receivers }),

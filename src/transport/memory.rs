@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::{Incoming, Lane, Subscription, Transport};
+use super::{Incoming, Lane, Subscription, SubscriptionKind, Transport};
 
 #[derive(Debug)]
 enum Owned {
@@ -14,7 +14,7 @@ enum Owned {
     Down(u64),
     Subscribed(Lane, Subscription),
     LaneDown(Lane),
-    Message(Lane, Option<Vec<u8>>, Vec<u8>, Vec<u8>),
+    Message(Lane, Subscription, Vec<u8>, Vec<u8>),
     Published(u64),
     Counted(u64, Option<Vec<u64>>),
 }
@@ -87,13 +87,16 @@ impl Hub {
         for node in &mut state.nodes {
             for (lane, names) in node.lanes.iter().enumerate() {
                 for name in names {
-                    let pattern = match name {
-                        Subscription::Channel(name) if name == channel => None,
-                        Subscription::Pattern(glob) if matches(glob, channel) => Some(glob.clone()),
-                        _ => continue,
+                    let concerned = match name.kind {
+                        SubscriptionKind::Pattern => matches(&name.name, channel),
+                        SubscriptionKind::Channel | SubscriptionKind::Shard => name.name == channel,
                     };
+                    if !concerned {
+                        continue;
+                    }
                     receivers += 1;
-                    node.events.push_back(Owned::Message(lane, pattern, channel.to_vec(), payload.to_vec()));
+                    let message = Owned::Message(lane, name.clone(), channel.to_vec(), payload.to_vec());
+                    node.events.push_back(message);
                     node.changed.notify_one();
                 }
             }
@@ -104,7 +107,11 @@ impl Hub {
     fn count(&self, channel: &[u8]) -> u64 {
         let state = self.state.borrow();
         let lanes = state.nodes.iter().flat_map(|node| &node.lanes);
-        lanes.filter(|names| names.contains(&Subscription::Channel(channel.to_vec()))).count() as u64
+        lanes
+            .filter(|names| {
+                names.iter().any(|name| name.kind != SubscriptionKind::Pattern && name.name == channel)
+            })
+            .count() as u64
     }
 }
 
@@ -194,14 +201,11 @@ impl Transport for MemoryTransport {
                     sink(Incoming::Down { reason: "killed", unanswered: 0, unwritten: *unwritten });
                 }
                 Owned::LaneDown(lane) => sink(Incoming::LaneDown { lane: *lane, reason: "killed" }),
-                Owned::Subscribed(lane, Subscription::Channel(name)) => {
-                    sink(Incoming::Subscribed { lane: *lane, pattern: false, name });
+                Owned::Subscribed(lane, Subscription { kind, name }) => {
+                    sink(Incoming::Subscribed { lane: *lane, kind: *kind, name });
                 }
-                Owned::Subscribed(lane, Subscription::Pattern(name)) => {
-                    sink(Incoming::Subscribed { lane: *lane, pattern: true, name });
-                }
-                Owned::Message(lane, pattern, channel, payload) => {
-                    sink(Incoming::Message { lane: *lane, pattern: pattern.as_deref(), channel, payload })
+                Owned::Message(lane, Subscription { kind, name }, channel, payload) => {
+                    sink(Incoming::Message { lane: *lane, kind: *kind, name, channel, payload })
                 }
                 Owned::Published(receivers) => sink(Incoming::Published { receivers: *receivers }),
                 Owned::Counted(token, counts) => {

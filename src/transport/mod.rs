@@ -13,13 +13,51 @@ pub mod redis;
 /// The number of a subscriber connection of one transport, counted from 0.
 pub type Lane = usize;
 
+/// Which of Redis' two spaces of channels is meant. They know nothing of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// `PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`: all nodes of a Redis cluster hand the messages on to each other.
+    Global,
+    /// `SPUBLISH`, `SSUBSCRIBE`: a channel belongs to a slot, and its messages stay with the nodes of that slot.
+    Shard,
+}
+
+/// How Redis is asked for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum SubscriptionKind {
+    /// `SUBSCRIBE`: the exact name of a channel.
+    Channel = 0,
+    /// `PSUBSCRIBE`: a glob, with the special characters of fixed parts already escaped.
+    Pattern = 1,
+    /// `SSUBSCRIBE`: the exact name of a channel of a shard.
+    Shard = 2,
+}
+
 /// A subscription as Redis knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subscription {
-    /// `SUBSCRIBE`: the exact name of a channel.
-    Channel(Vec<u8>),
-    /// `PSUBSCRIBE`: a glob, with the special characters of fixed parts already escaped.
-    Pattern(Vec<u8>),
+pub struct Subscription {
+    /// How it is asked for.
+    pub kind: SubscriptionKind,
+    /// The channel or glob.
+    pub name: Vec<u8>,
+}
+
+impl Subscription {
+    /// A subscription to an exact channel.
+    pub fn channel(name: impl Into<Vec<u8>>) -> Self {
+        Subscription { kind: SubscriptionKind::Channel, name: name.into() }
+    }
+
+    /// A subscription to all channels that match a glob.
+    pub fn pattern(glob: impl Into<Vec<u8>>) -> Self {
+        Subscription { kind: SubscriptionKind::Pattern, name: glob.into() }
+    }
+
+    /// A subscription to an exact channel of a shard.
+    pub fn shard(name: impl Into<Vec<u8>>) -> Self {
+        Subscription { kind: SubscriptionKind::Shard, name: name.into() }
+    }
 }
 
 /// What a transport reports to its driver. Borrowed parts live until the sink returns.
@@ -40,10 +78,22 @@ pub enum Incoming<'a> {
     Subscribed {
         /// The lane it sits in.
         lane: Lane,
-        /// Whether `name` is a pattern.
-        pattern: bool,
+        /// How it was asked for.
+        kind: SubscriptionKind,
         /// The channel or glob.
         name: &'a [u8],
+    },
+    /// A single subscription no longer holds though its lane does: its slot has moved, or the node that had it is
+    /// lost. The transport makes it again by itself.
+    Unsubscribed {
+        /// The lane it sits in.
+        lane: Lane,
+        /// How it was asked for.
+        kind: SubscriptionKind,
+        /// The channel or glob.
+        name: &'a [u8],
+        /// What went wrong, for the operator.
+        reason: &'a str,
     },
     /// A lane is lost: none of its subscriptions holds until it is confirmed again.
     LaneDown {
@@ -63,8 +113,10 @@ pub enum Incoming<'a> {
     Message {
         /// The lane it came by.
         lane: Lane,
-        /// The glob that matched, for a pattern subscription.
-        pattern: Option<&'a [u8]>,
+        /// The kind of the subscription that it came by.
+        kind: SubscriptionKind,
+        /// The name of that subscription: the channel, or the glob that matched it.
+        name: &'a [u8],
         /// The channel it was published on.
         channel: &'a [u8],
         /// The bytes, unchecked.
@@ -79,6 +131,14 @@ pub enum Incoming<'a> {
     PublishRefused {
         /// Redis' own words.
         error: &'a str,
+    },
+    /// A publish that Redis has not run, nor will: its slot is elsewhere by now, or the node went before it was
+    /// written. The caller publishes it again when the peers are there. Only clusters give publishes back.
+    Returned {
+        /// The channel.
+        channel: &'a [u8],
+        /// The bytes.
+        payload: &'a [u8],
     },
     /// The reply to [`Transport::count`].
     Counted {
@@ -112,7 +172,7 @@ pub trait Transport {
     /// Removes subscriptions from a lane; the last one closes it.
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>);
 
-    /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB`); answered by
+    /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB` or `SHARDNUMSUB`); answered by
     /// [`Incoming::Counted`] with the same token, even if the link goes down meanwhile.
     fn count(&mut self, token: u64, channels: &[&[u8]]);
 

@@ -57,10 +57,10 @@ impl Channels {
     /// All that a member subscribes to.
     pub fn subscriptions(&self) -> [Subscription; 4] {
         [
-            Subscription::Pattern(self.pattern.clone()),
-            Subscription::Channel(self.request.clone()),
-            Subscription::Channel(self.response.clone()),
-            Subscription::Channel(self.own_response.clone()),
+            Subscription::pattern(self.pattern.as_slice()),
+            Subscription::channel(self.request.as_slice()),
+            Subscription::channel(self.response.as_slice()),
+            Subscription::channel(self.own_response.as_slice()),
         ]
     }
 }

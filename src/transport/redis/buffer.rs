@@ -180,6 +180,7 @@ impl WriteBuffer {
 mod tests {
     use super::super::command::{write_count, write_publish};
     use super::*;
+    use crate::transport::Space;
 
     fn fill(buffer: &mut ReadBuffer, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -245,8 +246,8 @@ mod tests {
     fn counts_publishes_that_are_not_begun() {
         let mut buffer = WriteBuffer::new();
         for _ in 0..3 {
-            write_publish(buffer.commands(), b"channel", b"payload");
-            write_count(buffer.commands(), &[b"channel"]);
+            write_publish(buffer.commands(), Space::Global, b"channel", b"payload");
+            write_count(buffer.commands(), Space::Global, &[b"channel"]);
         }
         assert_eq!(buffer.unwritten_publishes(), 3);
         buffer.wrote(1);
@@ -262,13 +263,13 @@ mod tests {
     fn a_backlog_that_never_empties_does_not_grow() {
         let mut buffer = WriteBuffer::new();
         let payload = vec![b'x'; 1000];
-        write_publish(buffer.commands(), b"channel", &payload);
+        write_publish(buffer.commands(), Space::Global, b"channel", &payload);
         let command = buffer.unwritten().len();
         for _ in 0..199 {
-            write_publish(buffer.commands(), b"channel", &payload);
+            write_publish(buffer.commands(), Space::Global, b"channel", &payload);
         }
         for round in 1..20_000 {
-            write_publish(buffer.commands(), b"channel", &payload);
+            write_publish(buffer.commands(), Space::Global, b"channel", &payload);
             buffer.wrote(command);
             assert_eq!(buffer.unwritten().len(), 200 * command);
             assert!(buffer.unwritten().starts_with(b"*3\r\n"), "round {round}");
@@ -280,11 +281,11 @@ mod tests {
     #[test]
     fn a_burst_gives_its_memory_back() {
         let mut buffer = WriteBuffer::new();
-        write_publish(buffer.commands(), b"channel", &vec![b'x'; 10 * KEEP]);
+        write_publish(buffer.commands(), Space::Global, b"channel", &vec![b'x'; 10 * KEEP]);
         for _ in 0..=QUIET_USES + 1 {
             let len = buffer.unwritten().len();
             buffer.wrote(len);
-            write_publish(buffer.commands(), b"channel", b"payload");
+            write_publish(buffer.commands(), Space::Global, b"channel", b"payload");
         }
         assert!(buffer.bytes.capacity() <= KEEP);
     }

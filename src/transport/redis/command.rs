@@ -1,29 +1,39 @@
 //! Commands as they go to Redis. The hot one is written by hand, the others by the redis crate.
 
-/// How many names go into one (P)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else; a longer
+use crate::transport::Space;
+
+/// How many names go into one (P|S)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else; a longer
 /// list is sent as several commands in one write.
 pub(super) const MAX_NAMES: usize = 500;
 
 /// What a written PUBLISH begins with: tells it from other commands in a write buffer.
 const PUBLISH: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n";
+const SPUBLISH: &[u8] = b"*3\r\n$8\r\nSPUBLISH\r\n";
 
-/// Appends `PUBLISH channel payload`.
-pub(super) fn write_publish(out: &mut Vec<u8>, channel: &[u8], payload: &[u8]) {
+/// Appends `PUBLISH channel payload`, or `SPUBLISH`.
+pub(super) fn write_publish(out: &mut Vec<u8>, space: Space, channel: &[u8], payload: &[u8]) {
     // 20 digits at most, `$` and the ends of lines, for each.
-    out.reserve(PUBLISH.len() + channel.len() + payload.len() + 2 * 25);
-    out.extend_from_slice(PUBLISH);
+    out.reserve(SPUBLISH.len() + channel.len() + payload.len() + 2 * 25);
+    out.extend_from_slice(match space {
+        Space::Global => PUBLISH,
+        Space::Shard => SPUBLISH,
+    });
     write_bulk(out, channel);
     write_bulk(out, payload);
 }
 
-/// Returns whether a written command is a PUBLISH.
+/// Returns whether a written command is a PUBLISH or SPUBLISH.
 pub(super) fn is_publish(command: &[u8]) -> bool {
-    command.starts_with(PUBLISH)
+    command.starts_with(PUBLISH) || command.starts_with(SPUBLISH)
 }
 
-/// Appends `PUBSUB NUMSUB channel…`.
-pub(super) fn write_count(out: &mut Vec<u8>, channels: &[&[u8]]) {
-    redis::cmd("PUBSUB").arg("NUMSUB").arg(channels).write_packed_command(out);
+/// Appends `PUBSUB NUMSUB channel…`, or `SHARDNUMSUB`.
+pub(super) fn write_count(out: &mut Vec<u8>, space: Space, channels: &[&[u8]]) {
+    let what = match space {
+        Space::Global => "NUMSUB",
+        Space::Shard => "SHARDNUMSUB",
+    };
+    redis::cmd("PUBSUB").arg(what).arg(channels).write_packed_command(out);
 }
 
 /// Appends `verb name…`.
@@ -65,18 +75,20 @@ mod tests {
             channel in prop::collection::vec(any::<u8>(), 0..120),
             payload in prop::collection::vec(any::<u8>(), 0..2000),
         ) {
-            let mut out = Vec::new();
-            write_publish(&mut out, &channel, &payload);
-            let twin = redis::cmd("PUBLISH").arg(&channel).arg(&payload).get_packed_command();
-            prop_assert_eq!(&out, &twin);
-            prop_assert!(is_publish(&out));
+            for (space, name) in [(Space::Global, "PUBLISH"), (Space::Shard, "SPUBLISH")] {
+                let mut out = Vec::new();
+                write_publish(&mut out, space, &channel, &payload);
+                let twin = redis::cmd(name).arg(&channel).arg(&payload).get_packed_command();
+                prop_assert_eq!(&out, &twin);
+                prop_assert!(is_publish(&out));
+            }
         }
     }
 
     #[test]
     fn other_commands() {
         let mut out = Vec::new();
-        write_count(&mut out, &[b"a", b"bc"]);
+        write_count(&mut out, Space::Global, &[b"a", b"bc"]);
         assert!(!is_publish(&out));
         write_names(&mut out, "SUBSCRIBE", [&b"x"[..]]);
         assert_eq!(

@@ -7,10 +7,11 @@ use super::connection::{Connection, Opened};
 use super::resp::{Items, ProtocolError, Reply};
 use super::settings::Settings;
 use super::stream::Loss;
-use super::{Incoming, Step};
+use super::{Incoming, Space, Step};
 
 /// The command connection: publishes, counts, and the replies to both.
 pub(super) struct Commands {
+    space: Space,
     connection: Connection,
     in_flight: VecDeque<Run>,
     /// Publishes that were handed in while the connection was not up.
@@ -44,8 +45,9 @@ impl Lost {
 
 impl Commands {
     /// Returns a connection that opens when it is first needed.
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, space: Space) -> Self {
         Self {
+            space,
             connection: Connection::new(settings),
             in_flight: VecDeque::new(),
             too_early: 0,
@@ -73,7 +75,7 @@ impl Commands {
             self.too_early += 1;
             return;
         }
-        write_publish(self.connection.commands.commands(), channel, payload);
+        write_publish(self.connection.commands.commands(), self.space, channel, payload);
         if let Some(Run::Publishes(run)) = self.in_flight.back_mut() {
             *run += 1;
         } else {
@@ -83,7 +85,7 @@ impl Commands {
 
     /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        write_count(self.connection.commands.commands(), channels);
+        write_count(self.connection.commands.commands(), self.space, channels);
         self.in_flight.push_back(Run::Count { token, channels: channels.len() });
     }
 

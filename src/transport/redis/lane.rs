@@ -13,7 +13,7 @@ use super::connection::{Connection, Opened};
 use super::resp::{Items, ProtocolError, Reply};
 use super::settings::Settings;
 use super::stream::Loss;
-use super::{Incoming, Lane, Step, Subscription};
+use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
 
 /// The first wait before a refused subscription is tried again.
 const REFUSED_BASE: Duration = Duration::from_millis(250);
@@ -55,17 +55,37 @@ struct Refused {
 enum Verb {
     Subscribe,
     PatternSubscribe,
+    ShardSubscribe,
     Unsubscribe,
     PatternUnsubscribe,
+    ShardUnsubscribe,
 }
 
 impl Verb {
+    fn subscribe(kind: SubscriptionKind) -> Self {
+        match kind {
+            SubscriptionKind::Channel => Self::Subscribe,
+            SubscriptionKind::Pattern => Self::PatternSubscribe,
+            SubscriptionKind::Shard => Self::ShardSubscribe,
+        }
+    }
+
+    fn unsubscribe(kind: SubscriptionKind) -> Self {
+        match kind {
+            SubscriptionKind::Channel => Self::Unsubscribe,
+            SubscriptionKind::Pattern => Self::PatternUnsubscribe,
+            SubscriptionKind::Shard => Self::ShardUnsubscribe,
+        }
+    }
+
     fn command(self) -> &'static str {
         match self {
             Self::Subscribe => "SUBSCRIBE",
             Self::PatternSubscribe => "PSUBSCRIBE",
             Self::Unsubscribe => "UNSUBSCRIBE",
             Self::PatternUnsubscribe => "PUNSUBSCRIBE",
+            Self::ShardSubscribe => "SSUBSCRIBE",
+            Self::ShardUnsubscribe => "SUNSUBSCRIBE",
         }
     }
 
@@ -76,11 +96,13 @@ impl Verb {
             Self::PatternSubscribe => b"psubscribe",
             Self::Unsubscribe => b"unsubscribe",
             Self::PatternUnsubscribe => b"punsubscribe",
+            Self::ShardSubscribe => b"ssubscribe",
+            Self::ShardUnsubscribe => b"sunsubscribe",
         }
     }
 
     fn subscribes(self) -> bool {
-        matches!(self, Self::Subscribe | Self::PatternSubscribe)
+        matches!(self, Self::Subscribe | Self::PatternSubscribe | Self::ShardSubscribe)
     }
 }
 
@@ -106,7 +128,7 @@ impl LaneConnection {
     pub(super) fn subscribe(&mut self, names: Vec<Subscription>) {
         self.names.extend(names.iter().cloned());
         if self.connection.is_open() {
-            self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+            self.send_all(names, Verb::subscribe);
         }
     }
 
@@ -114,7 +136,7 @@ impl LaneConnection {
     pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
         names.retain(|name| self.names.remove(name));
         if self.connection.is_open() {
-            self.send_all(names, Verb::Unsubscribe, Verb::PatternUnsubscribe);
+            self.send_all(names, Verb::unsubscribe);
         }
     }
 
@@ -182,8 +204,9 @@ impl LaneConnection {
             Poll::Pending => return Ok(step),
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
-                    let names = self.names.iter().cloned().collect();
-                    self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+                    // Backwards: the channel of a namespace, which the others count, comes after its rooms.
+                    let names = self.names.iter().rev().cloned().collect();
+                    self.send_all(names, Verb::subscribe);
                 }
             }
         }
@@ -213,17 +236,18 @@ impl LaneConnection {
                 Reply::Message(message) => {
                     sink(Incoming::Message {
                         lane,
-                        pattern: message.pattern,
+                        kind: message.kind,
+                        name: message.name,
                         channel: message.channel,
                         payload: message.payload,
                     });
                     reported = true;
                 }
                 Reply::Array(items) => {
-                    if let Some((pattern, name)) = confirm(&mut self.in_flight, items)?
+                    if let Some(name) = confirm(&mut self.in_flight, items)?
                         && self.names.contains(&name)
                     {
-                        sink(Incoming::Subscribed { lane, pattern, name: name_of(&name) });
+                        sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
                         reported = true;
                     }
                 }
@@ -283,16 +307,16 @@ impl LaneConnection {
             refused.reported = false;
             let mut names = std::mem::take(&mut refused.names);
             names.retain(|name| self.names.contains(name));
-            self.send_all(names, Verb::Subscribe, Verb::PatternSubscribe);
+            self.send_all(names, Verb::subscribe);
         }
     }
 
-    fn send_all(&mut self, names: Vec<Subscription>, channels: Verb, patterns: Verb) {
-        let (globs, exact): (Vec<_>, Vec<_>) = names.into_iter().partition(is_pattern);
-        for (verb, names) in [(channels, exact), (patterns, globs)] {
-            let mut names = names.into_iter().peekable();
+    fn send_all(&mut self, names: Vec<Subscription>, verb: fn(SubscriptionKind) -> Verb) {
+        // Globs first: the others count the subscribers of exact channels.
+        for kind in [SubscriptionKind::Pattern, SubscriptionKind::Channel, SubscriptionKind::Shard] {
+            let mut names = names.iter().filter(|name| name.kind == kind).cloned().peekable();
             while names.peek().is_some() {
-                self.send(verb, names.by_ref().take(MAX_NAMES).collect());
+                self.send(verb(kind), names.by_ref().take(MAX_NAMES).collect());
             }
         }
     }
@@ -302,7 +326,11 @@ impl LaneConnection {
             // UNSUBSCRIBE without a name would mean all.
             return;
         }
-        write_names(self.connection.commands.commands(), verb.command(), names.iter().map(name_of));
+        write_names(
+            self.connection.commands.commands(),
+            verb.command(),
+            names.iter().map(|name| name.name.as_slice()),
+        );
         self.in_flight.push_back(Sent { verb, names, confirmed: 0 });
     }
 
@@ -316,16 +344,6 @@ impl LaneConnection {
     }
 }
 
-fn is_pattern(subscription: &Subscription) -> bool {
-    matches!(subscription, Subscription::Pattern(_))
-}
-
-fn name_of(subscription: &Subscription) -> &[u8] {
-    match subscription {
-        Subscription::Channel(name) | Subscription::Pattern(name) => name,
-    }
-}
-
 /// Whether an error is about a name and not about the command or the server, so that other names may pass.
 /// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
@@ -336,15 +354,15 @@ fn is_about_a_channel(error: &str) -> bool {
 fn confirm(
     in_flight: &mut VecDeque<Sent>,
     mut items: Items<'_>,
-) -> Result<Option<(bool, Subscription)>, ProtocolError> {
+) -> Result<Option<Subscription>, ProtocolError> {
     let sent = in_flight.front_mut().ok_or(ProtocolError::Unexpected)?;
     let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
     let expected = sent.names.get(sent.confirmed).ok_or(ProtocolError::Unexpected)?;
-    if kind != sent.verb.confirmation() || name != name_of(expected) {
+    if kind != sent.verb.confirmation() || name != expected.name {
         return Err(ProtocolError::Unexpected);
     }
-    let subscribed = sent.verb.subscribes().then(|| (is_pattern(expected), expected.clone()));
+    let subscribed = sent.verb.subscribes().then(|| expected.clone());
     sent.confirmed += 1;
     if sent.confirmed == sent.names.len() {
         in_flight.pop_front();

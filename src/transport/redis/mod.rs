@@ -27,7 +27,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Incoming, Lane, Subscription, Transport};
+use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
 use lane::LaneConnection;
 use stream::Loss;
@@ -71,11 +71,11 @@ impl Step {
 }
 
 impl RedisTransport {
-    /// Returns a transport that connects when it is first needed.
-    pub fn new(settings: Settings) -> Self {
+    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
+    pub fn new(settings: Settings, space: Space) -> Self {
         let settings = Arc::new(settings);
         Self {
-            commands: Commands::new(Arc::clone(&settings)),
+            commands: Commands::new(Arc::clone(&settings), space),
             settings,
             wanted: false,
             lanes: Vec::new(),

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::transport::SubscriptionKind;
+
 /// The longest bulk, Redis' own default (`proto-max-bulk-len`). A longer one is a [`ProtocolError`].
 pub(super) const MAX_BULK: usize = 512 * 1024 * 1024;
 
@@ -176,10 +178,12 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// `message` or `pmessage`, the push that a subscriber gets.
+/// `message`, `pmessage` or `smessage`, the push that a subscriber gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message<'a> {
-    pub(super) pattern: Option<&'a [u8]>,
+    pub(super) kind: SubscriptionKind,
+    /// The channel, or the glob that matched it.
+    pub(super) name: &'a [u8],
     pub(super) channel: &'a [u8],
     pub(super) payload: &'a [u8],
 }
@@ -188,15 +192,17 @@ impl<'a> Message<'a> {
     /// Returns the message that `bytes` begin with and its length, or `None` if they begin with something else,
     /// or with a part of one: [`Scanner::scan`] tells which.
     pub(super) fn take(bytes: &'a [u8]) -> Option<(Self, usize)> {
-        let (pattern, rest) = if let Some(rest) = bytes.strip_prefix(b"*4\r\n$8\r\npmessage\r\n") {
-            let (pattern, rest) = take_bulk(rest)?;
-            (Some(pattern), rest)
+        let (kind, rest) = if let Some(rest) = bytes.strip_prefix(b"*4\r\n$8\r\npmessage\r\n") {
+            (SubscriptionKind::Pattern, rest)
+        } else if let Some(rest) = bytes.strip_prefix(b"*3\r\n$7\r\nmessage\r\n") {
+            (SubscriptionKind::Channel, rest)
         } else {
-            (None, bytes.strip_prefix(b"*3\r\n$7\r\nmessage\r\n")?)
+            (SubscriptionKind::Shard, bytes.strip_prefix(b"*3\r\n$8\r\nsmessage\r\n")?)
         };
-        let (channel, rest) = take_bulk(rest)?;
+        let (name, rest) = take_bulk(rest)?;
+        let (channel, rest) = if kind == SubscriptionKind::Pattern { take_bulk(rest)? } else { (name, rest) };
         let (payload, rest) = take_bulk(rest)?;
-        let message = Self { pattern, channel, payload };
+        let message = Self { kind, name, channel, payload };
         Some((message, bytes.len() - rest.len()))
     }
 }
@@ -380,8 +386,12 @@ mod tests {
             Reply::Nil => Value::Nil,
             Reply::Array(items) => Value::Array(items.map(to_value).collect()),
             Reply::Message(message) => {
-                let kind = if message.pattern.is_some() { &b"pmessage"[..] } else { b"message" };
-                let parts = [Some(kind), message.pattern, Some(message.channel), Some(message.payload)];
+                let (kind, glob) = match message.kind {
+                    SubscriptionKind::Pattern => (&b"pmessage"[..], Some(message.name)),
+                    SubscriptionKind::Channel => (&b"message"[..], None),
+                    SubscriptionKind::Shard => (&b"smessage"[..], None),
+                };
+                let parts = [Some(kind), glob, Some(message.channel), Some(message.payload)];
                 Value::Array(
                     parts.into_iter().flatten().map(|part| Value::BulkString(part.to_vec())).collect(),
                 )
@@ -396,12 +406,10 @@ mod tests {
 
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let part = || prop::collection::vec(any::<u8>(), 0..130);
-        (any::<bool>(), part(), part(), part()).prop_map(|(pattern, glob, channel, payload)| {
-            if pattern {
-                [b"*4\r\n$8\r\npmessage\r\n".to_vec(), bulk(&glob), bulk(&channel), bulk(&payload)].concat()
-            } else {
-                [b"*3\r\n$7\r\nmessage\r\n".to_vec(), bulk(&channel), bulk(&payload)].concat()
-            }
+        (0..3, part(), part(), part()).prop_map(|(kind, glob, channel, payload)| match kind {
+            0 => [b"*4\r\n$8\r\npmessage\r\n".to_vec(), bulk(&glob), bulk(&channel), bulk(&payload)].concat(),
+            1 => [b"*3\r\n$7\r\nmessage\r\n".to_vec(), bulk(&channel), bulk(&payload)].concat(),
+            _ => [b"*3\r\n$8\r\nsmessage\r\n".to_vec(), bulk(&channel), bulk(&payload)].concat(),
         })
     }
 
