@@ -15,7 +15,7 @@ export declare class Link {
    * Makes a link. `wake` is called on the JS thread when there is something to fetch.
    *
    * # Errors
-   * An `Error` if the URL makes no sense, or the link thread cannot be started.
+   * An `Error` if the settings make no sense, or the link thread cannot be started.
    */
   constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
@@ -137,7 +137,10 @@ export interface LinkOptions {
 
 /** Where a link's own connections go. */
 export interface LinkSettings {
-  /** `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. */
+  /**
+   * `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
+   * `tls`, unless it ends in `#insecure`.
+   */
   url?: string
   /** The host. */
   host?: string
@@ -153,6 +156,8 @@ export interface LinkSettings {
   database?: number
   /** The name that the connections give themselves. */
   name?: string
+  /** How the connections are made secret. */
+  tls?: LinkTls
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */
@@ -172,6 +177,20 @@ export interface LinkStats {
   outages: number
   pendingRequests: number
   inboxBytes: number
+}
+
+/** How a link's own connections are made secret. */
+export interface LinkTls {
+  /** The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted. */
+  ca: Array<string>
+  /** The certificate of the client in PEM, with those that lead to its authority. */
+  cert?: string
+  /** Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted. */
+  key?: string
+  /** The name that the server's certificate has to have, if that is not the host. */
+  serverName?: string
+  /** Whether the server's certificate has to be right. */
+  verify: boolean
 }
 
 /**

@@ -23,7 +23,7 @@ use crate::driver::inbox::Fetched;
 use crate::driver::link::{Link as Driver, Options, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
-use crate::transport::redis::Settings;
+use crate::transport::redis::{Settings, TlsOptions};
 use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::classic::{self, RequestType};
@@ -101,7 +101,7 @@ impl Link {
     /// Makes a link. `wake` is called on the JS thread when there is something to fetch.
     ///
     /// # Errors
-    /// An `Error` if the URL makes no sense, or the link thread cannot be started.
+    /// An `Error` if the settings make no sense, or the link thread cannot be started.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let settings = options.settings.map(settings).transpose()?;
@@ -443,7 +443,9 @@ pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32
 /// Says what is wrong with the URL of a Redis; `null` if nothing is.
 #[napi(catch_unwind)]
 pub fn url_problem(url: String) -> Option<String> {
-    Settings::from_url(&url).err().map(|error| error.to_string())
+    // The URL alone is looked at: whether there are certificates is for the link to say.
+    let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
+    Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
 }
 
 /// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.

@@ -5,12 +5,28 @@ use std::path::PathBuf;
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::transport::redis::{Address, Settings};
+use crate::transport::redis::{Address, Settings, Tls, TlsOptions};
+
+/// How a link's own connections are made secret.
+#[napi(object)]
+pub struct LinkTls {
+    /// The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted.
+    pub ca: Vec<String>,
+    /// The certificate of the client in PEM, with those that lead to its authority.
+    pub cert: Option<String>,
+    /// Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.
+    pub key: Option<String>,
+    /// The name that the server's certificate has to have, if that is not the host.
+    pub server_name: Option<String>,
+    /// Whether the server's certificate has to be right.
+    pub verify: bool,
+}
 
 /// Where a link's own connections go.
 #[napi(object)]
 pub struct LinkSettings {
-    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it.
+    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
+    /// `tls`, unless it ends in `#insecure`.
     pub url: Option<String>,
     /// The host.
     pub host: Option<String>,
@@ -26,25 +42,49 @@ pub struct LinkSettings {
     pub database: Option<i64>,
     /// The name that the connections give themselves.
     pub name: Option<String>,
+    /// How the connections are made secret.
+    pub tls: Option<LinkTls>,
 }
 
 /// Makes settings of what JS has read out of the user's clients.
 ///
 /// # Errors
-/// An `Error` if the URL makes no sense.
+/// An `Error` if the URL makes no sense, or a part of `tls` cannot be read.
 pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
-    let invalid = |error: String| Error::new(Status::InvalidArg, error);
+    let tls = given.tls.map(tls_options);
     let mut settings = match (&given.url, &given.path) {
-        (Some(url), _) => Settings::from_url(url).map_err(|error| invalid(error.to_string()))?,
+        (Some(url), _) => Settings::from_url(url, tls.as_ref()).map_err(invalid)?,
         (None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
         (None, None) => Settings::new(Address::Tcp {
             host: given.host.unwrap_or_else(|| "localhost".into()),
             port: given.port.unwrap_or(6379),
         }),
     };
+    if let Some(tls) = &tls
+        && settings.tls.is_none()
+    {
+        if matches!(settings.address, Address::Unix(_)) {
+            return Err(invalid("tls: there is none over a unix socket"));
+        }
+        settings.tls = Some(Tls::new(tls).map_err(invalid)?);
+    }
     settings.username = given.username.or(settings.username);
     settings.password = given.password.or(settings.password);
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
     Ok(settings)
+}
+
+fn tls_options(given: LinkTls) -> TlsOptions {
+    TlsOptions {
+        ca: given.ca,
+        cert: given.cert,
+        key: given.key,
+        server_name: given.server_name,
+        insecure: !given.verify,
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> Error {
+    Error::new(Status::InvalidArg, error.to_string())
 }

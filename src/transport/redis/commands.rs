@@ -91,7 +91,7 @@ impl Commands {
 
     /// The bytes that wait for the kernel.
     pub(super) fn unwritten(&self) -> usize {
-        if self.connection.is_open() { self.connection.commands.unwritten().len() } else { 0 }
+        self.connection.unwritten()
     }
 
     /// Opens, writes all, reads once.

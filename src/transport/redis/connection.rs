@@ -45,6 +45,8 @@ enum State {
     Open {
         stream: Stream,
         since: Instant,
+        /// How much of what was written is with the stream, and may not be with the kernel.
+        unflushed: usize,
     },
     /// Lost; the next attempt comes after the backoff.
     Waiting(Pin<Box<Sleep>>),
@@ -113,25 +115,40 @@ impl Connection {
                 State::Opening(opening) => {
                     let (stream, replies) = ready!(opening.as_mut().poll(cx))?;
                     self.replies = replies;
-                    self.state = State::Open { stream, since: Instant::now() };
+                    self.state = State::Open { stream, since: Instant::now(), unflushed: 0 };
                     return Poll::Ready(Ok(Opened::Now));
                 }
             }
         }
     }
 
+    /// The bytes that wait for the kernel; of those that wait for the connection, none.
+    pub(super) fn unwritten(&self) -> usize {
+        match &self.state {
+            State::Open { unflushed, .. } => self.commands.unwritten().len() + unflushed,
+            _ => 0,
+        }
+    }
+
     /// Writes what is buffered until the kernel takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open { stream, .. } = &mut self.state else {
+        let State::Open { stream, unflushed, .. } = &mut self.state else {
             return Ok(());
         };
         while !self.commands.unwritten().is_empty() {
             match stream.poll_write(cx, self.commands.unwritten()) {
                 Poll::Ready(Ok(0)) => return Err(Loss::Closed),
-                Poll::Ready(Ok(len)) => self.commands.wrote(len),
+                Poll::Ready(Ok(len)) => {
+                    self.commands.wrote(len);
+                    *unflushed += len;
+                }
                 Poll::Ready(Err(loss)) => return Err(loss),
                 Poll::Pending => break,
             }
+        }
+        if let Poll::Ready(flushed) = stream.poll_flush(cx) {
+            flushed?;
+            *unflushed = 0;
         }
         Ok(())
     }
@@ -165,8 +182,12 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Space;
+    use super::super::command::write_publish;
+    use super::super::mock_authority::Authority;
     use super::super::mock_peer::{MockPeer, block_on};
     use super::super::settings::Address;
+    use super::super::tls::{Tls, TlsOptions};
     use super::*;
     use std::future::poll_fn;
 
@@ -191,6 +212,36 @@ mod tests {
                 connection.lose();
                 assert!(connection.is_waiting());
             }
+        });
+    }
+
+    #[test]
+    fn what_tls_holds_back_is_not_written() {
+        block_on(async {
+            let authority = Authority::new("one");
+            let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
+            let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
+            let settings = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::new(peer.address()) };
+            let mut connection = Connection::new(Arc::new(settings));
+            connection.open();
+            let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
+            let mut published = 0;
+            while connection.unwritten() == 0 {
+                write_publish(connection.commands.commands(), Space::Global, b"channel", &[b'x'; 1000]);
+                published += 1;
+                poll_fn(|cx| Poll::Ready(connection.poll_flush(cx))).await.unwrap();
+            }
+            assert!(connection.commands.unwritten().is_empty(), "TLS has taken it, the kernel has not");
+            let serve = async {
+                for _ in 0..published {
+                    client.command().await;
+                }
+            };
+            let flush = poll_fn(|cx| match connection.poll_flush(cx) {
+                Ok(()) if connection.unwritten() > 0 => Poll::Pending,
+                flushed => Poll::Ready(flushed),
+            });
+            tokio::join!(serve, flush).1.unwrap();
         });
     }
 

@@ -190,7 +190,7 @@ impl LaneConnection {
 
     /// Whether nothing is on its way to Redis.
     fn is_idle(&self) -> bool {
-        !self.connection.is_open() || self.connection.commands.unwritten().is_empty()
+        self.connection.unwritten() == 0
     }
 
     fn advance(

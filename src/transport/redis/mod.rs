@@ -5,7 +5,7 @@
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
-//! Not for a cluster, Sentinel or TLS: the client carrier serves those.
+//! Not for a cluster: the client carrier serves that.
 
 mod backoff;
 mod buffer;
@@ -14,14 +14,20 @@ mod commands;
 mod connection;
 mod lane;
 #[cfg(test)]
+mod mock_authority;
+#[cfg(test)]
 mod mock_peer;
 mod resp;
 mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 pub use settings::{Address, Settings, SettingsError};
+pub use tls::{Tls, TlsOptions};
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -9,10 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
 use super::resp::{ProtocolError, Reply};
 use super::settings::{Address, Settings};
+use super::tls::Tls;
 
 /// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
 /// a host that drops packets would otherwise be waited for for minutes.
@@ -69,11 +71,13 @@ impl From<ProtocolError> for Loss {
     }
 }
 
-/// A socket to Redis. TLS will be one more variant.
+/// A socket to Redis.
 pub(super) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Takes more than the kernel does, which [`Stream::poll_flush`] then hands on.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
@@ -88,30 +92,45 @@ impl Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut room),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut room),
+            Self::Tls(socket) => Pin::new(socket).poll_read(cx, &mut room),
         };
-        ready!(read).map_err(Loss::Io)?;
+        ready!(read).map_err(lost)?;
         let len = room.filled().len();
         buffer.filled(len);
         Poll::Ready(if len == 0 { Err(Loss::Closed) } else { Ok(()) })
     }
 
-    /// Writes once.
+    /// Writes once. What was written may not be with the kernel before [`Stream::poll_flush`] is ready.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Loss>> {
         let written = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(socket) => Pin::new(socket).poll_write(cx, bytes),
         };
-        written.map_err(Loss::Io)
+        written.map_err(lost)
     }
 
-    async fn connect(address: &Address) -> io::Result<Self> {
+    /// Hands on to the kernel what was written.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
+        match self {
+            Self::Tls(socket) => Pin::new(socket).poll_flush(cx).map_err(lost),
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(unix)]
+            Self::Unix(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    async fn connect(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await?;
                 socket.set_nodelay(true)?;
                 keep_alive(&socket)?;
-                Ok(Self::Tcp(socket))
+                Ok(match tls {
+                    None => Self::Tcp(socket),
+                    Some(tls) => Self::Tls(Box::new(tls.connect(host, socket).await?)),
+                })
             }
             #[cfg(unix)]
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
@@ -125,7 +144,19 @@ impl Stream {
             Self::Tcp(socket) => socket.write_all(bytes).await,
             #[cfg(unix)]
             Self::Unix(socket) => socket.write_all(bytes).await,
+            Self::Tls(socket) => {
+                socket.write_all(bytes).await?;
+                socket.flush().await
+            }
         }
+    }
+}
+
+fn lost(error: io::Error) -> Loss {
+    match error.kind() {
+        // A TLS stream that ends without saying so, as that of a Redis that is shut down.
+        io::ErrorKind::UnexpectedEof => Loss::Closed,
+        _ => Loss::Io(error),
     }
 }
 
@@ -135,7 +166,7 @@ impl Stream {
 /// All of [`Loss`] but [`Loss::Ended`].
 pub(super) async fn open(settings: Arc<Settings>) -> Result<(Stream, ReadBuffer), Loss> {
     let attempt = async {
-        let mut stream = Stream::connect(&settings.address)
+        let mut stream = Stream::connect(&settings.address, settings.tls.as_ref())
             .await
             .map_err(|error| Loss::Connect(settings.address.clone(), error))?;
         let mut replies = ReadBuffer::new();
@@ -183,7 +214,7 @@ async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut Rea
         send(redis::cmd("CLIENT").arg("SETNAME").arg(name), OnError::Ignore);
     }
     send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
-    stream.write_all(&out).await.map_err(Loss::Io)?;
+    stream.write_all(&out).await.map_err(lost)?;
 
     for on_error in expected {
         loop {
