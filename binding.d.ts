@@ -135,6 +135,28 @@ export interface LinkOptions {
   verbose: boolean
 }
 
+/** The sentinels that know where the master is. */
+export interface LinkSentinel {
+  /** The name that they know the master by. */
+  name: string
+  /** The sentinels; one is enough, but the others are not looked for. */
+  nodes: Array<LinkSentinelNode>
+  /** The ACL user at the sentinels. */
+  username?: string
+  /** The password at the sentinels. */
+  password?: string
+  /** How the connections to the sentinels are made secret. */
+  tls?: LinkTls
+}
+
+/** One of the sentinels. */
+export interface LinkSentinelNode {
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
+}
+
 /** Where a link's own connections go. */
 export interface LinkSettings {
   /**
@@ -158,6 +180,8 @@ export interface LinkSettings {
   name?: string
   /** How the connections are made secret. */
   tls?: LinkTls
+  /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
+  sentinel?: LinkSentinel
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */

@@ -1,11 +1,12 @@
 //! Where a link's own connections go, as JS says it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::transport::redis::{Address, Settings, Tls, TlsOptions};
+use crate::transport::redis::{Address, Sentinels, Settings, Tls, TlsOptions};
 
 /// How a link's own connections are made secret.
 #[napi(object)]
@@ -20,6 +21,30 @@ pub struct LinkTls {
     pub server_name: Option<String>,
     /// Whether the server's certificate has to be right.
     pub verify: bool,
+}
+
+/// One of the sentinels.
+#[napi(object)]
+pub struct LinkSentinelNode {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// The sentinels that know where the master is.
+#[napi(object)]
+pub struct LinkSentinel {
+    /// The name that they know the master by.
+    pub name: String,
+    /// The sentinels; one is enough, but the others are not looked for.
+    pub nodes: Vec<LinkSentinelNode>,
+    /// The ACL user at the sentinels.
+    pub username: Option<String>,
+    /// The password at the sentinels.
+    pub password: Option<String>,
+    /// How the connections to the sentinels are made secret.
+    pub tls: Option<LinkTls>,
 }
 
 /// Where a link's own connections go.
@@ -44,18 +69,21 @@ pub struct LinkSettings {
     pub name: Option<String>,
     /// How the connections are made secret.
     pub tls: Option<LinkTls>,
+    /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
+    pub sentinel: Option<LinkSentinel>,
 }
 
 /// Makes settings of what JS has read out of the user's clients.
 ///
 /// # Errors
-/// An `Error` if the URL makes no sense, or a part of `tls` cannot be read.
+/// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
 pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
     let tls = given.tls.map(tls_options);
-    let mut settings = match (&given.url, &given.path) {
-        (Some(url), _) => Settings::from_url(url, tls.as_ref()).map_err(invalid)?,
-        (None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
-        (None, None) => Settings::new(Address::Tcp {
+    let mut settings = match (given.sentinel, &given.url, &given.path) {
+        (Some(sentinel), ..) => Settings::new(sentinels(sentinel, given.name.as_ref())?),
+        (None, Some(url), _) => Settings::from_url(url, tls.as_ref()).map_err(invalid)?,
+        (None, None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
+        (None, None, None) => Settings::new(Address::Tcp {
             host: given.host.unwrap_or_else(|| "localhost".into()),
             port: given.port.unwrap_or(6379),
         }),
@@ -73,6 +101,22 @@ pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
     Ok(settings)
+}
+
+fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<Address> {
+    if given.nodes.is_empty() {
+        return Err(invalid("sentinel.nodes is empty"));
+    }
+    let tls = given.tls.map(|tls| Tls::new(&tls_options(tls))).transpose();
+    let tls = tls.map_err(|error| invalid(format!("sentinel.{error}")))?;
+    let nodes = given.nodes.into_iter().map(|LinkSentinelNode { host, port }| Settings {
+        username: given.username.clone(),
+        password: given.password.clone(),
+        client_name: client_name.cloned(),
+        tls: tls.clone(),
+        ..Settings::new(Address::Tcp { host, port })
+    });
+    Ok(Address::Sentinels(Arc::new(Sentinels::new(given.name, nodes))))
 }
 
 fn tls_options(given: LinkTls) -> TlsOptions {

@@ -9,8 +9,9 @@ use tokio::time::{Instant, Sleep};
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
 use super::resp::{ProtocolError, Reply};
-use super::settings::Settings;
-use super::stream::{self, Loss, Stream};
+use super::sentinel::Master;
+use super::settings::{Address, Settings};
+use super::stream::{self, Connected, Loss, Stream};
 
 /// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
 /// earliest, and the whole cluster waits for this node.
@@ -34,7 +35,7 @@ pub(super) struct Connection {
     pub(super) commands: WriteBuffer,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<(Stream, ReadBuffer), Loss>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Connected, Loss>> + Send>>;
 
 enum State {
     /// Not wanted.
@@ -44,6 +45,7 @@ enum State {
     Opening(Opening),
     Open {
         stream: Stream,
+        address: Address,
         since: Instant,
         /// How much of what was written is with the stream, and may not be with the kernel.
         unflushed: usize,
@@ -62,10 +64,15 @@ pub(super) enum Opened {
 impl Connection {
     /// Returns a connection that is not wanted yet.
     pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self::with_backoff(settings, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
+    }
+
+    /// The same, with other waits after a loss, until it is closed.
+    pub(super) fn with_backoff(settings: Arc<Settings>, backoff: Backoff) -> Self {
         Self {
             settings,
             state: State::Closed,
-            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            backoff,
             replies: ReadBuffer::new(),
             commands: WriteBuffer::new(),
         }
@@ -113,9 +120,9 @@ impl Connection {
                     self.state = State::Opening(Box::pin(opening));
                 }
                 State::Opening(opening) => {
-                    let (stream, replies) = ready!(opening.as_mut().poll(cx))?;
+                    let Connected { stream, replies, address } = ready!(opening.as_mut().poll(cx))?;
                     self.replies = replies;
-                    self.state = State::Open { stream, since: Instant::now(), unflushed: 0 };
+                    self.state = State::Open { stream, address, since: Instant::now(), unflushed: 0 };
                     return Poll::Ready(Ok(Opened::Now));
                 }
             }
@@ -164,6 +171,21 @@ impl Connection {
     /// Takes the next whole reply.
     pub(super) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
         self.replies.next_reply()
+    }
+
+    /// Whether the connection goes elsewhere than to the master, or may be about to.
+    pub(super) fn is_astray(&self, master: &Master) -> bool {
+        match &self.state {
+            State::Open { address, .. } => *address != master.address,
+            State::Opening(_) => master.moved,
+            State::Closed | State::Due | State::Waiting(_) => false,
+        }
+    }
+
+    /// As [`Connection::lose`], for a connection that stands and is not wanted: the next attempt comes soon.
+    pub(super) fn leave(&mut self) {
+        self.backoff.reset();
+        self.lose();
     }
 
     /// Drops a lost connection and what it holds, and waits for the next attempt. Needs the runtime's timer.

@@ -100,6 +100,11 @@ impl Drop for MockPeer {
 impl Client {
     /// Returns the next command.
     pub(super) async fn command(&mut self) -> Vec<String> {
+        self.next_command().await.unwrap_or_else(|| panic!("closed"))
+    }
+
+    /// The same, or `None` if the other side has closed.
+    pub(super) async fn next_command(&mut self) -> Option<Vec<String>> {
         let mut scanner = Scanner::default();
         loop {
             if let Some(len) = scanner.scan(&self.input).unwrap() {
@@ -113,9 +118,11 @@ impl Client {
                     })
                     .collect();
                 self.input.drain(..len);
-                return command;
+                return Some(command);
             }
-            assert!(self.read().await > 0, "closed");
+            if self.read().await == 0 {
+                return None;
+            }
         }
     }
 

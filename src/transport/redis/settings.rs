@@ -1,9 +1,11 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::sentinel::Sentinels;
 use super::tls::{Tls, TlsOptions};
 
-/// Where a standalone Redis is, and as whom to speak to it.
+/// Where a Redis is, and as whom to speak to it.
 ///
 /// `Debug` shows whether there is a password, never the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Settings {
 }
 
 /// Where Redis listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Address {
     /// A host name or IP address (IPv6 without brackets) and a port.
     Tcp {
@@ -34,6 +36,8 @@ pub enum Address {
     },
     /// The path of a unix socket.
     Unix(PathBuf),
+    /// Where these say, asked at each connect.
+    Sentinels(Arc<Sentinels>),
 }
 
 /// Why there are no [`Settings`] or no [`Tls`].
@@ -122,12 +126,29 @@ impl fmt::Debug for Settings {
     }
 }
 
+impl PartialEq for Address {
+    /// Whether both are the same place; sentinels are the same only as one.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: other, port: others }) => {
+                host == other && port == others
+            }
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            (Self::Sentinels(sentinels), Self::Sentinels(other)) => Arc::ptr_eq(sentinels, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Address {}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Sentinels(sentinels) => sentinels.fmt(f),
         }
     }
 }

@@ -41,6 +41,10 @@ pub(super) enum Loss {
     Closed,
     /// Opening took longer than [`OPEN_TIMEOUT`].
     Slow(Address),
+    /// No sentinel says where the master is; why the last of them does not.
+    NoMaster { name: String, problem: String },
+    /// What the sentinels take for the master says that it is something else.
+    NotMaster { address: Address, role: String },
     /// Redis refused the connection or the handshake, in its own words.
     Refused(String),
     /// Redis sent what can't be understood.
@@ -57,6 +61,12 @@ impl fmt::Display for Loss {
             Self::Closed => f.write_str("Redis closed the connection"),
             Self::Slow(address) => {
                 write!(f, "no connection to {address} within {} s", OPEN_TIMEOUT.as_secs())
+            }
+            Self::NoMaster { name, problem } => {
+                write!(f, "no sentinel says where the master \"{name}\" is: {problem}")
+            }
+            Self::NotMaster { address, role } => {
+                write!(f, "the sentinels take {address} for the master, but its role is {role}")
             }
             Self::Refused(error) => f.write_str(error),
             Self::Protocol(error) => error.fmt(f),
@@ -136,10 +146,12 @@ impl Stream {
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Sentinels(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes all, and hands it on to the kernel.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.write_all(bytes).await,
             #[cfg(unix)]
@@ -160,22 +172,55 @@ fn lost(error: io::Error) -> Loss {
     }
 }
 
-/// Returns a connection that Redis has answered on, with its read buffer.
+/// A connection that Redis has answered on.
+pub(super) struct Connected {
+    pub(super) stream: Stream,
+    pub(super) replies: ReadBuffer,
+    /// Where it goes: with sentinels, where the master was.
+    pub(super) address: Address,
+}
+
+/// Connects to where the settings say.
 ///
 /// # Errors
 /// All of [`Loss`] but [`Loss::Ended`].
-pub(super) async fn open(settings: Arc<Settings>) -> Result<(Stream, ReadBuffer), Loss> {
+pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
     let attempt = async {
-        let mut stream = Stream::connect(&settings.address, settings.tls.as_ref())
-            .await
-            .map_err(|error| Loss::Connect(settings.address.clone(), error))?;
-        let mut replies = ReadBuffer::new();
-        shake_hands(&settings, &mut stream, &mut replies).await?;
-        Ok((stream, replies))
+        let (address, role) = match &settings.address {
+            Address::Sentinels(sentinels) => (sentinels.master().await?, Role::Master),
+            address => (address.clone(), Role::Any),
+        };
+        let (stream, replies) = open_at(&address, &settings, role).await?;
+        Ok(Connected { stream, replies, address })
     };
     tokio::time::timeout(OPEN_TIMEOUT, attempt)
         .await
         .unwrap_or_else(|_| Err(Loss::Slow(settings.address.clone())))
+}
+
+/// Connects to an address that is not sentinels', without a bound of time.
+pub(super) async fn open_at(
+    address: &Address,
+    settings: &Settings,
+    role: Role,
+) -> Result<(Stream, ReadBuffer), Loss> {
+    let mut stream = Stream::connect(address, settings.tls.as_ref())
+        .await
+        .map_err(|error| Loss::Connect(address.clone(), error))?;
+    let mut replies = ReadBuffer::new();
+    match shake_hands(settings, role, &mut stream, &mut replies).await? {
+        Some(role) if role != "master" => Err(Loss::NotMaster { address: address.clone(), role }),
+        _ => Ok((stream, replies)),
+    }
+}
+
+/// What a Redis has to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nobody asks.
+    Any,
+    /// A replica would take a PUBLISH, too, and tell nobody but its own subscribers.
+    Master,
 }
 
 /// What an error reply to a command of the handshake means.
@@ -192,8 +237,13 @@ enum OnError {
 /// Sends all of the handshake in one write and reads its replies.
 ///
 /// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
-/// that `Up` means a Redis that answers.
-async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut ReadBuffer) -> Result<(), Loss> {
+/// that `Up` means a Redis that answers. Returns the role that it has, if that matters.
+async fn shake_hands(
+    settings: &Settings,
+    role: Role,
+    stream: &mut Stream,
+    replies: &mut ReadBuffer,
+) -> Result<Option<String>, Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
     let mut send = |command: &redis::Cmd, on_error| {
@@ -214,8 +264,12 @@ async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut Rea
         send(redis::cmd("CLIENT").arg("SETNAME").arg(name), OnError::Ignore);
     }
     send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
+    if role == Role::Master {
+        send(&redis::cmd("ROLE"), OnError::GiveUp);
+    }
     stream.write_all(&out).await.map_err(lost)?;
 
+    let mut found = None;
     for on_error in expected {
         loop {
             match replies.next_reply()? {
@@ -232,12 +286,17 @@ async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut Rea
                     break;
                 }
                 Some(Reply::Simple(_)) => break,
+                Some(Reply::Array(mut items)) if role == Role::Master => {
+                    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
+                    found = Some(String::from_utf8_lossy(name).into_owned());
+                    break;
+                }
                 Some(_) => return Err(ProtocolError::Unexpected.into()),
                 None => std::future::poll_fn(|cx| stream.poll_fill(cx, replies)).await?,
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn keep_alive(socket: &TcpStream) -> io::Result<()> {
