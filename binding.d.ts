@@ -74,6 +74,11 @@ export declare class Link {
   clientPublishFailed(error: string): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
+  /**
+   * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+   * passed over.
+   */
+  credentials(token: number, username?: string | undefined | null, password?: string | undefined | null, error?: string | undefined | null): void
   /** The counters. */
   stats(): LinkStats
 }
@@ -182,6 +187,8 @@ export interface LinkSettings {
   tls?: LinkTls
   /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
   sentinel?: LinkSentinel
+  /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */
+  credentials?: boolean
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */

@@ -19,11 +19,12 @@ use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::core::{Config, Destination};
 use crate::driver;
+use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
 use crate::driver::link::{Link as Driver, Options, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
-use crate::transport::redis::{Settings, TlsOptions};
+use crate::transport::redis::{Login, Settings, TlsOptions};
 use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::classic::{self, RequestType};
@@ -104,7 +105,9 @@ impl Link {
     /// An `Error` if the settings make no sense, or the link thread cannot be started.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
-        let settings = options.settings.map(settings).transpose()?;
+        let shared = Arc::new(Shared::default());
+        let ask = || AskJs::new(Arc::clone(&shared));
+        let settings = options.settings.map(|given| settings(given, ask)).transpose()?;
         let options = Options {
             settings,
             max_inbox: to_usize(options.max_inbox),
@@ -123,7 +126,6 @@ impl Link {
             .weak::<true>()
             .max_queue_size::<1>()
             .build()?;
-        let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         driver::spawn(move || {
             let wake = move || {
@@ -331,6 +333,23 @@ impl Link {
     pub fn client_counted(&self, token: u32, counts: Option<Vec<u32>>) {
         let counts = counts.map(|counts| counts.into_iter().map(u64::from).collect());
         self.report(Report::Counted { token: token.into(), counts });
+    }
+
+    /// Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+    /// passed over.
+    #[napi(catch_unwind)]
+    pub fn credentials(
+        &self,
+        token: u32,
+        username: Option<String>,
+        password: Option<String>,
+        error: Option<String>,
+    ) {
+        let answer = match error {
+            Some(error) => Err(error),
+            None => Ok(Login { username, password }),
+        };
+        self.shared.questions.answer(token, answer);
     }
 
     /// The counters.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::transport::redis::{Address, Sentinels, Settings, Tls, TlsOptions};
+use crate::transport::redis::{
+    Address, AskCredentials, Credentials, Login, Sentinels, Settings, Tls, TlsOptions,
+};
 
 /// How a link's own connections are made secret.
 #[napi(object)]
@@ -71,13 +73,18 @@ pub struct LinkSettings {
     pub tls: Option<LinkTls>,
     /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
     pub sentinel: Option<LinkSentinel>,
+    /// Whether JS is asked for the username and the password at each connect, by `Credentials` records.
+    pub credentials: Option<bool>,
 }
 
-/// Makes settings of what JS has read out of the user's clients.
+/// Makes settings of what JS has read out of the user's clients; `ask` makes what asks JS for credentials.
 ///
 /// # Errors
 /// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
-pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
+pub fn settings<A: AskCredentials + 'static>(
+    given: LinkSettings,
+    ask: impl FnOnce() -> A,
+) -> napi::Result<Settings> {
     let tls = given.tls.map(tls_options);
     let mut settings = match (given.sentinel, &given.url, &given.path) {
         (Some(sentinel), ..) => Settings::new(sentinels(sentinel, given.name.as_ref())?),
@@ -96,8 +103,12 @@ pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
         }
         settings.tls = Some(Tls::new(tls).map_err(invalid)?);
     }
-    settings.username = given.username.or(settings.username);
-    settings.password = given.password.or(settings.password);
+    if given.credentials == Some(true) {
+        settings.credentials = Credentials::Asked(Arc::new(ask()));
+    } else if let Credentials::Fixed(login) = &mut settings.credentials {
+        login.username = given.username.or(login.username.take());
+        login.password = given.password.or(login.password.take());
+    }
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
     Ok(settings)
@@ -110,8 +121,10 @@ fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<
     let tls = given.tls.map(|tls| Tls::new(&tls_options(tls))).transpose();
     let tls = tls.map_err(|error| invalid(format!("sentinel.{error}")))?;
     let nodes = given.nodes.into_iter().map(|LinkSentinelNode { host, port }| Settings {
-        username: given.username.clone(),
-        password: given.password.clone(),
+        credentials: Credentials::Fixed(Login {
+            username: given.username.clone(),
+            password: given.password.clone(),
+        }),
         client_name: client_name.cloned(),
         tls: tls.clone(),
         ..Settings::new(Address::Tcp { host, port })

@@ -12,6 +12,7 @@ mod buffer;
 mod command;
 mod commands;
 mod connection;
+mod credentials;
 mod lane;
 #[cfg(test)]
 mod mock_authority;
@@ -29,6 +30,7 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 
+pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use sentinel::Sentinels;
 pub use settings::{Address, Settings, SettingsError};
 pub use tls::{Tls, TlsOptions};

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::backoff::Backoff;
 use super::command::write_names;
 use super::connection::{Connection, Opened};
@@ -96,7 +98,8 @@ impl fmt::Display for Sentinels {
 
 /// Asks one sentinel; `None` if it does not know the master.
 async fn ask(node: &Settings, name: &str) -> Result<Option<Address>, Loss> {
-    let (mut stream, mut replies) = stream::open_at(&node.address, node, stream::Role::Any).await?;
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let (mut stream, mut replies) = stream::open_at(&node.address, node, stream::Role::Any, deadline).await?;
     let question = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).get_packed_command();
     stream.write_all(&question).await.map_err(Loss::Io)?;
     loop {

@@ -2,20 +2,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::credentials::{Credentials, Login};
 use super::sentinel::Sentinels;
 use super::tls::{Tls, TlsOptions};
 
 /// Where a Redis is, and as whom to speak to it.
-///
-/// `Debug` shows whether there is a password, never the password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where Redis listens.
     pub address: Address,
-    /// The ACL user; `None` is Redis' `default`. Says nothing without a password.
-    pub username: Option<String>,
-    /// The password of the user. `AUTH` is sent only if there is one.
-    pub password: Option<String>,
+    /// As whom to speak to it.
+    pub credentials: Credentials,
     /// The database. Pub/sub ignores it; a user's ACL and proxies may not.
     pub database: i64,
     /// The name of the connections in `CLIENT LIST`.
@@ -58,7 +55,7 @@ pub enum SettingsError {
 impl Settings {
     /// Returns settings for `address`: no password, database 0, no client name, no TLS.
     pub fn new(address: Address) -> Self {
-        Self { address, username: None, password: None, database: 0, client_name: None, tls: None }
+        Self { address, credentials: Credentials::default(), database: 0, client_name: None, tls: None }
     }
 
     /// Returns the settings that a URL stands for: `redis://[user][:password@]host[:port][/database]`, the same with
@@ -95,8 +92,10 @@ impl Settings {
         let login = info.redis_settings();
         Ok(Self {
             address,
-            username: login.username().map(str::to_owned),
-            password: login.password().map(str::to_owned),
+            credentials: Credentials::Fixed(Login {
+                username: login.username().map(str::to_owned),
+                password: login.password().map(str::to_owned),
+            }),
             database: login.db(),
             client_name: None,
             tls,
@@ -110,19 +109,6 @@ fn without_tls(url: &str) -> (String, bool) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rediss") => (format!("redis:{rest}"), true),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("valkeys") => (format!("valkey:{rest}"), true),
         _ => (url.to_owned(), false),
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("address", &self.address)
-            .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "***"))
-            .field("database", &self.database)
-            .field("client_name", &self.client_name)
-            .field("tls", &self.tls)
-            .finish()
     }
 }
 
@@ -172,14 +158,17 @@ mod tests {
         Address::Tcp { host: host.to_owned(), port }
     }
 
+    fn login(username: &str, password: &str) -> Credentials {
+        Credentials::Fixed(Login { username: Some(username.to_owned()), password: Some(password.to_owned()) })
+    }
+
     #[test]
     fn reads_a_tcp_url() {
         let settings = Settings::from_url("redis://app:s%40cret@example.org:7000/3", None).unwrap();
         assert_eq!(
             settings,
             Settings {
-                username: Some("app".to_owned()),
-                password: Some("s@cret".to_owned()),
+                credentials: login("app", "s@cret"),
                 database: 3,
                 ..Settings::new(tcp("example.org", 7000))
             }
@@ -195,8 +184,7 @@ mod tests {
                 Settings::from_url(&format!("{scheme}:///run/r.sock?db=2&user=u&pass=p"), None).unwrap();
             assert_eq!(settings.address, Address::Unix(PathBuf::from("/run/r.sock")));
             assert_eq!(settings.database, 2);
-            assert_eq!(settings.username.as_deref(), Some("u"));
-            assert_eq!(settings.password.as_deref(), Some("p"));
+            assert_eq!(settings.credentials, login("u", "p"));
         }
     }
 
@@ -205,7 +193,7 @@ mod tests {
         for url in ["rediss://app:secret@h:7000/3#insecure", "VALKEYS://app:secret@h:7000/3#insecure"] {
             let settings = Settings::from_url(url, None).unwrap();
             assert_eq!(settings.address, tcp("h", 7000));
-            assert_eq!(settings.password.as_deref(), Some("secret"));
+            assert_eq!(settings.credentials, login("app", "secret"));
             assert_eq!(settings.database, 3);
             assert!(format!("{:?}", settings.tls.unwrap()).contains("insecure: true"));
         }

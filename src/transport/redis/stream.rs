@@ -9,9 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
+use super::credentials::Login;
 use super::resp::{ProtocolError, Reply};
 use super::settings::{Address, Settings};
 use super::tls::Tls;
@@ -45,6 +47,8 @@ pub(super) enum Loss {
     NoMaster { name: String, problem: String },
     /// What the sentinels take for the master says that it is something else.
     NotMaster { address: Address, role: String },
+    /// There are no credentials to show to Redis.
+    Credentials(String),
     /// Redis refused the connection or the handshake, in its own words.
     Refused(String),
     /// Redis sent what can't be understood.
@@ -68,6 +72,7 @@ impl fmt::Display for Loss {
             Self::NotMaster { address, role } => {
                 write!(f, "the sentinels take {address} for the master, but its role is {role}")
             }
+            Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
             Self::Refused(error) => f.write_str(error),
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
@@ -185,30 +190,37 @@ pub(super) struct Connected {
 /// # Errors
 /// All of [`Loss`] but [`Loss::Ended`].
 pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
+    let deadline = Instant::now() + OPEN_TIMEOUT;
     let attempt = async {
         let (address, role) = match &settings.address {
             Address::Sentinels(sentinels) => (sentinels.master().await?, Role::Master),
             address => (address.clone(), Role::Any),
         };
-        let (stream, replies) = open_at(&address, &settings, role).await?;
+        let (stream, replies) = open_at(&address, &settings, role, deadline).await?;
         Ok(Connected { stream, replies, address })
     };
-    tokio::time::timeout(OPEN_TIMEOUT, attempt)
+    tokio::time::timeout_at(deadline, attempt)
         .await
         .unwrap_or_else(|_| Err(Loss::Slow(settings.address.clone())))
 }
 
-/// Connects to an address that is not sentinels', without a bound of time.
+/// Connects to an address that is not sentinels'. The caller waits until the deadline at most; credentials that are not
+/// there by then are named as the reason.
 pub(super) async fn open_at(
     address: &Address,
     settings: &Settings,
     role: Role,
+    deadline: Instant,
 ) -> Result<(Stream, ReadBuffer), Loss> {
     let mut stream = Stream::connect(address, settings.tls.as_ref())
         .await
         .map_err(|error| Loss::Connect(address.clone(), error))?;
     let mut replies = ReadBuffer::new();
-    match shake_hands(settings, role, &mut stream, &mut replies).await? {
+    let login = tokio::time::timeout_at(deadline, settings.credentials.login())
+        .await
+        .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
+        .map_err(Loss::Credentials)?;
+    match shake_hands(settings, login, role, &mut stream, &mut replies).await? {
         Some(role) if role != "master" => Err(Loss::NotMaster { address: address.clone(), role }),
         _ => Ok((stream, replies)),
     }
@@ -240,6 +252,7 @@ enum OnError {
 /// that `Up` means a Redis that answers. Returns the role that it has, if that matters.
 async fn shake_hands(
     settings: &Settings,
+    login: Login,
     role: Role,
     stream: &mut Stream,
     replies: &mut ReadBuffer,
@@ -250,9 +263,9 @@ async fn shake_hands(
         command.write_packed_command(&mut out);
         expected.push(on_error);
     };
-    if let Some(password) = &settings.password {
+    if let Some(password) = login.password {
         let mut auth = redis::cmd("AUTH");
-        if let Some(username) = &settings.username {
+        if let Some(username) = login.username {
             auth.arg(username);
         }
         send(auth.arg(password), OnError::GiveUp);
@@ -312,13 +325,18 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::credentials::{Answer, AskCredentials, Credentials};
     use super::super::mock_peer::{MockPeer, block_on};
     use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
 
     fn settings(peer: &MockPeer) -> Settings {
         Settings {
-            username: Some("app".to_owned()),
-            password: Some("secret".to_owned()),
+            credentials: Credentials::Fixed(Login {
+                username: Some("app".to_owned()),
+                password: Some("secret".to_owned()),
+            }),
             database: 3,
             client_name: Some("link".to_owned()),
             ..Settings::new(peer.address())
@@ -362,6 +380,57 @@ mod tests {
             ] {
                 assert_eq!(answered(answer).await.unwrap_err().to_string(), reason);
             }
+        });
+    }
+
+    /// Says what it was given, one after the other, and then nothing for ever.
+    struct Source(Mutex<VecDeque<Result<Login, String>>>);
+
+    impl AskCredentials for Source {
+        fn ask(&self) -> Answer {
+            match self.0.lock().unwrap().pop_front() {
+                Some(answer) => Box::pin(std::future::ready(answer)),
+                None => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_are_asked_for_at_each_connect() {
+        block_on(async {
+            let login = |username: Option<&str>, password: Option<&str>| {
+                Ok(Login { username: username.map(str::to_owned), password: password.map(str::to_owned) })
+            };
+            let answers = [
+                login(Some("app"), Some("one")),
+                login(None, Some("two")),
+                login(None, None),
+                Err("the vault is sealed".to_owned()),
+            ];
+            let mut peer = MockPeer::tcp().await;
+            let settings = Arc::new(Settings {
+                credentials: Credentials::Asked(Arc::new(Source(Mutex::new(answers.into())))),
+                ..Settings::new(peer.address())
+            });
+            for auth in [&["AUTH", "app", "one"][..], &["AUTH", "two"], &[]] {
+                let serve = async {
+                    let mut client = peer.accept_raw().await;
+                    if !auth.is_empty() {
+                        client.expect(auth).await;
+                        client.send(b"+OK\r\n").await;
+                    }
+                    client.expect(&["PING"]).await;
+                    client.send(b"+PONG\r\n").await;
+                };
+                tokio::join!(open(Arc::clone(&settings)), serve).0.unwrap();
+            }
+            let loss = open(Arc::clone(&settings)).await.err().unwrap();
+            assert_eq!(loss.to_string(), "no credentials for Redis: the vault is sealed");
+            tokio::time::pause();
+            let asked = Instant::now();
+            let loss = open(settings).await.err().unwrap();
+            assert!(matches!(loss, Loss::Credentials(_)), "{loss}");
+            assert!(asked.elapsed() >= OPEN_TIMEOUT);
         });
     }
 
