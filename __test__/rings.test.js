@@ -10,7 +10,7 @@ const assert = require("node:assert");
 const notepack = require("notepack.io");
 const { startRedis } = require("./support/redis");
 const { broadcasts } = require("./fixtures/broadcasts");
-const { acknowledgements, commands, questions } = require("./fixtures/requests");
+const { acknowledgements, commands, questions, silences } = require("./fixtures/requests");
 const { BINARY, OURS, PATIENCE, REFERENCE } = require("./fixtures/rings");
 const { answering, describeRing, expected, fakeSocket, settled, view } = require("./fixtures/rings");
 const { startRing } = require("./support/ring");
@@ -36,6 +36,7 @@ function everything(ring, kinds) {
   describe("a broadcast with acknowledgements", () => acknowledgements(ring, kinds));
   describe("a question", () => questions(ring, kinds));
   describe("a command", () => commands(ring, kinds));
+  describe("a silence", () => silences(ring, kinds));
 }
 
 /** @type {import("./support/ring").Kind[][]} */
@@ -77,6 +78,7 @@ describe("rings", () => {
           acknowledgements(ring, mixed);
           questions(ring, mixed);
           commands(ring, mixed);
+          silences(ring, mixed);
 
           for (const index of [0, 1]) {
             it(`are answered there or not by node ${index} (${mixed[index]})`, async () => {
@@ -133,7 +135,7 @@ function others(transport) {
       for (const sender of ring.nodes) {
         for (const nsp of ring.namespaces) {
           const others = ring.namespaces.filter((other) => other !== nsp);
-          ring.reset();
+          await ring.reset();
           const got = await ring.collect(sender, () => sender.io.of(nsp).emit("in", nsp), nsp);
           assert.deepStrictEqual(got, expected(ring, [["in", nsp]], undefined, nsp));
           for (const other of others) {
@@ -163,7 +165,7 @@ function others(transport) {
         sender.io.of(nsp).socketsJoin("room");
         await ring.markRequests(sender, nsp);
         assert.ok(ring.peers(nsp).every((peer) => peer.rooms.includes("room")));
-        ring.reset();
+        await ring.reset();
       }
     });
 

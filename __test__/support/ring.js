@@ -286,8 +286,11 @@ class Ring {
     for (const peer of peers) peer.socket?.leave(room);
   }
 
-  /** Has every client leave its rooms, and forgets what it received. */
-  reset() {
+  /**
+   * Has every client leave its rooms, and forgets what it received; resolves when the subscriptions have ended. Those
+   * of the reference over node-redis are lost if a room is joined before.
+   */
+  async reset() {
     for (const node of this.nodes) {
       for (const peer of node.peers) {
         peer.log = [];
@@ -297,6 +300,7 @@ class Ring {
         }
       }
     }
+    await this.joined();
   }
 
   /** A list of what is published with this ring's prefix, filled from now on; `stop()` ends it. */
