@@ -322,6 +322,12 @@ class Ring {
 
   /** Closes servers, clients and Redis clients. */
   async close() {
+    if (this.#options.redis instanceof RedisCluster) {
+      // Over a cluster client of redis 5 it leaves rejections behind. The connections end anyway.
+      for (const { io } of this.references) {
+        for (const { adapter } of io._nsps.values()) adapter.close = () => {};
+      }
+    }
     await Promise.all(this.nodes.map((node) => node.close()));
     // What an adapter's close() has sent is answered first.
     for (const client of this.#redisClients) await endClient(client);
