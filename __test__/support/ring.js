@@ -323,9 +323,12 @@ class Ring {
   /** Closes servers, clients and Redis clients. */
   async close() {
     if (this.#options.redis instanceof RedisCluster) {
-      // Over a cluster client of redis 5 it leaves rejections behind. The connections end anyway.
+      // To unsubscribe leaves rejections behind, over a cluster client of redis 5. The connections end anyway.
       for (const { io } of this.references) {
-        for (const { adapter } of io._nsps.values()) adapter.close = () => {};
+        for (const { adapter } of io._nsps.values()) {
+          adapter.close = () => {};
+          adapter.removeAllListeners("delete-room");
+        }
       }
     }
     await Promise.all(this.nodes.map((node) => node.close()));
