@@ -9,6 +9,7 @@
 
 mod backoff;
 mod buffer;
+mod cluster;
 mod command;
 mod commands;
 mod connection;
@@ -21,6 +22,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::{ClusterSettings, ClusterTransport};
 pub use settings::{Address, Settings, SettingsError};
 
 use std::future::poll_fn;
@@ -29,7 +31,7 @@ use std::task::{Context, Poll};
 
 use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
-use lane::LaneConnection;
+use lane::{Holding, LaneConnection};
 use stream::Loss;
 
 /// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
@@ -197,7 +199,7 @@ impl Transport for RedisTransport {
         self.open();
         while self.lanes.len() <= lane {
             let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings)));
+            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings), Holding::Lane));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.subscribe(names);

@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 /// Where Redis listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
     /// A host name or IP address (IPv6 without brackets) and a port.
     Tcp {
