@@ -23,6 +23,8 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod topology;
+#[cfg(test)]
+mod trial;
 
 pub use settings::ClusterSettings;
 
