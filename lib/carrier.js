@@ -6,7 +6,7 @@
  * waits for goes to the client in the same tick.
  */
 
-const { SHARD, keyOf } = require("./clients/client");
+const { keyOf } = require("./clients/client");
 const { KIND } = require("./inbox");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
@@ -61,7 +61,7 @@ class Carrier {
     this.#native = native;
     this.#onRefused = onRefused;
     this.#drain = drain;
-    clients.onLost((name) => this.#again(this.#wanted.get(keyOf(SHARD, name))));
+    clients.onLost((kind, name) => this.#again(this.#wanted.get(keyOf(kind, name))));
     this.clientsChanged();
   }
 

@@ -13,8 +13,8 @@
  * @typedef {(kind: number, glob: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage with the kind of
  *   the subscription that it came by, and its name if that is a glob
  *
- * @typedef {(name: string) => void} OnLost a subscription to a channel of a shard no longer holds, and is to be made
- *   again
+ * @typedef {(kind: number, name: string) => void} OnLost a subscription no longer holds, and the client does not make
+ *   it again by itself
  */
 
 /** The kinds of subscriptions, as `SubscriptionKind` in src/transport/mod.rs. */

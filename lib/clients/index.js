@@ -123,7 +123,7 @@ class Clients {
   }
 
   /**
-   * Wants to hear of channels of shards that are lost to the client, of those subscribed to.
+   * Wants to hear of subscriptions that are lost and have to be made again.
    *
    * @param {import("./client").OnLost} onLost
    */

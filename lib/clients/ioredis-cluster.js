@@ -27,6 +27,11 @@ class IoredisCluster extends IoredisClient {
     return reading(() => readCluster(this.client));
   }
 
+  get isOpen() {
+    // After `disconnect()` it says that it is closed, and stays so.
+    return super.isOpen && !(this.client.manuallyClosing && this.client.status === "close");
+  }
+
   get flaw() {
     if (this.space !== "shard" || this.client.options?.shardedSubscribers) return null;
     if ("shardedSubscribers" in (this.client.options ?? {})) {
@@ -96,7 +101,7 @@ class IoredisCluster extends IoredisClient {
     this.client.refreshSlotsCache?.();
     for (const name of lost) {
       this.#held.delete(name);
-      this.onLost?.(name);
+      this.onLost?.(SHARD, name);
     }
   };
 

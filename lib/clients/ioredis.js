@@ -5,7 +5,7 @@
  * The clients of the `ioredis` package, 4 to 6, and of `iovalkey`: of a single Redis, and of one behind sentinels.
  */
 
-const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, readCounts, toBuffer } = require("./client");
+const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, ofKey, readCounts, toBuffer } = require("./client");
 const { readClient } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -23,7 +23,7 @@ class IoredisClient extends UserClient {
   #names = new Set();
   /** @type {OnMessage | null} */
   #onMessage = null;
-  /** @type {any} */
+  /** The client without what is not meant for channels. @type {any} */
   #plain;
 
   /** @param {any} client @param {import("./client").Space} space */
@@ -100,6 +100,7 @@ class IoredisClient extends UserClient {
     this.client.on("messageBuffer", this.#onChannel);
     this.client.on("pmessageBuffer", this.#onPattern);
     this.client.on("smessageBuffer", this.#onShard);
+    this.client.on("ready", this.#onReady);
   }
 
   #unlisten() {
@@ -107,7 +108,16 @@ class IoredisClient extends UserClient {
     this.client.removeListener("messageBuffer", this.#onChannel);
     this.client.removeListener("pmessageBuffer", this.#onPattern);
     this.client.removeListener("smessageBuffer", this.#onShard);
+    this.client.removeListener("ready", this.#onReady);
   }
+
+  // It may not want to subscribe anew by itself; to channels of shards it does by another name, if it has a prefix.
+  #onReady = () => {
+    const { autoResubscribe, keyPrefix } = this.client.options ?? {};
+    for (const [kind, name] of [...this.#names].map(ofKey)) {
+      if (autoResubscribe === false || (kind === SHARD && keyPrefix)) this.onLost?.(kind, name);
+    }
+  };
 
   // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
   #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {

@@ -15,6 +15,9 @@ const { reading } = require("./settings");
 /** How often it is looked whether subscriptions still sit where the client has a connection, in milliseconds. */
 const LOOK_EVERY = 250;
 
+/** How many looks a node that is away is waited for. */
+const PATIENCE = 4;
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
@@ -27,6 +30,8 @@ class NodeRedisCluster extends NodeRedisClient {
   #nodes = new Set();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
+  /** How many looks in a row the client was not ready. */
+  #unready = 0;
 
   settings() {
     return reading(() => readCluster(this.client));
@@ -44,6 +49,7 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
+    this.#keepLooking();
     if (this.space === "shard") return super.publish(channel, payload);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
@@ -51,9 +57,11 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
+    this.#keepLooking();
     await super.subscribe(kind, name, onMessage);
-    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
     if (kind !== SHARD) return;
+    // The client is content with a node that is away, if it has subscribed there before.
+    if (!this.#shardsHeld().has(name)) throw new Error("the node of this channel is away");
     this.#held.add(name);
     this.#listenToNodes();
   }
@@ -66,7 +74,7 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** @param {string[]} channels */
   async count(channels) {
-    const nodes = [...this.#masters, ...(this.client.replicas ?? [])];
+    const nodes = [...new Set([...this.#masters, ...(this.client.replicas ?? [])])];
     return sumCounts(
       nodes
         .filter((node) => node.client === undefined || isUp(node))
@@ -89,9 +97,9 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#held.clear();
   }
 
-  /** @returns {any[]} */
+  /** One that has its slots in several places stands there several times. @returns {any[]} */
   get #masters() {
-    return this.client.masters ?? [];
+    return [...new Set(this.client.masters ?? [])];
   }
 
   /** The clients of the nodes that listen in this space. @returns {any[]} */
@@ -122,37 +130,45 @@ class NodeRedisCluster extends NodeRedisClient {
   // The client of 6 makes it anew by itself, and it is asked for once only.
   #onMoved = (/** @type {Buffer | string} */ channel) => this.#lose(String(channel));
 
+  #keepLooking() {
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
+  }
+
   /** Finds what the client has lost without a word: with a node, for one. */
   #look() {
     if (!this.isOpen) return;
-    const [pubSubNode] = this.space === "shard" ? [] : this.#subscribers;
-    if (pubSubNode?.isReady === false) return this.#rediscover("");
-    const ready = this.#subscribers.filter((node) => node.isReady);
-    const held = new Set(ready.flatMap((node) => [...node.getPubSubListeners("SHARDED").keys()].map(String)));
+    if (this.isReady) this.#unready = 0;
+    // A node that does not come back is another's replica by now, or gone.
+    else if (++this.#unready % PATIENCE === 0) this.#rediscover();
+    if (this.space !== "shard") return;
+    const held = this.#shardsHeld();
     for (const name of [...this.#held]) {
       if (!held.has(name)) this.#lose(name);
     }
   }
 
+  /** The channels of shards for which the client has a connection that stands. */
+  #shardsHeld() {
+    const ready = this.#subscribers.filter((node) => node.isReady);
+    return new Set(ready.flatMap((node) => [...node.getPubSubListeners("SHARDED").keys()].map(String)));
+  }
+
   /** @param {string} name */
   #lose(name) {
     if (!this.#held.delete(name)) return;
-    this.#rediscover(name);
-    this.onLost?.(name);
+    this.onLost?.(SHARD, name);
   }
 
-  /** Has the client ask where the slots are: it would not know that a node is gone. @param {string} name */
-  #rediscover(name) {
+  /** Has the client ask where the slots are: it would not know that a node is gone. */
+  #rediscover() {
     const up = this.#masters.find(isUp);
     if (up === undefined) return;
     const slots = this.client._slots;
     const done =
       typeof slots?.rediscover === "function"
         ? slots.rediscover(up.client)
-        : // 4 does after a MOVED, which one of the nodes answers with.
-          Promise.allSettled(
-            this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", name])),
-          );
+        : // 4 does after a MOVED, with which all nodes but one answer.
+          Promise.allSettled(this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", "x"])));
     Promise.resolve(done).catch(() => {});
   }
 }

@@ -168,7 +168,7 @@ class NodeRedisClient extends UserClient {
 
   #onMoved = (/** @type {Buffer | string} */ channel) => {
     const name = String(channel);
-    if (this.hasShard(name)) this.onLost?.(name);
+    if (this.hasShard(name)) this.onLost?.(SHARD, name);
   };
 }
 
