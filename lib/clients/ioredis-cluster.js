@@ -28,8 +28,9 @@ class IoredisCluster extends IoredisClient {
   }
 
   get isOpen() {
-    // After `disconnect()` it says that it is closed, and stays so.
-    return super.isOpen && !(this.client.manuallyClosing && this.client.status === "close");
+    // After `disconnect()` it stays at one of these.
+    const isClosing = ["close", "disconnecting"].includes(this.client.status);
+    return super.isOpen && !(isClosing && this.client.manuallyClosing);
   }
 
   get flaw() {
