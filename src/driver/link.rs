@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::credentials::Questions;
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub outbox: Outbox,
     /// To JS.
     pub inbox: Inbox,
+    /// What the connections ask of JS.
+    pub questions: Questions,
     /// The link does not read since the inbox is full; whoever empties it has to say so.
     pub paused: AtomicBool,
 }
@@ -194,6 +197,7 @@ impl<W: Fn()> Link<W> {
 
     /// Carries out what the core wants, and wakes JS if there is something for it.
     fn carry_out(&mut self) {
+        self.core.follow_rooms(&mut self.effects);
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         for (channel, payload) in self.effects.publishes.iter() {
@@ -214,6 +218,11 @@ impl<W: Fn()> Link<W> {
             for task in client.tasks() {
                 task_record(task, &mut self.effects.batch);
             }
+        }
+        for token in self.shared.questions.take_new() {
+            let mut draft = self.effects.batch.draft(Kind::Credentials, 0);
+            draft.record.token = token;
+            draft.done();
         }
         self.core.tell_flowing(&mut self.effects);
         self.check_flushed();
@@ -347,16 +356,8 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
         match command {
             Command::Join(id, spec) => core.join(id, spec, fx),
             Command::Leave(id) => core.leave(id, fx),
-            Command::Room { member, room, present } => {
-                if let Some(interest) = core.interest(member) {
-                    let room = commands.get(&room);
-                    if present {
-                        interest.add_room(room);
-                    } else {
-                        interest.remove_room(room);
-                    }
-                }
-            }
+            Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
+            Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);
