@@ -56,7 +56,7 @@ class UserClient {
     throw new Error("abstract");
   }
 
-  /** Why it cannot carry bytes, in words for its user; null if it can. @returns {string | null} */
+  /** Why it cannot subscribe in the space, in words for its user; null if it can. @returns {string | null} */
   get flaw() {
     return null;
   }

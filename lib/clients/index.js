@@ -61,7 +61,7 @@ class Clients {
 
   /** Why these clients cannot carry the bytes, and what would help; null if they can. */
   flaw() {
-    return this.#pub.flaw ?? this.#sub.flaw;
+    return this.#sub.flaw;
   }
 
   /** Whether neither client is connected nor on the way there. */

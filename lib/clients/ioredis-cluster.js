@@ -34,11 +34,11 @@ class IoredisCluster extends IoredisClient {
   }
 
   get flaw() {
-    if (this.space !== "shard" || this.client.options?.shardedSubscribers) return null;
-    if ("shardedSubscribers" in (this.client.options ?? {})) {
+    if (this.space !== "shard" || this.client.shardedSubscribers) return null;
+    if (typeof this.client.createShardedSubscriberGroup === "function") {
       return "this Cluster listens to one node only: make it with shardedSubscribers: true";
     }
-    return "a Cluster of this version listens to one node only: take ioredis 5.9 or later, with shardedSubscribers: true";
+    return "a Cluster of this version listens to one node only: take a newer ioredis, with shardedSubscribers: true";
   }
 
   /** @param {string} channel @param {Buffer | string} payload */

@@ -45,7 +45,7 @@ const { isDeepStrictEqual } = require("node:util");
  */
 
 /** What the link's own connections can do. */
-const NATIVE = { tls: false, cluster: false, sentinel: false, credentials: false };
+const NATIVE = { tls: true, cluster: false, sentinel: true, credentials: true };
 
 /** Why the link's own connections cannot do as the client does; its message says it. */
 class Unreadable extends Error {}
@@ -120,7 +120,7 @@ function clean(object) {
  */
 function readUrl(text) {
   const url = new URL(
-    /^[a-z+]+:\/\//i.test(text) ? text : `redis://${/^\d+$/.test(text) ? `:${text}` : text}`,
+    /^[a-z+]+:\/\//i.test(text) ? text : `redis://${/^\d+$/.test(text) ? `127.0.0.1:${text}` : text}`,
   );
   if (url.protocol !== "redis:" && url.protocol !== "rediss:")
     unreadable(`a URL begins with ${url.protocol}//`);
