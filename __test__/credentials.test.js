@@ -12,12 +12,18 @@ const { waitFor } = require("./support/wait");
 
 /** @typedef {import("../lib/link").Link} AnyLink */
 
-const OPTIONS = /** @type {any} */ ({ transport: "auto", maxBacklogBytes: 1 << 20, maxInboxBytes: 1 << 20 });
+const OPTIONS = /** @type {any} */ ({
+  transport: "auto",
+  sharded: false,
+  maxBacklogBytes: 1 << 20,
+  maxInboxBytes: 1 << 20,
+});
 
 const IDENTITY = {
   uid: "aaaaaa",
   nsp: "/",
   prefix: "socket.io",
+  sharded: false,
   customParser: false,
   specificResponses: false,
   frames: true,
