@@ -58,7 +58,7 @@ describe("options", function () {
     const wrong = [
       [
         "nothing",
-        () => createAdapter(),
+        () => createAdapter(undefined, undefined),
         /pubClient must be a client of the redis or ioredis package.*undefined/,
       ],
       ["no subClient", () => createAdapter(clients[0]), /subClient must be .*undefined/],

@@ -93,4 +93,4 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { readOptions, wrong };
+module.exports = { present, readOptions, wrong };
