@@ -41,6 +41,8 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
+  /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
+  whenSubscribed(member: MemberId, token: number): void
   /** Whether nothing that was published is still on its way to the kernel. */
   isFlushed(): boolean
   /** Wants a `flushed` event; false if there is nothing to wait for. */
@@ -82,12 +84,12 @@ export declare class Link {
 export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
 
 /**
- * The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
+ * A broadcast as it goes over the wire, for a client that carries it at once.
  *
  * # Errors
  * An `Error` if the payload is not the text of an event.
  */
-export declare function encodeBroadcast(uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
+export declare function encodeBroadcast(sharded: boolean, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
 
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
@@ -117,6 +119,8 @@ export interface LinkMember {
   specificResponses: boolean
   /** Whether broadcasts are wanted as ready frames. */
   frames: boolean
+  /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
+  mode?: string
 }
 
 /** How a link is made. */
@@ -184,8 +188,11 @@ export declare function mayMislead(payload: Bytes, attachments: number): boolean
 /** Says whether the namespace has any local socket. */
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
-/** Says that the first local socket has joined a room, or that the last one has left it. */
-export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean): void
+/**
+ * Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
+ * something to subscribe to for it.
+ */
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, soon: boolean): void
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void

@@ -6,12 +6,13 @@
  * `@socket.io/redis-adapter` has it.
  */
 
-const { RedisAdapter } = require("./lib/adapter");
+const { RedisAdapter } = require("./lib/classic");
 const { readForm } = require("./lib/forms");
 const { Link } = require("./lib/link");
 const { OwnConnections, emitOldEvents } = require("./lib/old-events");
 const { installOldMethods } = require("./lib/old-methods");
-const { readOptions } = require("./lib/options");
+const { readOptions, readShardedOptions } = require("./lib/options");
+const { ShardedRedisAdapter } = require("./lib/sharded");
 
 installOldMethods(RedisAdapter.prototype);
 
@@ -37,14 +38,35 @@ function createAdapter(...args) {
     prefix: options.key,
     requestsTimeout: options.requestsTimeout,
   };
-  // Socket.IO calls it with `new`, which an arrow function does not take.
-  function make(/** @type {any} */ nsp) {
+  const make = withNamespace((nsp) => {
     const adapter = own ? new RedisAdapter(nsp, link, null, opts) : new RedisAdapter(nsp, pub, sub, opts);
     own?.follow(adapter);
     emitOldEvents(adapter);
     return Object.assign(adapter, shown);
-  }
+  });
   return Object.assign(make, shown);
 }
 
-module.exports = Object.assign(createAdapter, { createAdapter, RedisAdapter });
+/**
+ * @param {any} pubClient a Redis client that publishes
+ * @param {any} subClient a Redis client that receives
+ * @param {any} [opts]
+ */
+function createShardedAdapter(pubClient, subClient, opts) {
+  Link.ofClients(pubClient, subClient, readShardedOptions(opts));
+  return withNamespace((nsp) => new ShardedRedisAdapter(nsp, pubClient, subClient, opts));
+}
+
+/**
+ * Socket.IO calls it with `new`, which an arrow function does not take.
+ *
+ * @template T
+ * @param {(nsp: any) => T} make
+ */
+function withNamespace(make) {
+  return function (/** @type {any} */ nsp) {
+    return make(nsp);
+  };
+}
+
+module.exports = Object.assign(createAdapter, { createAdapter, createShardedAdapter, RedisAdapter });

@@ -39,13 +39,19 @@ const DOWN_EVENTS = ["end", "close", "reconnecting"];
  * @property {string} uid
  * @property {string} nsp
  * @property {string} prefix
+ * @property {boolean} sharded whether it speaks as `createShardedAdapter` of the reference
+ * @property {string} [mode] `subscriptionMode` of a sharded one
  * @property {boolean} customParser
  * @property {boolean} specificResponses
  * @property {boolean} frames
  */
 
-/** @type {WeakMap<object, WeakMap<object, Link>>} */
-const linksOfClients = new WeakMap();
+/**
+ * By the two clients. Classic and sharded members have links of their own.
+ *
+ * @type {Record<string, WeakMap<object, WeakMap<object, Link>>>}
+ */
+const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
 
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
@@ -112,8 +118,9 @@ class Link {
    */
   static ofClients(pub, sub, options) {
     const clients = clientsOf(pub, sub);
-    let bySub = linksOfClients.get(pub);
-    if (bySub === undefined) linksOfClients.set(pub, (bySub = new WeakMap()));
+    const byPub = linksOfClients[options.sharded ? "sharded" : "classic"];
+    let bySub = byPub.get(pub);
+    if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
     if (link === undefined) bySub.set(sub, (link = new Link(clients, null, options)));
     return link;
@@ -214,17 +221,17 @@ class Link {
       return sent;
     }
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
-    const { uid, nsp } = identity;
+    const { uid, nsp, sharded } = identity;
     let bytes;
     try {
-      bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
+      bytes = binding.encodeBroadcast(sharded, uid, nsp, payload, attachments, room, options);
     } catch (error) {
       // Nested too deep: the local sockets get it all the same.
       this.#unencodable++;
       debug("a broadcast was not published: %s", error);
       return true;
     }
-    this.send(member, identity, 0, room, bytes);
+    this.send(member, identity, 0, channelRoom(identity, room), bytes);
     return true;
   }
 
@@ -269,16 +276,36 @@ class Link {
    * @returns {Promise<number>}
    */
   serverCount(member) {
+    return this.#call((native, token) => native.serverCount(member, token));
+  }
+
+  /**
+   * Resolves when Redis has confirmed all that a member listens to by now.
+   *
+   * @param {number} member
+   * @returns {Promise<any>}
+   */
+  subscribed(member) {
+    return this.#call((native, token) => native.whenSubscribed(member, token));
+  }
+
+  /**
+   * Calls what is answered by a COUNT record.
+   *
+   * @param {(native: import("../binding").Link, token: number) => void} call
+   * @returns {Promise<number>}
+   */
+  #call(call) {
     return new Promise((resolve) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       this.#counts.set(this.#nextToken, resolve);
-      this.#open().serverCount(member, this.#nextToken);
+      call(this.#open(), this.#nextToken);
     });
   }
 
-  /** @param {number} member @param {string} room @param {boolean} present */
-  room(member, room, present) {
-    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present);
+  /** @param {number} member @param {string} room @param {boolean} present @param {boolean} soon it is subscribed to */
+  room(member, room, present, soon) {
+    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present, soon);
   }
 
   /** @param {number} member @param {boolean} occupied */
@@ -358,7 +385,7 @@ class Link {
         // Left out rather than null: that is how optional properties cross.
         ...(!this.#byClient && { settings: this.#settings ?? undefined }),
         ...(this.#proof !== null && { proof: this.#proof.text }),
-        sharded: false,
+        sharded: this.#options.sharded,
         maxBacklog: this.#options.maxBacklogBytes,
         maxInbox: this.#options.maxInboxBytes,
         verbose: debug.enabled === true,
@@ -603,9 +630,20 @@ class Link {
  * @param {0 | 1 | 2} to
  * @param {string | null} name
  */
-function channelOf({ prefix, nsp }, to, name) {
-  const channel = `${prefix}${["", "-request", "-response"][to]}#${nsp}#`;
+function channelOf({ prefix, nsp, sharded }, to, name) {
+  const channel = `${prefix}${sharded ? "" : ["", "-request", "-response"][to]}#${nsp}#`;
   return name === null ? channel : `${channel}${name}#`;
 }
 
-module.exports = { Link };
+/**
+ * The room if it has a channel of its own, as `SubscriptionMode` in src/core/member.rs decides.
+ *
+ * @param {{ sharded: boolean, mode?: string }} identity
+ * @param {string | null} room
+ */
+function channelRoom({ sharded, mode }, room) {
+  if (!sharded || room === null || mode === "dynamic-private") return room;
+  return mode === "dynamic" && room.length !== 20 ? room : null;
+}
+
+module.exports = { Link, channelRoom };

@@ -121,7 +121,7 @@ async function actOn(adapter, id, name, { here, there, isDone }) {
   const before = await find(adapter, id, adapter.requestsTimeout / 2);
   if (before.socket === undefined) throw tooLate(name, before.reason);
   // Others may be in a room of that name.
-  await there({ rooms: new Set([id]), except: new Set(before.others) });
+  there({ rooms: new Set([id]), except: new Set(before.others) });
   // Whoever answers now has worked off what was asked before.
   const after = await find(adapter, id, Math.max(end - Date.now(), 1));
   if (!isDone(after.socket)) throw tooLate(name, after.socket ? null : after.reason);

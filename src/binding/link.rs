@@ -16,7 +16,7 @@ use napi_derive::napi;
 use super::args::{Bytes, Text};
 use super::settings::{LinkSettings, settings};
 use crate::core::effects::MemberId;
-use crate::core::member::MemberSpec;
+use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::driver;
 use crate::driver::inbox::Fetched;
@@ -26,7 +26,7 @@ use crate::transport::client::Report;
 use crate::transport::redis::Settings;
 use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::Family;
-use crate::wire::classic::{self, RequestType};
+use crate::wire::request::RequestType;
 
 /// How a link is made.
 #[napi(object)]
@@ -60,6 +60,8 @@ pub struct LinkMember {
     pub specific_responses: bool,
     /// Whether broadcasts are wanted as ready frames.
     pub frames: bool,
+    /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
+    pub mode: Option<String>,
 }
 
 /// The counters of a link; `src/core/stats.rs` says what each is.
@@ -110,6 +112,7 @@ impl Link {
             max_inbox: to_usize(options.max_inbox),
             config: Config {
                 family: if options.sharded { Family::Sharded } else { Family::Classic },
+                settle: Duration::ZERO,
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
                 verbose: options.verbose,
@@ -154,6 +157,11 @@ impl Link {
             custom_parser: member.custom_parser,
             specific_responses: member.specific_responses,
             frames: member.frames,
+            mode: match member.mode.as_deref() {
+                Some("dynamic") => SubscriptionMode::Dynamic,
+                Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
+                _ => SubscriptionMode::Static,
+            },
         };
         self.shared.outbox.push(|_| Command::Join(id, spec));
         id
@@ -233,6 +241,12 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn server_count(&self, member: MemberId, token: u32) {
         self.shared.outbox.push(|_| Command::ServerCount(member, token));
+    }
+
+    /// Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token.
+    #[napi(catch_unwind)]
+    pub fn when_subscribed(&self, member: MemberId, token: u32) {
+        self.shared.outbox.push(|_| Command::WhenSubscribed(member, token));
     }
 
     /// Whether nothing that was published is still on its way to the kernel.
@@ -389,15 +403,21 @@ pub fn broadcast_binary(
     broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
-/// Says that the first local socket has joined a room, or that the last one has left it.
+/// Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
+/// something to subscribe to for it.
 #[napi(catch_unwind)]
-pub fn set_room(link: u32, member: MemberId, room: Text, present: bool) -> napi::Result<()> {
+pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, soon: bool) -> napi::Result<()> {
     let mut failed = Ok(());
     with_link(link, |link| {
-        link.outbox.push_lazily(|commands| {
+        let add = |commands: &mut Commands| {
             let room = put_text(commands, &room, &mut failed);
             Command::Room { member, room, present }
-        });
+        };
+        if soon {
+            link.outbox.push(add);
+        } else {
+            link.outbox.push_lazily(add);
+        }
     })?;
     failed
 }
@@ -446,12 +466,13 @@ pub fn url_problem(url: String) -> Option<String> {
     Settings::from_url(&url).err().map(|error| error.to_string())
 }
 
-/// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
+/// A broadcast as it goes over the wire, for a client that carries it at once.
 ///
 /// # Errors
 /// An `Error` if the payload is not the text of an event.
 #[napi(catch_unwind)]
 pub fn encode_broadcast(
+    sharded: bool,
     uid: String,
     nsp: String,
     payload: Bytes,
@@ -461,21 +482,12 @@ pub fn encode_broadcast(
 ) -> napi::Result<Buffer> {
     let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
     let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
-    classic::encode_broadcast(
-        &uid,
-        &nsp,
-        payload.as_slice(),
-        &attachments,
-        |out| match &opts {
-            Some(opts) => {
-                out.extend_from_slice(opts.as_slice());
-                Ok(())
-            }
-            None => classic::write_plain_opts(out, room.as_deref()),
-        },
-        &mut out,
-    )
-    .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+    let family = if sharded { Family::Sharded } else { Family::Classic };
+    let opts = opts.as_ref().map(Bytes::as_slice);
+    let payload = payload.as_slice();
+    family
+        .encode_broadcast(&uid, &nsp, payload, &attachments, room.as_deref(), opts, &mut out)
+        .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
     Ok(out.into())
 }
 

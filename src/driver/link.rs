@@ -194,6 +194,7 @@ impl<W: Fn()> Link<W> {
 
     /// Carries out what the core wants, and wakes JS if there is something for it.
     fn carry_out(&mut self) {
+        self.core.follow_rooms(&mut self.effects);
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         for (channel, payload) in self.effects.publishes.iter() {
@@ -347,16 +348,8 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
         match command {
             Command::Join(id, spec) => core.join(id, spec, fx),
             Command::Leave(id) => core.leave(id, fx),
-            Command::Room { member, room, present } => {
-                if let Some(interest) = core.interest(member) {
-                    let room = commands.get(&room);
-                    if present {
-                        interest.add_room(room);
-                    } else {
-                        interest.remove_room(room);
-                    }
-                }
-            }
+            Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
+            Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);

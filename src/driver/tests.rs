@@ -7,11 +7,11 @@ use super::inbox::{Fetched, STRIDE};
 use super::link::{Link, Shared};
 use super::outbox::Command;
 use crate::core::effects::Kind;
-use crate::core::member::MemberSpec;
+use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
 use crate::wire::Family;
-use crate::wire::classic::RequestType;
+use crate::wire::request::RequestType;
 
 /// One fetched record.
 #[derive(Clone, Debug)]
@@ -33,7 +33,13 @@ impl Node {
     fn start(hub: &Hub, uid: &str, max_backlog: usize) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config { family: Family::Classic, max_backlog, proof: None, verbose: true };
+        let config = Config {
+            family: Family::Classic,
+            settle: Duration::ZERO,
+            max_backlog,
+            proof: None,
+            verbose: true,
+        };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
@@ -44,6 +50,7 @@ impl Node {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            mode: SubscriptionMode::Dynamic,
         };
         shared.outbox.push(|_| Command::Join(1, spec));
         Node { shared, woken, seen: Vec::new() }
@@ -201,6 +208,7 @@ fn members_of_one_process_are_counted_apart() {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            mode: SubscriptionMode::Dynamic,
         };
         a.shared.outbox.push(|_| Command::Join(2, twin));
         a.event("ready").await;
