@@ -15,7 +15,7 @@ export declare class Link {
    * Makes a link. `wake` is called on the JS thread when there is something to fetch.
    *
    * # Errors
-   * An `Error` if the URL makes no sense, or the link thread cannot be started.
+   * An `Error` if the settings make no sense, or the link thread cannot be started.
    */
   constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
@@ -76,6 +76,11 @@ export declare class Link {
   clientPublishFailed(error: string): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
+  /**
+   * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+   * passed over.
+   */
+  credentials(token: number, username?: string | undefined | null, password?: string | undefined | null, error?: string | undefined | null): void
   /** The counters. */
   stats(): LinkStats
 }
@@ -139,9 +144,34 @@ export interface LinkOptions {
   verbose: boolean
 }
 
+/** The sentinels that know where the master is. */
+export interface LinkSentinel {
+  /** The name that they know the master by. */
+  name: string
+  /** The sentinels; one is enough, but the others are not looked for. */
+  nodes: Array<LinkSentinelNode>
+  /** The ACL user at the sentinels. */
+  username?: string
+  /** The password at the sentinels. */
+  password?: string
+  /** How the connections to the sentinels are made secret. */
+  tls?: LinkTls
+}
+
+/** One of the sentinels. */
+export interface LinkSentinelNode {
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
+}
+
 /** Where a link's own connections go. */
 export interface LinkSettings {
-  /** `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. */
+  /**
+   * `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
+   * `tls`, unless it ends in `#insecure`.
+   */
   url?: string
   /** The host. */
   host?: string
@@ -157,6 +187,12 @@ export interface LinkSettings {
   database?: number
   /** The name that the connections give themselves. */
   name?: string
+  /** How the connections are made secret. */
+  tls?: LinkTls
+  /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
+  sentinel?: LinkSentinel
+  /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */
+  credentials?: boolean
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */
@@ -176,6 +212,20 @@ export interface LinkStats {
   outages: number
   pendingRequests: number
   inboxBytes: number
+}
+
+/** How a link's own connections are made secret. */
+export interface LinkTls {
+  /** The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted. */
+  ca: Array<string>
+  /** The certificate of the client in PEM, with those that lead to its authority. */
+  cert?: string
+  /** Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted. */
+  key?: string
+  /** The name that the server's certificate has to have, if that is not the host. */
+  serverName?: string
+  /** Whether the server's certificate has to be right. */
+  verify: boolean
 }
 
 /**

@@ -9,6 +9,7 @@
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
+const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof, afterPatience } = require("./proof");
@@ -383,7 +384,7 @@ class Link {
     const native = new binding.Link(
       {
         // Left out rather than null: that is how optional properties cross.
-        ...(!this.#byClient && { settings: this.#settings ?? undefined }),
+        ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
         ...(this.#proof !== null && { proof: this.#proof.text }),
         sharded: this.#options.sharded,
         maxBacklog: this.#options.maxBacklogBytes,
@@ -393,7 +394,8 @@ class Link {
       () => inbox?.drain(),
     );
     inbox = new Inbox(native.id, (record) => {
-      if (this.#native === native) this.#onRecord(record);
+      if (record.kind === KIND.CREDENTIALS) void answerForCredentials(native, record.token, this.#settings);
+      else if (this.#native === native) this.#onRecord(record);
       else if (record.kind === KIND.EVENT && JSON.parse(record.text(0)).type === "flushed")
         this.#forgetRest(native);
     });

@@ -19,11 +19,12 @@ use crate::core::effects::MemberId;
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::driver;
+use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
 use crate::driver::link::{Link as Driver, Options, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
-use crate::transport::redis::Settings;
+use crate::transport::redis::{Login, Settings, TlsOptions};
 use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
@@ -103,10 +104,12 @@ impl Link {
     /// Makes a link. `wake` is called on the JS thread when there is something to fetch.
     ///
     /// # Errors
-    /// An `Error` if the URL makes no sense, or the link thread cannot be started.
+    /// An `Error` if the settings make no sense, or the link thread cannot be started.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
-        let settings = options.settings.map(settings).transpose()?;
+        let shared = Arc::new(Shared::default());
+        let ask = || AskJs::new(Arc::clone(&shared));
+        let settings = options.settings.map(|given| settings(given, ask)).transpose()?;
         let options = Options {
             settings,
             max_inbox: to_usize(options.max_inbox),
@@ -126,7 +129,6 @@ impl Link {
             .weak::<true>()
             .max_queue_size::<1>()
             .build()?;
-        let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         driver::spawn(move || {
             let wake = move || {
@@ -347,6 +349,23 @@ impl Link {
         self.report(Report::Counted { token: token.into(), counts });
     }
 
+    /// Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+    /// passed over.
+    #[napi(catch_unwind)]
+    pub fn credentials(
+        &self,
+        token: u32,
+        username: Option<String>,
+        password: Option<String>,
+        error: Option<String>,
+    ) {
+        let answer = match error {
+            Some(error) => Err(error),
+            None => Ok(Login { username, password }),
+        };
+        self.shared.questions.answer(token, answer);
+    }
+
     /// The counters.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> LinkStats {
@@ -463,7 +482,9 @@ pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32
 /// Says what is wrong with the URL of a Redis; `null` if nothing is.
 #[napi(catch_unwind)]
 pub fn url_problem(url: String) -> Option<String> {
-    Settings::from_url(&url).err().map(|error| error.to_string())
+    // The URL alone is looked at: whether there are certificates is for the link to say.
+    let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
+    Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
 }
 
 /// A broadcast as it goes over the wire, for a client that carries it at once.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::credentials::Questions;
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub outbox: Outbox,
     /// To JS.
     pub inbox: Inbox,
+    /// What the connections ask of JS.
+    pub questions: Questions,
     /// The link does not read since the inbox is full; whoever empties it has to say so.
     pub paused: AtomicBool,
 }
@@ -215,6 +218,11 @@ impl<W: Fn()> Link<W> {
             for task in client.tasks() {
                 task_record(task, &mut self.effects.batch);
             }
+        }
+        for token in self.shared.questions.take_new() {
+            let mut draft = self.effects.batch.draft(Kind::Credentials, 0);
+            draft.record.token = token;
+            draft.done();
         }
         self.core.tell_flowing(&mut self.effects);
         self.check_flushed();

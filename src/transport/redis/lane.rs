@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
 use super::resp::{Items, ProtocolError, Reply};
+use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
@@ -188,9 +189,25 @@ impl LaneConnection {
         step
     }
 
+    /// Leaves a connection that does not go to the master; returns whether that was reported.
+    pub(super) fn follow(
+        &mut self,
+        master: &Master,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        let astray = self.connection.is_astray(master);
+        if astray {
+            self.forget_sent();
+            self.connection.leave();
+            sink(Incoming::LaneDown { lane: self.number, reason });
+        }
+        astray
+    }
+
     /// Whether nothing is on its way to Redis.
     fn is_idle(&self) -> bool {
-        !self.connection.is_open() || self.connection.commands.unwritten().is_empty()
+        self.connection.unwritten() == 0
     }
 
     fn advance(

@@ -1,5 +1,7 @@
 //! Links over a Redis in memory: from the commands of JS to the records for JS, with the faults between.
 
+mod sharded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,15 +33,13 @@ struct Node {
 
 impl Node {
     fn start(hub: &Hub, uid: &str, max_backlog: usize) -> Self {
+        Self::start_in(hub, uid, max_backlog, Family::Classic)
+    }
+
+    fn start_in(hub: &Hub, uid: &str, max_backlog: usize, family: Family) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config {
-            family: Family::Classic,
-            settle: Duration::ZERO,
-            max_backlog,
-            proof: None,
-            verbose: true,
-        };
+        let config = Config { family, settle: Duration::ZERO, max_backlog, proof: None, verbose: true };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
@@ -127,10 +127,14 @@ impl Node {
     }
 
     fn join_room(&self, room: &str) {
+        self.set_room(room, true);
+    }
+
+    fn set_room(&self, room: &str, present: bool) {
         self.shared.outbox.push_lazily(|commands| Command::Room {
             member: 1,
             room: commands.put(room.as_bytes()),
-            present: true,
+            present,
         });
     }
 }
