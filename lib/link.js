@@ -23,9 +23,6 @@ const IDLE_TIMEOUT = 1000;
 /** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
 const REST_TIMEOUT = 2500;
 
-/** The events of a client that is not, or no longer, connected. */
-const DOWN_EVENTS = ["end", "close", "reconnecting"];
-
 /**
  * What a member wants to hear.
  *
@@ -59,7 +56,7 @@ class Link {
   #clients;
   /** @type {import("./options").AdapterOptions} */
   #options;
-  /** @type {import("./clients").Settings | null} where the own connections go */
+  /** @type {import("./clients/settings").Settings | null} where the own connections go */
   #settings = null;
   /** @type {import("../binding").Link | null} made with the first member */
   #native = null;
@@ -100,7 +97,7 @@ class Link {
 
   /**
    * @param {import("./clients").Clients | null} clients
-   * @param {import("./clients").Settings | null} settings
+   * @param {import("./clients/settings").Settings | null} settings
    * @param {import("./options").AdapterOptions} options those of the first member
    */
   constructor(clients, settings, options) {
@@ -118,7 +115,7 @@ class Link {
    * @param {import("./options").AdapterOptions} options
    */
   static ofClients(pub, sub, options) {
-    const clients = clientsOf(pub, sub);
+    const clients = clientsOf(pub, sub, options.sharded ? "shard" : "global");
     const byPub = linksOfClients[options.sharded ? "sharded" : "classic"];
     let bySub = byPub.get(pub);
     if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
@@ -354,6 +351,8 @@ class Link {
     }
     const wanted = this.#options.transport;
     if (wanted === "client") {
+      const flaw = this.#clients.flaw();
+      if (flaw !== null) throw new TypeError(`opts.transport cannot be "client": ${flaw}`);
       this.#byClient = true;
       this.#reason = "as the transport option says";
       return;
@@ -366,6 +365,8 @@ class Link {
     } else if (wanted === "native") {
       throw new TypeError(`opts.transport cannot be "native": ${reason}`);
     } else {
+      const flaw = this.#clients.flaw();
+      if (flaw !== null) throw new TypeError(`${flaw} (and the link cannot connect by itself: ${reason})`);
       this.#byClient = true;
       this.#reason = reason;
     }
@@ -463,17 +464,12 @@ class Link {
 
   #follow() {
     if (this.#clients === null) return;
-    this.#clients.on("ready", this.#onClientEvent);
-    for (const event of DOWN_EVENTS) this.#clients.on(event, this.#onClientDown);
-    this.#clients.listenToErrors();
+    this.#clients.watch(this.#onClientEvent, this.#onClientDown);
     this.#onClientEvent();
   }
 
   #unfollow() {
-    if (this.#clients === null) return;
-    this.#clients.off("ready", this.#onClientEvent);
-    for (const event of DOWN_EVENTS) this.#clients.off(event, this.#onClientDown);
-    this.#clients.ignoreErrors();
+    this.#clients?.unwatch();
   }
 
   #onClientEvent = () => {
