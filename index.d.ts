@@ -113,9 +113,10 @@ export interface RedisAddress {
   path?: string;
   /** All of it in one; what it says counts. */
   url?: string;
-  password?: string;
+  /** If it is a function, it is asked at each connect. */
+  password?: string | (() => string | Promise<string>);
   /** The older name of `password`. */
-  auth_pass?: string;
+  auth_pass?: string | (() => string | Promise<string>);
   /** The ACL user. */
   user?: string;
   /** The same. */
@@ -137,6 +138,10 @@ export interface RedisAddress {
   /** The sentinels that know where the master is, which they call `name`. */
   sentinels?: { host?: string; port?: number | string }[];
   name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  /** As `tls`, for the connections to the sentinels. */
+  sentinelTLS?: RedisAddress["tls"];
 }
 
 /** The options in the form of `socket.io-redis` 5 and 6: clients, or the address of a Redis, among them. */

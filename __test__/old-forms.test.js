@@ -13,6 +13,7 @@ const redisAdapter = /** @type {any} */ (require(".."));
 const { readForm } = require("../lib/forms");
 const { endClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");
+const { certificatesFor } = require("./support/certificates");
 const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
@@ -120,6 +121,35 @@ describe("old forms", function () {
     };
     for (const [form, make] of Object.entries(closed)) it(form, () => meets(make(), guarded));
 
+    it("({ host, port, tls })", async () => {
+      const secret = await startRedis({ tls: {} });
+      cleanup.push(() => secret.stop());
+      const { ca } = certificatesFor();
+      const options = { host: "localhost", port: secret.port };
+      const { io } = await serve(redisAdapter({ ...options, tls: { ca } }));
+      const other = await serve(redisAdapter(`rediss://localhost:${secret.port}`, { tls: { ca } }));
+      const heard = once(/** @type {any} */ (other.io), "hello");
+      io.serverSideEmit("hello", 1);
+      assert.deepStrictEqual(await heard, [1]);
+      // Without the CA it is nobody's.
+      const stranger = new Server({ adapter: redisAdapter({ ...options, tls: {} }) });
+      const adapter = /** @type {any} */ (stranger.of("/").adapter);
+      cleanup.push(() => adapter.close());
+      const [error] = await once(adapter, "error");
+      assert.match(error.message, /certificate/i);
+    });
+
+    it("({ host, port, password: () => … })", () => {
+      let asked = 0;
+      const password = async () => {
+        asked++;
+        return "p@ss";
+      };
+      return meets(redisAdapter({ host, port: guarded.port, password }), guarded).then(() => {
+        assert.ok(asked >= 1);
+      });
+    });
+
     it("() means localhost", () => {
       const settings = { host: "127.0.0.1", port: 6379 };
       for (const args of [[], [undefined], [{}], [undefined, {}]]) {
@@ -212,14 +242,6 @@ describe("old forms", function () {
       ],
       ["a query", ["redis://h?db=2&password=p"], { host: "h", port: 6379, password: "p", database: 2 }],
       ["IPv6", ["[::1]:7", {}], { host: "::1", port: 7 }],
-      ["rediss: with options", ["rediss://h", { db: 1 }], { host: "h", port: 6379, database: 1, tls: {} }],
-      ["tls: true", [{ tls: true }], { host: "127.0.0.1", port: 6379, tls: {} }],
-      [
-        "tls",
-        [{ host: "h", tls: { ca: "c", servername: "s", rejectUnauthorized: false } }],
-        { host: "h", port: 6379, tls: { ca: "c", serverName: "s", verify: false } },
-      ],
-      ["an address in tls", [{ host: "h", tls: { host: "t", port: 2 } }], { host: "t", port: 2, tls: {} }],
       [
         "sentinels",
         [{ sentinels: [{ host: "a", port: 1 }, { host: "b" }], name: "m", password: "p" }],
@@ -234,10 +256,36 @@ describe("old forms", function () {
           password: "p",
         },
       ],
+      [
+        "sentinels with a password of their own",
+        [{ sentinels: [{ host: "a" }], name: "m", sentinelUsername: "u", sentinelPassword: "p" }],
+        { sentinel: { name: "m", nodes: [{ host: "a", port: 26379 }], username: "u", password: "p" } },
+      ],
     ];
     for (const [name, args, settings] of forms) {
       it(name, () => assert.deepStrictEqual(readForm(args).settings, settings));
     }
+
+    it("TLS", () => {
+      const { ca } = certificatesFor();
+      const tls = { ca, servername: "s", rejectUnauthorized: false, host: "t", port: 2 };
+      assert.deepStrictEqual(readForm([{ host: "h", tls }]).settings, {
+        host: "t",
+        port: 2,
+        tls: { ca: [ca], serverName: "s", verify: false },
+      });
+      for (const args of [["rediss://h"], ["rediss://h", { db: 0 }], [{ host: "h", tls: true }]]) {
+        const { settings } = readForm(args);
+        assert.strictEqual(settings?.tls?.verify, true);
+        // Whom Node.js trusts.
+        assert.ok((settings?.tls?.ca.length ?? 0) > 10);
+      }
+    });
+
+    it("a password that is a function is asked for", async () => {
+      const { settings } = readForm([{ user: "u", password: async () => "p" }]);
+      assert.deepStrictEqual(await settings?.credentials?.(), { username: "u", password: "p" });
+    });
   });
 
   describe("refuse what they cannot do", () => {
@@ -248,7 +296,13 @@ describe("old forms", function () {
       [[{ rename_commands: {} }], /opts\.rename_commands cannot/],
       [[{ enable_offline_queue: false }], /enable_offline_queue: false cannot.*maxBacklogBytes/],
       [[{ family: 6, host: "localhost" }], /family: 6 cannot/],
-      [[{ tls: { pfx: "x" } }], /opts\.tls\.pfx cannot/],
+      [[{ tls: { pfx: "x" } }], /opts\.tls: .*pfx/],
+      [["rediss://h", { tls: { ciphers: "x" } }], /opts\.tls: .*ciphers/],
+      [[{ path: "/s", tls: {} }], /opts\.tls cannot.*unix socket/],
+      [
+        [{ sentinels: [{ host: "a" }], name: "m", sentinelPassword: 12345 }],
+        /opts\.sentinelPassword must be/,
+      ],
       [[{ tls: "yes" }], /opts\.tls must be an object/],
       [[{ port: "x" }], /opts\.port must be a number, got "x"/],
       [[{ port: 65536 }], /opts\.port must be/],

@@ -149,7 +149,6 @@ describe("options", function () {
         () => createAdapter("redis://localhost:6379/main"),
         /redis:\/\/|database/,
       ],
-      ["TLS", () => createAdapter("rediss://localhost:6379"), /TLS|rediss/],
       [
         "wrong options with a URL",
         () => createAdapter("redis://localhost:6379", { key: 7 }),

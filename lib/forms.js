@@ -16,11 +16,11 @@ const { present } = require("./options");
  * @property {any} sub a client that receives
  * @property {any} opts
  * @property {string | null} url where the adapter's own connections go
- * @property {import("./old-settings").Settings | null} settings the same, in parts. If both are null, the two clients say it
+ * @property {import("./clients/settings").Settings | null} settings the same, in parts. If both are null, the two clients say it
  */
 
 /** The schemes that the core reads by itself. */
-const URL_SCHEME = /^(redis|rediss|valkey|valkeys|unix|redis\+unix|valkey\+unix):/i;
+const URL_SCHEME = /^(redis|valkey|unix|redis\+unix|valkey\+unix):/i;
 
 /**
  * @param {any[]} args of `createAdapter`

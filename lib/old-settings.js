@@ -5,20 +5,11 @@
  * Where to connect, as it was said to socket.io-redis 5 and 6: in the options of `redis` 3, or in its URLs.
  */
 
+const { readTls } = require("./clients/tls");
 const { present, wrong } = require("./options");
 
 /**
- * @typedef {object} Settings as `Link.ofSettings` takes them
- * @property {string} [host]
- * @property {number} [port]
- * @property {string} [path]
- * @property {string} [username]
- * @property {string} [password]
- * @property {number} [database]
- * @property {TlsSettings} [tls]
- * @property {{ name: string, nodes: { host: string, port: number }[] }} [sentinel]
- *
- * @typedef {{ ca?: any, cert?: any, key?: any, serverName?: string, verify?: boolean }} TlsSettings
+ * @typedef {import("./clients/settings").Settings} Settings
  *
  * @typedef {Record<string, any>} Given
  */
@@ -26,6 +17,8 @@ const { present, wrong } = require("./options");
 /** Where Redis is, if nobody says so. */
 const HOST = "127.0.0.1";
 const PORT = 6379;
+
+const WAY_OUT = "Leave it out, or hand in clients that do it: { pubClient, subClient }";
 
 /** The options that say where to connect, and as whom. */
 const PLACES = ["host", "port", "path", "url", "sentinels"];
@@ -40,9 +33,6 @@ const IMPOSSIBLE = Object.freeze({
   stream: "they make their own streams",
   rename_commands: "they send the commands by their own names",
 });
-
-/** Of `tls`: what has a counterpart, and what says where to connect. */
-const TLS = ["ca", "cert", "key", "servername", "rejectUnauthorized", "host", "port", "path", "family"];
 
 /** Whether the options say where to connect. @param {Given} given */
 function hasPlace(given) {
@@ -70,19 +60,16 @@ function settingsOf(given) {
   const password = given.auth_pass || given.password;
   checkText("host", host);
   checkText("path", path);
-  checkText("user", username);
-  checkText("password", password);
   checkFamily(family, host);
   /** @type {Settings} */
-  const settings = {};
+  const settings = loginOf(username, password);
   if (given.sentinels) settings.sentinel = sentinelOf(given);
+  else if (path && tls) throw impossible("tls", "they speak none over a unix socket");
   else if (path) settings.path = path;
   else Object.assign(settings, { host: host || HOST, port: readPort("port", port) });
-  if (username) settings.username = username;
-  if (password) settings.password = password;
   if (present(database) && database !== "")
     settings.database = readNumber("db", database, Number.MAX_SAFE_INTEGER);
-  if (tls) settings.tls = tlsOf(tls);
+  if (tls) settings.tls = tlsOf("tls", tls);
   return settings;
 }
 
@@ -150,7 +137,7 @@ function checkPossible(given) {
 }
 
 /** @param {any} given @returns {NonNullable<Settings["sentinel"]>} */
-function sentinelOf({ sentinels, name }) {
+function sentinelOf({ sentinels, name, sentinelUsername, sentinelPassword, sentinelTLS }) {
   if (!Array.isArray(sentinels) || sentinels.length === 0)
     throw wrong("opts.sentinels", "a list of { host, port }", sentinels);
   if (typeof name !== "string" || name === "")
@@ -159,27 +146,41 @@ function sentinelOf({ sentinels, name }) {
     checkText("sentinels[].host", host);
     return { host: host || HOST, port: readPort("sentinels[].port", port ?? 26379) };
   });
-  return { name, nodes };
+  checkText("sentinelUsername", sentinelUsername);
+  checkText("sentinelPassword", sentinelPassword);
+  return {
+    name,
+    nodes,
+    ...(sentinelUsername && { username: sentinelUsername }),
+    ...(sentinelPassword && { password: sentinelPassword }),
+    ...(sentinelTLS && { tls: tlsOf("sentinelTLS", sentinelTLS) }),
+  };
 }
 
-/** @param {any} tls @returns {TlsSettings} */
-function tlsOf(tls) {
-  if (tls === true) return {};
-  if (typeof tls !== "object") throw wrong("opts.tls", "an object", tls);
-  for (const name of Object.keys(tls)) {
-    if (present(tls[name]) && !TLS.includes(name)) {
-      throw impossible(`tls.${name}`, "they know ca, cert, key, servername and rejectUnauthorized");
-    }
+/** @param {string} name @param {any} tls */
+function tlsOf(name, tls) {
+  if (tls !== true && typeof tls !== "object") throw wrong(`opts.${name}`, "an object", tls);
+  try {
+    return readTls(tls);
+  } catch (error) {
+    throw new TypeError(`opts.${name}: ${error instanceof Error ? error.message : error}. ${WAY_OUT}`);
   }
-  const { ca, cert, key, servername, rejectUnauthorized } = tls;
-  const settings = {
-    ca,
-    cert,
-    key,
-    serverName: servername,
-    verify: rejectUnauthorized === false ? false : undefined,
-  };
-  return pick(settings, Object.keys(settings));
+}
+
+/**
+ * Who to log in as; a password that is a function is asked for at each connect.
+ *
+ * @param {any} username
+ * @param {any} password
+ * @returns {Pick<Settings, "username" | "password" | "credentials">}
+ */
+function loginOf(username, password) {
+  checkText("user", username);
+  if (typeof password === "function") {
+    return { credentials: async () => ({ ...(username && { username }), password: await password() }) };
+  }
+  checkText("password", password);
+  return { ...(username && { username }), ...(password && { password }) };
 }
 
 /** @param {any} family @param {any} host */
@@ -192,7 +193,8 @@ function checkFamily(family, host) {
 /** @param {string} name @param {any} value */
 function checkText(name, value) {
   if (present(value) && typeof value !== "string")
-    throw wrong(`opts.${name}`, "a string", name === "password" ? typeof value : value);
+    // A password that was meant as one is not shown.
+    throw wrong(`opts.${name}`, "a string", /password/i.test(name) ? typeof value : value);
 }
 
 /** @param {string} name @param {any} value */
@@ -210,7 +212,7 @@ function readNumber(name, value, max) {
 /** @param {string} what @param {string} instead */
 function impossible(what, instead) {
   return new TypeError(
-    `opts.${what} cannot be honoured by the adapter's own connections: ${instead}. Leave it out, or hand in clients that do it: { pubClient, subClient }`,
+    `opts.${what} cannot be honoured by the adapter's own connections: ${instead}. ${WAY_OUT}`,
   );
 }
 
