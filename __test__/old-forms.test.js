@@ -15,6 +15,7 @@ const { endClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { certificatesFor } = require("./support/certificates");
 const { startRedis } = require("./support/redis");
+const { startSentinel } = require("./support/sentinel");
 const { once, waitFor } = require("./support/wait");
 
 describe("old forms", function () {
@@ -137,6 +138,17 @@ describe("old forms", function () {
       cleanup.push(() => adapter.close());
       const [error] = await once(adapter, "error");
       assert.match(error.message, /certificate/i);
+    });
+
+    it("({ sentinels, name })", async () => {
+      const sentinel = await startSentinel({ replicas: 1, sentinels: 1, password: "p@ss" });
+      cleanup.push(() => sentinel.stop());
+      const sentinels = sentinel.sentinels.map(({ port }) => ({ host, port }));
+      const options = { sentinels, name: sentinel.name, password: "p@ss" };
+      const [one, other] = [await serve(redisAdapter(options)), await serve(redisAdapter(options))];
+      const heard = once(/** @type {any} */ (other.io), "hello");
+      one.io.serverSideEmit("hello", 1);
+      assert.deepStrictEqual(await heard, [1]);
     });
 
     it("({ host, port, password: () => … })", () => {
