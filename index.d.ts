@@ -1,4 +1,4 @@
-import type { Adapter, Room } from "socket.io-adapter";
+import type { Adapter, Room, SocketId } from "socket.io-adapter";
 
 /** Encodes and decodes what goes over Redis, instead of msgpack. */
 export interface Parser {
@@ -103,11 +103,76 @@ export interface LinkStats {
   inboxBytes: number;
 }
 
+/** Where a Redis is, as it was said to `socket.io-redis` 5 and 6. */
+export interface RedisAddress {
+  /** @default "127.0.0.1" */
+  host?: string;
+  /** @default 6379 */
+  port?: number | string;
+  /** The path of a unix socket, instead of a host and a port. */
+  path?: string;
+  /** All of it in one; what it says counts. */
+  url?: string;
+  /** If it is a function, it is asked at each connect. */
+  password?: string | (() => string | Promise<string>);
+  /** The older name of `password`. */
+  auth_pass?: string | (() => string | Promise<string>);
+  /** The ACL user. */
+  user?: string;
+  /** The same. */
+  username?: string;
+  /** The number of the database. Pub/sub ignores it. */
+  db?: number | string;
+  /** Connects with TLS: an object, be it empty, or `true`. */
+  tls?:
+    | boolean
+    | {
+        ca?: any;
+        cert?: any;
+        key?: any;
+        servername?: string;
+        rejectUnauthorized?: boolean;
+        host?: string;
+        port?: number | string;
+      };
+  /** The sentinels that know where the master is, which they call `name`. */
+  sentinels?: { host?: string; port?: number | string }[];
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  /** As `tls`, for the connections to the sentinels. */
+  sentinelTLS?: RedisAddress["tls"];
+}
+
+/** The options in the form of `socket.io-redis` 5 and 6: clients, or the address of a Redis, among them. */
+export interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
+  /** A client that publishes. Without the other one and without an address, that is its `duplicate()`. */
+  pubClient?: any;
+  /** A client that receives. */
+  subClient?: any;
+  /** A client is not among the options: it is one. */
+  publish?: never;
+  /** What was meant for `redis` 3. */
+  [option: string]: any;
+}
+
+/** Makes the adapter of a namespace: what `new Server({ adapter })` and `io.adapter()` take. */
+export interface AdapterFactory {
+  (nsp: any): RedisAdapter;
+  /** The clients; where the adapter connects by itself, what emits `connect`, `ready`, `end` and `error` in their place. */
+  readonly pubClient: any;
+  readonly subClient: any;
+  readonly prefix: string;
+  readonly requestsTimeout: number;
+}
+
 /** The adapter of one namespace. */
 export declare class RedisAdapter extends Adapter {
   readonly uid: string;
   readonly pubClient: any;
   readonly subClient: any;
+  /** The `key` option. */
+  readonly prefix: string;
   requestsTimeout: number;
   readonly publishOnSpecificResponseChannel: boolean;
   readonly parser: Parser;
@@ -130,6 +195,46 @@ export declare class RedisAdapter extends Adapter {
    * came in `responses`, and `expected`.
    */
   allRooms(): Promise<Set<Room>>;
+  /** @deprecated use the promise */
+  allRooms(callback: (error: Error | null, rooms?: Room[]) => void): void;
+
+  /**
+   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
+   *
+   * @deprecated use `io.in(rooms).fetchSockets()`
+   */
+  sockets(rooms?: Set<Room>): Promise<Set<SocketId>>;
+
+  /** @deprecated use `io.in(rooms).fetchSockets()` */
+  clients(rooms?: Room[]): Promise<SocketId[]>;
+  /** @deprecated use `io.in(rooms).fetchSockets()` */
+  clients(rooms: Room[], callback: (error: Error | null, ids?: SocketId[]) => void): void;
+  /** @deprecated use `io.fetchSockets()` */
+  clients(callback: (error: Error | null, ids?: SocketId[]) => void): void;
+
+  /** @deprecated use `io.in(id).fetchSockets()` */
+  clientRooms(id: SocketId): Promise<Room[]>;
+  /** @deprecated use `io.in(id).fetchSockets()` */
+  clientRooms(id: SocketId, callback: (error: Error | null, rooms?: Room[]) => void): void;
+
+  /**
+   * Makes a socket join a room, on whatever server it is. Resolves when it has; rejects if there is no such socket.
+   *
+   * @deprecated use `io.in(id).socketsJoin(room)`
+   */
+  remoteJoin(id: SocketId, room: Room): Promise<void>;
+  /** @deprecated use `io.in(id).socketsJoin(room)` */
+  remoteJoin(id: SocketId, room: Room, callback: (error: Error | null) => void): void;
+
+  /** @deprecated use `io.in(id).socketsLeave(room)` */
+  remoteLeave(id: SocketId, room: Room): Promise<void>;
+  /** @deprecated use `io.in(id).socketsLeave(room)` */
+  remoteLeave(id: SocketId, room: Room, callback: (error: Error | null) => void): void;
+
+  /** @deprecated use `io.in(id).disconnectSockets(close)` */
+  remoteDisconnect(id: SocketId, close?: boolean): Promise<void>;
+  /** @deprecated use `io.in(id).disconnectSockets(close)` */
+  remoteDisconnect(id: SocketId, close: boolean, callback: (error: Error | null) => void): void;
 }
 
 /**
@@ -144,15 +249,24 @@ declare function createAdapter(
   pubClient: any,
   subClient: any,
   opts?: Partial<RedisAdapterOptions>,
-): (nsp: any) => RedisAdapter;
+): AdapterFactory;
 
 /**
  * Returns the same without clients: the adapter has connections of its own.
  *
- * @param url - `redis://user:password@host:port/database` or `redis+unix:///path`
- * @param opts - options
+ * @param url - `redis://user:password@host:port/database`, `redis+unix:///path`; or, as `socket.io-redis` had it,
+ *   `host:port`, a port, or the path of a unix socket
+ * @param opts - options, with what the URL does not say of the connection
  */
-declare function createAdapter(url: string, opts?: Partial<RedisAdapterOptions>): (nsp: any) => RedisAdapter;
+declare function createAdapter(url: string | number, opts?: OldOptions): AdapterFactory;
+
+/**
+ * The form of `socket.io-redis` 5 and 6: an object that says all. Without any, Redis is on localhost.
+ *
+ * @param opts - options, with the two clients, or the address of a Redis
+ * @throws TypeError if they ask for something that the adapter's own connections do not do
+ */
+declare function createAdapter(opts?: OldOptions): AdapterFactory;
 
 export { createAdapter };
 export default createAdapter;

@@ -9,6 +9,7 @@
 
 mod backoff;
 mod buffer;
+mod cluster;
 mod command;
 mod commands;
 mod connection;
@@ -30,6 +31,7 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 
+pub use cluster::{ClusterSettings, ClusterTransport};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use sentinel::Sentinels;
 pub use settings::{Address, Settings, SettingsError};
@@ -41,7 +43,7 @@ use std::task::{Context, Poll};
 
 use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
-use lane::LaneConnection;
+use lane::{Holding, LaneConnection};
 use sentinel::{Master, Watches};
 use stream::Loss;
 
@@ -228,7 +230,7 @@ impl Transport for RedisTransport {
         self.open();
         while self.lanes.len() <= lane {
             let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings)));
+            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings), Holding::Lane));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.subscribe(names);
