@@ -48,11 +48,16 @@ function createAdapter(...args) {
 }
 
 /**
- * @param {any} pubClient a Redis client that publishes
- * @param {any} subClient a Redis client that receives
+ * @param {any} pubClient a Redis client that publishes, or the URL of a Redis
+ * @param {any} [subClient] a Redis client that receives, or the options that go with a URL
  * @param {any} [opts]
  */
 function createShardedAdapter(pubClient, subClient, opts) {
+  if (typeof pubClient === "string") {
+    if (opts === undefined) opts = subClient;
+    const link = Link.ofUrl(pubClient, readShardedOptions(opts));
+    return withNamespace((nsp) => new ShardedRedisAdapter(nsp, link, null, opts));
+  }
   Link.ofClients(pubClient, subClient, readShardedOptions(opts));
   return withNamespace((nsp) => new ShardedRedisAdapter(nsp, pubClient, subClient, opts));
 }
