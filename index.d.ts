@@ -6,34 +6,14 @@ export interface Parser {
   encode: (msg: any) => any;
 }
 
-export interface RedisAdapterOptions {
-  /**
-   * The prefix of the channels.
-   *
-   * @default "socket.io"
-   */
-  key: string;
-
+/** What both adapters take. */
+export interface LinkOptions {
   /**
    * How long a request waits for the answers of the other servers, in milliseconds.
    *
    * @default 5000
    */
   requestsTimeout: number;
-
-  /**
-   * Whether responses go to the requesting server alone, rather than to all.
-   *
-   * @default false
-   */
-  publishOnSpecificResponseChannel: boolean;
-
-  /**
-   * The parser for messages sent to Redis. With one of your own the work is done in JS, by it.
-   *
-   * @default msgpack, as `notepack.io` writes it
-   */
-  parser: Parser;
 
   /**
    * Who carries the bytes: connections of the adapter's own (`"native"`), made with the settings of your clients, or
@@ -58,6 +38,46 @@ export interface RedisAdapterOptions {
    * @default 33554432
    */
   maxInboxBytes: number;
+}
+
+export interface RedisAdapterOptions extends LinkOptions {
+  /**
+   * The prefix of the channels.
+   *
+   * @default "socket.io"
+   */
+  key: string;
+
+  /**
+   * Whether responses go to the requesting server alone, rather than to all.
+   *
+   * @default false
+   */
+  publishOnSpecificResponseChannel: boolean;
+
+  /**
+   * The parser for messages sent to Redis. With one of your own the work is done in JS, by it.
+   *
+   * @default msgpack, as `notepack.io` writes it
+   */
+  parser: Parser;
+}
+
+export interface ShardedRedisAdapterOptions extends LinkOptions {
+  /**
+   * The prefix of the channels.
+   *
+   * @default "socket.io"
+   */
+  channelPrefix: string;
+
+  /**
+   * Which rooms have channels of their own, that only the servers with sockets in them listen to: none (`"static"`),
+   * all but those of single sockets (`"dynamic"`), or all (`"dynamic-private"`). The same on all servers.
+   *
+   * @default "dynamic"
+   */
+  subscriptionMode: "static" | "dynamic" | "dynamic-private";
 }
 
 /** Who carries the bytes between this server and Redis. */
@@ -189,6 +209,13 @@ export declare class RedisAdapter extends Adapter {
   stats(): LinkStats | null;
 
   /**
+   * Resolves when every server has worked off what this one has asked for before (`socketsJoin` and the like), and
+   * Redis hands over to it what is published to the rooms that its sockets have joined by that. Rejects if one of them
+   * does not answer within `requestsTimeout`.
+   */
+  barrier(): Promise<void>;
+
+  /**
    * The names of all rooms of the cluster.
    *
    * Rejects with "timeout reached while waiting for allRooms response" after `requestsTimeout`; the error has what
@@ -268,5 +295,39 @@ declare function createAdapter(url: string | number, opts?: OldOptions): Adapter
  */
 declare function createAdapter(opts?: OldOptions): AdapterFactory;
 
-export { createAdapter };
+/** The sharded adapter of one namespace. */
+export interface ShardedRedisAdapter extends Adapter {
+  readonly uid: string;
+  readonly pubClient: any;
+  readonly subClient: any;
+  requestsTimeout: number;
+  /** Resolves when this server hears the others, for the first time. */
+  readonly ready: Promise<void>;
+  /** Who carries the bytes, and why. */
+  readonly transport: TransportInfo;
+  /** The counters; null once the adapter is closed. */
+  stats(): LinkStats | null;
+  /** As that of `RedisAdapter`. */
+  barrier(): Promise<void>;
+  /** The names of all rooms of the cluster. */
+  allRooms(): Promise<Set<Room>>;
+}
+
+/**
+ * Returns the same for sharded pub/sub, which needs Redis 7: a message goes to the shard that its channel belongs to,
+ * and one for a room, in the dynamic modes, to the servers with sockets in it alone. All servers of a cluster use
+ * either this adapter or the other one.
+ *
+ * @param pubClient - a client of `redis` or `ioredis` that publishes
+ * @param subClient - a client that receives
+ * @param opts - options
+ * @throws TypeError if an argument cannot be meant
+ */
+declare function createShardedAdapter(
+  pubClient: any,
+  subClient: any,
+  opts?: Partial<ShardedRedisAdapterOptions>,
+): (nsp: any) => ShardedRedisAdapter;
+
+export { createAdapter, createShardedAdapter };
 export default createAdapter;

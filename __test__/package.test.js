@@ -37,8 +37,8 @@ const TYPESCRIPT = `
   import { Server } from "socket.io";
   import { createClient } from "redis";
   import createAdapterByDefault from "socket.io-redis-native";
-  import { createAdapter, RedisAdapter } from "socket.io-redis-native";
-  import type { RedisAdapterOptions } from "socket.io-redis-native";
+  import { createAdapter, createShardedAdapter, RedisAdapter } from "socket.io-redis-native";
+  import type { RedisAdapterOptions, ShardedRedisAdapter } from "socket.io-redis-native";
 
   const httpServer = createServer();
   const pub = createClient({ url: "redis://localhost:6379" });
@@ -66,6 +66,13 @@ const TYPESCRIPT = `
   createAdapter(pub);
   // @ts-expect-error: text that is meant as a number
   createAdapter({ host: "localhost", db: true });
+
+  io.adapter(createShardedAdapter(pub, sub));
+  io.adapter(createShardedAdapter(pub, sub, { subscriptionMode: "dynamic-private", channelPrefix: "c" }));
+  const sharded = io.of("/").adapter as ShardedRedisAdapter;
+  sharded.barrier().then(() => adapter.barrier());
+  // @ts-expect-error: a mode that there is not
+  createShardedAdapter(pub, sub, { subscriptionMode: "all" });
 
   // As with socket.io-redis 5 and 6.
   io.adapter(createAdapter());
