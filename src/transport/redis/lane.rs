@@ -33,14 +33,22 @@ pub(super) struct LaneConnection {
     in_flight: VecDeque<Sent>,
     refused: Refused,
     holding: Holding,
-    /// Names that the node would not take and that are no longer this connection's.
-    strays: Vec<Subscription>,
-    /// What the node said of slots that it does not own.
-    redirects: Vec<Redirect>,
-    /// Why the connection was lost, or could not be made, until it is asked for.
-    loss: Option<Loss>,
+    news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
+}
+
+/// What came up that concerns more than the connection.
+#[derive(Default)]
+pub(super) struct News {
+    /// Names that the node would not take; they are no longer this connection's.
+    pub(super) strays: Vec<Subscription>,
+    /// What the node said of slots that it does not own.
+    pub(super) redirects: Vec<Redirect>,
+    /// The node has withdrawn subscriptions.
+    pub(super) withdrawn: bool,
+    /// Why the connection was lost, or could not be made.
+    pub(super) loss: Option<Loss>,
 }
 
 /// What stands and falls together.
@@ -140,9 +148,7 @@ impl LaneConnection {
                 reported: false,
             },
             holding,
-            strays: Vec::new(),
-            redirects: Vec::new(),
-            loss: None,
+            news: News::default(),
             more: false,
         }
     }
@@ -223,19 +229,9 @@ impl LaneConnection {
         self.connection.is_open()
     }
 
-    /// Takes the names that the node would not take.
-    pub(super) fn take_strays(&mut self) -> Vec<Subscription> {
-        std::mem::take(&mut self.strays)
-    }
-
-    /// Takes what the node said of slots that it does not own.
-    pub(super) fn take_redirects(&mut self) -> Vec<Redirect> {
-        std::mem::take(&mut self.redirects)
-    }
-
-    /// Takes the reason of the last loss.
-    pub(super) fn take_loss(&mut self) -> Option<Loss> {
-        self.loss.take()
+    /// Takes what came up since the last time.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Returns whether the connection is not wanted.
@@ -276,7 +272,7 @@ impl LaneConnection {
                 !held.is_empty()
             }
         };
-        self.loss = Some(loss);
+        self.news.loss = Some(loss);
         self.forget_sent();
         self.connection.lose();
         Step { reported, more: false }
@@ -387,9 +383,9 @@ impl LaneConnection {
                             && sent.verb.subscribes()
                         {
                             let names = &mut self.names;
-                            self.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
+                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
                         }
-                        self.redirects.push(redirect);
+                        self.news.redirects.push(redirect);
                         continue;
                     }
                     let error = String::from_utf8_lossy(error);
@@ -417,6 +413,7 @@ impl LaneConnection {
             self.send_halves(sent);
         }
         // At once, and here: the answer names the new owner, or takes the name back.
+        self.news.withdrawn |= !withdrawn.is_empty();
         self.send_all(withdrawn, Verb::subscribe);
         Ok(reported)
     }

@@ -154,6 +154,7 @@ impl ClusterTransport {
                 reported |= lane.adopt(&self.topology, sink);
             }
         }
+        self.refresh.adopted(changed, now);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
         if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
             self.refresh.hint(None, now);
@@ -261,7 +262,7 @@ impl ClusterTransport {
             self.refresh.hint(None, now);
             return false;
         };
-        self.refresh.hint(Some(&owner), now);
+        self.refresh.expect(Some(&owner), now);
         if self.topology.patch(slot, owner) {
             self.stale = true;
             self.covered = self.covered || self.topology.uncovered().is_none();
@@ -279,10 +280,12 @@ impl ClusterTransport {
             step.reported |= one.reported;
             step.more |= one.more;
         }
-        if hints.trouble {
+        if hints.withdrawn {
+            self.refresh.expect(None, now);
+        } else if hints.trouble {
             self.refresh.hint(None, now);
-            step.more = true;
         }
+        step.more |= hints.trouble | hints.withdrawn;
         for (asked, redirect) in std::mem::take(&mut hints.redirects) {
             self.follow(&redirect, &asked, now);
         }
