@@ -15,7 +15,7 @@ export declare class Link {
    * Makes a link. `wake` is called on the JS thread when there is something to fetch.
    *
    * # Errors
-   * An `Error` if the URL makes no sense, or the link thread cannot be started.
+   * An `Error` if the settings make no sense, or the link thread cannot be started.
    */
   constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
@@ -41,6 +41,8 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
+  /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
+  whenSubscribed(member: MemberId, token: number): void
   /** Whether nothing that was published is still on its way to the kernel. */
   isFlushed(): boolean
   /** Wants a `flushed` event; false if there is nothing to wait for. */
@@ -74,6 +76,11 @@ export declare class Link {
   clientPublishFailed(error: string): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
+  /**
+   * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+   * passed over.
+   */
+  credentials(token: number, username?: string | undefined | null, password?: string | undefined | null, error?: string | undefined | null): void
   /** The counters. */
   stats(): LinkStats
 }
@@ -82,12 +89,12 @@ export declare class Link {
 export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
 
 /**
- * The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
+ * A broadcast as it goes over the wire, for a client that carries it at once.
  *
  * # Errors
  * An `Error` if the payload is not the text of an event.
  */
-export declare function encodeBroadcast(uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
+export declare function encodeBroadcast(sharded: boolean, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
 
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
@@ -103,6 +110,22 @@ export declare function fastBroadcast(): (link: number, member: number, payload:
  */
 export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
+/** A Redis cluster. */
+export interface LinkCluster {
+  /** Some of its nodes, to learn of the others from. */
+  nodes: Array<LinkClusterNode>
+  /** Where nodes are that cannot be reached as the cluster calls them. */
+  natMap?: Array<LinkNat>
+}
+
+/** One of the nodes of a cluster. */
+export interface LinkClusterNode {
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
+}
+
 /** One Socket.IO server's adapter for one namespace. */
 export interface LinkMember {
   /** Its uid. */
@@ -117,6 +140,18 @@ export interface LinkMember {
   specificResponses: boolean
   /** Whether broadcasts are wanted as ready frames. */
   frames: boolean
+  /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
+  mode?: string
+}
+
+/** Where a node of a cluster is, seen from here. */
+export interface LinkNat {
+  /** What the cluster calls it: `host:port`. */
+  from: string
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
 }
 
 /** How a link is made. */
@@ -135,9 +170,34 @@ export interface LinkOptions {
   verbose: boolean
 }
 
+/** The sentinels that know where the master is. */
+export interface LinkSentinel {
+  /** The name that they know the master by. */
+  name: string
+  /** The sentinels; one is enough, but the others are not looked for. */
+  nodes: Array<LinkSentinelNode>
+  /** The ACL user at the sentinels. */
+  username?: string
+  /** The password at the sentinels. */
+  password?: string
+  /** How the connections to the sentinels are made secret. */
+  tls?: LinkTls
+}
+
+/** One of the sentinels. */
+export interface LinkSentinelNode {
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
+}
+
 /** Where a link's own connections go. */
 export interface LinkSettings {
-  /** `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. */
+  /**
+   * `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
+   * `tls`, unless it ends in `#insecure`.
+   */
   url?: string
   /** The host. */
   host?: string
@@ -153,6 +213,14 @@ export interface LinkSettings {
   database?: number
   /** The name that the connections give themselves. */
   name?: string
+  /** How the connections are made secret. */
+  tls?: LinkTls
+  /** The cluster, instead of `url`, `host`, `port` and `path`. */
+  cluster?: LinkCluster
+  /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
+  sentinel?: LinkSentinel
+  /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */
+  credentials?: boolean
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */
@@ -174,6 +242,20 @@ export interface LinkStats {
   inboxBytes: number
 }
 
+/** How a link's own connections are made secret. */
+export interface LinkTls {
+  /** The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted. */
+  ca: Array<string>
+  /** The certificate of the client in PEM, with those that lead to its authority. */
+  cert?: string
+  /** Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted. */
+  key?: string
+  /** The name that the server's certificate has to have, if that is not the host. */
+  serverName?: string
+  /** Whether the server's certificate has to be right. */
+  verify: boolean
+}
+
 /**
  * Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
  * which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
@@ -184,8 +266,11 @@ export declare function mayMislead(payload: Bytes, attachments: number): boolean
 /** Says whether the namespace has any local socket. */
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
-/** Says that the first local socket has joined a room, or that the last one has left it. */
-export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean): void
+/**
+ * Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
+ * something to subscribe to for it.
+ */
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, soon: boolean): void
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void

@@ -6,9 +6,10 @@
  * `@socket.io/redis-adapter` has it.
  */
 
-const { RedisAdapter } = require("./lib/adapter");
+const { RedisAdapter } = require("./lib/classic");
 const { Link } = require("./lib/link");
-const { readOptions } = require("./lib/options");
+const { readOptions, readShardedOptions } = require("./lib/options");
+const { ShardedRedisAdapter } = require("./lib/sharded");
 
 /**
  * @param {any} pubClient a Redis client that publishes, or the URL of a Redis
@@ -27,9 +28,20 @@ function createAdapter(pubClient, subClient, opts) {
 }
 
 /**
+ * @param {any} pubClient a Redis client that publishes
+ * @param {any} subClient a Redis client that receives
+ * @param {any} [opts]
+ */
+function createShardedAdapter(pubClient, subClient, opts) {
+  Link.ofClients(pubClient, subClient, readShardedOptions(opts));
+  return withNamespace((nsp) => new ShardedRedisAdapter(nsp, pubClient, subClient, opts));
+}
+
+/**
  * Socket.IO calls it with `new`, which an arrow function does not take.
  *
- * @param {(nsp: any) => RedisAdapter} make
+ * @template T
+ * @param {(nsp: any) => T} make
  */
 function withNamespace(make) {
   return function (/** @type {any} */ nsp) {
@@ -37,4 +49,4 @@ function withNamespace(make) {
   };
 }
 
-module.exports = Object.assign(createAdapter, { createAdapter, RedisAdapter });
+module.exports = Object.assign(createAdapter, { createAdapter, createShardedAdapter, RedisAdapter });

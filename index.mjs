@@ -1,4 +1,4 @@
 import createAdapter from "./index.js";
 
-export const { RedisAdapter } = createAdapter;
+export const { RedisAdapter, createShardedAdapter } = createAdapter;
 export { createAdapter, createAdapter as default };

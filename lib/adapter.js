@@ -2,23 +2,24 @@
 "use strict";
 
 /**
- * The adapter of one namespace: what Socket.IO calls, and what comes in for it.
+ * What the adapters of all families have in common: a member of a link, the rooms and sockets that Rust is told of,
+ * a broadcast's way out and in. How a message looks is the subclasses' matter (lib/classic.js, lib/sharded.js).
  */
 
-const { randomBytes } = require("node:crypto");
 // What it keeps private is where a packet becomes text: `encoder` and `_encode`.
 const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"));
-const { EVENT, decodeTarget, eventOf, lazyPacket, printsStandardText, readTarget } = require("./delivery");
+const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
-const { Link } = require("./link");
-const msgpack = require("./msgpack");
-const { readOptions } = require("./options");
-const { holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments } = require("./outgoing");
-const { REQUEST, Responder, checkResponse } = require("./requests");
+const { Later } = require("./later");
+const { channelRoom } = require("./link");
+const { holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
 const debug = require("debug")("socket.io-redis");
 
 /** How a request ends that the adapter does not outlive. */
 const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
+
+/** A room that no socket is in: whoever answers that it has nobody there has worked off what came before. */
+const NOBODY = "\u0000nobody";
 
 /** @type {0} */ const BROADCASTS = 0;
 /** @type {1} */ const REQUESTS = 1;
@@ -28,10 +29,12 @@ const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
  * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
+ * @typedef {{ status: string, expected: number, answers: Buffer[] }} Outcome
  */
 
-class RedisAdapter extends Adapter {
-  /** @type {Link} */
+/** @abstract */
+class MemberAdapter extends Adapter {
+  /** @type {import("./link").Link} */
   #link;
   /** @type {import("./link").Identity} */
   #identity;
@@ -39,80 +42,63 @@ class RedisAdapter extends Adapter {
   #closed = false;
   /** The last of the events that tell of it. */
   #state = "new";
+  /** Since when this node does not hear the others, as `performance.now()` has it, and why. */
+  /** @type {{ since: number, reason: string } | null} */
+  #gap = null;
   /** Whether the server's parser prints the text that Rust reads and writes. */
   #standardText;
   /** Whether socket.io-adapter makes WebSocket frames of it. */
   #makesFrames;
-  #customParser;
   /** The broadcast that is being encoded by the parent class, to be published when it is. */
   /** @type {{ packet: any, opts: BroadcastOptions, done: boolean } | null} */
   #outgoing = null;
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
+  /** A room that has just got its first socket is being subscribed to. */
+  #subscribing = false;
   /** @type {() => void} */
   #setReady = () => {};
-  /** Answers the other members, with what the parent class does to the sockets of this node alone. */
-  #responder = new Responder({
-    nsp: () => this.nsp,
-    isOwn: (request) =>
-      request.uid === this.uid ||
-      this.requests.has(request.requestId) ||
-      this.ackRequests.has(request.requestId),
-    decode: (bytes) => this.#decode(bytes),
-    encode: (value) => this.parser.encode(value),
-    respond: (request, response) => {
-      const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
-      this.#send(RESPONSES, specific ? String(request.uid) : null, response);
-    },
-    ignore: (error) => this.#link.ignore(error),
-    settled: () => this.#link.settled(this.#member),
-    local: {
-      rooms: () => [...this.rooms.keys()],
-      sockets: (rooms) => super.sockets(rooms),
-      fetchSockets: (opts) => super.fetchSockets(opts),
-      addSockets: (opts, rooms) => super.addSockets(opts, rooms),
-      delSockets: (opts, rooms) => super.delSockets(opts, rooms),
-      disconnectSockets: (opts, close) => super.disconnectSockets(opts, close),
-      broadcastWithAck: (packet, opts, count, ack) => super.broadcastWithAck(packet, opts, count, ack),
-    },
-  });
+
+  /**
+   * What the parent class does to the sockets of this node alone.
+   *
+   * @type {import("./sockets").Local}
+   */
+  _local = {
+    rooms: () => [...this.rooms.keys()],
+    sockets: (rooms) => super.sockets(rooms),
+    fetchSockets: (opts) => super.fetchSockets(opts),
+    addSockets: (opts, rooms) => super.addSockets(opts, rooms),
+    delSockets: (opts, rooms) => super.delSockets(opts, rooms),
+    disconnectSockets: (opts, close) => super.disconnectSockets(opts, close),
+    broadcastWithAck: (packet, opts, count, ack) => super.broadcastWithAck(packet, opts, count, ack),
+  };
 
   /**
    * @param {any} nsp the namespace
-   * @param {any} pubClient a client that publishes
-   * @param {any} subClient a client that receives
-   * @param {any} [opts]
+   * @param {import("./link").Link} link
+   * @param {Omit<import("./link").Identity, "nsp" | "frames">} identity
    */
-  constructor(nsp, pubClient, subClient, opts) {
+  constructor(nsp, link, identity) {
     super(nsp);
-    const options = readOptions(opts);
-    this.#link = pubClient instanceof Link ? pubClient : Link.ofClients(pubClient, subClient, options);
-    this.pubClient = pubClient instanceof Link ? null : pubClient;
-    this.subClient = pubClient instanceof Link ? null : subClient;
-    this.uid = randomId();
-    this.requestsTimeout = options.requestsTimeout;
-    this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
-    this.parser = options.parser;
-    /** Requests of this node that wait for answers, by their id. @type {Map<string, (record: any) => void>} */
+    this.#link = link;
+    this.uid = identity.uid;
+    /** Requests of this node that wait for answers, by their id. @type {Map<string, (outcome: Outcome) => void>} */
     this.requests = new Map();
     /** Acknowledged broadcasts of this node, by their id. @type {Map<string, { clientCountCallback: Callback, ack: Callback }>} */
     this.ackRequests = new Map();
-    this.#customParser = options.customParser;
     this.#standardText = printsStandardText(this.encoder);
     this.#makesFrames = this.#standardText && this.#probeFrames();
-    this.#identity = {
-      uid: this.uid,
-      nsp: nsp.name,
-      prefix: options.key,
-      customParser: options.customParser,
-      specificResponses: options.publishOnSpecificResponseChannel,
-      frames: this.#standardText,
-    };
+    this.#identity = { ...identity, nsp: nsp.name, frames: this.#standardText };
     /** Resolves when this node hears the others, for the first time. @type {Promise<void>} */
     this.ready = new Promise((resolve) => (this.#setReady = resolve));
+  }
+
+  /** Joins the cluster; to be called when the subclass is complete. */
+  _join() {
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
-    if (nsp.adapter instanceof RedisAdapter) nsp.adapter.close();
+    if (this.nsp.adapter instanceof MemberAdapter) this.nsp.adapter.close();
     this.#member = this.#link.join(this.#identity, {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
@@ -129,6 +115,106 @@ class RedisAdapter extends Adapter {
     return this.#link.stats();
   }
 
+  // --- what a family defines ---------------------------------------------------------------------------
+
+  /** A broadcast in JS, for what Rust does not encode. @param {any} _packet @param {any} _opts @returns {any} */
+  _encodeBroadcast(_packet, _opts) {
+    throw new Error("abstract");
+  }
+  /** Its options, for Rust to put in. @param {any} _opts @param {boolean} _binary whether there are attachments @returns {Buffer} */
+  _encodeOptions(_opts, _binary) {
+    throw new Error("abstract");
+  }
+  /**
+   * A broadcast from Redis that Rust has left to JS: null if it is not for this node. Throws if it makes no sense.
+   *
+   * @param {Buffer} _bytes
+   * @returns {{ packet: any, opts: any } | null}
+   */
+  _decodeBroadcast(_bytes) {
+    throw new Error("abstract");
+  }
+  /** Whether Rust can encode what goes out. */
+  get _nativeEncoding() {
+    return true;
+  }
+  /** Whether the text says all that the values do. @param {any} _packet @param {Buffer[]} _attachments */
+  _isExact(_packet, _attachments) {
+    return false;
+  }
+  /** The room whose channel a broadcast takes, or null. @param {any} room the only one @returns {string | null} */
+  _channelRoom(room) {
+    return String(room);
+  }
+  /** Whether the first socket in a room makes Redis be asked for something. @param {string} _room */
+  _subscribesTo(_room) {
+    return false;
+  }
+  /** @param {string} _requestId @param {any} _packet @param {any} _opts @returns {Buffer} */
+  _encodeAckRequest(_requestId, _packet, _opts) {
+    throw new Error("abstract");
+  }
+  /** @param {string} _requestId @param {any} _opts @returns {Buffer} */
+  _encodeFetch(_requestId, _opts) {
+    throw new Error("abstract");
+  }
+  /** @param {Buffer} _bytes @param {number} _encoding */
+  _onRequest(_bytes, _encoding) {
+    throw new Error("abstract");
+  }
+  /** An answer to an acknowledged broadcast. @param {Buffer} _bytes @param {string | null} _id if Rust knows it */
+  _onResponse(_bytes, _id) {
+    throw new Error("abstract");
+  }
+
+  // --- what it does that with --------------------------------------------------------------------------
+
+  /** @param {0 | 1 | 2} to @param {string | null} name @param {Buffer | string} bytes */
+  _send(to, name, bytes) {
+    this.#link.send(this.#member, this.#identity, to, name, toBuffer(bytes));
+  }
+
+  /** What has come makes no sense. @param {string} why */
+  _ignore(why) {
+    this.#link.ignore(why);
+  }
+
+  /** A request of another member is worked off, whatever it has done to the rooms. */
+  _settled() {
+    this.#link.settled(this.#member);
+  }
+
+  /** Resolves when Redis has confirmed all that this node listens to. @returns {Promise<void>} */
+  _subscribed() {
+    return this.#link.subscribed(this.#member);
+  }
+
+  get _isClosed() {
+    return this.#closed;
+  }
+
+  /** The id of a request of this node. */
+  _newRequestId() {
+    return "";
+  }
+
+  /**
+   * Sends a request and resolves to how it ended.
+   *
+   * @param {string} requestId
+   * @param {number} type as in lib/requests.js, whatever the family
+   * @param {Buffer} bytes
+   * @param {any} timeout in milliseconds
+   * @returns {Promise<Outcome>}
+   */
+  _ask(requestId, type, bytes, timeout) {
+    return new Promise((resolve) => {
+      if (this.#closed) return resolve(CLOSED);
+      this.requests.set(requestId, resolve);
+      this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout));
+    });
+  }
+
   // --- which sockets are here --------------------------------------------------------------------------
 
   /**
@@ -139,12 +225,22 @@ class RedisAdapter extends Adapter {
    * @returns {boolean}
    */
   emit(event, ...args) {
-    if (event === "create-room") this.#link.room(this.#member, nameOf(args[0]), true);
-    else if (event === "delete-room") this.#link.room(this.#member, nameOf(args[0]), false);
+    if (event === "create-room" || event === "delete-room") {
+      const room = nameOf(args[0]);
+      const created = event === "create-room";
+      const soon = this._subscribesTo(room);
+      this.#link.room(this.#member, room, created, soon);
+      this.#subscribing ||= created && soon;
+    }
     return super.emit(event, ...args);
   }
 
-  /** @param {any} id @param {Set<any>} rooms */
+  /**
+   * Waiting for what it returns is waiting until Redis hands over what is published to these rooms from now on.
+   *
+   * @param {any} id
+   * @param {Set<any>} rooms
+   */
   addAll(id, rooms) {
     const first = this.sids.size === 0;
     try {
@@ -153,6 +249,9 @@ class RedisAdapter extends Adapter {
       // A listener of the user's may have thrown, and the socket is here all the same.
       if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
     }
+    if (!this.#subscribing) return;
+    this.#subscribing = false;
+    return new Later(() => this._subscribed());
   }
 
   /** @param {any} id */
@@ -217,13 +316,15 @@ class RedisAdapter extends Adapter {
   #publish(packet, opts, encoded, frame) {
     const { rooms } = opts;
     const room = rooms.size === 1 ? rooms.values().next().value : null;
-    if (this.#standardText && !this.#customParser) {
+    const name = room === null ? null : this._channelRoom(room);
+    if (this.#standardText && this._nativeEncoding) {
       const attachments = readAttachments(encoded);
       if (attachments !== null) {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
-        const options = isPlain(opts, room) ? null : msgpack.encode(rawOptions(opts));
-        const name = room === null ? null : String(room);
-        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, false))
+        const plain = isPlain(opts, room) && (room === null) === (name === null);
+        const options = plain ? null : this._encodeOptions(opts, attachments.length > 0);
+        const exact = this._isExact(packet, attachments);
+        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, exact))
           return;
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
@@ -233,9 +334,7 @@ class RedisAdapter extends Adapter {
         }
       }
     }
-    const { type, data, nsp } = packet;
-    const bytes = this.parser.encode([this.uid, { type, data, nsp }, rawOptions(opts)]);
-    this.#send(BROADCASTS, rooms.size === 1 ? `${room}` : null, bytes);
+    this._send(BROADCASTS, channelRoom(this.#identity, name), this._encodeBroadcast(packet, opts));
   }
 
   /**
@@ -247,21 +346,13 @@ class RedisAdapter extends Adapter {
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
     packet.nsp = this.nsp.name;
     if (!opts?.flags?.local) {
-      const requestId = randomId();
-      const { type, data, nsp } = packet;
-      const request = this.parser.encode({
-        uid: this.uid,
-        requestId,
-        type: REQUEST.BROADCAST,
-        packet: { type, data, nsp },
-        opts: rawOptions(opts),
-      });
+      const requestId = this._newRequestId();
+      const request = toBuffer(this._encodeAckRequest(requestId, packet, opts));
       if (this.#closed) {
-        this.#send(REQUESTS, null, request);
+        this._send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
-        const timeout = toDelay(opts.flags?.timeout);
-        this.#link.request(this.#member, requestId, REQUEST.BROADCAST, toBuffer(request), timeout);
+        this.#link.request(this.#member, requestId, ACKED_BROADCAST, request, toDelay(opts.flags?.timeout));
       }
     }
     super.broadcastWithAck(packet, opts, clientCountCallback, ack);
@@ -269,85 +360,25 @@ class RedisAdapter extends Adapter {
 
   // --- requests ----------------------------------------------------------------------------------------
 
-  /** The names of all rooms of the cluster. @returns {Promise<Set<any>>} */
-  async allRooms() {
-    const rooms = new Set(this.rooms.keys());
-    const answers = await this.#ask(REQUEST.ALL_ROOMS, {}, this.requestsTimeout, "allRooms");
-    for (const { rooms: theirs } of answers) for (const room of theirs) rooms.add(room);
-    return rooms;
-  }
-
-  /**
-   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
-   *
-   * @param {Set<any>} rooms
-   * @returns {Promise<Set<any>>}
-   */
-  async sockets(rooms = new Set()) {
-    const sids = await super.sockets(rooms);
-    const answers = await this.#ask(REQUEST.SOCKETS, { rooms: [...rooms] }, this.requestsTimeout, "sockets");
-    for (const { sockets } of answers) for (const id of sockets) sids.add(id);
-    return sids;
-  }
-
-  /**
-   * @param {any} opts
-   * @returns {Promise<any[]>}
-   */
-  async fetchSockets(opts) {
-    const sockets = await super.fetchSockets(opts);
-    if (opts.flags?.local) return sockets;
-    const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
-    const timeout = opts.flags?.timeout || this.requestsTimeout;
-    const answers = await this.#ask(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets");
-    return sockets.concat(...answers.map((response) => response.sockets));
-  }
-
-  /** @param {any} opts @param {any[]} rooms */
-  addSockets(opts, rooms) {
-    super.addSockets(opts, rooms);
-    this.#tell(opts, { type: REQUEST.REMOTE_JOIN, opts: rawTarget(opts), rooms: [...rooms] });
-  }
-
-  /** @param {any} opts @param {any[]} rooms */
-  delSockets(opts, rooms) {
-    super.delSockets(opts, rooms);
-    this.#tell(opts, { type: REQUEST.REMOTE_LEAVE, opts: rawTarget(opts), rooms: [...rooms] });
-  }
-
-  /** @param {any} opts @param {boolean} close */
-  disconnectSockets(opts, close) {
-    super.disconnectSockets(opts, close);
-    this.#tell(opts, { type: REQUEST.REMOTE_DISCONNECT, opts: rawTarget(opts), close });
-  }
-
-  /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
-  serverSideEmit(packet) {
-    const withAck = typeof packet[packet.length - 1] === "function";
-    if (!withAck) {
-      return this.#send(
-        REQUESTS,
-        null,
-        json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }),
-      );
-    }
-    const ack = packet.pop();
-    if (this.#closed) return ack(new Error("the adapter was closed"), []);
-    const requestId = randomId();
-    const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
-    this.requests.set(requestId, ({ status, expected, answers }) => {
-      const responses = answers.map((/** @type {Buffer} */ bytes) => this.#decode(bytes).data);
-      if (status === "done") return ack(null, responses);
-      const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
-      ack(new Error(status === "timeout" ? error : "the adapter was closed"), responses);
-    });
-    const timeout = toDelay(this.requestsTimeout);
-    this.#link.request(this.#member, requestId, REQUEST.SERVER_SIDE_EMIT, request, timeout);
-  }
-
   /** The number of members of the cluster. @returns {Promise<number>} */
   serverCount() {
     return this.#link.serverCount(this.#member);
+  }
+
+  /**
+   * Resolves when every server has worked off what this one has sent before, and Redis hands over to it what is
+   * published to the rooms that its sockets have joined by that. Rejects if one of them does not answer in time.
+   *
+   * @returns {Promise<void>}
+   */
+  async barrier() {
+    const requestId = this._newRequestId();
+    const nowhere = { rooms: new Set([NOBODY]), except: new Set(), flags: {} };
+    const asked = this._ask(requestId, FETCH, this._encodeFetch(requestId, nowhere), this.requestsTimeout);
+    const [{ status, expected, answers }] = await Promise.all([asked, this._subscribed()]);
+    if (status === "timeout")
+      throw new Error(`timeout reached: only ${answers.length} responses received out of ${expected}`);
+    if (status !== "done") throw new Error("the adapter was closed");
   }
 
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
@@ -360,45 +391,6 @@ class RedisAdapter extends Adapter {
     this.ackRequests.clear();
   }
 
-  /**
-   * Sends a request and resolves to the answers of the other members, parsed.
-   *
-   * @param {number} type
-   * @param {object} body
-   * @param {number} timeout in milliseconds
-   * @param {string} name of the method, for the error
-   * @returns {Promise<any[]>}
-   */
-  #ask(type, body, timeout, name) {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) throw new Error("the adapter was closed");
-      const requestId = randomId();
-      this.requests.set(requestId, ({ status, expected, answers }) => {
-        const responses = answers.map((/** @type {Buffer} */ bytes) => this.#decode(bytes));
-        if (status === "done") return resolve(responses);
-        const what =
-          status === "timeout"
-            ? `timeout reached while waiting for ${name} response`
-            : "the adapter was closed";
-        // What has come is not thrown away.
-        reject(Object.assign(new Error(what), { responses, expected }));
-      });
-      const request = json({ uid: this.uid, requestId, type, ...body });
-      this.#link.request(this.#member, requestId, type, request, toDelay(timeout));
-    });
-  }
-
-  /** Tells the other members what this one has done. @param {any} opts @param {object} request */
-  #tell(opts, request) {
-    if (opts.flags?.local) return;
-    this.#send(REQUESTS, null, json({ uid: this.uid, ...request }));
-  }
-
-  /** @param {0 | 1 | 2} to @param {string | null} name @param {Buffer | string} bytes */
-  #send(to, name, bytes) {
-    this.#link.send(this.#member, this.#identity, to, name, toBuffer(bytes));
-  }
-
   // --- incoming ----------------------------------------------------------------------------------------
 
   /** @param {import("./inbox").InboxRecord} record */
@@ -407,9 +399,9 @@ class RedisAdapter extends Adapter {
       case KIND.FRAME:
         return this.#onFrame(record);
       case KIND.BROADCAST:
-        return this.#onBroadcast(record.part(0));
+        return this.#onBroadcast(copy(record.part(0)));
       case KIND.REQUEST:
-        return void this.#responder.onRequest(copy(record.part(0)), record.n);
+        return void this._onRequest(copy(record.part(0)), record.n);
       case KIND.ANSWERS:
         return void this.#onAnswers(
           record.text(0),
@@ -417,11 +409,11 @@ class RedisAdapter extends Adapter {
           record.list(record.n).map(copy),
         );
       case KIND.ACK:
-        return void this.#onResponse(copy(record.part(1)), record.text(0));
+        return void this._onResponse(copy(record.part(1)), record.text(0));
       case KIND.ACK_END:
         return void this.ackRequests.delete(record.text(0));
       case KIND.RESPONSE:
-        return void this.#onResponse(copy(record.part(0)), null);
+        return void this._onResponse(copy(record.part(0)), null);
     }
   }
 
@@ -446,18 +438,13 @@ class RedisAdapter extends Adapter {
 
   /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes */
   #onBroadcast(bytes) {
-    let packet, opts;
+    let decoded;
     try {
-      const [uid, sent, target] = this.parser.decode(copy(bytes));
-      if (uid === this.uid) return;
-      if (sent.nsp === undefined) sent.nsp = "/";
-      if (sent.nsp !== this.nsp.name) return;
-      packet = eventOf(sent);
-      opts = readTarget(target);
+      decoded = this._decodeBroadcast(bytes);
     } catch (error) {
       return this.#link.ignore(String(error));
     }
-    this.#deliver(packet, opts, null);
+    if (decoded !== null) this.#deliver(decoded.packet, decoded.opts, null);
   }
 
   /**
@@ -489,31 +476,17 @@ class RedisAdapter extends Adapter {
     finish?.({ ...outcome, answers });
   }
 
-  /** @param {Buffer} bytes @param {string | null} id of the acknowledged broadcast, if Rust knows it */
-  async #onResponse(bytes, id) {
-    let response;
-    try {
-      response = this.#decode(bytes);
-      if (id === null) checkResponse(response);
-    } catch (error) {
-      return this.#link.ignore(String(error));
-    }
-    const request = this.ackRequests.get(id ?? response.requestId);
-    if (response.type === REQUEST.BROADCAST_CLIENT_COUNT) request?.clientCountCallback(response.clientCount);
-    else if (response.type === REQUEST.BROADCAST_ACK) request?.ack(response.packet);
-  }
-
   /** @param {import("./link").LinkEvent} event */
   #onEvent(event) {
     switch (event.type) {
       case "ready":
-        this.#setReady();
-        if (this.#state !== "ready") super.emit((this.#state = "ready"));
-        return;
+        return this.#onReady();
       case "down":
       case "deaf":
         // Once for an outage, not with every attempt to end it.
-        if (this.#state !== "degraded") super.emit((this.#state = "degraded"), new Error(event.reason));
+        if (this.#state === "degraded") return;
+        if (this.#state === "ready") this.#gap = { since: performance.now(), reason: event.reason ?? "" };
+        super.emit((this.#state = "degraded"), new Error(event.reason));
         return;
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
@@ -521,9 +494,14 @@ class RedisAdapter extends Adapter {
     }
   }
 
-  /** A message off the fast path. JSON where it begins with a brace, whatever the parser. @param {Buffer} bytes */
-  #decode(bytes) {
-    return bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : this.parser.decode(bytes);
+  #onReady() {
+    this.#setReady();
+    if (this.#state === "ready") return;
+    super.emit((this.#state = "ready"));
+    if (this.#gap === null) return;
+    const { since, reason } = this.#gap;
+    this.#gap = null;
+    super.emit("gap", { milliseconds: performance.now() - since, reason });
   }
 
   #probeFrames() {
@@ -533,6 +511,10 @@ class RedisAdapter extends Adapter {
     return payloadOf(packetOpts.wsPreEncodedFrame) !== null;
   }
 }
+
+/** What Rust calls an acknowledged broadcast, and a request for sockets, whatever the family. */
+const ACKED_BROADCAST = 7;
+const FETCH = 5;
 
 const encodeOfParent = Adapter.prototype._encode;
 
@@ -547,16 +529,6 @@ function encodeInParent(adapter, packet, packetOpts) {
   return typeof encodeOfParent === "function"
     ? encodeOfParent.call(adapter, packet, packetOpts)
     : adapter.encoder.encode(packet);
-}
-
-/** Six characters of A-Z a-z 0-9 - _, for uids and request ids. */
-function randomId() {
-  return randomBytes(5).toString("base64url").slice(0, 6);
-}
-
-/** @param {object} value */
-function json(value) {
-  return Buffer.from(JSON.stringify(value));
 }
 
 /** @param {any} bytes what a parser made */
@@ -589,4 +561,4 @@ function copy(bytes) {
   return Buffer.from(bytes);
 }
 
-module.exports = { RedisAdapter };
+module.exports = { MemberAdapter, BROADCASTS, REQUESTS, RESPONSES };

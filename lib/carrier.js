@@ -6,6 +6,7 @@
  * waits for goes to the client in the same tick.
  */
 
+const { keyOf } = require("./clients/client");
 const { KIND } = require("./inbox");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
@@ -19,7 +20,14 @@ const DRAIN_EVERY = 32;
 
 const NOT_CONNECTED = "the client is not connected";
 
-/** @typedef {import("../binding").Link} NativeLink */
+/**
+ * @typedef {import("../binding").Link} NativeLink
+ *
+ * @typedef {object} Wanted
+ * @property {number} kind
+ * @property {string} name
+ * @property {number} delay before the next attempt, in milliseconds
+ */
 
 class Carrier {
   /** @type {import("./clients").Clients} */
@@ -35,6 +43,8 @@ class Carrier {
   /** The clients are on their first way to Redis. */
   #first = true;
   #stopped = false;
+  /** The subscriptions that Rust wants. @type {Map<string, Wanted>} */
+  #wanted = new Map();
   /** When Rust last heard of what goes to the clients at once. */
   #told = -Infinity;
   /** What went to the clients in the same tick: Rust knows nothing of it. */
@@ -51,6 +61,7 @@ class Carrier {
     this.#native = native;
     this.#onRefused = onRefused;
     this.#drain = drain;
+    clients.onLost((kind, name) => this.#again(this.#wanted.get(keyOf(kind, name))));
     this.clientsChanged();
   }
 
@@ -82,6 +93,7 @@ class Carrier {
   /** Nothing more is to be done, nor reported. */
   stop() {
     this.#stopped = true;
+    this.#clients.stop();
   }
 
   /**
@@ -117,9 +129,9 @@ class Carrier {
       case KIND.CARRY:
         return this.#carry(record.text(0), Buffer.from(record.part(1)));
       case KIND.SUBSCRIBE:
-        return this.#subscribe(record.n, record.text(0), RETRY.first);
+        return this.#want(record.n, record.text(0));
       case KIND.UNSUBSCRIBE:
-        return void this.#clients.unsubscribe(record.n, record.text(0)).catch(() => {});
+        return this.#forget(record.n, record.text(0));
       case KIND.NUM_SUB:
         return this.#count(record.token, record.list(record.n).map(String));
     }
@@ -133,9 +145,28 @@ class Carrier {
     );
   }
 
-  /** @param {number} kind @param {string} name @param {number} delay of the next attempt */
-  #subscribe(kind, name, delay) {
-    if (this.#stopped) return;
+  /** @param {number} kind @param {string} name */
+  #want(kind, name) {
+    const wanted = { kind, name, delay: RETRY.first };
+    this.#wanted.set(keyOf(kind, name), wanted);
+    this.#subscribe(wanted);
+  }
+
+  /** @param {number} kind @param {string} name */
+  #forget(kind, name) {
+    this.#wanted.delete(keyOf(kind, name));
+    this.#clients.unsubscribe(kind, name).catch(() => {});
+  }
+
+  /** Whether it is to be made yet: meanwhile Rust may have changed its mind, even twice. @param {Wanted} wanted */
+  #isWanted(wanted) {
+    return !this.#stopped && this.#wanted.get(keyOf(wanted.kind, wanted.name)) === wanted;
+  }
+
+  /** @param {Wanted} wanted */
+  #subscribe(wanted) {
+    if (!this.#isWanted(wanted)) return;
+    const { kind, name } = wanted;
     this.#clients
       .subscribe(kind, name, (by, glob, channel, payload) => {
         this.#native.clientMessage(by, glob, channel, payload);
@@ -143,13 +174,24 @@ class Carrier {
         if (++this.#handedOver % DRAIN_EVERY === 0) this.#drain();
       })
       .then(
-        () => this.#native.clientSubscribed(kind, Buffer.from(name)),
+        () => {
+          if (!this.#isWanted(wanted)) return;
+          wanted.delay = RETRY.first;
+          this.#native.clientSubscribed(kind, Buffer.from(name));
+        },
         (error) => {
+          if (!this.#isWanted(wanted)) return;
           this.#native.clientSubscribeFailed(messageOf(error));
-          const next = Math.min(delay * 2, RETRY.most);
-          setTimeout(() => this.#subscribe(kind, name, next), delay).unref();
+          this.#again(wanted);
         },
       );
+  }
+
+  /** Makes a subscription anew that failed, or that the client has lost. @param {Wanted | undefined} wanted */
+  #again(wanted) {
+    if (wanted === undefined) return;
+    setTimeout(() => this.#subscribe(wanted), wanted.delay).unref();
+    wanted.delay = Math.min(wanted.delay * 2, RETRY.most);
   }
 
   /** @param {number} token @param {string[]} channels */

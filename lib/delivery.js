@@ -65,10 +65,11 @@ function readData(nsp, { text, data }) {
 /**
  * Returns the options that a broadcast came with, as the parent class wants them.
  *
- * @param {Buffer} bytes msgpack; empty if it is for everyone
+ * @param {Buffer} bytes msgpack or JSON; empty if it is for everyone
  */
 function decodeTarget(bytes) {
-  return bytes.length === 0 ? readTarget({}) : readTarget(msgpack.decode(bytes));
+  if (bytes.length === 0) return readTarget({});
+  return readTarget(bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : msgpack.decode(bytes));
 }
 
 /** The same, decoded already. Other implementations leave out what is empty. @param {any} options */

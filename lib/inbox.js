@@ -23,6 +23,7 @@ const KIND = Object.freeze({
   UNSUBSCRIBE: 10,
   NUM_SUB: 11,
   EVENT: 12,
+  CREDENTIALS: 13,
 });
 
 /** Numbers per record, as `STRIDE` in Rust. */

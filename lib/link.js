@@ -9,6 +9,7 @@
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
+const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof, afterPatience } = require("./proof");
@@ -21,9 +22,6 @@ const IDLE_TIMEOUT = 1000;
 
 /** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
 const REST_TIMEOUT = 2500;
-
-/** The events of a client that is not, or no longer, connected. */
-const DOWN_EVENTS = ["end", "close", "reconnecting"];
 
 /**
  * What a member wants to hear.
@@ -39,20 +37,26 @@ const DOWN_EVENTS = ["end", "close", "reconnecting"];
  * @property {string} uid
  * @property {string} nsp
  * @property {string} prefix
+ * @property {boolean} sharded whether it speaks as `createShardedAdapter` of the reference
+ * @property {string} [mode] `subscriptionMode` of a sharded one
  * @property {boolean} customParser
  * @property {boolean} specificResponses
  * @property {boolean} frames
  */
 
-/** @type {WeakMap<object, WeakMap<object, Link>>} */
-const linksOfClients = new WeakMap();
+/**
+ * By the two clients. Classic and sharded members have links of their own.
+ *
+ * @type {Record<string, WeakMap<object, WeakMap<object, Link>>>}
+ */
+const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
 
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
   #clients;
   /** @type {import("./options").AdapterOptions} */
   #options;
-  /** @type {import("./clients").Settings | null} where the own connections go */
+  /** @type {import("./clients/settings").Settings | null} where the own connections go */
   #settings = null;
   /** @type {import("../binding").Link | null} made with the first member */
   #native = null;
@@ -93,7 +97,7 @@ class Link {
 
   /**
    * @param {import("./clients").Clients | null} clients
-   * @param {import("./clients").Settings | null} settings
+   * @param {import("./clients/settings").Settings | null} settings
    * @param {import("./options").AdapterOptions} options those of the first member
    */
   constructor(clients, settings, options) {
@@ -111,9 +115,10 @@ class Link {
    * @param {import("./options").AdapterOptions} options
    */
   static ofClients(pub, sub, options) {
-    const clients = clientsOf(pub, sub);
-    let bySub = linksOfClients.get(pub);
-    if (bySub === undefined) linksOfClients.set(pub, (bySub = new WeakMap()));
+    const clients = clientsOf(pub, sub, options.sharded ? "shard" : "global");
+    const byPub = linksOfClients[options.sharded ? "sharded" : "classic"];
+    let bySub = byPub.get(pub);
+    if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
     if (link === undefined) bySub.set(sub, (link = new Link(clients, null, options)));
     return link;
@@ -214,17 +219,17 @@ class Link {
       return sent;
     }
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
-    const { uid, nsp } = identity;
+    const { uid, nsp, sharded } = identity;
     let bytes;
     try {
-      bytes = binding.encodeBroadcast(uid, nsp, payload, attachments, room, options);
+      bytes = binding.encodeBroadcast(sharded, uid, nsp, payload, attachments, room, options);
     } catch (error) {
       // Nested too deep: the local sockets get it all the same.
       this.#unencodable++;
       debug("a broadcast was not published: %s", error);
       return true;
     }
-    this.send(member, identity, 0, room, bytes);
+    this.send(member, identity, 0, channelRoom(identity, room), bytes);
     return true;
   }
 
@@ -269,16 +274,36 @@ class Link {
    * @returns {Promise<number>}
    */
   serverCount(member) {
+    return this.#call((native, token) => native.serverCount(member, token));
+  }
+
+  /**
+   * Resolves when Redis has confirmed all that a member listens to by now.
+   *
+   * @param {number} member
+   * @returns {Promise<any>}
+   */
+  subscribed(member) {
+    return this.#call((native, token) => native.whenSubscribed(member, token));
+  }
+
+  /**
+   * Calls what is answered by a COUNT record.
+   *
+   * @param {(native: import("../binding").Link, token: number) => void} call
+   * @returns {Promise<number>}
+   */
+  #call(call) {
     return new Promise((resolve) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       this.#counts.set(this.#nextToken, resolve);
-      this.#open().serverCount(member, this.#nextToken);
+      call(this.#open(), this.#nextToken);
     });
   }
 
-  /** @param {number} member @param {string} room @param {boolean} present */
-  room(member, room, present) {
-    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present);
+  /** @param {number} member @param {string} room @param {boolean} present @param {boolean} soon it is subscribed to */
+  room(member, room, present, soon) {
+    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present, soon);
   }
 
   /** @param {number} member @param {boolean} occupied */
@@ -326,6 +351,8 @@ class Link {
     }
     const wanted = this.#options.transport;
     if (wanted === "client") {
+      const flaw = this.#clients.flaw();
+      if (flaw !== null) throw new TypeError(`opts.transport cannot be "client": ${flaw}`);
       this.#byClient = true;
       this.#reason = "as the transport option says";
       return;
@@ -338,6 +365,8 @@ class Link {
     } else if (wanted === "native") {
       throw new TypeError(`opts.transport cannot be "native": ${reason}`);
     } else {
+      const flaw = this.#clients.flaw();
+      if (flaw !== null) throw new TypeError(`${flaw} (and the link cannot connect by itself: ${reason})`);
       this.#byClient = true;
       this.#reason = reason;
     }
@@ -356,9 +385,9 @@ class Link {
     const native = new binding.Link(
       {
         // Left out rather than null: that is how optional properties cross.
-        ...(!this.#byClient && { settings: this.#settings ?? undefined }),
+        ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
         ...(this.#proof !== null && { proof: this.#proof.text }),
-        sharded: false,
+        sharded: this.#options.sharded,
         maxBacklog: this.#options.maxBacklogBytes,
         maxInbox: this.#options.maxInboxBytes,
         verbose: debug.enabled === true,
@@ -366,7 +395,8 @@ class Link {
       () => inbox?.drain(),
     );
     inbox = new Inbox(native.id, (record) => {
-      if (this.#native === native) this.#onRecord(record);
+      if (record.kind === KIND.CREDENTIALS) void answerForCredentials(native, record.token, this.#settings);
+      else if (this.#native === native) this.#onRecord(record);
       else if (record.kind === KIND.EVENT && JSON.parse(record.text(0)).type === "flushed")
         this.#forgetRest(native);
     });
@@ -434,17 +464,12 @@ class Link {
 
   #follow() {
     if (this.#clients === null) return;
-    this.#clients.on("ready", this.#onClientEvent);
-    for (const event of DOWN_EVENTS) this.#clients.on(event, this.#onClientDown);
-    this.#clients.listenToErrors();
+    this.#clients.watch(this.#onClientEvent, this.#onClientDown);
     this.#onClientEvent();
   }
 
   #unfollow() {
-    if (this.#clients === null) return;
-    this.#clients.off("ready", this.#onClientEvent);
-    for (const event of DOWN_EVENTS) this.#clients.off(event, this.#onClientDown);
-    this.#clients.ignoreErrors();
+    this.#clients?.unwatch();
   }
 
   #onClientEvent = () => {
@@ -603,9 +628,20 @@ class Link {
  * @param {0 | 1 | 2} to
  * @param {string | null} name
  */
-function channelOf({ prefix, nsp }, to, name) {
-  const channel = `${prefix}${["", "-request", "-response"][to]}#${nsp}#`;
+function channelOf({ prefix, nsp, sharded }, to, name) {
+  const channel = `${prefix}${sharded ? "" : ["", "-request", "-response"][to]}#${nsp}#`;
   return name === null ? channel : `${channel}${name}#`;
 }
 
-module.exports = { Link };
+/**
+ * The room if it has a channel of its own, as `SubscriptionMode` in src/core/member.rs decides.
+ *
+ * @param {{ sharded: boolean, mode?: string }} identity
+ * @param {string | null} room
+ */
+function channelRoom({ sharded, mode }, room) {
+  if (!sharded || room === null || mode === "dynamic-private") return room;
+  return mode === "dynamic" && room.length !== 20 ? room : null;
+}
+
+module.exports = { Link, channelRoom };

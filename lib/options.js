@@ -17,6 +17,7 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
  * @typedef {{ encode(value: any): any, decode(bytes: any): any }} Parser
  *
  * @typedef {object} AdapterOptions
+ * @property {boolean} sharded which of the two adapters it is for
  * @property {string} key prefix of the channels
  * @property {number} requestsTimeout in milliseconds
  * @property {boolean} publishOnSpecificResponseChannel
@@ -36,23 +37,56 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 function readOptions(given) {
   if (given === undefined || given === null) return readOptions({});
   if (typeof given !== "object") throw wrong("opts", "an object", given);
-  const { key, requestsTimeout, parser, transport, maxBacklogBytes, maxInboxBytes } = given;
+  const { key, parser } = given;
   if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
-  checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
-  checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
-  checkNumber("opts.maxInboxBytes", maxInboxBytes, "a number of bytes");
   if (present(parser) && !(typeof parser?.encode === "function" && typeof parser?.decode === "function")) {
     throw wrong("opts.parser", "an object with encode() and decode()", parser);
   }
+  return {
+    ...readLinkOptions(given),
+    sharded: false,
+    key: key || "socket.io",
+    publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
+    parser: parser || msgpack,
+    customParser: present(parser) && parser !== msgpack,
+  };
+}
+
+/**
+ * The same for `createShardedAdapter`.
+ *
+ * @param {Record<string, any> | null} [given]
+ * @returns {AdapterOptions & { subscriptionMode: string }}
+ */
+function readShardedOptions(given) {
+  if (given === undefined || given === null) return readShardedOptions({});
+  if (typeof given !== "object") throw wrong("opts", "an object", given);
+  const { channelPrefix, subscriptionMode } = given;
+  if (present(channelPrefix) && typeof channelPrefix !== "string")
+    throw wrong("opts.channelPrefix", "a string", channelPrefix);
+  if (present(subscriptionMode) && !["static", "dynamic", "dynamic-private"].includes(subscriptionMode))
+    throw wrong("opts.subscriptionMode", `"static", "dynamic" or "dynamic-private"`, subscriptionMode);
+  return {
+    ...readLinkOptions(given),
+    sharded: true,
+    key: channelPrefix ?? "socket.io",
+    publishOnSpecificResponseChannel: true,
+    parser: msgpack,
+    customParser: false,
+    subscriptionMode: subscriptionMode ?? "dynamic",
+  };
+}
+
+/** What both have. @param {Record<string, any>} given */
+function readLinkOptions({ requestsTimeout, transport, maxBacklogBytes, maxInboxBytes }) {
+  checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
+  checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
+  checkNumber("opts.maxInboxBytes", maxInboxBytes, "a number of bytes");
   if (present(transport) && !["auto", "native", "client"].includes(transport)) {
     throw wrong("opts.transport", `"auto", "native" or "client"`, transport);
   }
   return {
-    key: key || "socket.io",
     requestsTimeout: requestsTimeout || 5000,
-    publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
-    parser: parser || msgpack,
-    customParser: present(parser) && parser !== msgpack,
     transport: transport || "auto",
     maxBacklogBytes: maxBacklogBytes ?? MAX_BACKLOG_BYTES,
     maxInboxBytes: maxInboxBytes ?? MAX_INBOX_BYTES,
@@ -93,4 +127,4 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { readOptions, wrong };
+module.exports = { readOptions, readShardedOptions, wrong };

@@ -7,6 +7,7 @@
 
 const { eventOf } = require("./delivery");
 const msgpack = require("./msgpack");
+const { broadcastWithAck, once, printSockets, serverSideEmit } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What requests and responses are; the numbers are the wire's. */
@@ -29,15 +30,6 @@ const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 /**
  * @typedef {(...args: any[]) => void} Callback
  *
- * @typedef {object} Local what is done to the sockets of this node alone
- * @property {() => any[]} rooms
- * @property {(rooms: Set<any>) => Promise<Set<any>>} sockets
- * @property {(opts: any) => Promise<any[]>} fetchSockets
- * @property {(opts: any, rooms: any[]) => void} addSockets
- * @property {(opts: any, rooms: any[]) => void} delSockets
- * @property {(opts: any, close: boolean) => void} disconnectSockets
- * @property {(packet: any, opts: any, count: Callback, ack: Callback) => void} broadcastWithAck
- *
  * @typedef {object} Context what a responder needs of its adapter
  * @property {() => any} nsp the namespace
  * @property {(request: any) => boolean} isOwn
@@ -46,7 +38,7 @@ const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
  * @property {(request: any, response: Buffer | string) => void} respond
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
- * @property {Local} local
+ * @property {import("./sockets").Local} local
  */
 
 /** Does what other members ask, and answers them. */
@@ -100,8 +92,10 @@ class Responder {
       case REQUEST.ALL_ROOMS:
         return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
       case REQUEST.REMOTE_FETCH: {
-        const sockets = describeSockets(await local.fetchSockets(targetOf(request)));
-        return respond(`{"requestId":${JSON.stringify(requestId ?? null)},"sockets":${sockets}}`);
+        const found = await local.fetchSockets(targetOf(request));
+        return respond(
+          printSockets(found, (sockets) => JSON.stringify({ requestId: requestId ?? null, sockets })),
+        );
       }
       case REQUEST.REMOTE_JOIN:
         if (request.opts) return local.addSockets(targetOf(request), request.rooms);
@@ -118,11 +112,9 @@ class Responder {
             once((data) => respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data }))),
           );
         }
-        // An emitter throws for an error that nobody listens to: another server's word is not to do that.
-        if (request.data[0] === "error" && nsp().listenerCount("error") === 0) {
-          return this.#context.ignore("a serverSideEmit of an error that nobody listens to");
-        }
-        return nsp()._onServerSideEmit(request.data);
+        if (!serverSideEmit(nsp(), request.data))
+          this.#context.ignore("a serverSideEmit of an error that nobody listens to");
+        return;
       case REQUEST.BROADCAST:
         return this.#broadcast(request, respond);
       default:
@@ -148,16 +140,15 @@ class Responder {
   #broadcast({ requestId, packet, opts }, respond) {
     const { nsp, local, encode } = this.#context;
     const target = { rooms: new Set(opts.rooms), except: new Set(opts.except), flags: opts.flags ?? {} };
-    local.broadcastWithAck(
+    broadcastWithAck(
+      nsp(),
+      local,
       packet,
       target,
       (clientCount) =>
         respond(JSON.stringify({ type: REQUEST.BROADCAST_CLIENT_COUNT, requestId, clientCount })),
       (arg) => respond(encode({ type: REQUEST.BROADCAST_ACK, requestId, packet: arg })),
     );
-    // Clients that never answer would be waited for until they leave.
-    const forget = () => nsp().sockets.forEach((/** @type {any} */ socket) => socket.acks.delete(packet.id));
-    setTimeout(forget, Math.min(Number(target.flags.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
   }
 }
 
@@ -204,62 +195,9 @@ function isList(value) {
   return !present(value) || Array.isArray(value);
 }
 
-/** The longest that a timer can run, in milliseconds. */
-const MAX_TIMER = 2 ** 31 - 1 - 60_000;
-
-/** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
-const ACK_GRACE = 1000;
-
 /** @param {any} request */
 function targetOf({ opts }) {
   return { rooms: new Set(opts.rooms), except: new Set(opts.except) };
 }
 
-/** @param {(arg: any) => void} callback */
-function once(callback) {
-  let called = false;
-  return (/** @type {any} */ arg) => {
-    if (called) return;
-    called = true;
-    callback(arg);
-  };
-}
-
-/**
- * What other nodes are told of sockets, as JSON. A field that has no JSON (`socket.data` may hold anything, itself
- * included) is left out, rather than the socket, or the answer.
- *
- * @param {any[]} sockets
- */
-function describeSockets(sockets) {
-  const descriptions = sockets.map(({ id, handshake, rooms, data }) => {
-    // It may hold anything, too.
-    const { sessionStore: _, ...rest } = handshake;
-    const fields = { id, handshake: rest, rooms: [...rooms], data };
-    try {
-      return JSON.stringify(fields);
-    } catch {
-      return JSON.stringify(Object.fromEntries(Object.entries(fields).filter(hasJson)));
-    }
-  });
-  return `[${descriptions.join(",")}]`;
-}
-
-/** @param {[string, any]} field */
-function hasJson([name, value]) {
-  try {
-    JSON.stringify(value);
-    return true;
-  } catch (error) {
-    if (!unprintable.has(name)) {
-      unprintable.add(name);
-      console.warn(`socket.io-redis: socket.${name} cannot be sent to other servers (${error})`);
-    }
-    return false;
-  }
-}
-
-/** The fields of sockets that were warned of. */
-const unprintable = new Set();
-
-module.exports = { REQUEST, Responder, checkResponse };
+module.exports = { ENCODING, REQUEST, Responder, checkResponse };

@@ -10,12 +10,15 @@ const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
+const { certificatesFor } = require("./certificates");
+const { roundTrip } = require("./resp");
 
 /** How long a server may take to answer its first PING, and to go when told to, in milliseconds. */
 const PATIENCE = 10_000;
 
 /** Below the range from which the kernel picks ports for outgoing connections; +10000 is a cluster's bus. */
 const PORTS = { first: 10_300, last: 22_000 };
+const BUS = 10_000;
 
 /** The user that `cli()` logs in as when the test declares users, so that a test may close `default`. */
 const OPERATOR = { name: "test-support", password: "test-support" };
@@ -26,8 +29,15 @@ const OPERATOR = { name: "test-support", password: "test-support" };
  * @property {boolean | string} [unixSocket] true: listens on a socket file in its own directory too
  * @property {string} [password] of the default user
  * @property {Record<string, string>} [users] ACL rules by user name: `{ alice: "on >secret ~* &* +@all" }`
+ * @property {TlsOptions} [tls] speaks TLS on its port, and nothing else
+ * @property {boolean} [sentinel] whether it is a sentinel
+ * @property {boolean} [cluster] whether it is a node of a cluster
  * @property {string} [save] as in redis.conf, `""` (nothing is saved) unless given
  * @property {string[] | Record<string, string | number>} [extra] more lines of redis.conf
+ *
+ * @typedef {object} TlsOptions
+ * @property {"none" | "optional" | "required"} [clientCert] whether clients show a certificate; "none" unless given
+ * @property {string[]} [names] that the server's certificate is for; 127.0.0.1 and localhost unless given
  */
 
 /** @type {Set<RedisServer>} */
@@ -42,10 +52,13 @@ class RedisServer {
   /** @type {RedisOptions} */
   #options;
   #port = 0;
+  /** @type {import("./certificates").Certificates | null} */
+  #certificates;
 
   /** @param {RedisOptions} options */
   constructor(options) {
     this.#options = options;
+    this.#certificates = options.tls ? certificatesFor(options.tls.names) : null;
     this.#dir = fs.mkdtempSync(path.join(os.tmpdir(), "redis-test-"));
     running.add(this);
     cleanUpAtExit();
@@ -69,8 +82,23 @@ class RedisServer {
 
   /** What a client connects to, with the default user's password if there is one. */
   get url() {
-    const { password } = this.#options;
-    return `redis://${password ? `:${encodeURIComponent(password)}@` : ""}127.0.0.1:${this.#port}`;
+    const { password, tls } = this.#options;
+    return `${tls ? "rediss" : "redis"}://${password ? `:${encodeURIComponent(password)}@` : ""}127.0.0.1:${this.#port}`;
+  }
+
+  /**
+   * What a client needs to speak TLS with this server, as PEM: the `ca`, a `cert` and `key` of its own, and the same
+   * of a `stranger` whom this server does not know. Null if the server does not speak TLS.
+   */
+  get tls() {
+    if (!this.#certificates) return null;
+    const { ca, client, stranger } = this.#certificates;
+    return { ca, ...client, stranger, port: this.#port };
+  }
+
+  /** Whether its process runs. */
+  get isUp() {
+    return this.#child !== null;
   }
 
   /** The process id, or null while the server is down. */
@@ -86,7 +114,7 @@ class RedisServer {
   /** Resolves once the server answers PING. */
   async start() {
     for (let attempt = 1; ; attempt++) {
-      this.#port ||= this.#options.port ?? (await freePort());
+      this.#port ||= this.#options.port ?? (await freePort({ bus: this.#options.cluster }));
       try {
         return await this.#launch();
       } catch (err) {
@@ -167,7 +195,8 @@ class RedisServer {
   async #launch() {
     const config = path.join(this.#dir, "redis.conf");
     fs.writeFileSync(config, this.#config());
-    const child = spawn("redis-server", [config], { stdio: "ignore" });
+    const mode = this.#options.sentinel ? ["--sentinel"] : [];
+    const child = spawn("redis-server", [config, ...mode], { stdio: "ignore" });
     child.unref();
     this.#child = child;
     /** @type {Error | null} */
@@ -197,10 +226,10 @@ class RedisServer {
   }
 
   #config() {
-    const { password, users, save = "", extra = [] } = this.#options;
+    const { password, users, cluster, save = "", extra = [] } = this.#options;
     const lines = [
       "bind 127.0.0.1",
-      `port ${this.#port}`,
+      ...(this.#certificates ? this.#tlsConfig(this.#certificates) : [`port ${this.#port}`]),
       `unixsocket ${JSON.stringify(this.#socketPath)}`,
       `dir ${JSON.stringify(this.#dir)}`,
       'logfile "redis.log"',
@@ -208,13 +237,35 @@ class RedisServer {
       "appendonly no",
       "daemonize no",
     ];
-    if (password) lines.push(`requirepass ${JSON.stringify(password)}`);
+    if (cluster) lines.push("cluster-enabled yes", `cluster-port ${this.#port + BUS}`);
+    if (password) {
+      lines.push(`requirepass ${JSON.stringify(password)}`, `masterauth ${JSON.stringify(password)}`);
+    }
     if (users) {
+      lines.push(`masteruser ${OPERATOR.name}`, `masterauth ${OPERATOR.password}`);
       lines.push(`user ${OPERATOR.name} on >${OPERATOR.password} ~* &* +@all`);
       for (const [name, rules] of Object.entries(users)) lines.push(`user ${name} ${rules}`);
     }
     lines.push(...(Array.isArray(extra) ? extra : Object.entries(extra).map(([k, v]) => `${k} ${v}`)));
     return `${lines.join("\n")}\n`;
+  }
+
+  /** @param {import("./certificates").Certificates} certificates */
+  #tlsConfig({ ca, server }) {
+    const { clientCert = "none" } = this.#options.tls ?? {};
+    const files = { "ca.pem": ca, "cert.pem": server.cert, "key.pem": server.key };
+    for (const [name, pem] of Object.entries(files)) fs.writeFileSync(path.join(this.#dir, name), pem);
+    const at = (/** @type {string} */ name) => JSON.stringify(path.join(this.#dir, name));
+    return [
+      "port 0",
+      `tls-port ${this.#port}`,
+      `tls-ca-cert-file ${at("ca.pem")}`,
+      `tls-cert-file ${at("cert.pem")}`,
+      `tls-key-file ${at("key.pem")}`,
+      `tls-auth-clients ${{ none: "no", optional: "optional", required: "yes" }[clientCert]}`,
+      "tls-cluster yes",
+      "tls-replication yes",
+    ];
   }
 
   /** @param {NodeJS.Signals} signal */
@@ -248,97 +299,24 @@ async function startRedis(options = {}) {
 /**
  * Resolves with a TCP port on 127.0.0.1 on which nobody listens just now.
  *
+ * @param {{ bus?: boolean }} [options] `bus`: nor on the one that a cluster's bus takes with it
  * @returns {Promise<number>}
  */
-async function freePort() {
+async function freePort({ bus = false } = {}) {
   for (let attempt = 0; attempt < 100; attempt++) {
     const port = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first));
-    const free = await new Promise((resolve) => {
-      const probe = net.createServer();
-      probe.once("error", () => resolve(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
+    if ((await isFree(port)) && (!bus || (await isFree(port + BUS)))) return port;
   }
   throw new Error("no free port was found in 100 attempts");
 }
 
-/**
- * Resolves with the replies to some commands sent at once on a new connection. An error reply is an Error in
- * the list; a connection that fails rejects.
- *
- * @param {string} socketPath
- * @param {(string | number | Buffer)[][]} commands
- * @returns {Promise<any[]>}
- */
-function roundTrip(socketPath, commands) {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect(socketPath);
-    let received = Buffer.alloc(0);
-    socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no reply to ${commands.at(-1)?.[0]}`)));
-    socket.once("error", reject);
-    socket.once("close", () => reject(new Error("Redis closed the connection")));
-    socket.on("data", (chunk) => {
-      received = Buffer.concat([received, chunk]);
-      const replies = [];
-      for (let at = 0; replies.length < commands.length;) {
-        const reply = parseReply(received, at);
-        if (!reply) return;
-        replies.push(reply.value);
-        at = reply.end;
-      }
-      resolve(replies);
-      socket.destroy();
-    });
-    for (const command of commands) {
-      socket.write(`*${command.length}\r\n`);
-      for (const arg of command) {
-        const bytes = Buffer.isBuffer(arg) ? arg : Buffer.from(String(arg));
-        socket.write(Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")]));
-      }
-    }
+/** @param {number} port @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve) => {
+    const probe = net.createServer();
+    probe.once("error", () => resolve(false));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
   });
-}
-
-/**
- * Returns the RESP2 value that begins at `start` and where it ends, or null while it is incomplete.
- *
- * @param {Buffer} bytes
- * @param {number} start
- * @returns {{ value: any, end: number } | null}
- */
-function parseReply(bytes, start) {
-  const lineEnd = bytes.indexOf("\r\n", start);
-  if (lineEnd < 0) return null;
-  const line = bytes.toString("utf8", start + 1, lineEnd);
-  let end = lineEnd + 2;
-  switch (String.fromCharCode(bytes[start])) {
-    case "+":
-      return { value: line, end };
-    case "-":
-      return { value: new Error(line), end };
-    case ":":
-      return { value: Number(line), end };
-    case "$": {
-      const length = Number(line);
-      if (length < 0) return { value: null, end };
-      if (bytes.length < end + length + 2) return null;
-      return { value: bytes.toString("utf8", end, end + length), end: end + length + 2 };
-    }
-    case "*": {
-      if (Number(line) < 0) return { value: null, end };
-      const value = [];
-      for (let i = Number(line); i > 0; i--) {
-        const item = parseReply(bytes, end);
-        if (!item) return null;
-        value.push(item.value);
-        end = item.end;
-      }
-      return { value, end };
-    }
-    default:
-      throw new Error(`not RESP2: ${bytes.toString("latin1", start, lineEnd)}`);
-  }
 }
 
 let armed = false;
@@ -359,4 +337,4 @@ function cleanUpAtExit() {
   }
 }
 
-module.exports = { startRedis, freePort, RedisServer };
+module.exports = { startRedis, freePort, RedisServer, OPERATOR };

@@ -14,19 +14,20 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::settings::{LinkSettings, settings};
+use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
-use crate::core::member::MemberSpec;
+use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::driver;
+use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
-use crate::driver::link::{Link as Driver, Options, Shared};
+use crate::driver::link::{Link as Driver, Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
-use crate::transport::redis::Settings;
+use crate::transport::redis::{Login, Settings, TlsOptions};
 use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::Family;
-use crate::wire::classic::{self, RequestType};
+use crate::wire::request::RequestType;
 
 /// How a link is made.
 #[napi(object)]
@@ -60,6 +61,8 @@ pub struct LinkMember {
     pub specific_responses: bool,
     /// Whether broadcasts are wanted as ready frames.
     pub frames: bool,
+    /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
+    pub mode: Option<String>,
 }
 
 /// The counters of a link; `src/core/stats.rs` says what each is.
@@ -83,6 +86,10 @@ pub struct LinkStats {
     pub inbox_bytes: f64,
 }
 
+/// How long publishes wait at least after a failover or a move of slots. All nodes learn of it by the same lost
+/// connections and refresh what they know every 25 to 500 ms.
+const CLUSTER_SETTLE: Duration = Duration::from_millis(500);
+
 thread_local! {
     /// The links of this JS thread, by their number.
     static LINKS: RefCell<Vec<Option<Arc<Shared>>>> = const { RefCell::new(Vec::new()) };
@@ -101,15 +108,22 @@ impl Link {
     /// Makes a link. `wake` is called on the JS thread when there is something to fetch.
     ///
     /// # Errors
-    /// An `Error` if the URL makes no sense, or the link thread cannot be started.
+    /// An `Error` if the settings make no sense, or the link thread cannot be started.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
-        let settings = options.settings.map(settings).transpose()?;
+        let shared = Arc::new(Shared::default());
+        let ask = || AskJs::new(Arc::clone(&shared));
+        let settings = options.settings.map(|given| place(given, ask)).transpose()?;
+        let settle = match settings {
+            Some(Place::Cluster(_)) => CLUSTER_SETTLE,
+            _ => Duration::ZERO,
+        };
         let options = Options {
             settings,
             max_inbox: to_usize(options.max_inbox),
             config: Config {
                 family: if options.sharded { Family::Sharded } else { Family::Classic },
+                settle,
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
                 verbose: options.verbose,
@@ -123,7 +137,6 @@ impl Link {
             .weak::<true>()
             .max_queue_size::<1>()
             .build()?;
-        let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         driver::spawn(move || {
             let wake = move || {
@@ -154,6 +167,11 @@ impl Link {
             custom_parser: member.custom_parser,
             specific_responses: member.specific_responses,
             frames: member.frames,
+            mode: match member.mode.as_deref() {
+                Some("dynamic") => SubscriptionMode::Dynamic,
+                Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
+                _ => SubscriptionMode::Static,
+            },
         };
         self.shared.outbox.push(|_| Command::Join(id, spec));
         id
@@ -233,6 +251,12 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn server_count(&self, member: MemberId, token: u32) {
         self.shared.outbox.push(|_| Command::ServerCount(member, token));
+    }
+
+    /// Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token.
+    #[napi(catch_unwind)]
+    pub fn when_subscribed(&self, member: MemberId, token: u32) {
+        self.shared.outbox.push(|_| Command::WhenSubscribed(member, token));
     }
 
     /// Whether nothing that was published is still on its way to the kernel.
@@ -333,6 +357,23 @@ impl Link {
         self.report(Report::Counted { token: token.into(), counts });
     }
 
+    /// Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
+    /// passed over.
+    #[napi(catch_unwind)]
+    pub fn credentials(
+        &self,
+        token: u32,
+        username: Option<String>,
+        password: Option<String>,
+        error: Option<String>,
+    ) {
+        let answer = match error {
+            Some(error) => Err(error),
+            None => Ok(Login { username, password }),
+        };
+        self.shared.questions.answer(token, answer);
+    }
+
     /// The counters.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> LinkStats {
@@ -389,15 +430,21 @@ pub fn broadcast_binary(
     broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
-/// Says that the first local socket has joined a room, or that the last one has left it.
+/// Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
+/// something to subscribe to for it.
 #[napi(catch_unwind)]
-pub fn set_room(link: u32, member: MemberId, room: Text, present: bool) -> napi::Result<()> {
+pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, soon: bool) -> napi::Result<()> {
     let mut failed = Ok(());
     with_link(link, |link| {
-        link.outbox.push_lazily(|commands| {
+        let add = |commands: &mut Commands| {
             let room = put_text(commands, &room, &mut failed);
             Command::Room { member, room, present }
-        });
+        };
+        if soon {
+            link.outbox.push(add);
+        } else {
+            link.outbox.push_lazily(add);
+        }
     })?;
     failed
 }
@@ -443,15 +490,18 @@ pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32
 /// Says what is wrong with the URL of a Redis; `null` if nothing is.
 #[napi(catch_unwind)]
 pub fn url_problem(url: String) -> Option<String> {
-    Settings::from_url(&url).err().map(|error| error.to_string())
+    // The URL alone is looked at: whether there are certificates is for the link to say.
+    let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
+    Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
 }
 
-/// The broadcast `[uid, packet, opts]` as it goes over the wire, for a client that carries it at once.
+/// A broadcast as it goes over the wire, for a client that carries it at once.
 ///
 /// # Errors
 /// An `Error` if the payload is not the text of an event.
 #[napi(catch_unwind)]
 pub fn encode_broadcast(
+    sharded: bool,
     uid: String,
     nsp: String,
     payload: Bytes,
@@ -461,21 +511,12 @@ pub fn encode_broadcast(
 ) -> napi::Result<Buffer> {
     let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
     let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
-    classic::encode_broadcast(
-        &uid,
-        &nsp,
-        payload.as_slice(),
-        &attachments,
-        |out| match &opts {
-            Some(opts) => {
-                out.extend_from_slice(opts.as_slice());
-                Ok(())
-            }
-            None => classic::write_plain_opts(out, room.as_deref()),
-        },
-        &mut out,
-    )
-    .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+    let family = if sharded { Family::Sharded } else { Family::Classic };
+    let opts = opts.as_ref().map(Bytes::as_slice);
+    let payload = payload.as_slice();
+    family
+        .encode_broadcast(&uid, &nsp, payload, &attachments, room.as_deref(), opts, &mut out)
+        .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
     Ok(out.into())
 }
 

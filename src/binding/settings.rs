@@ -1,16 +1,89 @@
 //! Where a link's own connections go, as JS says it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::transport::redis::{Address, Settings};
+use crate::driver::link::Place;
+use crate::transport::redis::{
+    Address, AskCredentials, ClusterSettings, Credentials, Login, Sentinels, Settings, Tls, TlsOptions,
+};
+
+/// How a link's own connections are made secret.
+#[napi(object)]
+pub struct LinkTls {
+    /// The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted.
+    pub ca: Vec<String>,
+    /// The certificate of the client in PEM, with those that lead to its authority.
+    pub cert: Option<String>,
+    /// Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.
+    pub key: Option<String>,
+    /// The name that the server's certificate has to have, if that is not the host.
+    pub server_name: Option<String>,
+    /// Whether the server's certificate has to be right.
+    pub verify: bool,
+}
+
+/// One of the sentinels.
+#[napi(object)]
+pub struct LinkSentinelNode {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// The sentinels that know where the master is.
+#[napi(object)]
+pub struct LinkSentinel {
+    /// The name that they know the master by.
+    pub name: String,
+    /// The sentinels; one is enough, but the others are not looked for.
+    pub nodes: Vec<LinkSentinelNode>,
+    /// The ACL user at the sentinels.
+    pub username: Option<String>,
+    /// The password at the sentinels.
+    pub password: Option<String>,
+    /// How the connections to the sentinels are made secret.
+    pub tls: Option<LinkTls>,
+}
+
+/// One of the nodes of a cluster.
+#[napi(object)]
+pub struct LinkClusterNode {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Where a node of a cluster is, seen from here.
+#[napi(object)]
+pub struct LinkNat {
+    /// What the cluster calls it: `host:port`.
+    pub from: String,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A Redis cluster.
+#[napi(object)]
+pub struct LinkCluster {
+    /// Some of its nodes, to learn of the others from.
+    pub nodes: Vec<LinkClusterNode>,
+    /// Where nodes are that cannot be reached as the cluster calls them.
+    pub nat_map: Option<Vec<LinkNat>>,
+}
 
 /// Where a link's own connections go.
 #[napi(object)]
 pub struct LinkSettings {
-    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it.
+    /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
+    /// `tls`, unless it ends in `#insecure`.
     pub url: Option<String>,
     /// The host.
     pub host: Option<String>,
@@ -26,25 +99,99 @@ pub struct LinkSettings {
     pub database: Option<i64>,
     /// The name that the connections give themselves.
     pub name: Option<String>,
+    /// How the connections are made secret.
+    pub tls: Option<LinkTls>,
+    /// The cluster, instead of `url`, `host`, `port` and `path`.
+    pub cluster: Option<LinkCluster>,
+    /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
+    pub sentinel: Option<LinkSentinel>,
+    /// Whether JS is asked for the username and the password at each connect, by `Credentials` records.
+    pub credentials: Option<bool>,
 }
 
-/// Makes settings of what JS has read out of the user's clients.
+/// Makes settings of what JS has read out of the user's clients; `ask` makes what asks JS for credentials.
 ///
 /// # Errors
-/// An `Error` if the URL makes no sense.
-pub fn settings(given: LinkSettings) -> napi::Result<Settings> {
-    let invalid = |error: String| Error::new(Status::InvalidArg, error);
-    let mut settings = match (&given.url, &given.path) {
-        (Some(url), _) => Settings::from_url(url).map_err(|error| invalid(error.to_string()))?,
-        (None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
-        (None, None) => Settings::new(Address::Tcp {
+/// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
+pub fn place<A: AskCredentials + 'static>(
+    mut given: LinkSettings,
+    ask: impl FnOnce() -> A,
+) -> napi::Result<Place> {
+    let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
+        return settings(given, ask).map(Place::Redis);
+    };
+    let seeds: Vec<Address> =
+        nodes.into_iter().map(|LinkClusterNode { host, port }| Address::Tcp { host, port }).collect();
+    if seeds.is_empty() {
+        return Err(invalid("cluster.nodes is empty"));
+    }
+    let nat_map = nat_map.unwrap_or_default();
+    let nat_map =
+        nat_map.into_iter().map(|LinkNat { from, host, port }| (from, Address::Tcp { host, port })).collect();
+    Ok(Place::Cluster(ClusterSettings { base: settings(given, ask)?, seeds, nat_map }))
+}
+
+fn settings<A: AskCredentials + 'static>(
+    given: LinkSettings,
+    ask: impl FnOnce() -> A,
+) -> napi::Result<Settings> {
+    let tls = given.tls.map(tls_options);
+    let mut settings = match (given.sentinel, &given.url, &given.path) {
+        (Some(sentinel), ..) => Settings::new(sentinels(sentinel, given.name.as_ref())?),
+        (None, Some(url), _) => Settings::from_url(url, tls.as_ref()).map_err(invalid)?,
+        (None, None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
+        (None, None, None) => Settings::new(Address::Tcp {
             host: given.host.unwrap_or_else(|| "localhost".into()),
             port: given.port.unwrap_or(6379),
         }),
     };
-    settings.username = given.username.or(settings.username);
-    settings.password = given.password.or(settings.password);
+    if let Some(tls) = &tls
+        && settings.tls.is_none()
+    {
+        if matches!(settings.address, Address::Unix(_)) {
+            return Err(invalid("tls: there is none over a unix socket"));
+        }
+        settings.tls = Some(Tls::new(tls).map_err(invalid)?);
+    }
+    if given.credentials == Some(true) {
+        settings.credentials = Credentials::Asked(Arc::new(ask()));
+    } else if let Credentials::Fixed(login) = &mut settings.credentials {
+        login.username = given.username.or(login.username.take());
+        login.password = given.password.or(login.password.take());
+    }
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
     Ok(settings)
+}
+
+fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<Address> {
+    if given.nodes.is_empty() {
+        return Err(invalid("sentinel.nodes is empty"));
+    }
+    let tls = given.tls.map(|tls| Tls::new(&tls_options(tls))).transpose();
+    let tls = tls.map_err(|error| invalid(format!("sentinel.{error}")))?;
+    let nodes = given.nodes.into_iter().map(|LinkSentinelNode { host, port }| Settings {
+        credentials: Credentials::Fixed(Login {
+            username: given.username.clone(),
+            password: given.password.clone(),
+        }),
+        client_name: client_name.cloned(),
+        tls: tls.clone(),
+        ..Settings::new(Address::Tcp { host, port })
+    });
+    Ok(Address::Sentinels(Arc::new(Sentinels::new(given.name, nodes))))
+}
+
+fn tls_options(given: LinkTls) -> TlsOptions {
+    TlsOptions {
+        ca: given.ca,
+        cert: given.cert,
+        key: given.key,
+        server_name: given.server_name,
+        insecure: !given.verify,
+    }
+}
+
+fn invalid(error: impl std::fmt::Display) -> Error {
+    Error::new(Status::InvalidArg, error.to_string())
 }

@@ -5,7 +5,7 @@ use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
 use super::{ALONE_EVERY, COUNT_AGAIN, Core};
-use crate::transport::SubscriptionKind;
+use crate::wire::Family;
 
 /// Whom a count is for.
 #[derive(Debug)]
@@ -62,7 +62,10 @@ impl Core {
         let channels = ids
             .iter()
             .filter_map(|id| self.members.get(id))
-            .flat_map(|member| [member.channels.request.clone(), member.channels.response.clone()])
+            .flat_map(|member| match self.config.family {
+                Family::Classic => vec![member.channels.request.clone(), member.channels.response.clone()],
+                Family::Sharded => vec![member.channels.request.clone()],
+            })
             .collect();
         let token = self.next_count;
         self.next_count += 1;
@@ -86,7 +89,8 @@ impl Core {
             }
             return;
         };
-        let mut members = counts.chunks(2).map(|pair| pair.iter().copied().min().unwrap_or(0));
+        let per_member = if self.config.family == Family::Classic { 2 } else { 1 };
+        let mut members = counts.chunks(per_member).map(|pair| pair.iter().copied().min().unwrap_or(0));
         match purpose {
             Purpose::Server { member, token } => {
                 let count = members.next().unwrap_or(0) + self.sharing(member);
@@ -125,8 +129,8 @@ impl Core {
     /// Redis does not count them.
     fn sharing(&self, id: MemberId) -> u64 {
         self.members.get(&id).map_or(0, |member| {
-            let listeners =
-                self.routes.listeners(member.lane, SubscriptionKind::Channel, &member.channels.request);
+            let counted = member.channels.counted();
+            let listeners = self.routes.listeners(member.lane, counted.kind, &counted.name);
             (listeners.len() as u64).saturating_sub(1)
         })
     }

@@ -42,6 +42,8 @@ pub enum Kind {
     NumSub = 11,
     /// Something that the operator or the adapter should know: `a` an [`Event`](super::Event) in JSON.
     Event = 12,
+    /// Asks for the credentials of the user's clients: `token`, to be answered by `Link.credentials`.
+    Credentials = 13,
 }
 
 /// How a request's payload is encoded.

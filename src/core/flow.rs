@@ -29,6 +29,8 @@ pub type Message = (Box<[u8]>, Box<[u8]>);
 #[derive(Debug)]
 pub struct Backlog {
     messages: VecDeque<Message>,
+    /// What was published already and came back: it goes before the others.
+    returned: VecDeque<Message>,
     bytes: usize,
     bound: usize,
     dropped: u64,
@@ -36,7 +38,7 @@ pub struct Backlog {
 
 impl Backlog {
     fn new(bound: usize) -> Self {
-        Backlog { messages: VecDeque::new(), bytes: 0, bound, dropped: 0 }
+        Backlog { messages: VecDeque::new(), returned: VecDeque::new(), bytes: 0, bound, dropped: 0 }
     }
 
     /// Adds a message, dropping the oldest ones for it.
@@ -48,9 +50,18 @@ impl Backlog {
         }
     }
 
+    /// Adds a message that has been published before all others that are here but those which came back too.
+    pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
+        self.bytes += channel.len() + payload.len();
+        self.returned.push_back((channel.into(), payload.into()));
+        while self.bytes > self.bound && self.pop().is_some() {
+            self.dropped += 1;
+        }
+    }
+
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Message> {
-        let (channel, payload) = self.messages.pop_front()?;
+        let (channel, payload) = self.returned.pop_front().or_else(|| self.messages.pop_front())?;
         self.bytes -= channel.len() + payload.len();
         if self.messages.is_empty() {
             self.messages.shrink_to(64);
@@ -60,19 +71,20 @@ impl Backlog {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        self.dropped += self.messages.len() as u64;
+        self.dropped += self.len() as u64;
         self.messages = VecDeque::new();
+        self.returned = VecDeque::new();
         self.bytes = 0;
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.is_empty() && self.returned.is_empty()
     }
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.messages.len() + self.returned.len()
     }
 
     /// How many were dropped, ever.
@@ -90,6 +102,7 @@ pub struct Flow {
     /// The link has not been up yet, and not for want of trying.
     late: bool,
     was_up: bool,
+    settle: Duration,
     /// What waits.
     pub backlog: Backlog,
 }
@@ -104,8 +117,9 @@ struct Healing {
 
 impl Flow {
     /// A flow that is down; `bound` is the backlog's, in bytes.
-    pub fn new(bound: usize, proven: bool) -> Self {
-        Flow { up: false, proven, healing: None, late: false, was_up: false, backlog: Backlog::new(bound) }
+    pub fn new(bound: usize, proven: bool, settle: Duration) -> Self {
+        let backlog = Backlog::new(bound);
+        Flow { up: false, proven, healing: None, late: false, was_up: false, settle, backlog }
     }
 
     /// Whether publishes may go out at once, apart from what waits.
@@ -119,11 +133,22 @@ impl Flow {
         let late = std::mem::take(&mut self.late);
         self.was_up = true;
         self.healing = match (peers_before, late) {
-            (true, _) => Some(Healing { until: now + HEAL_BOUND, next: now, found: 0, counting: false }),
+            (true, _) => {
+                Some(Healing { until: now + HEAL_BOUND, next: now + self.settle, found: 0, counting: false })
+            }
             // Nothing to count for: the time has to pass.
             (false, true) => Some(Healing { until: now + LATE_BOUND, next: now, found: 0, counting: true }),
             (false, false) => None,
         };
+    }
+
+    /// Publishes have come back, since a slot has moved: they wait until the others have followed it.
+    pub fn give_back(&mut self, now: Instant, channel: &[u8], payload: &[u8]) {
+        self.backlog.give_back(channel, payload);
+        if self.up && self.healing.is_none() {
+            let next = now + self.settle;
+            self.healing = Some(Healing { until: now + HEAL_BOUND, next, found: 0, counting: false });
+        }
     }
 
     /// The link is lost.
@@ -209,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_unproven_link_holds_back() {
-        let mut flow = Flow::new(10, false);
+        let mut flow = Flow::new(10, false, Duration::ZERO);
         flow.up(Instant::now(), false);
         assert!(!flow.is_open());
         flow.set_proven(true);
@@ -221,7 +246,7 @@ mod tests {
     #[test]
     fn after_an_outage_the_peers_are_awaited() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true);
+        let mut flow = Flow::new(10, true, Duration::ZERO);
         flow.up(now, true);
         assert!(!flow.is_open());
         assert!(flow.wants_count(now));
@@ -240,7 +265,7 @@ mod tests {
     #[test]
     fn a_link_that_comes_late_gives_the_others_time() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true);
+        let mut flow = Flow::new(10, true, Duration::ZERO);
         flow.down();
         flow.up(now, false);
         assert!(!flow.is_open());
@@ -253,9 +278,30 @@ mod tests {
     }
 
     #[test]
+    fn what_came_back_goes_first_and_waits_for_the_others() {
+        let now = Instant::now();
+        let settle = Duration::from_millis(500);
+        let mut flow = Flow::new(100, true, settle);
+        flow.up(now, false);
+        flow.backlog.push(b"c", b"3");
+        flow.give_back(now, b"c", b"1");
+        flow.give_back(now, b"c", b"2");
+        assert!(!flow.is_open());
+        assert!(!flow.wants_count(now));
+        assert!(flow.wants_count(now + settle));
+        let order: Vec<_> =
+            std::iter::from_fn(|| flow.backlog.pop()).map(|(_, payload)| payload[0]).collect();
+        assert_eq!(order, b"123");
+        let mut small = Backlog::new(2);
+        small.push(b"c", b"1");
+        small.give_back(b"c", b"2");
+        assert_eq!((small.dropped(), small.len()), (1, 1));
+    }
+
+    #[test]
     fn peers_that_stay_away_are_given_up() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true);
+        let mut flow = Flow::new(10, true, Duration::ZERO);
         flow.up(now, true);
         assert!(flow.wants_count(now));
         assert_eq!(flow.deadline(), Some(now + HEAL_BOUND));

@@ -5,9 +5,14 @@ use super::effects::{Effects, Encoding, Kind, MemberId};
 use super::event::Event;
 use super::routes::Role;
 use super::{Core, Destination};
-use crate::packet::{Malformed, write_event_frame};
-use crate::transport::{Incoming, Lane, SubscriptionKind};
-use crate::wire::classic::{self, Broadcast, JSON_MARK, Request, RequestType, Response};
+use crate::packet::{Malformed, write_event_frame, write_event_frame_of_text};
+use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
+use crate::wire::Family;
+use crate::wire::broadcast::{Arguments, Broadcast};
+use crate::wire::classic::{self, Request, Response};
+use crate::wire::cluster;
+use crate::wire::request::RequestType;
+use crate::wire::typed::JSON_MARK;
 
 impl Core {
     /// Takes what the transport reports.
@@ -24,7 +29,17 @@ impl Core {
             }
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
             Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
-            Incoming::Unsubscribed { .. } | Incoming::Returned { .. } => {}
+            Incoming::Unsubscribed { lane, kind, name, reason } => {
+                self.unsubscribed(lane, Subscription { kind, name: name.to_vec() }, reason, fx);
+            }
+            Incoming::Returned { channel, payload } => {
+                self.stats.published = self.stats.published.saturating_sub(1);
+                if self.shut {
+                    self.stats.dropped += 1;
+                } else {
+                    self.flow.give_back(fx.now, channel, payload);
+                }
+            }
             Incoming::Up => {
                 let peers_before = self.members.values().any(|member| member.peers > 1);
                 self.flow.up(fx.now, peers_before);
@@ -40,13 +55,11 @@ impl Core {
             Incoming::LaneDown { lane, reason } => {
                 let mut deaf = Vec::new();
                 for (&id, member) in &mut self.members {
-                    if member.lane == lane {
-                        if member.is_subscribed() {
-                            deaf.push(id);
-                        }
-                        member.confirmed = [false; 4];
+                    if member.lane == lane && member.subscriptions.lose_all() {
+                        deaf.push(id);
                     }
                 }
+                self.routes.lose_lane(lane);
                 for id in deaf {
                     self.event(fx, id, &Event::Deaf { reason });
                 }
@@ -59,19 +72,28 @@ impl Core {
 
     fn subscribed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8], fx: &mut Effects) {
         let mut complete = Vec::new();
-        for &(id, role) in self.routes.listeners(lane, kind, name) {
-            let Some(member) = self.members.get_mut(&id) else {
-                continue;
-            };
-            let before = member.is_subscribed();
-            if let Some(confirmed) = member.confirmed.get_mut(role as usize) {
-                *confirmed = true;
-            }
-            if !before && member.is_subscribed() {
+        self.routes.set_confirmed(lane, kind, name, true);
+        let name = Subscription { kind, name: name.to_vec() };
+        for &(id, _) in self.routes.listeners(lane, kind, &name.name) {
+            if self.members.get_mut(&id).is_some_and(|member| member.subscriptions.confirm(&name)) {
                 complete.push(id);
             }
         }
         self.announce(&complete, fx);
+        self.lift_barriers(fx);
+    }
+
+    fn unsubscribed(&mut self, lane: Lane, name: Subscription, reason: &str, fx: &mut Effects) {
+        self.routes.set_confirmed(lane, name.kind, &name.name, false);
+        let mut deaf = Vec::new();
+        for &(id, _) in self.routes.listeners(lane, name.kind, &name.name) {
+            if self.members.get_mut(&id).is_some_and(|member| member.subscriptions.lose(&name)) {
+                deaf.push(id);
+            }
+        }
+        for id in deaf {
+            self.event(fx, id, &Event::Deaf { reason });
+        }
     }
 
     /// The link has come up or is proven now: all members that are subscribed become ready.
@@ -83,7 +105,7 @@ impl Core {
     }
 
     /// Members have all their subscriptions: they are ready, or can help to prove the link.
-    fn announce(&mut self, ids: &[MemberId], fx: &mut Effects) {
+    pub(super) fn announce(&mut self, ids: &[MemberId], fx: &mut Effects) {
         let Some(first) = ids.first().filter(|_| self.flow.is_connected()) else {
             return;
         };
@@ -135,7 +157,8 @@ impl Core {
         let done = match role {
             Role::Broadcast => self.on_broadcast(id, channel, payload, fx),
             Role::Request => self.on_request(id, payload, fx),
-            Role::Response | Role::OwnResponse => self.on_response(id, payload, fx),
+            Role::Response => self.on_response(id, payload, fx),
+            Role::Cluster => self.on_cluster_message(id, payload, fx),
         };
         match done {
             Ok(Fate::Delivered) => self.stats.delivered += 1,
@@ -173,7 +196,21 @@ impl Core {
         if classic::peek_uid(payload)? == member.spec.uid {
             return Ok(Fate::Own);
         }
-        let broadcast = Broadcast::decode(payload)?;
+        let broadcast = classic::decode_broadcast(payload)?;
+        self.on_decoded_broadcast(id, &broadcast, payload, fx)
+    }
+
+    /// A broadcast of another member, in whatever family.
+    fn on_decoded_broadcast(
+        &mut self,
+        id: MemberId,
+        broadcast: &Broadcast<'_>,
+        payload: &[u8],
+        fx: &mut Effects,
+    ) -> Result<Fate, Malformed> {
+        let Some(member) = self.members.get(&id) else {
+            return Ok(Fate::Ignored);
+        };
         if broadcast.nsp != member.spec.nsp {
             return Ok(Fate::Ignored);
         }
@@ -186,11 +223,20 @@ impl Core {
             return Ok(Fate::Ignored);
         }
         if !member.spec.frames {
-            return Ok(raw_record(fx, Kind::Broadcast, id, Encoding::Msgpack, payload));
+            let encoding = match broadcast.arguments {
+                Arguments::Json(_) => Encoding::Json,
+                Arguments::Msgpack(_) => Encoding::Msgpack,
+            };
+            return Ok(raw_record(fx, Kind::Broadcast, id, encoding, payload));
         }
-        let data = broadcast.data;
         let mut draft = fx.batch.draft(Kind::Frame, id);
-        let frame = write_event_frame(broadcast.nsp, broadcast.id, data, draft.bytes())?;
+        let (nsp, packet_id) = (&broadcast.nsp, broadcast.id);
+        let (frame, data) = match broadcast.arguments {
+            Arguments::Msgpack(data) => (write_event_frame(nsp, packet_id, data, draft.bytes())?, data),
+            Arguments::Json(text) => {
+                (write_event_frame_of_text(nsp, packet_id, text, draft.bytes())?, &b""[..])
+            }
+        };
         draft.set(0, frame.frame);
         draft.set(1, frame.text);
         if !broadcast.target.is_trivial() {
@@ -242,6 +288,59 @@ impl Core {
         Ok(raw_record(fx, Kind::Request, id, encoding, payload))
     }
 
+    fn on_cluster_message(
+        &mut self,
+        id: MemberId,
+        payload: &[u8],
+        fx: &mut Effects,
+    ) -> Result<Fate, Malformed> {
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(Fate::Ignored);
+        };
+        if cluster::is_own(payload, &member.tail) {
+            return Ok(Fate::Own);
+        }
+        match cluster::Message::decode(payload)? {
+            None => Ok(Fate::Ignored),
+            Some(cluster::Message::Broadcast(broadcast)) => {
+                if broadcast.uid == member.spec.uid {
+                    return Ok(Fate::Own);
+                }
+                self.on_decoded_broadcast(id, &broadcast, payload, fx)
+            }
+            Some(cluster::Message::Request(request)) => {
+                if request.uid.as_deref() == Some(member.spec.uid.as_str()) {
+                    return Ok(Fate::Own);
+                }
+                if request.nsp() != Some(&member.spec.nsp) {
+                    return Ok(Fate::Ignored);
+                }
+                // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
+                let at_once = match request.kind() {
+                    RequestType::Broadcast => true,
+                    RequestType::RemoteFetch => !member.waits_for_rooms(),
+                    _ => false,
+                };
+                if at_once && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
+                    let uid = request.uid.clone();
+                    let response = cluster::nothing_here(&request, &member.spec.uid, &member.spec.nsp);
+                    self.send(id, &Destination::Response { uid }, &response, fx);
+                    return Ok(Fate::Ignored);
+                }
+                // It may end in sockets joining rooms, and what is published next may be for those.
+                member.interest().unsettle();
+                let json = payload.first() == Some(&JSON_MARK);
+                let encoding = if json { Encoding::Json } else { Encoding::Msgpack };
+                Ok(raw_record(fx, Kind::Request, id, encoding, payload))
+            }
+            Some(cluster::Message::Response(response)) => {
+                let (request, answer) = (response.request_id(), response.answer());
+                let known = self.requests.answered(id, request, answer, payload, fx.now, &mut fx.batch);
+                Ok(if known { Fate::Delivered } else { Fate::Ignored })
+            }
+        }
+    }
+
     /// Answers an acknowledged broadcast that concerns nobody here, without JS.
     fn no_client(&mut self, id: MemberId, request: &Request, fx: &mut Effects) -> Fate {
         let specific = self.members.get(&id).is_some_and(|member| member.spec.specific_responses);
@@ -265,6 +364,9 @@ impl Core {
         let Some(member) = self.members.get(&id) else {
             return Ok(Fate::Ignored);
         };
+        if self.config.family == Family::Sharded {
+            return self.on_cluster_message(id, payload, fx);
+        }
         if payload.first() != Some(&JSON_MARK) && member.spec.custom_parser {
             return Ok(raw_record(fx, Kind::Response, id, Encoding::Custom, payload));
         }

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::transport::Lane;
+use super::routes::Role;
+use super::subscriptions::Subscriptions;
+use crate::transport::{Lane, Subscription};
+use crate::wire::Family;
 use crate::wire::channel::Channels;
 
 /// What JS says of a member when it joins.
@@ -19,8 +22,36 @@ pub struct MemberSpec {
     pub custom_parser: bool,
     /// The `publishOnSpecificResponseChannel` option: responses go to the requester alone.
     pub specific_responses: bool,
+    /// Which rooms have channels of their own, if it is sharded.
+    pub mode: SubscriptionMode,
     /// Whether the server's Socket.IO parser prints the standard text: then broadcasts become frames here.
     pub frames: bool,
+}
+
+/// Which rooms have channels of their own in a sharded cluster: the `subscriptionMode` option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionMode {
+    /// None.
+    Static,
+    /// All but those that look like the id of a socket.
+    Dynamic,
+    /// All.
+    DynamicPrivate,
+}
+
+impl SubscriptionMode {
+    /// Whether publishers use a channel of its own for this room. The reference takes a name of 20 characters, as
+    /// JavaScript counts them, for the id of a socket.
+    pub fn has_channel(self, room: &[u8]) -> bool {
+        match self {
+            SubscriptionMode::Static => false,
+            SubscriptionMode::Dynamic => {
+                // No character takes more than three bytes for each unit.
+                !(20..=60).contains(&room.len()) || String::from_utf8_lossy(room).encode_utf16().count() != 20
+            }
+            SubscriptionMode::DynamicPrivate => true,
+        }
+    }
 }
 
 /// A member.
@@ -32,8 +63,12 @@ pub struct Member {
     pub channels: Channels,
     /// Where its subscriptions sit.
     pub lane: Lane,
-    /// Which of its subscriptions Redis has confirmed, in the order of [`Channels::subscriptions`].
-    pub confirmed: [bool; 4],
+    /// What it listens to.
+    pub subscriptions: Subscriptions,
+    /// What its messages end with, if it is sharded.
+    pub tail: Vec<u8>,
+    /// Rooms that have come or gone since their subscriptions were last looked at.
+    dirty: Vec<Box<[u8]>>,
     /// Subscribers of its channels when last counted, itself included: what an outage waits for at its end.
     pub peers: u64,
     /// When they are to be counted again, if it publishes.
@@ -43,12 +78,14 @@ pub struct Member {
 
 impl Member {
     /// A member whose subscriptions are to sit in `lane`.
-    pub fn new(spec: MemberSpec, lane: Lane) -> Self {
+    pub fn new(family: Family, spec: MemberSpec, lane: Lane) -> Self {
         Member {
-            channels: Channels::new(&spec.prefix, &spec.nsp, &spec.uid),
+            channels: Channels::new(family, &spec.prefix, &spec.nsp, &spec.uid),
+            tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
             spec,
             lane,
-            confirmed: [false; 4],
+            subscriptions: Subscriptions::default(),
+            dirty: Vec::new(),
             peers: 0,
             peers_due: None,
             interest: Interest::default(),
@@ -57,7 +94,68 @@ impl Member {
 
     /// Whether all its subscriptions hold.
     pub fn is_subscribed(&self) -> bool {
-        self.confirmed.iter().all(|&confirmed| confirmed)
+        self.subscriptions.is_whole()
+    }
+
+    /// What it listens to as long as it is there.
+    pub fn vital(&self) -> Vec<(Subscription, Role)> {
+        let channels = &self.channels;
+        let own = channels.own_response.as_slice();
+        match channels.family {
+            Family::Classic => vec![
+                (Subscription::pattern(channels.pattern()), Role::Broadcast),
+                (Subscription::channel(channels.request.as_slice()), Role::Request),
+                (Subscription::channel(channels.response.as_slice()), Role::Response),
+                (Subscription::channel(own), Role::Response),
+            ],
+            Family::Sharded => vec![
+                (Subscription::shard(channels.broadcast.as_slice()), Role::Cluster),
+                (Subscription::shard(own), Role::Response),
+            ],
+        }
+    }
+
+    /// The first local socket has joined a room, or the last one has left it.
+    pub fn set_room(&mut self, room: &[u8], present: bool) {
+        if present {
+            self.interest.add_room(room);
+        } else {
+            self.interest.remove_room(room);
+        }
+        if self.channels.family == Family::Sharded && self.spec.mode.has_channel(room) {
+            self.dirty.push(room.into());
+        }
+    }
+
+    /// Whether there are rooms that it does not listen to yet.
+    pub fn waits_for_rooms(&self) -> bool {
+        self.is_dirty() || !self.subscriptions.is_confirmed(self.subscriptions.ticket())
+    }
+
+    /// Whether there are rooms to look at.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The subscriptions of rooms that are to be made, and those that are to end. What came and went in one tick is
+    /// neither.
+    pub fn changed_rooms(&mut self) -> (Vec<Subscription>, Vec<Subscription>) {
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for room in std::mem::take(&mut self.dirty) {
+            let name = Subscription::shard(self.channels.room(&room));
+            match (self.interest.rooms.contains_key(&room), self.subscriptions.contains(&name)) {
+                (true, false) => {
+                    self.subscriptions.add(name.clone(), false);
+                    added.push(name);
+                }
+                (false, true) => {
+                    self.subscriptions.remove(&name);
+                    removed.push(name);
+                }
+                _ => {}
+            }
+        }
+        (added, removed)
     }
 
     /// What is known of its sockets.
@@ -90,7 +188,7 @@ pub struct Interest {
 
 impl Interest {
     /// The first local socket has joined a room.
-    pub fn add_room(&mut self, room: &[u8]) {
+    fn add_room(&mut self, room: &[u8]) {
         match self.rooms.get_mut(room) {
             Some(count) => *count += 1,
             None => {
@@ -100,7 +198,7 @@ impl Interest {
     }
 
     /// The last local socket has left a room.
-    pub fn remove_room(&mut self, room: &[u8]) {
+    fn remove_room(&mut self, room: &[u8]) {
         if let Some(count) = self.rooms.get_mut(room) {
             *count -= 1;
             if *count == 0 {
@@ -137,20 +235,49 @@ mod tests {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            mode: SubscriptionMode::Dynamic,
         };
-        Member::new(spec, 0)
+        Member::new(Family::Sharded, spec, 0)
+    }
+
+    #[test]
+    fn rooms_that_come_and_go_change_subscriptions() {
+        let mut member = member();
+        for (room, present) in [("a", true), ("b", true), ("b", false), ("twenty-characters-ab", true)] {
+            member.set_room(room.as_bytes(), present);
+        }
+        assert_eq!(member.changed_rooms(), (vec![Subscription::shard("socket.io#/#a#")], vec![]));
+        assert!(!member.is_dirty());
+        member.set_room(b"a", false);
+        member.set_room(b"a", true);
+        assert_eq!(member.changed_rooms(), (vec![], vec![]));
+        member.set_room(b"a", false);
+        assert_eq!(member.changed_rooms(), (vec![], vec![Subscription::shard("socket.io#/#a#")]));
+    }
+
+    #[test]
+    fn ids_of_sockets_have_no_channel_unless_all_rooms_have_one() {
+        let dynamic = SubscriptionMode::Dynamic;
+        assert!(dynamic.has_channel(b"room"));
+        assert!(!dynamic.has_channel(b"twenty-characters-ab"));
+        assert!(dynamic.has_channel("twenty-characters-\u{1f600}b".as_bytes()));
+        assert!(!dynamic.has_channel("twenty-character-\u{1f600}b".as_bytes()));
+        assert!(!dynamic.has_channel("\u{4e00}".repeat(20).as_bytes()));
+        assert!(dynamic.has_channel(b"/nsp#twenty-characters-ab"), "of an old client in a namespace");
+        assert!(SubscriptionMode::DynamicPrivate.has_channel(b"twenty-characters-ab"));
+        assert!(!SubscriptionMode::Static.has_channel(b"room"));
     }
 
     #[test]
     fn a_room_counts_as_often_as_it_was_added() {
         let mut member = member();
-        member.interest().add_room(b"1");
-        member.interest().add_room(b"1");
-        member.interest().remove_room(b"1");
+        member.set_room(b"1", true);
+        member.set_room(b"1", true);
+        member.set_room(b"1", false);
         assert!(member.wants_room(b"1"));
-        member.interest().remove_room(b"1");
+        member.set_room(b"1", false);
         assert!(!member.wants_room(b"1"));
-        member.interest().remove_room(b"1");
+        member.set_room(b"1", false);
         assert!(!member.wants_room(b"1"));
     }
 

@@ -11,20 +11,22 @@ pub mod member;
 pub mod requests;
 pub mod routes;
 pub mod stats;
+pub mod subscriptions;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::transport::{Lane, Subscription};
 use crate::wire::Family;
-use crate::wire::classic::{self, RequestType, encode_broadcast};
+use crate::wire::request::RequestType;
 use counting::Purpose;
 use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
 use flow::Flow;
 use member::{Member, MemberSpec};
 use requests::Requests;
-use routes::Routes;
+use routes::{Added, Role, Routes};
 use stats::Stats;
 
 /// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
@@ -44,6 +46,9 @@ pub struct Config {
     pub family: Family,
     /// The bound of the backlog, in bytes.
     pub max_backlog: usize,
+    /// How long the end of an outage lasts at least: in a cluster the rooms of the others may sit on another node
+    /// than what is counted.
+    pub settle: Duration,
     /// What has to come back through the user's client before the link is trusted; `None` if it is the only
     /// way to Redis anyway.
     pub proof: Option<String>,
@@ -94,6 +99,15 @@ pub enum Destination {
     },
 }
 
+/// Somebody waits for subscriptions.
+#[derive(Debug)]
+struct Barrier {
+    member: MemberId,
+    /// Of `Subscriptions::ticket`.
+    ticket: u64,
+    token: u32,
+}
+
 /// A link's state.
 #[derive(Debug)]
 pub struct Core {
@@ -107,6 +121,9 @@ pub struct Core {
     seen: u64,
     told_seen: u64,
     shut: bool,
+    /// Members whose rooms have changed.
+    dirty: Vec<MemberId>,
+    barriers: Vec<Barrier>,
     counts: HashMap<u64, Purpose>,
     next_count: u64,
     /// Counts that wait for the link.
@@ -120,7 +137,7 @@ impl Core {
     /// A link without members; `has_lanes` is the transport's.
     pub fn new(config: Config, has_lanes: bool) -> Self {
         Core {
-            flow: Flow::new(config.max_backlog, config.proof.is_none()),
+            flow: Flow::new(config.max_backlog, config.proof.is_none(), config.settle),
             config,
             has_lanes,
             members: HashMap::new(),
@@ -130,6 +147,8 @@ impl Core {
             seen: 0,
             told_seen: 0,
             shut: false,
+            dirty: Vec::new(),
+            barriers: Vec::new(),
             counts: HashMap::new(),
             next_count: 0,
             waiting: Vec::new(),
@@ -142,12 +161,15 @@ impl Core {
 
     /// A member joins: its channels are subscribed to.
     pub fn join(&mut self, id: MemberId, spec: MemberSpec, fx: &mut Effects) {
-        let mut member = Member::new(spec, 0);
+        let mut member = Member::new(self.config.family, spec, 0);
         if self.has_lanes {
-            member.lane = self.routes.free_lane(&member.channels.request);
+            member.lane = self.routes.free_lane(&member.channels.counted());
         }
-        self.subscribe(id, &member, fx);
+        for (name, _) in member.vital() {
+            member.subscriptions.add(name, true);
+        }
         self.members.insert(id, member);
+        self.subscribe(id, fx);
     }
 
     /// A member leaves: its subscriptions and requests end.
@@ -155,9 +177,19 @@ impl Core {
         let Some(member) = self.members.remove(&id) else {
             return;
         };
-        let unused = self.routes.remove(id, &member);
-        fx.subscriptions.extend(unused.into_iter().map(|name| (member.lane, Change::Remove, name)));
+        for name in member.subscriptions.iter() {
+            if self.routes.remove(member.lane, name, id) {
+                fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
+            }
+        }
         self.requests.leave(id, &mut fx.batch);
+        self.barriers.retain(|barrier| {
+            let over = barrier.member == id;
+            if over {
+                counting::count_record(fx, id, barrier.token, 0);
+            }
+            !over
+        });
         self.waiting.retain(|purpose| match purpose {
             Purpose::Server { member, token } if *member == id => {
                 counting::count_record(fx, id, *token, 0);
@@ -178,9 +210,95 @@ impl Core {
         self.members.get_mut(&id).map(Member::interest)
     }
 
-    fn subscribe(&mut self, id: MemberId, member: &Member, fx: &mut Effects) {
-        let fresh = self.routes.add(id, member);
-        fx.subscriptions.extend(fresh.into_iter().map(|name| (member.lane, Change::Add, name)));
+    /// The first local socket of a member has joined a room, or the last one has left it.
+    pub fn set_room(&mut self, id: MemberId, room: &[u8], present: bool) {
+        if let Some(member) = self.members.get_mut(&id) {
+            let clean = !member.is_dirty();
+            member.set_room(room, present);
+            if clean && member.is_dirty() {
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Subscribes to what members have come to want since the last time, and no longer to what they do not want:
+    /// once for all that came in a step.
+    pub fn follow_rooms(&mut self, fx: &mut Effects) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(member) = self.members.get_mut(&id) else {
+                continue;
+            };
+            let lane = member.lane;
+            let (added, removed) = member.changed_rooms();
+            for name in removed {
+                if self.routes.remove(lane, &name, id) {
+                    fx.subscriptions.push((lane, Change::Remove, name));
+                }
+            }
+            for name in added {
+                self.listen(id, lane, name, Role::Cluster, fx);
+            }
+        }
+    }
+
+    /// Waits until all that a member has come to listen to by now is confirmed; JS hears of it by a
+    /// [`Kind::Count`] record with this token.
+    pub fn when_subscribed(&mut self, id: MemberId, token: u32, fx: &mut Effects) {
+        self.follow_rooms(fx);
+        let Some(member) = self.members.get(&id) else {
+            return counting::count_record(fx, id, token, 0);
+        };
+        self.barriers.push(Barrier { member: id, ticket: member.subscriptions.ticket(), token });
+        self.lift_barriers(fx);
+    }
+
+    fn lift_barriers(&mut self, fx: &mut Effects) {
+        let members = &self.members;
+        self.barriers.retain(|barrier| {
+            let lifted = members
+                .get(&barrier.member)
+                .is_none_or(|member| member.subscriptions.is_confirmed(barrier.ticket));
+            if lifted {
+                counting::count_record(fx, barrier.member, barrier.token, 0);
+            }
+            !lifted
+        });
+    }
+
+    /// Makes all the subscriptions of a member.
+    fn subscribe(&mut self, id: MemberId, fx: &mut Effects) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let lane = member.lane;
+        let vital = member.vital();
+        let rooms: Vec<Subscription> = member
+            .subscriptions
+            .iter()
+            .filter(|&name| !vital.iter().any(|(other, _)| other == name))
+            .cloned()
+            .collect();
+        // The others count the subscribers of the last ones: by then the rooms have theirs.
+        for name in rooms {
+            self.listen(id, lane, name, Role::Cluster, fx);
+        }
+        for (name, role) in vital {
+            self.listen(id, lane, name, role, fx);
+        }
+    }
+
+    fn listen(&mut self, id: MemberId, lane: Lane, name: Subscription, role: Role, fx: &mut Effects) {
+        match self.routes.add(lane, &name, id, role) {
+            Added::Fresh => fx.subscriptions.push((lane, Change::Add, name)),
+            Added::Asked => {}
+            Added::Confirmed => {
+                let whole =
+                    self.members.get_mut(&id).is_some_and(|member| member.subscriptions.confirm(&name));
+                if whole {
+                    self.announce(&[id], fx);
+                }
+            }
+        }
     }
 
     /// Another transport carries the bytes from now on.
@@ -190,13 +308,15 @@ impl Core {
         self.routes = Routes::default();
         let counts = std::mem::take(&mut self.counts);
         self.waiting.extend(counts.into_values().filter(Purpose::outlives_the_link));
-        let mut members: Vec<(MemberId, Member)> = self.members.drain().collect();
-        members.sort_by_key(|&(id, _)| id);
-        for (id, mut member) in members {
-            member.confirmed = [false; 4];
-            member.lane = if has_lanes { self.routes.free_lane(&member.channels.request) } else { 0 };
-            self.subscribe(id, &member, fx);
-            self.members.insert(id, member);
+        let mut ids: Vec<MemberId> = self.members.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.subscriptions.lose_all();
+                let counted = member.channels.counted();
+                member.lane = if has_lanes { self.routes.free_lane(&counted) } else { 0 };
+            }
+            self.subscribe(id, fx);
         }
     }
 
@@ -209,26 +329,16 @@ impl Core {
             self.stats.dropped += 1;
             return;
         };
-        let channel = match room {
-            Some(room) => Cow::Owned(member.channels.room(room.as_bytes())),
-            None => Cow::Borrowed(member.channels.broadcast.as_slice()),
-        };
         let spec = &member.spec;
+        let family = self.config.family;
+        let own_channel =
+            family == Family::Classic || room.is_some_and(|r| spec.mode.has_channel(r.as_bytes()));
+        let channel = match room {
+            Some(room) if own_channel => Cow::Owned(member.channels.room(room.as_bytes())),
+            _ => Cow::Borrowed(member.channels.broadcast.as_slice()),
+        };
         let written = fx.publishes.push(&channel, |out| {
-            encode_broadcast(
-                &spec.uid,
-                &spec.nsp,
-                payload,
-                attachments,
-                |out| match opts {
-                    Some(opts) => {
-                        out.extend_from_slice(opts);
-                        Ok(())
-                    }
-                    None => classic::write_plain_opts(out, room),
-                },
-                out,
-            )
+            family.encode_broadcast(&spec.uid, &spec.nsp, payload, attachments, room, opts, out)
         });
         match written {
             Ok(()) => self.published(id, fx),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Ask;
 use super::effects::{Batch, Kind, MemberId};
-use crate::wire::classic::{Answer, RequestType};
+use crate::wire::request::{Answer, RequestType};
 
 /// How many requests of a link may wait at once; one more fails at once. At the default timeout of 5 s this is
 /// 13,000 requests a second.

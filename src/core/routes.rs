@@ -3,25 +3,28 @@
 use std::collections::HashMap;
 
 use super::effects::MemberId;
-use super::member::Member;
 use crate::transport::{Lane, Subscription, SubscriptionKind};
 
-/// What a channel means to a member. The number is its place in `Channels::subscriptions`.
+/// What a channel means to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The glob of the broadcasts.
-    Broadcast = 0,
-    /// The channel of the requests.
-    Request = 1,
-    /// The channel of the responses to anyone.
-    Response = 2,
-    /// The channel of the responses to this member.
-    OwnResponse = 3,
+    /// Classic: the glob of the broadcasts.
+    Broadcast,
+    /// Classic: the channel of the requests.
+    Request,
+    /// Classic: a channel of responses. Sharded: the channel of this member alone, for responses too.
+    Response,
+    /// Sharded: the channel of the namespace or of a room, for broadcasts and requests.
+    Cluster,
 }
 
-const ROLES: [Role; 4] = [Role::Broadcast, Role::Request, Role::Response, Role::OwnResponse];
-
-type Listeners = Vec<(MemberId, Role)>;
+/// Those who listen to one name in one lane.
+#[derive(Debug, Default)]
+struct Listeners {
+    members: Vec<(MemberId, Role)>,
+    /// Whether Redis has confirmed it: who comes later need not wait.
+    confirmed: bool,
+}
 
 #[derive(Debug, Default)]
 struct LaneRoutes {
@@ -48,6 +51,17 @@ impl LaneRoutes {
     }
 }
 
+/// How a lane takes one more listener to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// The lane has to subscribe.
+    Fresh,
+    /// It has asked for it already.
+    Asked,
+    /// It has it already.
+    Confirmed,
+}
+
 /// The subscriptions of all members, by lane.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -55,50 +69,45 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The first lane in which nobody listens to this request channel yet: Redis counts the subscribers of
-    /// that channel, and each member has to be one of them.
-    pub fn free_lane(&self, request_channel: &[u8]) -> Lane {
+    /// The first lane in which nobody listens to this name yet: Redis counts the subscribers of that channel, and
+    /// each member has to be one of them.
+    pub fn free_lane(&self, counted: &Subscription) -> Lane {
         self.lanes
             .iter()
-            .position(|lane| !lane.channels.contains_key(request_channel))
+            .position(|lane| !lane.of(counted.kind).contains_key(&counted.name))
             .unwrap_or(self.lanes.len())
     }
 
-    /// Adds a member; returns the subscriptions that its lane does not have yet.
-    pub fn add(&mut self, id: MemberId, member: &Member) -> Vec<Subscription> {
-        if self.lanes.len() <= member.lane {
-            self.lanes.resize_with(member.lane + 1, LaneRoutes::default);
+    /// Adds a listener.
+    pub fn add(&mut self, lane: Lane, name: &Subscription, id: MemberId, role: Role) -> Added {
+        if self.lanes.len() <= lane {
+            self.lanes.resize_with(lane + 1, LaneRoutes::default);
         }
-        let Some(lane) = self.lanes.get_mut(member.lane) else {
-            return Vec::new();
+        let Some(lane) = self.lanes.get_mut(lane) else {
+            return Added::Fresh;
         };
-        let subscriptions = member.channels.subscriptions();
-        let mut fresh = Vec::new();
-        for (subscription, role) in subscriptions.into_iter().zip(ROLES) {
-            let listeners = lane.of_mut(subscription.kind).entry(subscription.name.clone()).or_default();
-            if listeners.is_empty() {
-                fresh.push(subscription);
-            }
-            listeners.push((id, role));
+        let listeners = lane.of_mut(name.kind).entry(name.name.clone()).or_default();
+        listeners.members.push((id, role));
+        match (listeners.members.len(), listeners.confirmed) {
+            (1, _) => Added::Fresh,
+            (_, false) => Added::Asked,
+            (_, true) => Added::Confirmed,
         }
-        fresh
     }
 
-    /// Removes a member; returns the subscriptions that its lane no longer needs.
-    pub fn remove(&mut self, id: MemberId, member: &Member) -> Vec<Subscription> {
-        let Some(lane) = self.lanes.get_mut(member.lane) else {
-            return Vec::new();
+    /// Removes a listener; true if the lane no longer needs the name.
+    pub fn remove(&mut self, lane: Lane, name: &Subscription, id: MemberId) -> bool {
+        let Some(lane) = self.lanes.get_mut(lane) else {
+            return false;
         };
-        let mut unused = Vec::new();
-        for subscription in member.channels.subscriptions() {
-            let names = lane.of_mut(subscription.kind);
-            if let Some(listeners) = names.get_mut(&subscription.name) {
-                listeners.retain(|&(listener, _)| listener != id);
-                if listeners.is_empty() {
-                    names.remove(&subscription.name);
-                    unused.push(subscription);
-                }
-            }
+        let names = lane.of_mut(name.kind);
+        let Some(listeners) = names.get_mut(&name.name) else {
+            return false;
+        };
+        listeners.members.retain(|&(listener, _)| listener != id);
+        let unused = listeners.members.is_empty();
+        if unused {
+            names.remove(&name.name);
         }
         unused
     }
@@ -106,6 +115,24 @@ impl Routes {
     /// Who listens to a channel or glob.
     pub fn listeners(&self, lane: Lane, kind: SubscriptionKind, name: &[u8]) -> &[(MemberId, Role)] {
         let names = self.lanes.get(lane).map(|lane| lane.of(kind));
-        names.and_then(|names| names.get(name)).map_or(&[], Vec::as_slice)
+        names.and_then(|names| names.get(name)).map_or(&[], |listeners| listeners.members.as_slice())
+    }
+
+    /// Redis has confirmed a name, or it no longer holds.
+    pub fn set_confirmed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8], confirmed: bool) {
+        let names = self.lanes.get_mut(lane).map(|lane| lane.of_mut(kind));
+        if let Some(listeners) = names.and_then(|names| names.get_mut(name)) {
+            listeners.confirmed = confirmed;
+        }
+    }
+
+    /// Nothing that a lane had holds any more.
+    pub fn lose_lane(&mut self, lane: Lane) {
+        let Some(lane) = self.lanes.get_mut(lane) else {
+            return;
+        };
+        for names in [&mut lane.channels, &mut lane.patterns, &mut lane.shards] {
+            names.values_mut().for_each(|listeners| listeners.confirmed = false);
+        }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::credentials::Questions;
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Task};
-use crate::transport::redis::{RedisTransport, Settings};
+use crate::transport::redis::{ClusterSettings, ClusterTransport, RedisTransport, Settings};
 use crate::transport::{Incoming, Lane, Subscription, Transport};
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
@@ -28,15 +29,26 @@ pub struct Shared {
     pub outbox: Outbox,
     /// To JS.
     pub inbox: Inbox,
+    /// What the connections ask of JS.
+    pub questions: Questions,
     /// The link does not read since the inbox is full; whoever empties it has to say so.
     pub paused: AtomicBool,
+}
+
+/// Where a link's own connections go.
+#[derive(Debug)]
+pub enum Place {
+    /// To one Redis, wherever it is at the moment.
+    Redis(Settings),
+    /// To the nodes of a cluster.
+    Cluster(ClusterSettings),
 }
 
 /// How a link is made.
 #[derive(Debug)]
 pub struct Options {
     /// Its own connections go there; `None` if the user's clients carry the bytes.
-    pub settings: Option<Settings>,
+    pub settings: Option<Place>,
     /// The bound of the inbox, in bytes: above it the link stops reading, and Redis sees a slow consumer.
     pub max_inbox: usize,
     /// The core's.
@@ -45,6 +57,7 @@ pub struct Options {
 
 enum Carrier {
     Redis(Box<RedisTransport>),
+    Cluster(Box<ClusterTransport>),
     Client(ClientTransport),
     #[cfg(test)]
     Memory(crate::transport::memory::MemoryTransport),
@@ -80,11 +93,17 @@ impl<W: Fn()> Link<W> {
     /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
+        let space = options.config.family.space();
         let carrier = match options.settings {
-            Some(settings) => {
-                let mut redis = RedisTransport::new(settings, options.config.family.space());
+            Some(Place::Redis(settings)) => {
+                let mut redis = RedisTransport::new(settings, space);
                 redis.open();
                 Carrier::Redis(Box::new(redis))
+            }
+            Some(Place::Cluster(settings)) => {
+                let mut cluster = ClusterTransport::new(settings, space);
+                cluster.open();
+                Carrier::Cluster(Box::new(cluster))
             }
             None => Carrier::Client(ClientTransport::default()),
         };
@@ -174,9 +193,7 @@ impl<W: Fn()> Link<W> {
             Command::Open(true) => {
                 self.ending = None;
                 self.core.set_shut(false);
-                if let Carrier::Redis(redis) = &mut self.carrier {
-                    redis.set_open(true);
-                }
+                self.carrier.set_open(true);
             }
             Command::Open(false) => {
                 // What waits for the proof goes out without: the clients that would bring it are gone.
@@ -194,6 +211,7 @@ impl<W: Fn()> Link<W> {
 
     /// Carries out what the core wants, and wakes JS if there is something for it.
     fn carry_out(&mut self) {
+        self.core.follow_rooms(&mut self.effects);
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         for (channel, payload) in self.effects.publishes.iter() {
@@ -214,6 +232,11 @@ impl<W: Fn()> Link<W> {
             for task in client.tasks() {
                 task_record(task, &mut self.effects.batch);
             }
+        }
+        for token in self.shared.questions.take_new() {
+            let mut draft = self.effects.batch.draft(Kind::Credentials, 0);
+            draft.record.token = token;
+            draft.done();
         }
         self.core.tell_flowing(&mut self.effects);
         self.check_flushed();
@@ -258,12 +281,7 @@ impl<W: Fn()> Link<W> {
         }
         self.ending = None;
         self.core.set_shut(true);
-        match &mut self.carrier {
-            Carrier::Redis(redis) => redis.set_open(false),
-            Carrier::Client(client) => client.abandon(),
-            #[cfg(test)]
-            Carrier::Memory(_) => {}
-        }
+        self.carrier.set_open(false);
         self.check_flushed();
         self.closing
     }
@@ -347,16 +365,8 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
         match command {
             Command::Join(id, spec) => core.join(id, spec, fx),
             Command::Leave(id) => core.leave(id, fx),
-            Command::Room { member, room, present } => {
-                if let Some(interest) = core.interest(member) {
-                    let room = commands.get(&room);
-                    if present {
-                        interest.add_room(room);
-                    } else {
-                        interest.remove_room(room);
-                    }
-                }
-            }
+            Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
+            Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);
@@ -450,10 +460,24 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+impl Carrier {
+    fn set_open(&mut self, open: bool) {
+        match self {
+            Carrier::Redis(redis) => redis.set_open(open),
+            Carrier::Cluster(cluster) => cluster.set_open(open),
+            Carrier::Client(client) if !open => client.abandon(),
+            Carrier::Client(_) => {}
+            #[cfg(test)]
+            Carrier::Memory(_) => {}
+        }
+    }
+}
+
 impl Transport for Carrier {
     fn has_lanes(&self) -> bool {
         match self {
             Carrier::Redis(redis) => redis.has_lanes(),
+            Carrier::Cluster(cluster) => cluster.has_lanes(),
             Carrier::Client(client) => client.has_lanes(),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.has_lanes(),
@@ -463,6 +487,7 @@ impl Transport for Carrier {
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
         match self {
             Carrier::Redis(redis) => redis.publish(channel, payload),
+            Carrier::Cluster(cluster) => cluster.publish(channel, payload),
             Carrier::Client(client) => client.publish(channel, payload),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.publish(channel, payload),
@@ -472,6 +497,7 @@ impl Transport for Carrier {
     fn unwritten(&self) -> usize {
         match self {
             Carrier::Redis(redis) => redis.unwritten(),
+            Carrier::Cluster(cluster) => cluster.unwritten(),
             Carrier::Client(client) => client.unwritten(),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.unwritten(),
@@ -481,6 +507,7 @@ impl Transport for Carrier {
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         match self {
             Carrier::Redis(redis) => redis.subscribe(lane, names),
+            Carrier::Cluster(cluster) => cluster.subscribe(lane, names),
             Carrier::Client(client) => client.subscribe(lane, names),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.subscribe(lane, names),
@@ -490,6 +517,7 @@ impl Transport for Carrier {
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         match self {
             Carrier::Redis(redis) => redis.unsubscribe(lane, names),
+            Carrier::Cluster(cluster) => cluster.unsubscribe(lane, names),
             Carrier::Client(client) => client.unsubscribe(lane, names),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.unsubscribe(lane, names),
@@ -499,6 +527,7 @@ impl Transport for Carrier {
     fn count(&mut self, token: u64, channels: &[&[u8]]) {
         match self {
             Carrier::Redis(redis) => redis.count(token, channels),
+            Carrier::Cluster(cluster) => cluster.count(token, channels),
             Carrier::Client(client) => client.count(token, channels),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.count(token, channels),
@@ -508,6 +537,7 @@ impl Transport for Carrier {
     fn pause(&mut self, paused: bool) {
         match self {
             Carrier::Redis(redis) => redis.pause(paused),
+            Carrier::Cluster(cluster) => cluster.pause(paused),
             Carrier::Client(client) => client.pause(paused),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.pause(paused),
@@ -517,6 +547,7 @@ impl Transport for Carrier {
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
         match self {
             Carrier::Redis(redis) => redis.incoming(sink).await,
+            Carrier::Cluster(cluster) => cluster.incoming(sink).await,
             Carrier::Client(client) => client.incoming(sink).await,
             #[cfg(test)]
             Carrier::Memory(memory) => memory.incoming(sink).await,

@@ -3,6 +3,7 @@
 //! One OS thread for the whole process, with a current-thread runtime, serves the links of all adapters and of
 //! all workers: waking a thread is the dearest thing here, so there are no others to wake.
 
+pub mod credentials;
 pub mod inbox;
 pub mod link;
 pub mod outbox;

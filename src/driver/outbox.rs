@@ -13,7 +13,7 @@ use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
-use crate::wire::classic::RequestType;
+use crate::wire::request::RequestType;
 
 /// What JS wants of the link.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub enum Command {
         /// How long to wait for the answers.
         timeout: Duration,
     },
+    /// JS wants to know when all that a member listens to by now is confirmed.
+    WhenSubscribed(MemberId, u32),
     /// The members are to be counted.
     ServerCount(MemberId, u32),
     /// The user's clients carry the bytes from now on.

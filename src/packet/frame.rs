@@ -42,8 +42,35 @@ pub fn write_event_frame(
     out: &mut Vec<u8>,
 ) -> Result<Frame, Malformed> {
     check_event(data)?;
-    let start = out.len();
+    let start = begin(nsp, id, out);
     let mut attachments = Vec::new();
+    let printed = msgpack_to_json(data, out, &mut attachments).and_then(|(taken, printed)| {
+        if taken == data.len() { Ok(printed) } else { Err(Malformed::TrailingBytes) }
+    });
+    let Printed { exact } = printed.inspect_err(|_| out.truncate(start))?;
+    Ok(finish(start, attachments, exact, out))
+}
+
+/// The same for arguments that are JSON already: `json` goes into the frame as it is. The caller has made sure that
+/// it is JSON.
+///
+/// # Errors
+/// If `json` is not the arguments of an event; `out` is then as before.
+pub fn write_event_frame_of_text(
+    nsp: &str,
+    id: Option<u64>,
+    json: &str,
+    out: &mut Vec<u8>,
+) -> Result<Frame, Malformed> {
+    check_event_text(json)?;
+    let start = begin(nsp, id, out);
+    out.extend_from_slice(json.as_bytes());
+    Ok(finish(start, Vec::new(), true, out))
+}
+
+/// Leaves room for the head and appends what stands before the arguments; returns where the room begins.
+fn begin(nsp: &str, id: Option<u64>, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
     out.extend_from_slice(&[0; ROOM]);
     if nsp != "/" {
         out.extend_from_slice(nsp.as_bytes());
@@ -52,10 +79,11 @@ pub fn write_event_frame(
     if let Some(id) = id {
         out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     }
-    let printed = msgpack_to_json(data, out, &mut attachments).and_then(|(taken, printed)| {
-        if taken == data.len() { Ok(printed) } else { Err(Malformed::TrailingBytes) }
-    });
-    let Printed { exact } = printed.inspect_err(|_| out.truncate(start))?;
+    start
+}
+
+/// Fills the room.
+fn finish(start: usize, attachments: Vec<Range<usize>>, exact: bool, out: &mut Vec<u8>) -> Frame {
     let mut head = Head { out, at: start + ROOM };
     if attachments.is_empty() {
         head.put(b"42");
@@ -66,12 +94,13 @@ pub fn write_event_frame(
     }
     let (payload, end) = (head.at, head.out.len());
     head.put_frame_head(end - payload);
-    Ok(Frame { frame: head.at..end, text: payload + 1..end, attachments, exact })
+    Frame { frame: head.at..end, text: payload + 1..end, attachments, exact }
 }
+
+const NAME: Malformed = Malformed::WrongShape("an event name");
 
 /// Checks that clients will take `data` for an event, as far as its first element tells.
 pub fn check_event(data: &[u8]) -> Result<(), Malformed> {
-    const NAME: Malformed = Malformed::WrongShape("an event name");
     let mut reader = Reader::new(data);
     if reader.array_len()? == 0 {
         return Err(NAME);
@@ -82,6 +111,31 @@ pub fn check_event(data: &[u8]) -> Result<(), Malformed> {
         Item::Double(number) if number.is_finite() => Ok(()),
         _ => Err(NAME),
     }
+}
+
+/// The same for JSON.
+fn check_event_text(json: &str) -> Result<(), Malformed> {
+    const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+    let first = json.trim_start_matches(SPACE).strip_prefix('[').ok_or(NAME)?.trim_start_matches(SPACE);
+    if first.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return Ok(());
+    }
+    let text = first.strip_prefix('"').ok_or(NAME)?;
+    // The names that are refused are plain, but may be written with escapes.
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        end
+    });
+    let name = end.and_then(|end| text.get(..end)).ok_or(NAME)?;
+    let refused = if name.contains('\\') {
+        let quoted = first.get(..name.len() + 2).unwrap_or_default();
+        serde_json::from_str::<String>(quoted).is_ok_and(|name| RESERVED.contains(&name.as_bytes()))
+    } else {
+        RESERVED.contains(&name.as_bytes())
+    };
+    if refused { Err(NAME) } else { Ok(()) }
 }
 
 /// The room before what was written, filled from its end.
@@ -190,6 +244,35 @@ mod tests {
             let (found, text, _) = frame("/", None, &data).expect("an event");
             assert_eq!(text.len() + 1, len + 8);
             assert_eq!(found, head, "{len}");
+        }
+    }
+
+    #[test]
+    fn text_goes_into_the_frame_as_it_is() {
+        for json in [r#"["e"]"#, r#" [ "e\"x" , 1.50]"#, "[7]", "[-1,\"\u{e9}\"]", r#"["\ud800"]"#, r#"[""]"#]
+        {
+            let mut out = b"before".to_vec();
+            let frame = write_event_frame_of_text("/n", Some(3), json, &mut out).expect("an event");
+            assert_eq!(&out[frame.text.clone()], format!("2/n,3{json}").as_bytes());
+            assert_eq!(
+                out[frame.frame.start..frame.frame.start + 2],
+                [0x81, u8::try_from(json.len() + 6).unwrap()]
+            );
+            assert!(frame.exact && frame.attachments.is_empty());
+        }
+        for json in [
+            "[]",
+            "{}",
+            "[null]",
+            r#"["connect"]"#,
+            r#"["\u0063onnect"]"#,
+            r#"[ "disconnect",1]"#,
+            "[[]]",
+            "[\"e",
+        ] {
+            let mut out = b"before".to_vec();
+            assert_eq!(write_event_frame_of_text("/", None, json, &mut out), Err(NAME), "{json}");
+            assert_eq!(out, b"before");
         }
     }
 

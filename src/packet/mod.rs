@@ -29,7 +29,7 @@ mod twin;
 mod writer;
 
 pub use event_text::EventText;
-pub use frame::{Frame, check_event, write_event_frame};
+pub use frame::{Frame, check_event, write_event_frame, write_event_frame_of_text};
 pub use json_to_msgpack::json_to_msgpack;
 pub use malformed::Malformed;
 pub use msgpack::{Reader, skip_value};

@@ -13,9 +13,11 @@ enum Owned {
     Up,
     Down(u64),
     Subscribed(Lane, Subscription),
+    Unsubscribed(Lane, Subscription),
     LaneDown(Lane),
     Message(Lane, Subscription, Vec<u8>, Vec<u8>),
     Published(u64),
+    Returned(Vec<u8>, Vec<u8>),
     Counted(u64, Option<Vec<u64>>),
 }
 
@@ -30,6 +32,8 @@ struct Node {
 struct State {
     nodes: Vec<Node>,
     down: bool,
+    /// Channels whose slot is elsewhere: publishes to them come back.
+    moved: BTreeSet<Vec<u8>>,
 }
 
 /// The server. Clones share it.
@@ -78,6 +82,39 @@ impl Hub {
             }
             node.changed.notify_one();
         }
+    }
+
+    /// A slot moves: nobody is subscribed to this channel any more, and publishes to it come back, until
+    /// [`Hub::follow`].
+    pub fn move_away(&self, channel: &str) {
+        let mut state = self.state.borrow_mut();
+        state.moved.insert(channel.into());
+        for node in &mut state.nodes {
+            for (lane, names) in node.lanes.iter().enumerate() {
+                let lost = names.iter().filter(|name| name.name == channel.as_bytes());
+                node.events.extend(lost.map(|name| Owned::Unsubscribed(lane, name.clone())));
+            }
+            node.changed.notify_one();
+        }
+    }
+
+    /// The connections have found the slot again: a node has its subscription back, and its publishes pass.
+    pub fn follow(&self, node: usize, channel: &str) {
+        let mut state = self.state.borrow_mut();
+        state.moved.remove(channel.as_bytes());
+        let node = &mut state.nodes[node];
+        for (lane, names) in node.lanes.iter().enumerate() {
+            let found = names.iter().filter(|name| name.name == channel.as_bytes());
+            node.events.extend(found.map(|name| Owned::Subscribed(lane, name.clone())));
+        }
+        node.changed.notify_one();
+    }
+
+    /// What a node is subscribed to.
+    pub fn names(&self, node: usize) -> Vec<String> {
+        let state = self.state.borrow();
+        let names = state.nodes[node].lanes.iter().flatten();
+        names.map(|name| String::from_utf8_lossy(&name.name).into_owned()).collect()
     }
 
     /// Publishes as a foreign client would.
@@ -149,6 +186,9 @@ impl Transport for MemoryTransport {
         if self.is_down() {
             return self.push(Owned::Down(1));
         }
+        if self.hub.state.borrow().moved.contains(channel) {
+            return self.push(Owned::Returned(channel.to_vec(), payload.to_vec()));
+        }
         let receivers = self.hub.publish(channel, payload);
         self.push(Owned::Published(receivers));
     }
@@ -207,6 +247,10 @@ impl Transport for MemoryTransport {
                 Owned::Message(lane, Subscription { kind, name }, channel, payload) => {
                     sink(Incoming::Message { lane: *lane, kind: *kind, name, channel, payload })
                 }
+                Owned::Unsubscribed(lane, Subscription { kind, name }) => {
+                    sink(Incoming::Unsubscribed { lane: *lane, kind: *kind, name, reason: "moved" });
+                }
+                Owned::Returned(channel, payload) => sink(Incoming::Returned { channel, payload }),
                 Owned::Published(receivers) => sink(Incoming::Published { receivers: *receivers }),
                 Owned::Counted(token, counts) => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });

@@ -1,17 +1,20 @@
 //! The names of a namespace's channels, and the room in the name of a broadcast channel.
 
+use super::Family;
 use crate::transport::Subscription;
 
-/// The channels of one member of a classic cluster: one Socket.IO server's adapter for one namespace.
+/// The channels of one member: one Socket.IO server's adapter for one namespace.
+///
+/// A sharded one has a single channel, `P#N#`, for broadcasts and requests, and its own below it, `P#N#U#`.
 #[derive(Clone, Debug)]
 pub struct Channels {
+    /// What it speaks.
+    pub family: Family,
     /// `P#N#`: broadcasts to everyone or to several rooms. One room has a channel below it.
     pub broadcast: Vec<u8>,
-    /// The glob that matches the broadcast channel and every room below it, and nothing else.
-    pub pattern: Vec<u8>,
-    /// `P-request#N#`.
+    /// Classic: `P-request#N#`.
     pub request: Vec<u8>,
-    /// `P-response#N#`.
+    /// Classic: `P-response#N#`.
     pub response: Vec<u8>,
     /// `P-response#N#U#`: where only this member listens.
     pub own_response: Vec<u8>,
@@ -19,18 +22,23 @@ pub struct Channels {
 
 impl Channels {
     /// The channels under `prefix` (the `key` option) for a namespace, for the member with this uid.
-    pub fn new(prefix: &str, nsp: &str, uid: &str) -> Self {
+    pub fn new(family: Family, prefix: &str, nsp: &str, uid: &str) -> Self {
         let broadcast = format!("{prefix}#{nsp}#").into_bytes();
-        let mut pattern = escape_glob(&broadcast);
+        let (request, response) = match family {
+            Family::Classic => (
+                format!("{prefix}-request#{nsp}#").into_bytes(),
+                format!("{prefix}-response#{nsp}#").into_bytes(),
+            ),
+            Family::Sharded => (broadcast.clone(), broadcast.clone()),
+        };
+        Channels { family, own_response: response_of(&response, uid), broadcast, request, response }
+    }
+
+    /// The glob that matches the broadcast channel and every room below it, and nothing else.
+    pub fn pattern(&self) -> Vec<u8> {
+        let mut pattern = escape_glob(&self.broadcast);
         pattern.push(b'*');
-        let response = format!("{prefix}-response#{nsp}#").into_bytes();
-        Channels {
-            own_response: response_of(&response, uid),
-            request: format!("{prefix}-request#{nsp}#").into_bytes(),
-            broadcast,
-            pattern,
-            response,
-        }
+        pattern
     }
 
     /// The channel of a broadcast to exactly one room.
@@ -54,14 +62,12 @@ impl Channels {
         Some(rest.split_last().map_or(rest, |(_, room)| room))
     }
 
-    /// All that a member subscribes to.
-    pub fn subscriptions(&self) -> [Subscription; 4] {
-        [
-            Subscription::pattern(self.pattern.as_slice()),
-            Subscription::channel(self.request.as_slice()),
-            Subscription::channel(self.response.as_slice()),
-            Subscription::channel(self.own_response.as_slice()),
-        ]
+    /// The one whose subscribers are the members.
+    pub fn counted(&self) -> Subscription {
+        match self.family {
+            Family::Classic => Subscription::channel(self.request.as_slice()),
+            Family::Sharded => Subscription::shard(self.request.as_slice()),
+        }
     }
 }
 
@@ -91,9 +97,9 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_reference() {
-        let channels = Channels::new("socket.io", "/chat", "5sZd1M");
+        let channels = Channels::new(Family::Classic, "socket.io", "/chat", "5sZd1M");
         assert_eq!(channels.broadcast, b"socket.io#/chat#");
-        assert_eq!(channels.pattern, b"socket.io#/chat#*");
+        assert_eq!(channels.pattern(), b"socket.io#/chat#*");
         assert_eq!(channels.request, b"socket.io-request#/chat#");
         assert_eq!(channels.response, b"socket.io-response#/chat#");
         assert_eq!(channels.own_response, b"socket.io-response#/chat#5sZd1M#");
@@ -101,14 +107,23 @@ mod tests {
     }
 
     #[test]
+    fn sharded_members_have_one_channel_and_their_own() {
+        let channels = Channels::new(Family::Sharded, "socket.io", "/", "0123456789abcdef");
+        assert_eq!(channels.counted(), Subscription::shard("socket.io#/#"));
+        assert_eq!(channels.own_response, b"socket.io#/#0123456789abcdef#");
+        assert_eq!(channels.response_of("U"), b"socket.io#/#U#");
+        assert_eq!(channels.room(b"r"), b"socket.io#/#r#");
+    }
+
+    #[test]
     fn globs_in_names_are_escaped() {
-        let channels = Channels::new("a*", "/tenant[1]?\\", "u");
-        assert_eq!(channels.pattern, br"a\*#/tenant\[1\]\?\\#*");
+        let channels = Channels::new(Family::Classic, "a*", "/tenant[1]?\\", "u");
+        assert_eq!(channels.pattern(), br"a\*#/tenant\[1\]\?\\#*");
     }
 
     #[test]
     fn the_room_is_what_stands_between_the_prefix_and_the_last_hash() {
-        let channels = Channels::new("k", "/", "u");
+        let channels = Channels::new(Family::Classic, "k", "/", "u");
         assert_eq!(channels.room_in(b"k#/#"), Some(&b""[..]));
         assert_eq!(channels.room_in(b"k#/#a#"), Some(&b"a"[..]));
         assert_eq!(channels.room_in(b"k#/#a#b#"), Some(&b"a#b"[..]));

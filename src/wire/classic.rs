@@ -1,83 +1,19 @@
 //! The messages of `@socket.io/redis-adapter` 8: broadcasts in msgpack, requests and responses in JSON or
 //! msgpack. WIRE.md, section 1, is the contract.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
+use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
+use super::request::{Answer, RequestType};
 use super::shape::{ArrayOr, Items, Room, are_names};
+use super::target::{Target, is_nil, write_plain_opts};
+use super::typed::decode;
 use crate::packet::{
     EventText, Malformed, Reader, check_event, json_to_msgpack, write_array_len, write_map_len, write_str,
     write_uint,
 };
-
-/// The type of an event packet in the Socket.IO protocol.
-pub const EVENT: u64 = 2;
-
-/// The type that old emitters give to an event with binary attachments; what is in it says so anyway.
-const BINARY_EVENT: u64 = 5;
-
-/// The first byte of a JSON request or response; anything else is the parser's encoding.
-pub const JSON_MARK: u8 = b'{';
-
-/// `[uid, packet, opts]`, with its parts still in the buffer.
-#[derive(Debug)]
-pub struct Broadcast<'a> {
-    /// Who sent it.
-    pub uid: &'a str,
-    /// The namespace; `/` if the packet names none.
-    pub nsp: &'a str,
-    /// The packet's own acknowledgement id, which no broadcast of the reference has.
-    pub id: Option<u64>,
-    /// The packet's arguments: an array that begins with the name of the event, in msgpack.
-    pub data: &'a [u8],
-    /// Where it goes.
-    pub target: Target<'a>,
-}
-
-/// The options of a broadcast.
-#[derive(Debug)]
-pub struct Target<'a> {
-    /// The msgpack map as it came.
-    pub opts: &'a [u8],
-    /// Where the rooms stand, one after another, and how many there are.
-    rooms: (Reader<'a>, usize),
-    /// Whether there is nothing but (at most) rooms in it: no exception, no flag.
-    plain: bool,
-}
-
-impl<'a> Target<'a> {
-    /// Whether it goes to everyone in the namespace, without exception or flag.
-    pub fn is_trivial(&self) -> bool {
-        self.plain && self.rooms.1 == 0
-    }
-
-    /// Whether it is for everyone rather than for rooms.
-    pub fn is_for_all(&self) -> bool {
-        self.rooms.1 == 0
-    }
-
-    /// Whether any of the rooms satisfies `is_here`. A room of another kind than a string or a number counts as
-    /// here: JS decides about those.
-    pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        let mut reader = self.rooms.0;
-        let mut digits = ryu_js::Buffer::new();
-        for _ in 0..self.rooms.1 {
-            let here = match { reader }.str() {
-                Ok(room) => is_here(room.as_bytes()),
-                Err(_) => match { reader }.number() {
-                    Ok(number) => is_here(digits.format(number).as_bytes()),
-                    Err(_) => true,
-                },
-            };
-            if here {
-                return true;
-            }
-            if reader.raw_value().is_err() {
-                return true;
-            }
-        }
-        false
-    }
-}
 
 /// The uid of a broadcast, without looking at the rest.
 pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
@@ -88,98 +24,64 @@ pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
     reader.str()
 }
 
-impl<'a> Broadcast<'a> {
-    /// Reads a broadcast. Keys may come in any order, unknown ones are passed over, and what other
-    /// implementations leave out (Go leaves out whatever is empty) may be missing.
-    pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
-        let len = reader.array_len()?;
-        if len < 3 {
-            return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
-        }
-        let uid = reader.str()?;
-        let mut broadcast = Broadcast {
-            uid,
-            nsp: "/",
-            id: None,
-            data: &[],
-            target: Target { opts: &[], rooms: (Reader::new(&[]), 0), plain: true },
-        };
-        broadcast.packet(&mut reader)?;
-        broadcast.target = Target::decode(&mut reader)?;
-        for _ in 3..len {
-            reader.raw_value()?;
-        }
-        if !reader.is_empty() {
-            return Err(Malformed::TrailingBytes);
-        }
-        Ok(broadcast)
+/// Reads `[uid, packet, opts]`. Keys may come in any order, unknown ones are passed over, and what other
+/// implementations leave out (Go leaves out whatever is empty) may be missing.
+pub fn decode_broadcast(payload: &[u8]) -> Result<Broadcast<'_>, Malformed> {
+    let mut reader = Reader::new(payload);
+    let len = reader.array_len()?;
+    if len < 3 {
+        return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
     }
+    let uid = Cow::Borrowed(reader.str()?);
+    let packet = Packet::decode(&mut reader)?;
+    let target = Target::from_msgpack(&mut reader)?;
+    for _ in 3..len {
+        reader.raw_value()?;
+    }
+    if !reader.is_empty() {
+        return Err(Malformed::TrailingBytes);
+    }
+    Ok(Broadcast {
+        uid,
+        nsp: Cow::Borrowed(packet.nsp),
+        id: packet.id,
+        arguments: Arguments::Msgpack(packet.data),
+        target,
+    })
+}
 
-    fn packet(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+/// The packet of a broadcast in msgpack.
+#[derive(Debug)]
+pub(super) struct Packet<'a> {
+    /// `/` if the packet names none.
+    pub(super) nsp: &'a str,
+    pub(super) id: Option<u64>,
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    pub(super) fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let mut packet = Packet { nsp: "/", id: None, data: &[] };
         let mut packet_type = None;
         for _ in 0..reader.map_len()? {
             match reader.str()? {
                 "type" => packet_type = Some(whole(reader.number()?)?),
-                "nsp" if !is_nil(reader) => self.nsp = reader.str()?,
-                "id" if !is_nil(reader) => self.id = Some(whole(reader.number()?)?),
-                "data" => self.data = reader.raw_value()?,
+                "nsp" if !is_nil(reader) => packet.nsp = reader.str()?,
+                "id" if !is_nil(reader) => packet.id = Some(whole(reader.number()?)?),
+                "data" => packet.data = reader.raw_value()?,
                 _ => {
                     reader.raw_value()?;
                 }
             }
         }
-        // Anything else would make the clients close their connections.
-        if !matches!(packet_type, Some(EVENT | BINARY_EVENT)) {
-            return Err(Malformed::WrongShape("a broadcast is an event"));
-        }
-        check_event(self.data)
+        check_type(packet_type)?;
+        check_event(packet.data)?;
+        Ok(packet)
     }
-}
-
-impl<'a> Target<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let opts = reader.raw_value()?;
-        let mut target = Target { opts, rooms: (Reader::new(&[]), 0), plain: true };
-        let mut inner = Reader::new(opts);
-        for _ in 0..inner.map_len()? {
-            match inner.str()? {
-                "rooms" if !is_nil(&inner) => {
-                    let list = inner.raw_value()?;
-                    let mut items = Reader::new(list);
-                    let len = items.array_len()?;
-                    target.rooms = (items, len);
-                }
-                "except" if !is_nil(&inner) => {
-                    target.plain &= Reader::new(inner.raw_value()?).array_len()? == 0;
-                }
-                "flags" if !is_nil(&inner) => {
-                    target.plain &= Reader::new(inner.raw_value()?).map_len()? == 0;
-                }
-                _ => {
-                    inner.raw_value()?;
-                }
-            }
-        }
-        Ok(target)
-    }
-}
-
-fn is_nil(reader: &Reader<'_>) -> bool {
-    reader.peek() == Ok(0xc0)
-}
-
-fn whole(number: f64) -> Result<u64, Malformed> {
-    // 2^53: above it a double does not tell neighbours apart.
-    if number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number) {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked
-        return Ok(number as u64);
-    }
-    Err(Malformed::WrongShape("a whole number was expected"))
 }
 
 /// Appends the broadcast `[uid, {type, data, nsp}, opts]` for an Engine.IO payload that socket.io-parser
-/// printed. `opts` is the msgpack of `{rooms, except, flags}`; see [`write_plain_opts`].
+/// printed. `opts` is the msgpack of `{rooms, except, flags}`; none for those of a plain emit to `room` or everyone.
 ///
 /// # Errors
 /// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
@@ -189,7 +91,8 @@ pub fn encode_broadcast(
     nsp: &str,
     payload: &[u8],
     attachments: &[&[u8]],
-    opts: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
+    room: Option<&str>,
+    opts: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
     let text = EventText::parse(payload, nsp)?;
@@ -205,43 +108,13 @@ pub fn encode_broadcast(
     json_to_msgpack(text.json, attachments, out)?;
     write_str(out, "nsp")?;
     write_str(out, nsp)?;
-    opts(out)
-}
-
-/// Appends `{rooms: [room] or [], except: [], flags: {}}`.
-pub fn write_plain_opts(out: &mut Vec<u8>, room: Option<&str>) -> Result<(), Malformed> {
-    write_map_len(out, 3)?;
-    write_str(out, "rooms")?;
-    write_array_len(out, usize::from(room.is_some()))?;
-    if let Some(room) = room {
-        write_str(out, room)?;
+    match opts {
+        Some(opts) => {
+            out.extend_from_slice(opts);
+            Ok(())
+        }
+        None => write_plain_opts(out, room),
     }
-    write_str(out, "except")?;
-    write_array_len(out, 0)?;
-    write_str(out, "flags")?;
-    write_map_len(out, 0)
-}
-
-/// What a request asks for; the numbers are the wire's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RequestType {
-    /// The ids of the sockets in some rooms (asked by older nodes).
-    Sockets = 0,
-    /// The names of all rooms.
-    AllRooms = 1,
-    /// Sockets join rooms.
-    RemoteJoin = 2,
-    /// Sockets leave rooms.
-    RemoteLeave = 3,
-    /// Sockets are disconnected.
-    RemoteDisconnect = 4,
-    /// The details of sockets.
-    RemoteFetch = 5,
-    /// An event for the servers themselves.
-    ServerSideEmit = 6,
-    /// A broadcast that the clients acknowledge.
-    Broadcast = 7,
 }
 
 /// What this node has to know of a request to decide who deals with it. The rest is left to JS, which does
@@ -317,11 +190,7 @@ impl Request {
     pub fn addresses(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
         match self.opts.as_ref().and_then(|opts| opts.rooms.as_deref()) {
             None | Some([]) => any_socket,
-            Some(rooms) => rooms.iter().any(|room| match room {
-                Room::Name(name) => is_here(name.as_bytes()),
-                Room::Number(number) => is_here(ryu_js::Buffer::new().format(*number).as_bytes()),
-                Room::Other => true,
-            }),
+            Some(rooms) => rooms.iter().any(|room| room.is_here(&mut is_here)),
         }
     }
 
@@ -372,27 +241,6 @@ pub struct Response {
     client_count: Option<f64>,
 }
 
-/// What a response carries.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Answer {
-    /// The sockets of a node.
-    Sockets,
-    /// The ids of the sockets of a node.
-    SocketIds,
-    /// The sockets of a node that has none, or their ids.
-    NoSockets,
-    /// The rooms of a node.
-    Rooms,
-    /// The answer of a node to a serverSideEmit.
-    ServerSideEmit,
-    /// How many clients of a node got a broadcast.
-    ClientCount(u64),
-    /// One client's acknowledgement.
-    Ack,
-    /// Nothing that answers a request of today's nodes.
-    Other,
-}
-
 impl Response {
     /// Reads a response, in JSON or in msgpack.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
@@ -433,50 +281,6 @@ pub fn no_client(request_id: &str) -> Vec<u8> {
     serde_json::to_vec(&count).unwrap_or_default()
 }
 
-fn decode<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
-    if payload.first() == Some(&JSON_MARK) {
-        return serde_json::from_slice(payload)
-            .or_else(|_| serde_json::from_slice(&without_lone_surrogates(payload)))
-            .map_err(|_| Malformed::WrongShape("JSON"));
-    }
-    // Measured by the packet layer first: rmp-serde neither refuses trailing bytes nor long claims early.
-    if crate::packet::skip_value(payload)? != payload.len() {
-        return Err(Malformed::TrailingBytes);
-    }
-    let first = Reader::new(payload).map_len();
-    if first.is_err() {
-        // rmp-serde would read an array as a struct, field by field.
-        return Err(Malformed::WrongShape("a map was expected"));
-    }
-    rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
-}
-
-/// JSON with U+FFFD for each half of a surrogate pair that stands alone: JavaScript prints such, serde refuses them.
-fn without_lone_surrogates(json: &[u8]) -> Vec<u8> {
-    let unit = |at: usize| {
-        let escape = json.get(at..at + 6)?;
-        let digits = escape.strip_prefix(b"\\u")?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let mut out = Vec::with_capacity(json.len());
-    let mut at = 0;
-    while let Some(&byte) = json.get(at) {
-        let len = match (byte, unit(at), unit(at + 6)) {
-            (b'\\', Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-            (b'\\', Some(0xd800..=0xdfff), _) => {
-                out.extend_from_slice(b"\\ufffd");
-                at += 6;
-                continue;
-            }
-            (b'\\', ..) => 2,
-            _ => 1,
-        };
-        out.extend_from_slice(json.get(at..at + len).unwrap_or(&[byte]));
-        at += len;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -487,24 +291,16 @@ mod tests {
     #[test]
     fn a_broadcast_is_encoded_as_the_reference_does() {
         let mut out = Vec::new();
-        encode_broadcast(
-            "5sZd1M",
-            "/",
-            br#"42["hello",1,"a"]"#,
-            &[],
-            |out| write_plain_opts(out, None),
-            &mut out,
-        )
-        .unwrap();
+        encode_broadcast("5sZd1M", "/", br#"42["hello",1,"a"]"#, &[], None, None, &mut out).unwrap();
         assert_eq!(out, CAPTURED);
     }
 
     #[test]
     fn a_captured_broadcast_is_read() {
-        let broadcast = Broadcast::decode(CAPTURED).unwrap();
+        let broadcast = decode_broadcast(CAPTURED).unwrap();
         assert_eq!(broadcast.uid, "5sZd1M");
         assert_eq!(broadcast.nsp, "/");
-        assert_eq!(broadcast.data, b"\x93\xa5hello\x01\xa1a");
+        assert_eq!(broadcast.arguments, Arguments::Msgpack(b"\x93\xa5hello\x01\xa1a"));
         assert!(broadcast.target.is_trivial());
         assert_eq!(peek_uid(CAPTURED).unwrap(), "5sZd1M");
     }
@@ -514,7 +310,7 @@ mod tests {
         // rooms, flags, except
         let emitter =
             b"\x93\xa7emitter\x82\xa4type\x02\xa4data\x91\xa1e\x83\xa5rooms\x92\xa1r\x07\xa5flags\x81\xa8volatile\xc3\xa6except\x90";
-        let broadcast = Broadcast::decode(emitter).unwrap();
+        let broadcast = decode_broadcast(emitter).unwrap();
         assert_eq!(broadcast.nsp, "/");
         assert!(!broadcast.target.is_trivial());
         assert!(broadcast.target.any_room(|room| room == b"r"));
@@ -522,7 +318,7 @@ mod tests {
         assert!(!broadcast.target.any_room(|room| room == b"s"));
         // all that is empty is left out
         let go = b"\x93\xa1u\x82\xa4type\x02\xa4data\x91\xa1e\x80";
-        assert!(Broadcast::decode(go).unwrap().target.is_trivial());
+        assert!(decode_broadcast(go).unwrap().target.is_trivial());
     }
 
     #[test]
@@ -538,7 +334,7 @@ mod tests {
             b"\x93\xa1u\x81\xa4type\xa1x\x80",
             b"{\"uid\":1}",
         ] {
-            assert!(Broadcast::decode(bytes).is_err(), "{bytes:?}");
+            assert!(decode_broadcast(bytes).is_err(), "{bytes:?}");
         }
     }
 
@@ -583,17 +379,6 @@ mod tests {
         assert!(Request::decode(b"\x95\x01\x01\x01\x01\x01").is_err());
         let deep = [b"{\"type\":6,\"data\":".to_vec(), vec![b'['; 100_000]].concat();
         assert!(Request::decode(&deep).is_err());
-    }
-
-    #[test]
-    fn half_surrogate_pairs_are_no_reason_to_refuse() {
-        let lone = br#"{"type":2,"opts":{"rooms":["a\ud83d"]},"rooms":["\ude00","\\ud83d","\ud83d\ude00"]}"#;
-        let request = Request::decode(lone).unwrap();
-        assert!(request.addresses(false, |room| room == "a\u{fffd}".as_bytes()));
-        assert_eq!(
-            without_lone_surrogates(br#""\\ud83d\ud83d\ude00\ud83d""#),
-            br#""\\ud83d\ud83d\ude00\ufffd""#
-        );
     }
 
     #[test]

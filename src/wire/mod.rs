@@ -2,11 +2,17 @@
 //!
 //! Bytes become types here, at the edge; nothing above this layer looks at raw payloads.
 
+use crate::packet::Malformed;
 use crate::transport::Space;
 
+pub mod broadcast;
 pub mod channel;
 pub mod classic;
+pub mod cluster;
+pub mod request;
 mod shape;
+pub mod target;
+pub mod typed;
 
 /// What the members of a link speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,5 +30,29 @@ impl Family {
             Family::Classic => Space::Global,
             Family::Sharded => Space::Shard,
         }
+    }
+
+    /// Appends a broadcast for an Engine.IO payload that socket.io-parser printed. `opts` are the options as this
+    /// family encodes them; none for those of a plain emit to `room` or everyone.
+    ///
+    /// # Errors
+    /// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
+    /// take back.
+    #[allow(clippy::too_many_arguments)] // they are the message
+    pub fn encode_broadcast(
+        self,
+        uid: &str,
+        nsp: &str,
+        payload: &[u8],
+        attachments: &[&[u8]],
+        room: Option<&str>,
+        opts: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        let encode = match self {
+            Family::Classic => classic::encode_broadcast,
+            Family::Sharded => cluster::encode_broadcast,
+        };
+        encode(uid, nsp, payload, attachments, room, opts, out)
     }
 }

@@ -21,6 +21,17 @@ pub(super) enum Room {
     Other,
 }
 
+impl Room {
+    /// Whether it satisfies `is_here`, which knows names. What names no room counts as here: JS decides about it.
+    pub(super) fn is_here(&self, is_here: &mut impl FnMut(&[u8]) -> bool) -> bool {
+        match self {
+            Room::Name(name) => is_here(name.as_bytes()),
+            Room::Number(number) => is_here(ryu_js::Buffer::new().format(*number).as_bytes()),
+            Room::Other => true,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Room {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RoomVisitor;

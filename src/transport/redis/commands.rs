@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::command::{write_count, write_publish};
 use super::connection::{Connection, Opened};
 use super::resp::{Items, ProtocolError, Reply};
+use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Space, Step};
@@ -91,7 +92,7 @@ impl Commands {
 
     /// The bytes that wait for the kernel.
     pub(super) fn unwritten(&self) -> usize {
-        if self.connection.is_open() { self.connection.commands.unwritten().len() } else { 0 }
+        self.connection.unwritten()
     }
 
     /// Opens, writes all, reads once.
@@ -105,6 +106,22 @@ impl Commands {
                 Step::REPORTED
             }
         }
+    }
+
+    /// Leaves a connection that does not go to the master; returns whether that was reported.
+    pub(super) fn follow(
+        &mut self,
+        master: &Master,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        let astray = self.connection.is_astray(master);
+        if astray {
+            let lost = self.lost();
+            self.connection.leave();
+            lost.report(reason, sink);
+        }
+        astray
     }
 
     fn advance(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<Step, Loss> {
@@ -182,7 +199,11 @@ impl Commands {
 }
 
 /// Reads `name, count, name, count…`, in the order asked.
-pub(super) fn read_counts(mut items: Items<'_>, channels: usize, counts: &mut Vec<u64>) -> Result<(), ProtocolError> {
+pub(super) fn read_counts(
+    mut items: Items<'_>,
+    channels: usize,
+    counts: &mut Vec<u64>,
+) -> Result<(), ProtocolError> {
     counts.clear();
     if items.len() != 2 * channels {
         return Err(ProtocolError::Unexpected);

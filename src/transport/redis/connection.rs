@@ -9,8 +9,9 @@ use tokio::time::{Instant, Sleep};
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
 use super::resp::{ProtocolError, Reply};
-use super::settings::Settings;
-use super::stream::{self, Loss, Stream};
+use super::sentinel::Master;
+use super::settings::{Address, Settings};
+use super::stream::{self, Connected, Loss, Stream};
 
 /// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
 /// earliest, and the whole cluster waits for this node.
@@ -34,7 +35,7 @@ pub(super) struct Connection {
     pub(super) commands: WriteBuffer,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<(Stream, ReadBuffer), Loss>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Connected, Loss>> + Send>>;
 
 enum State {
     /// Not wanted.
@@ -44,7 +45,10 @@ enum State {
     Opening(Opening),
     Open {
         stream: Stream,
+        address: Address,
         since: Instant,
+        /// How much of what was written is with the stream, and may not be with the kernel.
+        unflushed: usize,
     },
     /// Lost; the next attempt comes after the backoff.
     Waiting(Pin<Box<Sleep>>),
@@ -60,10 +64,15 @@ pub(super) enum Opened {
 impl Connection {
     /// Returns a connection that is not wanted yet.
     pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self::with_backoff(settings, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
+    }
+
+    /// The same, with other waits after a loss, until it is closed.
+    pub(super) fn with_backoff(settings: Arc<Settings>, backoff: Backoff) -> Self {
         Self {
             settings,
             state: State::Closed,
-            backoff: Backoff::new(BACKOFF_BASE, BACKOFF_CAP),
+            backoff,
             replies: ReadBuffer::new(),
             commands: WriteBuffer::new(),
         }
@@ -116,27 +125,42 @@ impl Connection {
                     self.state = State::Opening(Box::pin(opening));
                 }
                 State::Opening(opening) => {
-                    let (stream, replies) = ready!(opening.as_mut().poll(cx))?;
+                    let Connected { stream, replies, address } = ready!(opening.as_mut().poll(cx))?;
                     self.replies = replies;
-                    self.state = State::Open { stream, since: Instant::now() };
+                    self.state = State::Open { stream, address, since: Instant::now(), unflushed: 0 };
                     return Poll::Ready(Ok(Opened::Now));
                 }
             }
         }
     }
 
+    /// The bytes that wait for the kernel; of those that wait for the connection, none.
+    pub(super) fn unwritten(&self) -> usize {
+        match &self.state {
+            State::Open { unflushed, .. } => self.commands.unwritten().len() + unflushed,
+            _ => 0,
+        }
+    }
+
     /// Writes what is buffered until the kernel takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open { stream, .. } = &mut self.state else {
+        let State::Open { stream, unflushed, .. } = &mut self.state else {
             return Ok(());
         };
         while !self.commands.unwritten().is_empty() {
             match stream.poll_write(cx, self.commands.unwritten()) {
                 Poll::Ready(Ok(0)) => return Err(Loss::Closed),
-                Poll::Ready(Ok(len)) => self.commands.wrote(len),
+                Poll::Ready(Ok(len)) => {
+                    self.commands.wrote(len);
+                    *unflushed += len;
+                }
                 Poll::Ready(Err(loss)) => return Err(loss),
                 Poll::Pending => break,
             }
+        }
+        if let Poll::Ready(flushed) = stream.poll_flush(cx) {
+            flushed?;
+            *unflushed = 0;
         }
         Ok(())
     }
@@ -152,6 +176,21 @@ impl Connection {
     /// Takes the next whole reply.
     pub(super) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
         self.replies.next_reply()
+    }
+
+    /// Whether the connection goes elsewhere than to the master, or may be about to.
+    pub(super) fn is_astray(&self, master: &Master) -> bool {
+        match &self.state {
+            State::Open { address, .. } => *address != master.address,
+            State::Opening(_) => master.moved,
+            State::Closed | State::Due | State::Waiting(_) => false,
+        }
+    }
+
+    /// As [`Connection::lose`], for a connection that stands and is not wanted: the next attempt comes soon.
+    pub(super) fn leave(&mut self) {
+        self.backoff.reset();
+        self.lose();
     }
 
     /// Drops a lost connection and what it holds, and waits for the next attempt. Needs the runtime's timer.
@@ -170,8 +209,12 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Space;
+    use super::super::command::write_publish;
+    use super::super::mock_authority::Authority;
     use super::super::mock_peer::{MockPeer, block_on};
     use super::super::settings::Address;
+    use super::super::tls::{Tls, TlsOptions};
     use super::*;
     use std::future::poll_fn;
 
@@ -196,6 +239,36 @@ mod tests {
                 connection.lose();
                 assert!(connection.is_waiting());
             }
+        });
+    }
+
+    #[test]
+    fn what_tls_holds_back_is_not_written() {
+        block_on(async {
+            let authority = Authority::new("one");
+            let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
+            let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
+            let settings = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::new(peer.address()) };
+            let mut connection = Connection::new(Arc::new(settings));
+            connection.open();
+            let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
+            let mut published = 0;
+            while connection.unwritten() == 0 {
+                write_publish(connection.commands.commands(), Space::Global, b"channel", &[b'x'; 1000]);
+                published += 1;
+                poll_fn(|cx| Poll::Ready(connection.poll_flush(cx))).await.unwrap();
+            }
+            assert!(connection.commands.unwritten().is_empty(), "TLS has taken it, the kernel has not");
+            let serve = async {
+                for _ in 0..published {
+                    client.command().await;
+                }
+            };
+            let flush = poll_fn(|cx| match connection.poll_flush(cx) {
+                Ok(()) if connection.unwritten() > 0 => Poll::Pending,
+                flushed => Poll::Ready(flushed),
+            });
+            tokio::join!(serve, flush).1.unwrap();
         });
     }
 

@@ -12,6 +12,7 @@ use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
 use super::resp::{Items, ProtocolError, Reply};
+use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
@@ -257,6 +258,22 @@ impl LaneConnection {
         step
     }
 
+    /// Leaves a connection that does not go to the master; returns whether that was reported.
+    pub(super) fn follow(
+        &mut self,
+        master: &Master,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        let astray = self.connection.is_astray(master);
+        if astray {
+            self.forget_sent();
+            self.connection.leave();
+            sink(Incoming::LaneDown { lane: self.number, reason });
+        }
+        astray
+    }
+
     fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
         let reason = loss.to_string();
         let reported = match self.holding {
@@ -288,12 +305,7 @@ impl LaneConnection {
         sent.chain(&self.refused.names).collect()
     }
 
-    fn report_unsubscribed(
-        &self,
-        names: &[Subscription],
-        reason: &str,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) {
+    fn report_unsubscribed(&self, names: &[Subscription], reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
         for Subscription { kind, name } in names {
             sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason });
         }
@@ -301,7 +313,7 @@ impl LaneConnection {
 
     /// Whether nothing is on its way to Redis.
     fn is_idle(&self) -> bool {
-        !self.connection.is_open() || self.connection.commands.unwritten().is_empty()
+        self.connection.unwritten() == 0
     }
 
     fn advance(

@@ -1,11 +1,13 @@
 //! A Redis that a test plays byte by byte.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
 
 use super::resp::{Reply, Scanner};
 use super::settings::Address;
@@ -18,6 +20,7 @@ pub(super) fn block_on(test: impl Future<Output = ()>) {
 pub(super) enum MockPeer {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    Tls(TcpListener, TlsAcceptor),
 }
 
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -34,6 +37,10 @@ impl MockPeer {
         Self::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
+    pub(super) async fn tls(acceptor: TlsAcceptor) -> Self {
+        Self::Tls(TcpListener::bind("127.0.0.1:0").await.unwrap(), acceptor)
+    }
+
     pub(super) fn unix(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("{name}-{}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);
@@ -42,7 +49,7 @@ impl MockPeer {
 
     pub(super) fn address(&self) -> Address {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Tls(listener, _) => {
                 let address = listener.local_addr().unwrap();
                 Address::Tcp { host: address.ip().to_string(), port: address.port() }
             }
@@ -50,13 +57,22 @@ impl MockPeer {
         }
     }
 
-    /// Accepts a connection and says nothing.
+    /// Accepts a connection and says nothing, but what TLS says by itself.
     pub(super) async fn accept_raw(&mut self) -> Client {
+        self.try_accept().await.unwrap()
+    }
+
+    /// The same, where the other side may not like the TLS.
+    pub(super) async fn try_accept(&mut self) -> io::Result<Client> {
         let socket: Box<dyn Socket> = match self {
-            Self::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
-            Self::Unix(listener, _) => Box::new(listener.accept().await.unwrap().0),
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
+            Self::Tls(listener, acceptor) => {
+                let socket = listener.accept().await?.0;
+                Box::new(acceptor.accept(socket).await?)
+            }
         };
-        Client { socket, input: Vec::new() }
+        Ok(Client { socket, input: Vec::new() })
     }
 
     /// Accepts a connection without settings to speak of, and answers its handshake.
@@ -84,6 +100,11 @@ impl Drop for MockPeer {
 impl Client {
     /// Returns the next command.
     pub(super) async fn command(&mut self) -> Vec<String> {
+        self.next_command().await.unwrap_or_else(|| panic!("closed"))
+    }
+
+    /// The same, or `None` if the other side has closed.
+    pub(super) async fn next_command(&mut self) -> Option<Vec<String>> {
         let mut scanner = Scanner::default();
         loop {
             if let Some(len) = scanner.scan(&self.input).unwrap() {
@@ -97,9 +118,11 @@ impl Client {
                     })
                     .collect();
                 self.input.drain(..len);
-                return command;
+                return Some(command);
             }
-            assert!(self.read().await > 0, "closed");
+            if self.read().await == 0 {
+                return None;
+            }
         }
     }
 
@@ -130,6 +153,7 @@ impl Client {
 
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).await.unwrap();
+        self.socket.flush().await.unwrap();
     }
 
     /// Waits until the other side closes.

@@ -1,11 +1,11 @@
-//! The link's own connections to a standalone Redis: one for commands, one per lane.
+//! The link's own connections to one Redis: one for commands, one per lane, one per sentinel if there are any.
 //!
 //! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
 //! no timer stand between the socket and the driver, and an idle link costs nothing (the kernel keeps it alive).
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
-//! Not for a cluster, Sentinel or TLS: the client carrier serves those.
+//! Not for a cluster: the client carrier serves that.
 
 mod backoff;
 mod buffer;
@@ -13,17 +13,29 @@ mod cluster;
 mod command;
 mod commands;
 mod connection;
+mod credentials;
 mod lane;
+#[cfg(test)]
+mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod resp;
+mod sentinel;
+#[cfg(test)]
+mod sentinel_tests;
 mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 pub use cluster::{ClusterSettings, ClusterTransport};
+pub use credentials::{Answer, AskCredentials, Credentials, Login};
+pub use sentinel::Sentinels;
 pub use settings::{Address, Settings, SettingsError};
+pub use tls::{Tls, TlsOptions};
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -32,6 +44,7 @@ use std::task::{Context, Poll};
 use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};
+use sentinel::{Master, Watches};
 use stream::Loss;
 
 /// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
@@ -41,6 +54,7 @@ const READS_PER_CALL: usize = 16;
 /// tokio runtime with I/O and time enabled.
 pub struct RedisTransport {
     settings: Arc<Settings>,
+    watches: Watches,
     commands: Commands,
     /// Whether the command connection was ever needed.
     wanted: bool,
@@ -78,6 +92,7 @@ impl RedisTransport {
         let settings = Arc::new(settings);
         Self {
             commands: Commands::new(Arc::clone(&settings), space),
+            watches: Watches::new(&settings),
             settings,
             wanted: false,
             lanes: Vec::new(),
@@ -97,6 +112,7 @@ impl RedisTransport {
     pub fn open(&mut self) {
         self.wanted = true;
         if self.open {
+            self.watches.open();
             self.commands.open();
         }
     }
@@ -109,11 +125,13 @@ impl RedisTransport {
         self.open = open;
         if open {
             if self.wanted {
+                self.watches.open();
                 self.commands.open();
             }
             self.lanes.iter_mut().for_each(LaneConnection::open);
             return;
         }
+        self.watches.close();
         self.deferred.extend(self.commands.close().map(Deferred::Lost));
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             if lane.close() {
@@ -131,6 +149,9 @@ impl RedisTransport {
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Poll<()> {
         let mut reported = self.report_deferred(sink);
+        while let Poll::Ready(master) = self.watches.poll(cx) {
+            reported |= self.follow(&master, sink);
+        }
         let lanes = self.lanes.len();
         self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
         let mut more_commands = true;
@@ -163,6 +184,16 @@ impl RedisTransport {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Leaves what does not go to the master.
+    fn follow(&mut self, master: &Master, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        let reason = format!("the sentinels say that the master is {}", master.address);
+        let mut reported = self.commands.follow(master, &reason, sink);
+        for lane in &mut self.lanes {
+            reported |= lane.follow(master, &reason, sink);
+        }
+        reported
     }
 
     fn report_deferred(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {

@@ -9,10 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
+use super::credentials::Login;
 use super::resp::{ProtocolError, Reply};
 use super::settings::{Address, Settings};
+use super::tls::Tls;
 
 /// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
 /// a host that drops packets would otherwise be waited for for minutes.
@@ -39,6 +43,12 @@ pub(super) enum Loss {
     Closed,
     /// Opening took longer than [`OPEN_TIMEOUT`].
     Slow(Address),
+    /// No sentinel says where the master is; why the last of them does not.
+    NoMaster { name: String, problem: String },
+    /// What the sentinels take for the master says that it is something else.
+    NotMaster { address: Address, role: String },
+    /// There are no credentials to show to Redis.
+    Credentials(String),
     /// Redis refused the connection or the handshake, in its own words.
     Refused(String),
     /// Redis sent what can't be understood.
@@ -56,6 +66,13 @@ impl fmt::Display for Loss {
             Self::Slow(address) => {
                 write!(f, "no connection to {address} within {} s", OPEN_TIMEOUT.as_secs())
             }
+            Self::NoMaster { name, problem } => {
+                write!(f, "no sentinel says where the master \"{name}\" is: {problem}")
+            }
+            Self::NotMaster { address, role } => {
+                write!(f, "the sentinels take {address} for the master, but its role is {role}")
+            }
+            Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
             Self::Refused(error) => f.write_str(error),
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
@@ -69,11 +86,13 @@ impl From<ProtocolError> for Loss {
     }
 }
 
-/// A socket to Redis. TLS will be one more variant.
+/// A socket to Redis.
 pub(super) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Takes more than the kernel does, which [`Stream::poll_flush`] then hands on.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
@@ -88,63 +107,132 @@ impl Stream {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut room),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut room),
+            Self::Tls(socket) => Pin::new(socket).poll_read(cx, &mut room),
         };
-        ready!(read).map_err(Loss::Io)?;
+        ready!(read).map_err(lost)?;
         let len = room.filled().len();
         buffer.filled(len);
         Poll::Ready(if len == 0 { Err(Loss::Closed) } else { Ok(()) })
     }
 
-    /// Writes once.
+    /// Writes once. What was written may not be with the kernel before [`Stream::poll_flush`] is ready.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Loss>> {
         let written = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(socket) => Pin::new(socket).poll_write(cx, bytes),
         };
-        written.map_err(Loss::Io)
+        written.map_err(lost)
     }
 
-    async fn connect(address: &Address) -> io::Result<Self> {
+    /// Hands on to the kernel what was written.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
+        match self {
+            Self::Tls(socket) => Pin::new(socket).poll_flush(cx).map_err(lost),
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(unix)]
+            Self::Unix(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    async fn connect(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await?;
                 socket.set_nodelay(true)?;
                 keep_alive(&socket)?;
-                Ok(Self::Tcp(socket))
+                Ok(match tls {
+                    None => Self::Tcp(socket),
+                    Some(tls) => Self::Tls(Box::new(tls.connect(host, socket).await?)),
+                })
             }
             #[cfg(unix)]
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Sentinels(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes all, and hands it on to the kernel.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.write_all(bytes).await,
             #[cfg(unix)]
             Self::Unix(socket) => socket.write_all(bytes).await,
+            Self::Tls(socket) => {
+                socket.write_all(bytes).await?;
+                socket.flush().await
+            }
         }
     }
 }
 
-/// Returns a connection that Redis has answered on, with its read buffer.
+fn lost(error: io::Error) -> Loss {
+    match error.kind() {
+        // A TLS stream that ends without saying so, as that of a Redis that is shut down.
+        io::ErrorKind::UnexpectedEof => Loss::Closed,
+        _ => Loss::Io(error),
+    }
+}
+
+/// A connection that Redis has answered on.
+pub(super) struct Connected {
+    pub(super) stream: Stream,
+    pub(super) replies: ReadBuffer,
+    /// Where it goes: with sentinels, where the master was.
+    pub(super) address: Address,
+}
+
+/// Connects to where the settings say.
 ///
 /// # Errors
 /// All of [`Loss`] but [`Loss::Ended`].
-pub(super) async fn open(settings: Arc<Settings>) -> Result<(Stream, ReadBuffer), Loss> {
+pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
+    let deadline = Instant::now() + OPEN_TIMEOUT;
     let attempt = async {
-        let mut stream = Stream::connect(&settings.address)
-            .await
-            .map_err(|error| Loss::Connect(settings.address.clone(), error))?;
-        let mut replies = ReadBuffer::new();
-        shake_hands(&settings, &mut stream, &mut replies).await?;
-        Ok((stream, replies))
+        let (address, role) = match &settings.address {
+            Address::Sentinels(sentinels) => (sentinels.master().await?, Role::Master),
+            address => (address.clone(), Role::Any),
+        };
+        let (stream, replies) = open_at(&address, &settings, role, deadline).await?;
+        Ok(Connected { stream, replies, address })
     };
-    tokio::time::timeout(OPEN_TIMEOUT, attempt)
+    tokio::time::timeout_at(deadline, attempt)
         .await
         .unwrap_or_else(|_| Err(Loss::Slow(settings.address.clone())))
+}
+
+/// Connects to an address that is not sentinels'. The caller waits until the deadline at most; credentials that are not
+/// there by then are named as the reason.
+pub(super) async fn open_at(
+    address: &Address,
+    settings: &Settings,
+    role: Role,
+    deadline: Instant,
+) -> Result<(Stream, ReadBuffer), Loss> {
+    let mut stream = Stream::connect(address, settings.tls.as_ref())
+        .await
+        .map_err(|error| Loss::Connect(address.clone(), error))?;
+    let mut replies = ReadBuffer::new();
+    let login = tokio::time::timeout_at(deadline, settings.credentials.login())
+        .await
+        .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
+        .map_err(Loss::Credentials)?;
+    match shake_hands(settings, login, role, &mut stream, &mut replies).await? {
+        Some(role) if role != "master" => Err(Loss::NotMaster { address: address.clone(), role }),
+        _ => Ok((stream, replies)),
+    }
+}
+
+/// What a Redis has to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nobody asks.
+    Any,
+    /// A replica would take a PUBLISH, too, and tell nobody but its own subscribers.
+    Master,
 }
 
 /// What an error reply to a command of the handshake means.
@@ -161,17 +249,23 @@ enum OnError {
 /// Sends all of the handshake in one write and reads its replies.
 ///
 /// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
-/// that `Up` means a Redis that answers.
-async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut ReadBuffer) -> Result<(), Loss> {
+/// that `Up` means a Redis that answers. Returns the role that it has, if that matters.
+async fn shake_hands(
+    settings: &Settings,
+    login: Login,
+    role: Role,
+    stream: &mut Stream,
+    replies: &mut ReadBuffer,
+) -> Result<Option<String>, Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
     let mut send = |command: &redis::Cmd, on_error| {
         command.write_packed_command(&mut out);
         expected.push(on_error);
     };
-    if let Some(password) = &settings.password {
+    if let Some(password) = login.password {
         let mut auth = redis::cmd("AUTH");
-        if let Some(username) = &settings.username {
+        if let Some(username) = login.username {
             auth.arg(username);
         }
         send(auth.arg(password), OnError::GiveUp);
@@ -183,8 +277,12 @@ async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut Rea
         send(redis::cmd("CLIENT").arg("SETNAME").arg(name), OnError::Ignore);
     }
     send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
-    stream.write_all(&out).await.map_err(Loss::Io)?;
+    if role == Role::Master {
+        send(&redis::cmd("ROLE"), OnError::GiveUp);
+    }
+    stream.write_all(&out).await.map_err(lost)?;
 
+    let mut found = None;
     for on_error in expected {
         loop {
             match replies.next_reply()? {
@@ -201,12 +299,17 @@ async fn shake_hands(settings: &Settings, stream: &mut Stream, replies: &mut Rea
                     break;
                 }
                 Some(Reply::Simple(_)) => break,
+                Some(Reply::Array(mut items)) if role == Role::Master => {
+                    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
+                    found = Some(String::from_utf8_lossy(name).into_owned());
+                    break;
+                }
                 Some(_) => return Err(ProtocolError::Unexpected.into()),
                 None => std::future::poll_fn(|cx| stream.poll_fill(cx, replies)).await?,
             }
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn keep_alive(socket: &TcpStream) -> io::Result<()> {
@@ -222,13 +325,18 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::credentials::{Answer, AskCredentials, Credentials};
     use super::super::mock_peer::{MockPeer, block_on};
     use super::*;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
 
     fn settings(peer: &MockPeer) -> Settings {
         Settings {
-            username: Some("app".to_owned()),
-            password: Some("secret".to_owned()),
+            credentials: Credentials::Fixed(Login {
+                username: Some("app".to_owned()),
+                password: Some("secret".to_owned()),
+            }),
             database: 3,
             client_name: Some("link".to_owned()),
             ..Settings::new(peer.address())
@@ -272,6 +380,57 @@ mod tests {
             ] {
                 assert_eq!(answered(answer).await.unwrap_err().to_string(), reason);
             }
+        });
+    }
+
+    /// Says what it was given, one after the other, and then nothing for ever.
+    struct Source(Mutex<VecDeque<Result<Login, String>>>);
+
+    impl AskCredentials for Source {
+        fn ask(&self) -> Answer {
+            match self.0.lock().unwrap().pop_front() {
+                Some(answer) => Box::pin(std::future::ready(answer)),
+                None => Box::pin(std::future::pending()),
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_are_asked_for_at_each_connect() {
+        block_on(async {
+            let login = |username: Option<&str>, password: Option<&str>| {
+                Ok(Login { username: username.map(str::to_owned), password: password.map(str::to_owned) })
+            };
+            let answers = [
+                login(Some("app"), Some("one")),
+                login(None, Some("two")),
+                login(None, None),
+                Err("the vault is sealed".to_owned()),
+            ];
+            let mut peer = MockPeer::tcp().await;
+            let settings = Arc::new(Settings {
+                credentials: Credentials::Asked(Arc::new(Source(Mutex::new(answers.into())))),
+                ..Settings::new(peer.address())
+            });
+            for auth in [&["AUTH", "app", "one"][..], &["AUTH", "two"], &[]] {
+                let serve = async {
+                    let mut client = peer.accept_raw().await;
+                    if !auth.is_empty() {
+                        client.expect(auth).await;
+                        client.send(b"+OK\r\n").await;
+                    }
+                    client.expect(&["PING"]).await;
+                    client.send(b"+PONG\r\n").await;
+                };
+                tokio::join!(open(Arc::clone(&settings)), serve).0.unwrap();
+            }
+            let loss = open(Arc::clone(&settings)).await.err().unwrap();
+            assert_eq!(loss.to_string(), "no credentials for Redis: the vault is sealed");
+            tokio::time::pause();
+            let asked = Instant::now();
+            let loss = open(settings).await.err().unwrap();
+            assert!(matches!(loss, Loss::Credentials(_)), "{loss}");
+            assert!(asked.elapsed() >= OPEN_TIMEOUT);
         });
     }
 

@@ -6,7 +6,7 @@ use super::mock_peer::{Client, MockPeer, block_on, drive};
 use super::*;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Event {
+pub(super) enum Event {
     Up,
     Down(String, u64, u64),
     Subscribed(Lane, bool, String),
@@ -49,10 +49,10 @@ impl Event {
 }
 
 /// A transport and the peer it speaks to.
-struct Rig {
-    transport: RedisTransport,
-    events: VecDeque<Event>,
-    peer: MockPeer,
+pub(super) struct Rig {
+    pub(super) transport: RedisTransport,
+    pub(super) events: VecDeque<Event>,
+    pub(super) peer: MockPeer,
 }
 
 impl Rig {
@@ -61,11 +61,11 @@ impl Rig {
     }
 
     fn with(peer: MockPeer) -> Self {
-        Self {
-            transport: RedisTransport::new(Settings::new(peer.address()), Space::Global),
-            events: VecDeque::new(),
-            peer,
-        }
+        Self::over(Settings::new(peer.address()), peer)
+    }
+
+    pub(super) fn over(settings: Settings, peer: MockPeer) -> Self {
+        Self { transport: RedisTransport::new(settings, Space::Global), events: VecDeque::new(), peer }
     }
 
     /// With the command connection up.
@@ -95,7 +95,7 @@ impl Rig {
     }
 
     /// Runs the peer's part with the transport polled beside it.
-    async fn with_peer<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn with_peer<T>(&mut self, work: impl Future<Output = T>) -> T {
         let (transport, events) = (&mut self.transport, &mut self.events);
         drive(work, async || {
             transport.incoming(&mut |incoming| events.push_back(Event::of(incoming))).await;
@@ -103,7 +103,7 @@ impl Rig {
         .await
     }
 
-    async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return event;
@@ -114,7 +114,7 @@ impl Rig {
     }
 
     /// Confirms subscriptions as Redis does until `names` are confirmed, and checks what the transport reports.
-    async fn serve(&mut self, lane: &mut Client, names: usize) {
+    pub(super) async fn serve(&mut self, lane: &mut Client, names: usize) {
         let mut confirmed = 0;
         while confirmed < names {
             let command = self.with_peer(lane.command()).await;
@@ -128,12 +128,12 @@ impl Rig {
     }
 }
 
-fn confirmation(verb: &str, name: &str, count: usize) -> Vec<u8> {
+pub(super) fn confirmation(verb: &str, name: &str, count: usize) -> Vec<u8> {
     let verb = verb.to_lowercase();
     format!("*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:{count}\r\n", verb.len(), name.len()).into_bytes()
 }
 
-fn push(parts: &[&[u8]]) -> Vec<u8> {
+pub(super) fn push(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", parts.len()).into_bytes();
     for part in parts {
         out.extend(format!("${}\r\n", part.len()).into_bytes());
@@ -143,7 +143,7 @@ fn push(parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-fn channel(name: &str) -> Subscription {
+pub(super) fn channel(name: &str) -> Subscription {
     Subscription::channel(name)
 }
 

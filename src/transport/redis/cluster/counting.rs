@@ -78,8 +78,9 @@ impl Counting {
                 answered: channels.is_empty(),
             };
             for part in parts {
-                let node =
-                    nodes.entry(part.node.clone()).or_insert_with_key(|node| Node::new(settings, node, space));
+                let node = nodes
+                    .entry(part.node.clone())
+                    .or_insert_with_key(|node| Node::new(settings, node, space));
                 if node.is_waiting() || node.overdue {
                     running.failed |= part.needed;
                     continue;

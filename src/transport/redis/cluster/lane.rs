@@ -125,11 +125,7 @@ impl ClusterLane {
     }
 
     /// Moves what the topology says is elsewhere. Returns whether there was something to report.
-    pub(super) fn adopt(
-        &mut self,
-        topology: &Topology,
-        sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> bool {
+    pub(super) fn adopt(&mut self, topology: &Topology, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let mut reported = false;
         let mut report = |incoming: Incoming<'_>| {
             reported = true;
@@ -162,7 +158,7 @@ impl ClusterLane {
         self.route(moving, topology);
     }
 
-    /// Opens, writes all, and reads unless paused; 
+    /// Opens, writes all, and reads unless paused;
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -293,9 +289,10 @@ impl ClusterLane {
             }
         }
         for (owner, mut names) in routes {
-            let connection = self.owners.entry(owner.clone()).or_insert_with(|| {
-                LaneConnection::new(self.number, self.settings.of(owner), Holding::Slot)
-            });
+            let connection = self
+                .owners
+                .entry(owner.clone())
+                .or_insert_with(|| LaneConnection::new(self.number, self.settings.of(owner), Holding::Slot));
             names.retain(|name| !connection.names().contains(name));
             connection.subscribe(names);
             if self.open {

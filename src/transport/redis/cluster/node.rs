@@ -303,8 +303,7 @@ impl Node {
                 (InFlight::Slots, Reply::Array(slots)) => {
                     let topology = Topology::of(slots, settings, &self.address)?;
                     let (ok, epoch) = self.info;
-                    reports
-                        .push((self.address.clone(), Report::Answer(Answer { ok, epoch, topology })));
+                    reports.push((self.address.clone(), Report::Answer(Answer { ok, epoch, topology })));
                 }
                 (InFlight::Slots, Reply::Error(error)) => {
                     let error = String::from_utf8_lossy(error);

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_redirection_to_nowhere_is_none() {
-        for odd in ["MOVED", "MOVED x h:1", "MOVED 16384 h:1", "MOVED 1 h", "MOVED 1 h:0", "MOVED 1 h:65536"] {
+        for odd in ["MOVED", "MOVED x h:1", "MOVED 16384 h:1", "MOVED 1 h", "MOVED 1 h:0", "MOVED 1 h:65536"]
+        {
             assert_eq!(Redirect::of(odd.as_bytes()), Some(Redirect::Later), "{odd}");
         }
     }

@@ -217,9 +217,9 @@ impl Refresh {
                 self.epoch = answer.epoch;
                 Turn::Adopt(answer)
             }
-            None => {
-                Turn::Failed(reason.unwrap_or_else(|| "no node of the cluster says who owns which slot".into()))
-            }
+            None => Turn::Failed(
+                reason.unwrap_or_else(|| "no node of the cluster says who owns which slot".into()),
+            ),
         }
     }
 }

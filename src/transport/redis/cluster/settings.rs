@@ -25,7 +25,7 @@ impl ClusterSettings {
         let host = match (host, asked) {
             (Some(host), _) if !host.is_empty() && host != "?" => host,
             (_, Address::Tcp { host, .. }) => host,
-            (_, Address::Unix(_)) => return asked.clone(),
+            (_, Address::Unix(_) | Address::Sentinels(_)) => return asked.clone(),
         };
         let address = Address::Tcp { host: host.to_owned(), port };
         if self.nat_map.is_empty() {
@@ -69,11 +69,12 @@ mod tests {
 
     #[test]
     fn a_node_has_the_settings_of_the_whole() {
-        let base = Settings { password: Some("p".to_owned()), database: 3, ..Settings::new(tcp("seed", 1)) };
+        let base =
+            Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::new(tcp("seed", 1)) };
         let settings = ClusterSettings { base, seeds: Vec::new(), nat_map: Vec::new() };
         let node = settings.of(&tcp("node", 2));
         assert_eq!(node.address, tcp("node", 2));
-        assert_eq!(node.password.as_deref(), Some("p"));
+        assert_eq!(node.client_name.as_deref(), Some("n"));
         assert_eq!(node.database, 0);
     }
 }

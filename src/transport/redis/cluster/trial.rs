@@ -87,7 +87,8 @@ impl Cluster {
     }
 
     fn settings(&self) -> ClusterSettings {
-        let seeds = self.servers.iter().map(|server| Address::Tcp { host: "127.0.0.1".into(), port: server.port });
+        let seeds =
+            self.servers.iter().map(|server| Address::Tcp { host: "127.0.0.1".into(), port: server.port });
         let seeds: Vec<_> = seeds.take(2).collect();
         ClusterSettings { base: Settings::new(seeds[0].clone()), seeds, nat_map: Vec::new() }
     }
@@ -321,7 +322,9 @@ impl Trial {
         let arrived = self
             .run(Duration::from_secs(15), |servers| {
                 channels.iter().all(|channel| {
-                    servers[1..].iter().all(|server| server.got.get(channel).and_then(|got| got.last()) == last.get(channel))
+                    servers[1..]
+                        .iter()
+                        .all(|server| server.got.get(channel).and_then(|got| got.last()) == last.get(channel))
                 })
             })
             .await;
@@ -329,7 +332,12 @@ impl Trial {
             for server in &self.servers[1..] {
                 let got = server.got.get(channel).cloned().unwrap_or_default();
                 let tail: Vec<u64> = got.iter().copied().filter(|&n| n >= from[channel]).collect();
-                assert_eq!(tail, (from[channel]..=last[channel]).collect::<Vec<_>>(), "{channel} at {}", server.name);
+                assert_eq!(
+                    tail,
+                    (from[channel]..=last[channel]).collect::<Vec<_>>(),
+                    "{channel} at {}",
+                    server.name
+                );
                 let sorted = got.windows(2).all(|pair| pair[0] < pair[1]);
                 println!("{channel} at {}: {} of {}, sorted {sorted}", server.name, got.len(), last[channel]);
                 for pair in got.windows(2).filter(|pair| pair[0] >= pair[1]) {
@@ -361,7 +369,9 @@ async fn started(cluster: &Cluster, space: Space) -> Trial {
     let ready = trial
         .run(Duration::from_secs(5), |servers| {
             servers.iter().all(|server| server.up)
-                && servers[1..].iter().all(|server| server.held.values().filter(|held| **held).count() == channels().len())
+                && servers[1..]
+                    .iter()
+                    .all(|server| server.held.values().filter(|held| **held).count() == channels().len())
         })
         .await;
     assert!(ready, "not ready");

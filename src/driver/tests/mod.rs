@@ -1,5 +1,7 @@
 //! Links over a Redis in memory: from the commands of JS to the records for JS, with the faults between.
 
+mod sharded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +9,11 @@ use super::inbox::{Fetched, STRIDE};
 use super::link::{Link, Shared};
 use super::outbox::Command;
 use crate::core::effects::Kind;
-use crate::core::member::MemberSpec;
+use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
 use crate::wire::Family;
-use crate::wire::classic::RequestType;
+use crate::wire::request::RequestType;
 
 /// One fetched record.
 #[derive(Clone, Debug)]
@@ -31,9 +33,13 @@ struct Node {
 
 impl Node {
     fn start(hub: &Hub, uid: &str, max_backlog: usize) -> Self {
+        Self::start_in(hub, uid, max_backlog, Family::Classic)
+    }
+
+    fn start_in(hub: &Hub, uid: &str, max_backlog: usize, family: Family) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config { family: Family::Classic, max_backlog, proof: None, verbose: true };
+        let config = Config { family, settle: Duration::ZERO, max_backlog, proof: None, verbose: true };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
@@ -44,6 +50,7 @@ impl Node {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            mode: SubscriptionMode::Dynamic,
         };
         shared.outbox.push(|_| Command::Join(1, spec));
         Node { shared, woken, seen: Vec::new() }
@@ -120,10 +127,14 @@ impl Node {
     }
 
     fn join_room(&self, room: &str) {
+        self.set_room(room, true);
+    }
+
+    fn set_room(&self, room: &str, present: bool) {
         self.shared.outbox.push_lazily(|commands| Command::Room {
             member: 1,
             room: commands.put(room.as_bytes()),
-            present: true,
+            present,
         });
     }
 }
@@ -201,6 +212,7 @@ fn members_of_one_process_are_counted_apart() {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            mode: SubscriptionMode::Dynamic,
         };
         a.shared.outbox.push(|_| Command::Join(2, twin));
         a.event("ready").await;

@@ -1,0 +1,252 @@
+// @ts-check
+"use strict";
+
+/**
+ * The classic adapter: msgpack broadcasts and JSON requests over plain pub/sub, as `createAdapter` of
+ * `@socket.io/redis-adapter` sends them.
+ */
+
+const { randomBytes } = require("node:crypto");
+const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
+const { eventOf, readTarget } = require("./delivery");
+const { Later } = require("./later");
+const { Link } = require("./link");
+const msgpack = require("./msgpack");
+const { readOptions } = require("./options");
+const { rawOptions, rawTarget } = require("./outgoing");
+const { REQUEST, Responder, checkResponse } = require("./requests");
+
+class RedisAdapter extends MemberAdapter {
+  #customParser;
+  #responder = new Responder({
+    nsp: () => this.nsp,
+    isOwn: (request) =>
+      request.uid === this.uid ||
+      this.requests.has(request.requestId) ||
+      this.ackRequests.has(request.requestId),
+    decode: (bytes) => this.#decode(bytes),
+    encode: (value) => this.parser.encode(value),
+    respond: (request, response) => {
+      const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
+      this._send(RESPONSES, specific ? String(request.uid) : null, response);
+    },
+    ignore: (error) => this._ignore(error),
+    settled: () => this._settled(),
+    local: this._local,
+  });
+
+  /**
+   * @param {any} nsp the namespace
+   * @param {any} pubClient a client that publishes
+   * @param {any} subClient a client that receives
+   * @param {any} [opts]
+   */
+  constructor(nsp, pubClient, subClient, opts) {
+    const options = readOptions(opts);
+    const link = pubClient instanceof Link ? pubClient : Link.ofClients(pubClient, subClient, options);
+    super(nsp, link, {
+      uid: randomId(),
+      prefix: options.key,
+      sharded: false,
+      customParser: options.customParser,
+      specificResponses: options.publishOnSpecificResponseChannel,
+    });
+    this.pubClient = pubClient instanceof Link ? null : pubClient;
+    this.subClient = pubClient instanceof Link ? null : subClient;
+    this.requestsTimeout = options.requestsTimeout;
+    this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
+    this.parser = options.parser;
+    this.#customParser = options.customParser;
+    this._join();
+  }
+
+  // --- how messages look -------------------------------------------------------------------------------
+
+  get _nativeEncoding() {
+    return !this.#customParser;
+  }
+
+  /** @param {any} packet @param {any} opts */
+  _encodeBroadcast({ type, data, nsp }, opts) {
+    return this.parser.encode([this.uid, { type, data, nsp }, rawOptions(opts)]);
+  }
+
+  /** @param {any} opts */
+  _encodeOptions(opts) {
+    return msgpack.encode(rawOptions(opts));
+  }
+
+  /** @param {Buffer} bytes */
+  _decodeBroadcast(bytes) {
+    const [uid, packet, opts] = this.parser.decode(bytes);
+    if (uid === this.uid) return null;
+    if (packet.nsp === undefined) packet.nsp = "/";
+    if (packet.nsp !== this.nsp.name) return null;
+    return { packet: eventOf(packet), opts: readTarget(opts) };
+  }
+
+  _newRequestId() {
+    return randomId();
+  }
+
+  /** @param {string} requestId @param {any} packet @param {any} opts */
+  _encodeAckRequest(requestId, { type, data, nsp }, opts) {
+    return this.parser.encode({
+      uid: this.uid,
+      requestId,
+      type: REQUEST.BROADCAST,
+      packet: { type, data, nsp },
+      opts: rawOptions(opts),
+    });
+  }
+
+  /** @param {string} requestId @param {any} opts */
+  _encodeFetch(requestId, opts) {
+    return json({ uid: this.uid, requestId, type: REQUEST.REMOTE_FETCH, opts: rawTarget(opts) });
+  }
+
+  /** @param {Buffer} bytes @param {number} encoding */
+  _onRequest(bytes, encoding) {
+    return this.#responder.onRequest(bytes, encoding);
+  }
+
+  /** @param {Buffer} bytes @param {string | null} id */
+  async _onResponse(bytes, id) {
+    let response;
+    try {
+      response = this.#decode(bytes);
+      if (id === null) checkResponse(response);
+    } catch (error) {
+      return this._ignore(String(error));
+    }
+    const request = this.ackRequests.get(id ?? response.requestId);
+    if (response.type === REQUEST.BROADCAST_CLIENT_COUNT) request?.clientCountCallback(response.clientCount);
+    else if (response.type === REQUEST.BROADCAST_ACK) request?.ack(response.packet);
+  }
+
+  /** A message off the fast path. JSON where it begins with a brace, whatever the parser. @param {Buffer} bytes */
+  #decode(bytes) {
+    return bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : this.parser.decode(bytes);
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------
+
+  /** The names of all rooms of the cluster. @returns {Promise<Set<any>>} */
+  async allRooms() {
+    const rooms = new Set(this.rooms.keys());
+    const answers = await this.#request(REQUEST.ALL_ROOMS, {}, this.requestsTimeout, "allRooms");
+    for (const { rooms: theirs } of answers) for (const room of theirs) rooms.add(room);
+    return rooms;
+  }
+
+  /**
+   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
+   *
+   * @param {Set<any>} rooms
+   * @returns {Promise<Set<any>>}
+   */
+  async sockets(rooms = new Set()) {
+    const sids = await super.sockets(rooms);
+    const answers = await this.#request(
+      REQUEST.SOCKETS,
+      { rooms: [...rooms] },
+      this.requestsTimeout,
+      "sockets",
+    );
+    for (const { sockets } of answers) for (const id of sockets) sids.add(id);
+    return sids;
+  }
+
+  /**
+   * @param {any} opts
+   * @returns {Promise<any[]>}
+   */
+  async fetchSockets(opts) {
+    const sockets = await super.fetchSockets(opts);
+    if (opts.flags?.local) return sockets;
+    const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
+    const timeout = opts.flags?.timeout || this.requestsTimeout;
+    const answers = await this.#request(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets");
+    return sockets.concat(...answers.map((response) => response.sockets));
+  }
+
+  /** @param {any} opts @param {any[]} rooms @returns {any} what can be waited for: that all servers have done it */
+  addSockets(opts, rooms) {
+    super.addSockets(opts, rooms);
+    return this.#tell(opts, { type: REQUEST.REMOTE_JOIN, opts: rawTarget(opts), rooms: [...rooms] });
+  }
+
+  /** @param {any} opts @param {any[]} rooms @returns {any} as `addSockets` */
+  delSockets(opts, rooms) {
+    super.delSockets(opts, rooms);
+    return this.#tell(opts, { type: REQUEST.REMOTE_LEAVE, opts: rawTarget(opts), rooms: [...rooms] });
+  }
+
+  /** @param {any} opts @param {boolean} close @returns {any} as `addSockets` */
+  disconnectSockets(opts, close) {
+    super.disconnectSockets(opts, close);
+    return this.#tell(opts, { type: REQUEST.REMOTE_DISCONNECT, opts: rawTarget(opts), close });
+  }
+
+  /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
+  serverSideEmit(packet) {
+    const withAck = typeof packet[packet.length - 1] === "function";
+    if (!withAck) {
+      return this._send(
+        REQUESTS,
+        null,
+        json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }),
+      );
+    }
+    const ack = packet.pop();
+    const requestId = randomId();
+    const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
+    const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
+    asked.then(({ status, expected, answers }) => {
+      const responses = answers.map((bytes) => this.#decode(bytes).data);
+      if (status === "done") return ack(null, responses);
+      const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
+      ack(new Error(status === "timeout" ? error : "the adapter was closed"), responses);
+    });
+  }
+
+  /**
+   * Sends a request and resolves to the answers of the other members, parsed.
+   *
+   * @param {number} type
+   * @param {object} body
+   * @param {number} timeout in milliseconds
+   * @param {string} name of the method, for the error
+   * @returns {Promise<any[]>}
+   */
+  async #request(type, body, timeout, name) {
+    const requestId = randomId();
+    const request = json({ uid: this.uid, requestId, type, ...body });
+    const { status, expected, answers } = await this._ask(requestId, type, request, timeout);
+    const responses = answers.map((bytes) => this.#decode(bytes));
+    if (status === "done") return responses;
+    const what =
+      status === "timeout" ? `timeout reached while waiting for ${name} response` : "the adapter was closed";
+    // What has come is not thrown away.
+    throw Object.assign(new Error(what), { responses, expected });
+  }
+
+  /** Tells the other members what this one has done. @param {any} opts @param {object} request */
+  #tell(opts, request) {
+    if (opts.flags?.local) return;
+    this._send(REQUESTS, null, json({ uid: this.uid, ...request }));
+    return new Later(() => this.barrier());
+  }
+}
+
+/** Six characters of A-Z a-z 0-9 - _, for uids and request ids. */
+function randomId() {
+  return randomBytes(5).toString("base64url").slice(0, 6);
+}
+
+/** @param {object} value */
+function json(value) {
+  return Buffer.from(JSON.stringify(value));
+}
+
+module.exports = { RedisAdapter };

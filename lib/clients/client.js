@@ -1,0 +1,201 @@
+// @ts-check
+"use strict";
+
+/**
+ * One of the user's Redis clients, whatever package it comes from: where it connects to, how it does, and how it
+ * carries bytes.
+ */
+
+/**
+ * @typedef {"global" | "shard"} Space which of Redis' two spaces of channels is meant, as `Space` in
+ *   src/transport/mod.rs
+ *
+ * @typedef {(kind: number, glob: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage with the kind of
+ *   the subscription that it came by, and its name if that is a glob
+ *
+ * @typedef {(kind: number, name: string) => void} OnLost a subscription no longer holds, and the client does not make
+ *   it again by itself
+ */
+
+/** The kinds of subscriptions, as `SubscriptionKind` in src/transport/mod.rs. */
+const CHANNEL = 0;
+const PATTERN = 1;
+const SHARD = 2;
+
+/**
+ * What is common to all kinds. No method throws but by the promise that it returns.
+ *
+ * @abstract
+ */
+class UserClient {
+  /** Events after which it may be connected. */
+  changes = ["ready"];
+  /** Events after which it is not, or could not be made to be. */
+  failures = ["end", "close", "reconnecting"];
+  /** Whether it changes without an event. */
+  isSilent = false;
+
+  /**
+   * @param {any} client
+   * @param {Space} space
+   */
+  constructor(client, space) {
+    this.client = client;
+    this.space = space;
+    /** @type {OnLost | null} */
+    this.onLost = null;
+  }
+
+  /**
+   * Where it connects to, or the reason why that is not known.
+   *
+   * @abstract
+   * @returns {ReturnType<typeof import("./settings").reading>}
+   */
+  settings() {
+    throw new Error("abstract");
+  }
+
+  /** Why it cannot subscribe in the space, in words for its user; null if it can. @returns {string | null} */
+  get flaw() {
+    return null;
+  }
+
+  /** Whether it is connected, or on the way there. @abstract @returns {boolean} */
+  get isOpen() {
+    throw new Error("abstract");
+  }
+
+  /** Whether it is connected. @abstract @returns {boolean} */
+  get isReady() {
+    throw new Error("abstract");
+  }
+
+  /** Whether what it is given on its way to Redis waits. @returns {boolean} */
+  get queues() {
+    return this.isOpen;
+  }
+
+  /** Nothing more is to be carried: leaves no subscription and no listener behind. */
+  stop() {
+    this.onLost = null;
+  }
+
+  /**
+   * Publishes in the space, and resolves to the number of receivers.
+   *
+   * @abstract
+   * @param {string} _channel
+   * @param {Buffer | string} _payload
+   * @returns {Promise<number>}
+   */
+  async publish(_channel, _payload) {
+    throw new Error("abstract");
+  }
+
+  /**
+   * Resolves when the subscription holds.
+   *
+   * @abstract
+   * @param {number} _kind
+   * @param {string} _name
+   * @param {OnMessage} _onMessage
+   * @returns {Promise<void>}
+   */
+  async subscribe(_kind, _name, _onMessage) {
+    throw new Error("abstract");
+  }
+
+  /** @abstract @param {number} _kind @param {string} _name @returns {Promise<void>} */
+  async unsubscribe(_kind, _name) {
+    throw new Error("abstract");
+  }
+
+  /**
+   * Resolves to the number of subscribers of each channel in the space.
+   *
+   * @abstract
+   * @param {string[]} _channels
+   * @returns {Promise<number[]>}
+   */
+  async count(_channels) {
+    throw new Error("abstract");
+  }
+
+  /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
+  drop(keys) {
+    for (const key of [...keys]) this.unsubscribe(...ofKey(key)).catch(() => {});
+  }
+
+  /** The subcommand of PUBSUB that counts in the space. */
+  get counter() {
+    return this.space === "shard" ? "SHARDNUMSUB" : "NUMSUB";
+  }
+}
+
+/** @param {number} kind @param {string} name */
+function keyOf(kind, name) {
+  return "cps"[kind] + name;
+}
+
+/** The kind and the name that `keyOf` was given. @param {string} key @returns {[number, string]} */
+function ofKey(key) {
+  return ["cps".indexOf(key[0]), key.slice(1)];
+}
+
+/** @param {Buffer | string} text */
+function toBuffer(text) {
+  return typeof text === "string" ? Buffer.from(text) : text;
+}
+
+/**
+ * The counts in a reply of PUBSUB NUMSUB: a list of names and numbers in turn, or a map.
+ *
+ * @param {any} reply
+ * @returns {number[]}
+ */
+function readCounts(reply) {
+  if (Array.isArray(reply)) return reply.filter((_, index) => index % 2 === 1).map(Number);
+  if (reply instanceof Map) return [...reply.values()].map(Number);
+  return Object.values(reply ?? {}).map(Number);
+}
+
+/**
+ * The sums of what the nodes of a cluster count. A node that is away has no subscribers; one that is there and does
+ * not answer spoils the count.
+ *
+ * @param {{ isReady(): boolean, count(): Promise<number[]> }[]} nodes
+ * @returns {Promise<number[]>}
+ */
+async function sumCounts(nodes) {
+  const counts = await Promise.all(
+    nodes.map(({ isReady, count }) =>
+      count().catch((error) => {
+        if (isReady()) throw error;
+        return null;
+      }),
+    ),
+  );
+  const known = counts.filter((list) => list !== null);
+  if (known.length === 0) throw new Error("no node of the cluster can be asked");
+  return known.reduce((sums, list) => sums.map((sum, index) => sum + (list[index] ?? 0)));
+}
+
+/** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
+function removeListener(client, event, listener) {
+  if (typeof client.removeListener === "function") client.removeListener(event, listener);
+  else client.off?.(event, listener);
+}
+
+module.exports = {
+  CHANNEL,
+  PATTERN,
+  SHARD,
+  UserClient,
+  keyOf,
+  ofKey,
+  readCounts,
+  removeListener,
+  sumCounts,
+  toBuffer,
+};

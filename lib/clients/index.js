@@ -1,0 +1,221 @@
+// @ts-check
+"use strict";
+
+/**
+ * The user's Redis clients: one that publishes and one that subscribes, of whatever kind each is.
+ */
+
+const { wrong } = require("../options");
+const { removeListener } = require("./client");
+const { GenericClient } = require("./generic");
+const { IoredisClient } = require("./ioredis");
+const { IoredisCluster } = require("./ioredis-cluster");
+const { NodeRedisClient } = require("./node-redis");
+const { NodeRedisCluster } = require("./node-redis-cluster");
+const { Redis3Client } = require("./redis3");
+const { areSame } = require("./settings");
+
+/**
+ * @typedef {import("./client").UserClient} UserClient
+ * @typedef {import("./client").Space} Space
+ * @typedef {import("./client").OnMessage} OnMessage
+ * @typedef {import("./settings").Settings} Settings
+ */
+
+/** How often a client that changes without an event is looked at, in milliseconds. */
+const LOOK_EVERY = 100;
+
+/** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
+const warned = new WeakSet();
+
+/** A pair of clients. Made by `clientsOf`. */
+class Clients {
+  /** @type {UserClient} */
+  #pub;
+  /** @type {UserClient} */
+  #sub;
+  /** What ends the watch. @type {(() => void)[]} */
+  #endings = [];
+
+  /**
+   * @param {UserClient} pub
+   * @param {UserClient} sub
+   */
+  constructor(pub, sub) {
+    this.#pub = pub;
+    this.#sub = sub;
+  }
+
+  /**
+   * The settings to connect with as these clients do, or the reason why that is not known.
+   *
+   * @returns {{ settings: Settings, reason: null } | { settings: null, reason: string }}
+   */
+  settings() {
+    const pub = this.#pub.settings();
+    const sub = this.#sub.settings();
+    if (pub.settings === null || sub.settings === null) return pub.settings === null ? pub : sub;
+    if (areSame(pub.settings, sub.settings)) return pub;
+    return { settings: null, reason: "the two clients do not connect to the same place" };
+  }
+
+  /** Why these clients cannot carry the bytes, and what would help; null if they can. */
+  flaw() {
+    return this.#sub.flaw;
+  }
+
+  /** Whether neither client is connected nor on the way there. */
+  hasEnded() {
+    return !this.#pub.isOpen && !this.#sub.isOpen;
+  }
+
+  /** Whether both clients are connected. */
+  isReady() {
+    return this.#pub.isReady && this.#sub.isReady;
+  }
+
+  /** Whether what is given to a client that is on its way to Redis waits there. */
+  queues() {
+    return this.#pub.queues && this.#sub.queues;
+  }
+
+  /**
+   * Calls back when the clients may be connected, or no longer so, until `unwatch()`.
+   *
+   * Somebody has to listen to a client's errors meanwhile, or they are uncaught exceptions. As with the reference, a
+   * user who does not is told that he should: once for each client, with what he would have heard.
+   *
+   * @param {() => void} onChange
+   * @param {() => void} onFailure
+   */
+  watch(onChange, onFailure) {
+    for (const one of new Set([this.#pub, this.#sub])) {
+      for (const event of one.changes) this.#listen(one.client, event, onChange);
+      for (const event of one.failures) this.#listen(one.client, event, onFailure);
+      this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
+      if (one.isSilent) this.#look(one, onChange, onFailure);
+    }
+  }
+
+  /** Ends that. */
+  unwatch() {
+    for (const end of this.#endings.splice(0)) end();
+  }
+
+  /** @param {string} channel @param {Buffer | string} payload */
+  publish(channel, payload) {
+    return this.#pub.publish(channel, payload);
+  }
+
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  subscribe(kind, name, onMessage) {
+    return this.#sub.subscribe(kind, name, onMessage);
+  }
+
+  /** @param {number} kind @param {string} name */
+  unsubscribe(kind, name) {
+    return this.#sub.unsubscribe(kind, name);
+  }
+
+  /** @param {string[]} channels */
+  count(channels) {
+    return this.#pub.count(channels);
+  }
+
+  /**
+   * Wants to hear of subscriptions that are lost and have to be made again.
+   *
+   * @param {import("./client").OnLost} onLost
+   */
+  onLost(onLost) {
+    this.#sub.onLost = onLost;
+  }
+
+  /** Nothing more is to be carried. */
+  stop() {
+    this.#sub.stop();
+    this.#pub.stop();
+  }
+
+  /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
+  #listen(client, event, listener) {
+    client.on(event, listener);
+    this.#endings.push(() => removeListener(client, event, listener));
+  }
+
+  /** @param {UserClient} one @param {() => void} onChange @param {() => void} onFailure */
+  #look(one, onChange, onFailure) {
+    let [open, ready] = [one.isOpen, one.isReady];
+    const timer = setInterval(() => {
+      if (one.isOpen === open && one.isReady === ready) return;
+      const failed = (open && !one.isOpen) || (ready && !one.isReady);
+      [open, ready] = [one.isOpen, one.isReady];
+      if (failed) onFailure();
+      else onChange();
+    }, LOOK_EVERY);
+    timer.unref();
+    this.#endings.push(() => clearInterval(timer));
+  }
+}
+
+/** @param {any} client @param {any} error */
+function tellOnce(client, error) {
+  if (warned.has(client) || client.listenerCount?.("error") !== 1) return;
+  warned.add(client);
+  console.warn(`missing 'error' handler on this Redis client (${error?.message || error})`);
+}
+
+/**
+ * Returns the pair for two clients of the user's. Throws a TypeError that says what they lack.
+ *
+ * @param {any} pub
+ * @param {any} sub
+ * @param {Space} space
+ * @returns {Clients}
+ */
+function clientsOf(pub, sub, space) {
+  for (const [name, client] of Object.entries({ pubClient: pub, subClient: sub })) {
+    if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
+  }
+  const [PubKind, SubKind] = [kindOf(pub), kindOf(sub)];
+  check("pubClient", pub, PubKind.publishes(pub, space));
+  check("subClient", sub, SubKind.subscribes(sub, space));
+  const first = new PubKind(pub, space);
+  return new Clients(first, sub === pub ? first : new SubKind(sub, space));
+}
+
+const EXPECTED = "a client of the redis or ioredis package";
+
+/**
+ * What kind a client is, by what it can do and no other can.
+ *
+ * @param {any} client
+ */
+function kindOf(client) {
+  const has = (/** @type {string} */ method) => typeof client[method] === "function";
+  if (has("internal_send_command") && has("psubscribe")) return Redis3Client;
+  if (has("psubscribe") && has("call") && has("sendCommand") && typeof client.status === "string") {
+    return client.isCluster ? IoredisCluster : IoredisClient;
+  }
+  if (has("sendCommand") && typeof client.isOpen === "boolean" && (has("pSubscribe") || has("execute"))) {
+    return has("nodeClient") && Array.isArray(client.masters) ? NodeRedisCluster : NodeRedisClient;
+  }
+  return GenericClient;
+}
+
+/**
+ * @param {string} name
+ * @param {any} client
+ * @param {string[]} methods what it needs: `a|b` is one of them
+ */
+function check(name, client, methods) {
+  for (const method of methods) {
+    const names = method.split("|");
+    if (names.some((one) => typeof client[one] === "function")) continue;
+    throw new TypeError(
+      `${name} must be ${EXPECTED}: this one has no ${names.map((one) => `${one}()`).join(" or ")}`,
+    );
+  }
+}
+
+module.exports = { Clients, clientsOf };

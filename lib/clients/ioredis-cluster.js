@@ -1,0 +1,123 @@
+// @ts-check
+"use strict";
+
+/**
+ * The cluster clients of `ioredis`, 4 to 6, and `iovalkey`.
+ */
+
+const { SHARD, readCounts, sumCounts } = require("./client");
+const { IoredisClient } = require("./ioredis");
+const { readCluster } = require("./ioredis-settings");
+const { reading } = require("./settings");
+
+/** @typedef {import("./client").OnMessage} OnMessage */
+
+/** How often it is looked whether the subscriptions to channels of shards still hold, in milliseconds. */
+const LOOK_EVERY = 250;
+
+class IoredisCluster extends IoredisClient {
+  /** What publishes: always the same node, or one message could overtake another. @type {any} */
+  #publisher = null;
+  /** The channels of shards whose subscriptions held when last looked at. @type {Set<string>} */
+  #held = new Set();
+  /** @type {NodeJS.Timeout | null} */
+  #timer = null;
+
+  settings() {
+    return reading(() => readCluster(this.client));
+  }
+
+  get isOpen() {
+    // After `disconnect()` it stays at one of these.
+    const isClosing = ["close", "disconnecting"].includes(this.client.status);
+    return super.isOpen && !(isClosing && this.client.manuallyClosing);
+  }
+
+  get flaw() {
+    if (this.space !== "shard" || this.client.shardedSubscribers) return null;
+    if (typeof this.client.createShardedSubscriberGroup === "function") {
+      return "this Cluster listens to one node only: make it with shardedSubscribers: true";
+    }
+    return "a Cluster of this version listens to one node only: take a newer ioredis, with shardedSubscribers: true";
+  }
+
+  /** @param {string} channel @param {Buffer | string} payload */
+  async publish(channel, payload) {
+    if (this.space === "shard") return super.publish(channel, payload);
+    const node = this.#choosePublisher();
+    return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
+  }
+
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async subscribe(kind, name, onMessage) {
+    if (kind !== SHARD) return super.subscribe(kind, name, onMessage);
+    if (this.flaw !== null) throw new Error(this.flaw);
+    await super.subscribe(kind, name, onMessage);
+    this.#held.add(name);
+    if (this.#timer !== null) return;
+    this.#timer = setInterval(this.#look, LOOK_EVERY).unref();
+    this.client.on("nodeError", this.#look);
+  }
+
+  /** @param {number} kind @param {string} name */
+  async unsubscribe(kind, name) {
+    if (kind === SHARD) this.#held.delete(name);
+    await super.unsubscribe(kind, name);
+  }
+
+  /** @param {string[]} channels */
+  async count(channels) {
+    /** @type {any[]} */
+    const nodes = this.client.nodes("all");
+    return sumCounts(
+      nodes.map((node) => ({
+        isReady: () => node.status === "ready",
+        count: async () => readCounts(await node.call("PUBSUB", this.counter, ...channels)),
+      })),
+    );
+  }
+
+  stop() {
+    super.stop();
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.client.removeListener("nodeError", this.#look);
+    this.#held.clear();
+  }
+
+  #choosePublisher() {
+    /** @type {any[]} */
+    const ready = this.client.nodes("master").filter((/** @type {any} */ { status }) => status === "ready");
+    if (!ready.includes(this.#publisher)) this.#publisher = ready[0] ?? null;
+    return this.#publisher;
+  }
+
+  /** Finds what the client has lost: when a slot has moved, 4 and 5 wait until they happen to look where it is. */
+  #look = () => {
+    if (this.client.status !== "ready") return;
+    const held = this.#heldByNodes();
+    if (held === null) return;
+    const lost = [...this.#held].filter((name) => !held.has(name));
+    if (lost.length === 0) return;
+    this.client.refreshSlotsCache?.();
+    for (const name of lost) {
+      this.#held.delete(name);
+      this.onLost?.(SHARD, name);
+    }
+  };
+
+  /** The channels that the connections listen to; null if the client does not show them. @returns {Set<string> | null} */
+  #heldByNodes() {
+    const subscribers = this.client.shardedSubscribers?.shardedSubscribers;
+    if (!(subscribers instanceof Map)) return null;
+    const held = new Set();
+    for (const subscriber of subscribers.values()) {
+      const redis = subscriber.getInstance?.();
+      if (redis?.status !== "ready") continue;
+      for (const name of redis.condition?.subscriber?.channels?.("ssubscribe") ?? []) held.add(String(name));
+    }
+    return held;
+  }
+}
+
+module.exports = { IoredisCluster };

@@ -1,0 +1,155 @@
+// @ts-check
+"use strict";
+
+/**
+ * The clients of the `ioredis` package, 4 to 6, and of `iovalkey`: of a single Redis, and of one behind sentinels.
+ */
+
+const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, ofKey, readCounts, toBuffer } = require("./client");
+const { readClient } = require("./ioredis-settings");
+const { reading } = require("./settings");
+
+/** @typedef {import("./client").OnMessage} OnMessage */
+
+/** What subscribes and unsubscribes, by the kind of the subscription. */
+const COMMANDS = Object.freeze([
+  { subscribe: "subscribe", unsubscribe: "unsubscribe" },
+  { subscribe: "psubscribe", unsubscribe: "punsubscribe" },
+  { subscribe: "ssubscribe", unsubscribe: "sunsubscribe" },
+]);
+
+class IoredisClient extends UserClient {
+  /** @type {Set<string>} */
+  #names = new Set();
+  /** @type {OnMessage | null} */
+  #onMessage = null;
+  /** The client without what is not meant for channels. @type {any} */
+  #plain;
+
+  /** @param {any} client @param {import("./client").Space} space */
+  constructor(client, space) {
+    super(client, space);
+    this.#plain = withoutPrefix(client);
+  }
+
+  /** @param {any} _client @param {import("./client").Space} space */
+  static publishes(_client, space) {
+    return [space === "shard" ? "spublish" : "publish", "on"];
+  }
+
+  /** @param {any} _client @param {import("./client").Space} space */
+  static subscribes(_client, space) {
+    return space === "shard"
+      ? ["ssubscribe", "sunsubscribe", "on"]
+      : ["subscribe", "unsubscribe", "psubscribe", "on"];
+  }
+
+  settings() {
+    return reading(() => readClient(this.client));
+  }
+
+  get isOpen() {
+    return this.client.status !== "end";
+  }
+
+  get isReady() {
+    const { status } = this.client;
+    // "wait": connects with the first command, which has to wait for that.
+    return status === "ready" || (status === "wait" && this.queues);
+  }
+
+  get queues() {
+    return this.isOpen && this.client.options?.enableOfflineQueue !== false;
+  }
+
+  /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
+  async publish(channel, payload) {
+    return this.space === "shard"
+      ? this.#plain.spublish(channel, payload)
+      : this.client.publish(channel, payload);
+  }
+
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async subscribe(kind, name, onMessage) {
+    if (this.#onMessage === null) this.#listen(onMessage);
+    this.#names.add(keyOf(kind, name));
+    await this.#plain[COMMANDS[kind].subscribe](name);
+  }
+
+  /** @param {number} kind @param {string} name */
+  async unsubscribe(kind, name) {
+    if (!this.#names.delete(keyOf(kind, name))) return;
+    if (this.#names.size === 0) this.#unlisten();
+    if (this.isOpen) await this.#plain[COMMANDS[kind].unsubscribe](name);
+  }
+
+  /** @param {string[]} channels */
+  async count(channels) {
+    return readCounts(await this.client.call("PUBSUB", this.counter, ...channels));
+  }
+
+  stop() {
+    super.stop();
+    this.drop(this.#names);
+    this.#unlisten();
+  }
+
+  /** @param {OnMessage} onMessage */
+  #listen(onMessage) {
+    this.#onMessage = onMessage;
+    this.client.on("messageBuffer", this.#onChannel);
+    this.client.on("pmessageBuffer", this.#onPattern);
+    this.client.on("smessageBuffer", this.#onShard);
+    this.client.on("ready", this.#onReady);
+  }
+
+  #unlisten() {
+    this.#onMessage = null;
+    this.client.removeListener("messageBuffer", this.#onChannel);
+    this.client.removeListener("pmessageBuffer", this.#onPattern);
+    this.client.removeListener("smessageBuffer", this.#onShard);
+    this.client.removeListener("ready", this.#onReady);
+  }
+
+  // It may not want to subscribe anew by itself; to channels of shards it does by another name, if it has a prefix.
+  #onReady = () => {
+    const { autoResubscribe, keyPrefix } = this.client.options ?? {};
+    for (const [kind, name] of [...this.#names].map(ofKey)) {
+      if (autoResubscribe === false || (kind === SHARD && keyPrefix)) this.onLost?.(kind, name);
+    }
+  };
+
+  // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
+  #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
+    if (!this.#names.has(keyOf(CHANNEL, channel.toString()))) return;
+    this.#onMessage?.(CHANNEL, null, channel, payload);
+  };
+
+  #onPattern = (/** @type {string} */ glob, /** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
+    if (!this.#names.has(keyOf(PATTERN, String(glob)))) return;
+    this.#onMessage?.(PATTERN, toBuffer(glob), channel, payload);
+  };
+
+  #onShard = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
+    if (!this.#names.has(keyOf(SHARD, channel.toString()))) return;
+    this.#onMessage?.(SHARD, null, channel, payload);
+  };
+}
+
+/**
+ * The same client without its `keyPrefix`. It would prepend that to the channels of shards, which Redis takes for
+ * keys, and hand them out with it; to other channels it does not. Nor does it put commands into a pipeline by itself:
+ * to subscribe is no command like others.
+ *
+ * @param {any} client
+ */
+function withoutPrefix(client) {
+  if (!client.options?.keyPrefix && !client.options?.enableAutoPipelining) return client;
+  return Object.create(client, {
+    options: { value: { ...client.options, keyPrefix: "", enableAutoPipelining: false } },
+    // It is the client that keeps the state.
+    sendCommand: { value: client.sendCommand.bind(client) },
+  });
+}
+
+module.exports = { IoredisClient };

@@ -1,0 +1,175 @@
+// @ts-check
+"use strict";
+
+/**
+ * The clients of the `redis` package, 4 to 6: of a single Redis, in legacy mode too; of one behind sentinels; and pools,
+ * which can publish.
+ */
+
+const { PATTERN, SHARD, UserClient, keyOf, readCounts, toBuffer } = require("./client");
+const { readClient, readSentinel } = require("./node-redis-settings");
+const { reading, unreadable } = require("./settings");
+
+/** @typedef {import("./client").OnMessage} OnMessage */
+
+/** @typedef {(payload: Buffer, channel: Buffer | string) => void} Listener */
+
+/** What subscribes and unsubscribes, by the kind of the subscription. */
+const COMMANDS = Object.freeze([
+  { subscribe: "subscribe", unsubscribe: "unsubscribe" },
+  { subscribe: "pSubscribe", unsubscribe: "pUnsubscribe" },
+  { subscribe: "sSubscribe", unsubscribe: "sUnsubscribe" },
+]);
+
+class NodeRedisClient extends UserClient {
+  /** @type {Map<string, Listener>} */
+  #listeners = new Map();
+  /** @type {Map<string, Promise<void>>} */
+  #turns = new Map();
+  #isListening = false;
+
+  /** @param {any} client @param {import("./client").Space} space */
+  constructor(client, space) {
+    super(client, space);
+    // Those of 5 say nothing but errors.
+    this.isSilent = this.isSentinel || this.isPool;
+  }
+
+  /** What it needs to publish. @param {any} _client @param {import("./client").Space} space */
+  static publishes(_client, space) {
+    return [space === "shard" ? "sPublish" : "publish", "sendCommand", "on"];
+  }
+
+  /** What it needs to subscribe. @param {any} _client @param {import("./client").Space} space */
+  static subscribes(_client, space) {
+    return space === "shard"
+      ? ["sSubscribe", "sUnsubscribe", "on"]
+      : ["subscribe", "unsubscribe", "pSubscribe", "on"];
+  }
+
+  get isSentinel() {
+    return typeof this.client.getSentinelNode === "function" && typeof this.client.acquire === "function";
+  }
+
+  get isPool() {
+    return typeof this.client.pSubscribe !== "function" && typeof this.client.execute === "function";
+  }
+
+  settings() {
+    return reading(() => {
+      if (this.isPool) unreadable("a pool shows none of its clients' options");
+      return this.isSentinel ? readSentinel(this.client) : readClient(this.client);
+    });
+  }
+
+  get isOpen() {
+    return this.client.isOpen !== false;
+  }
+
+  get isReady() {
+    return this.isOpen && this.client.isReady !== false;
+  }
+
+  get queues() {
+    return this.isOpen && this.client.options?.disableOfflineQueue !== true;
+  }
+
+  /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
+  async publish(channel, payload) {
+    if (this.space === "shard") return this.call("sPublish", channel, payload);
+    // By itself it would take PUBLISH for something that a replica can do, and there nobody listens.
+    if (this.isSentinel) return this.client.sendCommand(false, ["PUBLISH", channel, payload]);
+    return this.call("publish", channel, payload);
+  }
+
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async subscribe(kind, name, onMessage) {
+    await this.#inTurn(keyOf(kind, name), () => this.#subscribe(kind, name, onMessage));
+  }
+
+  /** @param {number} kind @param {string} name */
+  async unsubscribe(kind, name) {
+    await this.#inTurn(keyOf(kind, name), () => this.#unsubscribe(kind, name));
+  }
+
+  /** @param {string[]} channels */
+  async count(channels) {
+    const command = ["PUBSUB", this.counter, ...channels];
+    if (this.isSentinel) return readCounts(await this.client.sendCommand(false, command));
+    return readCounts(await this.call("sendCommand", command));
+  }
+
+  stop() {
+    super.stop();
+    this.drop(this.#listeners.keys());
+    this.client.removeListener("sharded-channel-moved", this.#onMoved);
+    this.#isListening = false;
+  }
+
+  /**
+   * Calls a method that returns a promise. In legacy mode, which 4 has, these are elsewhere, save those that have no
+   * other form.
+   *
+   * @param {string} method
+   * @param {...any} args
+   */
+  async call(method, ...args) {
+    const legacy = this.client.options?.legacyMode ? this.client.v4 : null;
+    return legacy?.[method] ? legacy[method](...args) : this.client[method](...args);
+  }
+
+  /** Whether a channel of a shard is subscribed to. @param {string} name */
+  hasShard(name) {
+    return this.#listeners.has(keyOf(SHARD, name));
+  }
+
+  /**
+   * The client forgets what it is to unsubscribe from while the subscription is still on its way.
+   *
+   * @param {string} key
+   * @param {() => Promise<void>} act
+   */
+  #inTurn(key, act) {
+    const before = this.#turns.get(key);
+    const turn = before === undefined ? act() : before.then(act, act);
+    this.#turns.set(key, turn);
+    const done = () => {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key);
+    };
+    turn.then(done, done);
+    return turn;
+  }
+
+  /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  async #subscribe(kind, name, onMessage) {
+    const key = keyOf(kind, name);
+    // A listener of its own for each subscription: the client compares them when it unsubscribes.
+    let listener = this.#listeners.get(key);
+    if (listener === undefined) {
+      const glob = kind === PATTERN ? Buffer.from(name) : null;
+      listener = (payload, channel) => onMessage(kind, glob, toBuffer(channel), toBuffer(payload));
+      this.#listeners.set(key, listener);
+    }
+    if (kind === SHARD && !this.#isListening) {
+      this.#isListening = true;
+      this.client.on("sharded-channel-moved", this.#onMoved);
+    }
+    await this.call(COMMANDS[kind].subscribe, name, listener, true);
+  }
+
+  /** @param {number} kind @param {string} name */
+  async #unsubscribe(kind, name) {
+    const key = keyOf(kind, name);
+    const listener = this.#listeners.get(key);
+    if (listener === undefined) return;
+    this.#listeners.delete(key);
+    if (this.isOpen) await this.call(COMMANDS[kind].unsubscribe, name, listener, true);
+  }
+
+  #onMoved = (/** @type {Buffer | string} */ channel) => {
+    const name = String(channel);
+    if (this.hasShard(name)) this.onLost?.(SHARD, name);
+  };
+}
+
+module.exports = { NodeRedisClient };

@@ -1,0 +1,160 @@
+// @ts-check
+"use strict";
+
+/**
+ * The messages of the cluster family, `{ type, data, uid, nsp }`: how they look, and what a server does about those
+ * of others. Rust knows them as `src/wire/cluster.rs`.
+ */
+
+const { eventOf, readTarget } = require("./delivery");
+const msgpack = require("./msgpack");
+const { broadcastWithAck, once, printSockets, serverSideEmit } = require("./sockets");
+const debug = require("debug")("socket.io-redis");
+
+/** What messages are; the numbers are the wire's. */
+const MESSAGE = Object.freeze({
+  BROADCAST: 3,
+  SOCKETS_JOIN: 4,
+  SOCKETS_LEAVE: 5,
+  DISCONNECT_SOCKETS: 6,
+  FETCH_SOCKETS: 7,
+  FETCH_SOCKETS_RESPONSE: 8,
+  SERVER_SIDE_EMIT: 9,
+  SERVER_SIDE_EMIT_RESPONSE: 10,
+  BROADCAST_CLIENT_COUNT: 11,
+  BROADCAST_ACK: 12,
+});
+
+/** Those that may hold something binary, and are msgpack if they do. @type {Set<number>} */
+const MAY_BE_BINARY = new Set([
+  MESSAGE.BROADCAST,
+  MESSAGE.FETCH_SOCKETS_RESPONSE,
+  MESSAGE.SERVER_SIDE_EMIT,
+  MESSAGE.SERVER_SIDE_EMIT_RESPONSE,
+  MESSAGE.BROADCAST_ACK,
+]);
+
+/**
+ * @param {number} type
+ * @param {object} data
+ * @param {string} uid
+ * @param {string} nsp
+ * @returns {Buffer}
+ */
+function encodeMessage(type, data, uid, nsp) {
+  const message = { type, data, uid, nsp };
+  return MAY_BE_BINARY.has(type) && holdsBinary(data)
+    ? msgpack.encode(message)
+    : Buffer.from(JSON.stringify(message));
+}
+
+/** @param {Buffer} bytes @returns {any} */
+function decodeMessage(bytes) {
+  return bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : msgpack.decode(bytes);
+}
+
+/** The options of a broadcast or a request. @param {any} opts */
+function optionsOf({ rooms, except, flags }) {
+  return { rooms: [...rooms], except: [...new Set(except)], flags };
+}
+
+/** Whether there is something in it that JSON cannot carry. @param {any} value @param {boolean} [printed] @returns {boolean} */
+function holdsBinary(value, printed = false) {
+  if (value === null || typeof value !== "object") return false;
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return true;
+  if (Array.isArray(value)) return value.some((item) => holdsBinary(item));
+  for (const key of Object.keys(value)) if (holdsBinary(value[key])) return true;
+  return typeof value.toJSON === "function" && !printed && holdsBinary(value.toJSON(), true);
+}
+
+/**
+ * @typedef {object} Context what a responder needs of its adapter
+ * @property {() => any} nsp the namespace
+ * @property {(requesterUid: string, type: number, data: object) => void} respond
+ * @property {(error: string) => void} ignore
+ * @property {() => void} settled the request is worked off, whatever it has done to the rooms
+ * @property {() => Promise<void> | null} subscribed when Redis has confirmed the rooms of by now; null if it has
+ * @property {(rooms: any[]) => void} joined sockets have joined these rooms, somewhere
+ * @property {import("./sockets").Local} local
+ */
+
+/** Does what other members ask, and answers them. Rust has looked at the shape of what comes here. */
+class ClusterResponder {
+  #context;
+
+  /** @param {Context} context */
+  constructor(context) {
+    this.#context = context;
+  }
+
+  /**
+   * A request of another member. What a callback of the user's throws is an unhandled rejection, as with the
+   * reference.
+   *
+   * @param {Buffer} bytes
+   */
+  async onRequest(bytes) {
+    const { ignore, settled } = this.#context;
+    try {
+      let message;
+      try {
+        message = decodeMessage(bytes);
+        if (message.type === MESSAGE.BROADCAST) eventOf(message.data.packet);
+      } catch (error) {
+        return ignore(String(error));
+      }
+      debug("received message %j", message);
+      await this.#answer(message);
+    } finally {
+      settled();
+    }
+  }
+
+  /** @param {any} message */
+  async #answer({ type, data, uid }) {
+    const { nsp, local, respond, joined, subscribed, ignore } = this.#context;
+    const { requestId } = data;
+    switch (type) {
+      case MESSAGE.SOCKETS_JOIN:
+        joined(data.rooms);
+        return local.addSockets(readTarget(data.opts), data.rooms);
+      case MESSAGE.SOCKETS_LEAVE:
+        return local.delSockets(readTarget(data.opts), data.rooms);
+      case MESSAGE.DISCONNECT_SOCKETS:
+        return local.disconnectSockets(readTarget(data.opts), data.close);
+      case MESSAGE.FETCH_SOCKETS: {
+        const sockets = await local.fetchSockets(readTarget(data.opts));
+        // Whoever asks may go on to publish to rooms that were joined before.
+        const waiting = subscribed();
+        if (waiting !== null) await waiting;
+        return printSockets(sockets, (found) =>
+          respond(uid, MESSAGE.FETCH_SOCKETS_RESPONSE, { requestId, sockets: found }),
+        );
+      }
+      case MESSAGE.SERVER_SIDE_EMIT: {
+        const args = [...data.packet];
+        if (present(requestId)) {
+          args.push(once((packet) => respond(uid, MESSAGE.SERVER_SIDE_EMIT_RESPONSE, { requestId, packet })));
+        }
+        if (!serverSideEmit(nsp(), args)) ignore("a serverSideEmit of an error that nobody listens to");
+        return;
+      }
+      case MESSAGE.BROADCAST:
+        return broadcastWithAck(
+          nsp(),
+          local,
+          data.packet,
+          readTarget(data.opts),
+          (clientCount) => respond(uid, MESSAGE.BROADCAST_CLIENT_COUNT, { requestId, clientCount }),
+          (packet) => respond(uid, MESSAGE.BROADCAST_ACK, { requestId, packet }),
+        );
+    }
+  }
+}
+
+/** @param {any} value */
+function present(value) {
+  return value !== undefined && value !== null;
+}
+
+module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, optionsOf };

@@ -1,0 +1,175 @@
+//! What a member listens to, and what of it Redis has confirmed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::transport::Subscription;
+
+/// The subscriptions of one member.
+///
+/// Without the *vital* ones the member is deaf: those of its namespace, and any that held and was lost. One that is
+/// new (the channel of a room that has just got its first socket) is waited for by those alone who ask.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    states: HashMap<Subscription, State>,
+    /// What is not confirmed, in the order in which it was asked for.
+    asked: BTreeMap<u64, Subscription>,
+    next_ticket: u64,
+    /// How many of the vital ones are not confirmed.
+    missing: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Confirmed,
+    Asked { ticket: u64, vital: bool },
+}
+
+impl Subscriptions {
+    /// Adds one that is to be confirmed.
+    pub fn add(&mut self, name: Subscription, vital: bool) {
+        if !self.states.contains_key(&name) {
+            self.ask(name, vital);
+        }
+    }
+
+    /// Removes one; false if it was not there.
+    pub fn remove(&mut self, name: &Subscription) -> bool {
+        let Some(state) = self.states.remove(name) else {
+            return false;
+        };
+        self.forget(state);
+        true
+    }
+
+    /// Redis has confirmed one. True if the member is whole by that, and was not before.
+    pub fn confirm(&mut self, name: &Subscription) -> bool {
+        let whole = self.is_whole();
+        if let Some(state) = self.states.get_mut(name) {
+            let before = std::mem::replace(state, State::Confirmed);
+            self.forget(before);
+        }
+        !whole && self.is_whole()
+    }
+
+    /// One no longer holds. True if the member is no longer whole by that.
+    pub fn lose(&mut self, name: &Subscription) -> bool {
+        let whole = self.is_whole();
+        if matches!(self.states.get(name), Some(State::Confirmed)) {
+            self.ask(name.clone(), true);
+        }
+        whole && !self.is_whole()
+    }
+
+    /// None holds any more. True if the member is no longer whole by that.
+    pub fn lose_all(&mut self) -> bool {
+        let whole = self.is_whole();
+        let held: Vec<Subscription> = self
+            .states
+            .iter()
+            .filter(|(_, state)| matches!(state, State::Confirmed))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in held {
+            self.ask(name, true);
+        }
+        whole && !self.is_whole()
+    }
+
+    /// Whether all vital ones are confirmed.
+    pub fn is_whole(&self) -> bool {
+        self.missing == 0 && !self.states.is_empty()
+    }
+
+    /// Whether it is one of the member's.
+    pub fn contains(&self, name: &Subscription) -> bool {
+        self.states.contains_key(name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.states.keys()
+    }
+
+    /// What tells later whether all that has been asked for by now is confirmed.
+    pub fn ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
+    /// Whether all that was asked for before this ticket was given is confirmed.
+    pub fn is_confirmed(&self, ticket: u64) -> bool {
+        self.asked.first_key_value().is_none_or(|(&first, _)| first >= ticket)
+    }
+
+    fn ask(&mut self, name: Subscription, vital: bool) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.missing += usize::from(vital);
+        self.asked.insert(ticket, name.clone());
+        self.states.insert(name, State::Asked { ticket, vital });
+    }
+
+    fn forget(&mut self, state: State) {
+        if let State::Asked { ticket, vital } = state {
+            self.asked.remove(&ticket);
+            self.missing -= usize::from(vital);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Subscriptions {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.add(Subscription::shard("main"), true);
+        subscriptions.add(Subscription::shard("own"), true);
+        subscriptions
+    }
+
+    #[test]
+    fn a_member_is_whole_when_the_last_of_the_vital_ones_is_confirmed() {
+        let mut subscriptions = base();
+        assert!(!subscriptions.is_whole());
+        assert!(!subscriptions.confirm(&Subscription::shard("main")));
+        assert!(!subscriptions.confirm(&Subscription::shard("main")), "twice");
+        assert!(subscriptions.confirm(&Subscription::shard("own")));
+        assert!(!subscriptions.confirm(&Subscription::shard("unknown")));
+        assert!(!Subscriptions::default().is_whole(), "nothing is not whole");
+    }
+
+    #[test]
+    fn a_new_room_does_not_make_deaf_and_a_lost_one_does() {
+        let mut subscriptions = base();
+        subscriptions.confirm(&Subscription::shard("main"));
+        subscriptions.confirm(&Subscription::shard("own"));
+        let room = Subscription::shard("room");
+        subscriptions.add(room.clone(), false);
+        assert!(subscriptions.is_whole());
+        assert!(!subscriptions.lose(&room), "it has not held yet");
+        subscriptions.confirm(&room);
+        assert!(subscriptions.lose(&room));
+        assert!(!subscriptions.lose(&room), "twice");
+        assert!(subscriptions.confirm(&room));
+        assert!(subscriptions.lose_all());
+        assert!(subscriptions.remove(&room));
+        assert!(!subscriptions.remove(&room));
+        subscriptions.confirm(&Subscription::shard("main"));
+        assert!(subscriptions.confirm(&Subscription::shard("own")), "what is left no longer counts");
+    }
+
+    #[test]
+    fn a_ticket_is_for_what_was_asked_before_it() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(Subscription::shard);
+        subscriptions.add(a.clone(), false);
+        let ticket = subscriptions.ticket();
+        subscriptions.add(b.clone(), false);
+        assert!(!subscriptions.is_confirmed(ticket));
+        subscriptions.confirm(&a);
+        assert!(subscriptions.is_confirmed(ticket));
+        assert!(!subscriptions.is_confirmed(subscriptions.ticket()));
+        subscriptions.remove(&b);
+        assert!(subscriptions.is_confirmed(subscriptions.ticket()));
+    }
+}

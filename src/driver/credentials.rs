@@ -1,0 +1,204 @@
+//! Credentials that JS knows: asked for by the connections, answered by the user's own function.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::link::Shared;
+use crate::transport::redis::{Answer, AskCredentials, Login};
+
+/// What was asked of JS and is not answered.
+#[derive(Debug, Default)]
+pub struct Questions {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u32,
+    /// What JS has not been told of.
+    new: Vec<u32>,
+    open: HashMap<u32, oneshot::Sender<Result<Login, String>>>,
+}
+
+impl Questions {
+    /// Answers a question; one that is no longer open is passed over.
+    pub fn answer(&self, token: u32, answer: Result<Login, String>) {
+        let asker = self.lock().open.remove(&token);
+        if let Some(asker) = asker {
+            // Nobody waits any more: the attempt has ended meanwhile.
+            let _ = asker.send(answer);
+        }
+    }
+
+    /// The tokens of the questions that came about since the last call.
+    pub(super) fn take_new(&self) -> Vec<u32> {
+        std::mem::take(&mut self.lock().new)
+    }
+
+    fn ask(&self) -> (u32, oneshot::Receiver<Result<Login, String>>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        state.last = state.last.wrapping_add(1);
+        let token = state.last;
+        state.new.push(token);
+        state.open.insert(token, sender);
+        (token, receiver)
+    }
+
+    fn forget(&self, token: u32) {
+        let mut state = self.lock();
+        state.open.remove(&token);
+        state.new.retain(|new| *new != token);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.open.is_empty() && state.new.is_empty()
+    }
+}
+
+/// Asks the JS side of a link, by a record in its inbox.
+pub struct AskJs(Arc<Shared>);
+
+impl AskJs {
+    /// Asks by way of the link of `shared`.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+}
+
+impl AskCredentials for AskJs {
+    fn ask(&self) -> Answer {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (token, answer) = shared.questions.ask();
+            let _forget = Forget { shared: &shared, token };
+            // The link puts the question where JS finds it.
+            shared.outbox.nudge();
+            answer.await.unwrap_or_else(|_| Err("there was no answer".to_owned()))
+        })
+    }
+}
+
+/// Forgets a question with whoever asked it.
+struct Forget<'a> {
+    shared: &'a Shared,
+    token: u32,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.shared.questions.forget(self.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Config;
+    use crate::core::effects::Kind;
+    use crate::driver::inbox::{Fetched, STRIDE};
+    use crate::driver::link::{Link, Options};
+    use crate::driver::outbox::Command;
+    use crate::transport::redis::{Address, Credentials, Settings};
+    use crate::wire::Family;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Notify;
+
+    /// Waits for a record that asks for credentials, and returns its token.
+    async fn question(shared: &Shared, woken: &Notify) -> u32 {
+        loop {
+            let (mut slab, mut table) = (vec![0; 1 << 16], vec![0; STRIDE]);
+            match shared.inbox.fetch(&mut slab, 0, &mut table) {
+                Fetched::Records { .. } if table[0] == Kind::Credentials as u32 => return table[3],
+                Fetched::Records { .. } => {}
+                _ => woken.notified().await,
+            }
+        }
+    }
+
+    async fn reads(redis: &mut TcpStream, expected: &str) {
+        let mut bytes = vec![0; expected.len()];
+        redis.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    async fn scenario() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let address = Address::Tcp { host: address.ip().to_string(), port: address.port() };
+        let shared = Arc::new(Shared::default());
+        let woken = Arc::new(Notify::new());
+        let settings = Settings {
+            credentials: Credentials::Asked(Arc::new(AskJs::new(Arc::clone(&shared)))),
+            ..Settings::new(address)
+        };
+        let config = Config {
+            family: Family::Classic,
+            settle: std::time::Duration::ZERO,
+            max_backlog: 1 << 20,
+            proof: None,
+            verbose: false,
+        };
+        let options = Options {
+            settings: Some(crate::driver::link::Place::Redis(settings)),
+            max_inbox: 1 << 20,
+            config,
+        };
+        let wake = Arc::clone(&woken);
+        let link = Link::new(options, Arc::clone(&shared), move || wake.notify_one());
+        let running = tokio::task::spawn_local(link.run());
+
+        let (mut redis, _) = listener.accept().await.unwrap();
+        let first = question(&shared, &woken).await;
+        shared.questions.answer(first + 1, Err("nobody asked".to_owned()));
+        shared
+            .questions
+            .answer(first, Ok(Login { username: Some("app".to_owned()), password: Some("one".to_owned()) }));
+        reads(&mut redis, "*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$3\r\none\r\n*1\r\n$4\r\nPING\r\n").await;
+        redis.write_all(b"+OK\r\n+PONG\r\n").await.unwrap();
+        drop(redis);
+
+        // Another connection, another question; an answer of before is passed over.
+        let (mut redis, _) = listener.accept().await.unwrap();
+        let second = question(&shared, &woken).await;
+        assert_ne!(first, second);
+        shared.questions.answer(first, Ok(Login::default()));
+        shared.questions.answer(second, Ok(Login { username: None, password: Some("two".to_owned()) }));
+        reads(&mut redis, "*2\r\n$4\r\nAUTH\r\n$3\r\ntwo\r\n").await;
+        drop(redis);
+
+        // What is closed asks no more.
+        let (_redis, _) = listener.accept().await.unwrap();
+        let third = question(&shared, &woken).await;
+        shared.outbox.push(|_| Command::Close);
+        running.await.unwrap();
+        assert!(shared.questions.is_empty());
+        shared.questions.answer(third, Ok(Login::default()));
+    }
+
+    #[test]
+    fn js_is_asked_at_each_connect() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, scenario());
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let login = Login { username: Some("app".to_owned()), password: Some("hidden".to_owned()) };
+        let questions = Questions::default();
+        let (token, receiver) = questions.ask();
+        questions.answer(token, Ok(login.clone()));
+        for shown in [format!("{login:?}"), format!("{questions:?}"), format!("{receiver:?}")] {
+            assert!(!shown.contains("hidden"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What one member asks of the others, and what these answer: the vocabulary that the families share.
+
+/// What a request asks for; the numbers are the wire's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RequestType {
+    /// The ids of the sockets in some rooms (asked by older nodes).
+    Sockets = 0,
+    /// The names of all rooms.
+    AllRooms = 1,
+    /// Sockets join rooms.
+    RemoteJoin = 2,
+    /// Sockets leave rooms.
+    RemoteLeave = 3,
+    /// Sockets are disconnected.
+    RemoteDisconnect = 4,
+    /// The details of sockets.
+    RemoteFetch = 5,
+    /// An event for the servers themselves.
+    ServerSideEmit = 6,
+    /// A broadcast that the clients acknowledge.
+    Broadcast = 7,
+}
+
+/// What a response carries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// The sockets of a node.
+    Sockets,
+    /// The ids of the sockets of a node.
+    SocketIds,
+    /// The sockets of a node that has none, or their ids.
+    NoSockets,
+    /// The rooms of a node.
+    Rooms,
+    /// The answer of a node to a serverSideEmit.
+    ServerSideEmit,
+    /// How many clients of a node got a broadcast.
+    ClientCount(u64),
+    /// One client's acknowledgement.
+    Ack,
+    /// Nothing that answers a request of today's nodes.
+    Other,
+}

@@ -1,0 +1,181 @@
+//! Where a broadcast goes: its rooms, its exceptions, its flags.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::shape::Room;
+use crate::packet::{Malformed, Reader, write_array_len, write_map_len, write_str};
+
+/// The options of a broadcast.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The object as it came, in msgpack or JSON.
+    pub opts: &'a [u8],
+    rooms: Rooms<'a>,
+    /// Whether there is nothing but (at most) rooms in it: no exception, no flag.
+    plain: bool,
+}
+
+#[derive(Debug)]
+enum Rooms<'a> {
+    /// Where they stand, one after another, and how many there are.
+    Msgpack(Reader<'a>, usize),
+    Json(Vec<Room>),
+}
+
+impl<'a> Target<'a> {
+    /// To everyone.
+    pub fn everyone() -> Self {
+        Target { opts: &[], rooms: Rooms::Json(Vec::new()), plain: true }
+    }
+
+    /// Reads it off the front of msgpack. What is empty may be missing: Go leaves it out.
+    pub fn from_msgpack(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let opts = reader.raw_value()?;
+        let mut target = Target { opts, rooms: Rooms::Msgpack(Reader::new(&[]), 0), plain: true };
+        let mut inner = Reader::new(opts);
+        for _ in 0..inner.map_len()? {
+            match inner.str()? {
+                "rooms" if !is_nil(&inner) => {
+                    let list = inner.raw_value()?;
+                    let mut items = Reader::new(list);
+                    let len = items.array_len()?;
+                    target.rooms = Rooms::Msgpack(items, len);
+                }
+                "except" if !is_nil(&inner) => {
+                    target.plain &= Reader::new(inner.raw_value()?).array_len()? == 0;
+                }
+                "flags" if !is_nil(&inner) => {
+                    target.plain &= Reader::new(inner.raw_value()?).map_len()? == 0;
+                }
+                _ => {
+                    inner.raw_value()?;
+                }
+            }
+        }
+        Ok(target)
+    }
+
+    /// The same in JSON.
+    pub fn from_json(opts: &'a str) -> Result<Self, Malformed> {
+        // What nearly all broadcasts to everyone have.
+        if opts == r#"{"rooms":[],"except":[],"flags":{}}"# {
+            return Ok(Target { opts: opts.as_bytes(), ..Self::everyone() });
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Options {
+            rooms: Option<Vec<Room>>,
+            except: Option<Vec<IgnoredAny>>,
+            flags: Option<std::collections::HashMap<String, IgnoredAny>>,
+        }
+        let options: Options = super::typed::decode(opts.as_bytes())?;
+        let plain = options.except.is_none_or(|except| except.is_empty())
+            && options.flags.is_none_or(|flags| flags.is_empty());
+        let rooms = Rooms::Json(options.rooms.unwrap_or_default());
+        Ok(Target { opts: opts.as_bytes(), rooms, plain })
+    }
+
+    /// Whether it goes to everyone in the namespace, without exception or flag.
+    pub fn is_trivial(&self) -> bool {
+        self.plain && self.is_for_all()
+    }
+
+    /// Whether it is for everyone rather than for rooms.
+    pub fn is_for_all(&self) -> bool {
+        match &self.rooms {
+            Rooms::Msgpack(_, count) => *count == 0,
+            Rooms::Json(rooms) => rooms.is_empty(),
+        }
+    }
+
+    /// Whether any of the rooms satisfies `is_here`. A room of another kind than a string or a number counts as
+    /// here: JS decides about those.
+    pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        let &Rooms::Msgpack(mut reader, count) = &self.rooms else {
+            let Rooms::Json(rooms) = &self.rooms else {
+                return false;
+            };
+            return rooms.iter().any(|room| room.is_here(&mut is_here));
+        };
+        let mut digits = ryu_js::Buffer::new();
+        for _ in 0..count {
+            let here = match { reader }.str() {
+                Ok(room) => is_here(room.as_bytes()),
+                Err(_) => match { reader }.number() {
+                    Ok(number) => is_here(digits.format(number).as_bytes()),
+                    Err(_) => true,
+                },
+            };
+            if here || reader.raw_value().is_err() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+pub(super) fn is_nil(reader: &Reader<'_>) -> bool {
+    reader.peek() == Ok(0xc0)
+}
+
+/// Appends `{rooms: [room] or [], except: [], flags: {}}` in msgpack.
+pub fn write_plain_opts(out: &mut Vec<u8>, room: Option<&str>) -> Result<(), Malformed> {
+    write_map_len(out, 3)?;
+    write_str(out, "rooms")?;
+    write_array_len(out, usize::from(room.is_some()))?;
+    if let Some(room) = room {
+        write_str(out, room)?;
+    }
+    write_str(out, "except")?;
+    write_array_len(out, 0)?;
+    write_str(out, "flags")?;
+    write_map_len(out, 0)
+}
+
+/// Appends the same in JSON.
+pub fn write_plain_opts_json(out: &mut Vec<u8>, room: Option<&str>) {
+    out.extend_from_slice(br#"{"rooms":["#);
+    if let Some(room) = room {
+        super::typed::write_json_string(out, room);
+    }
+    out.extend_from_slice(br#"],"except":[],"flags":{}}"#);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_encodings_say_the_same() {
+        for (room, trivial) in [(None, true), (Some("a \"room\" \u{1}é"), false)] {
+            let (mut msgpack, mut json) = (Vec::new(), Vec::new());
+            write_plain_opts(&mut msgpack, room).unwrap();
+            write_plain_opts_json(&mut json, room);
+            let json = String::from_utf8(json).unwrap();
+            for target in
+                [Target::from_msgpack(&mut Reader::new(&msgpack)).unwrap(), Target::from_json(&json).unwrap()]
+            {
+                assert_eq!(target.is_trivial(), trivial);
+                assert_eq!(target.is_for_all(), room.is_none());
+                assert_eq!(target.any_room(|name| Some(name) == room.map(str::as_bytes)), room.is_some());
+                assert!(!target.any_room(|name| name == b"other"));
+            }
+        }
+    }
+
+    #[test]
+    fn json_may_leave_out_what_is_empty() {
+        assert!(Target::from_json("{}").unwrap().is_trivial());
+        assert!(Target::from_json(r#"{"rooms":null,"flags":{}}"#).unwrap().is_trivial());
+        assert!(!Target::from_json(r#"{"flags":{"volatile":true}}"#).unwrap().is_trivial());
+        assert!(!Target::from_json(r#"{"except":["a"]}"#).unwrap().is_trivial());
+        let numbers = Target::from_json(r#"{"rooms":[12,"a\ud800"]}"#).unwrap();
+        assert!(numbers.any_room(|room| room == b"12"));
+        assert!(numbers.any_room(|room| room == "a\u{fffd}".as_bytes()));
+        assert!(Target::from_json(r#"{"rooms":[{}]}"#).unwrap().any_room(|_| false));
+        for wrong in ["[]", r#"{"rooms":7}"#, r#"{"except":"x"}"#, r#"{"flags":[]}"#] {
+            assert!(Target::from_json(wrong).is_err(), "{wrong}");
+        }
+    }
+}

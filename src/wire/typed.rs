@@ -1,0 +1,73 @@
+//! Messages with a type of their own: in JSON, or in msgpack, as the first byte says.
+
+use serde::de::DeserializeOwned;
+
+use crate::packet::{Malformed, Reader};
+
+/// The first byte of a JSON request or response; anything else is the parser's encoding.
+pub const JSON_MARK: u8 = b'{';
+
+/// Reads a message.
+pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
+    if payload.first() == Some(&JSON_MARK) {
+        return serde_json::from_slice(payload)
+            .or_else(|_| serde_json::from_slice(&without_lone_surrogates(payload)))
+            .map_err(|_| Malformed::WrongShape("JSON"));
+    }
+    // Measured by the packet layer first: rmp-serde neither refuses trailing bytes nor long claims early.
+    if crate::packet::skip_value(payload)? != payload.len() {
+        return Err(Malformed::TrailingBytes);
+    }
+    let first = Reader::new(payload).map_len();
+    if first.is_err() {
+        // rmp-serde would read an array as a struct, field by field.
+        return Err(Malformed::WrongShape("a map was expected"));
+    }
+    rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
+}
+
+/// JSON with U+FFFD for each half of a surrogate pair that stands alone: JavaScript prints such, serde refuses them.
+fn without_lone_surrogates(json: &[u8]) -> Vec<u8> {
+    let unit = |at: usize| {
+        let escape = json.get(at..at + 6)?;
+        let digits = escape.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut out = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let len = match (byte, unit(at), unit(at + 6)) {
+            (b'\\', Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (b'\\', Some(0xd800..=0xdfff), _) => {
+                out.extend_from_slice(b"\\ufffd");
+                at += 6;
+                continue;
+            }
+            (b'\\', ..) => 2,
+            _ => 1,
+        };
+        out.extend_from_slice(json.get(at..at + len).unwrap_or(&[byte]));
+        at += len;
+    }
+    out
+}
+
+/// Appends a string as `JSON.stringify` prints it.
+pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
+    // A string always serialises, and a Vec always takes it.
+    let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_surrogate_pairs_are_replaced() {
+        assert_eq!(
+            without_lone_surrogates(br#""\\ud83d\ud83d\ude00\ud83d""#),
+            br#""\\ud83d\ud83d\ude00\ufffd""#
+        );
+        assert_eq!(decode::<String>(br#"{"#).ok(), None);
+    }
+}
