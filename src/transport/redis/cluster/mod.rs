@@ -14,6 +14,8 @@
 
 mod counting;
 mod lane;
+#[cfg(test)]
+mod mock_cluster;
 mod node;
 mod poll;
 mod redirect;
@@ -58,7 +60,8 @@ const MAX_UNANSWERED: usize = 8 << 20;
 ///
 /// Up is when all that publishes may need is connected: a node for [`Space::Global`]; for [`Space::Shard`] the
 /// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
-/// [`Incoming::Returned`], in the order of the publishes to each node and before the `Down` that belongs to it.
+/// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
+/// gone down comes after that `Down`.
 pub struct ClusterTransport {
     settings: Arc<ClusterSettings>,
     space: Space,

@@ -155,6 +155,7 @@ impl ClusterTransport {
             }
         }
         self.refresh.adopted(changed, now);
+        self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
         if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
             self.refresh.hint(None, now);
@@ -318,8 +319,11 @@ impl ClusterTransport {
             self.up = false;
             reported = true;
         }
-        if stands && !self.up {
+        if stands {
+            // What failed meanwhile was not needed.
             self.outage = Outage::default();
+        }
+        if stands && !self.up {
             self.up = true;
             sink(Incoming::Up);
             reported = true;
