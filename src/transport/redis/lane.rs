@@ -11,7 +11,8 @@ use super::backoff::Backoff;
 use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
-use super::resp::{Items, ProtocolError, Reply};
+use super::resp::{ProtocolError, Reply};
+use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
@@ -23,6 +24,9 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
+
+/// Why a node that stands withdraws a subscription.
+const WITHDRAWN: &str = "the slot of the channel has moved to another node";
 
 /// One subscriber connection and the names it is to hold.
 pub(super) struct LaneConnection {
@@ -61,15 +65,6 @@ pub(super) enum Holding {
     Slot,
 }
 
-/// A command with its names; the first `confirmed` of them are.
-struct Sent {
-    verb: Verb,
-    /// That of all names, if names are held by slot.
-    slot: Option<Slot>,
-    names: Vec<Subscription>,
-    confirmed: usize,
-}
-
 /// Names that Redis refused, to be tried again together.
 struct Refused {
     names: Vec<Subscription>,
@@ -77,61 +72,6 @@ struct Refused {
     backoff: Backoff,
     /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
     reported: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Subscribe,
-    PatternSubscribe,
-    ShardSubscribe,
-    Unsubscribe,
-    PatternUnsubscribe,
-    ShardUnsubscribe,
-}
-
-impl Verb {
-    fn subscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Subscribe,
-            SubscriptionKind::Pattern => Self::PatternSubscribe,
-            SubscriptionKind::Shard => Self::ShardSubscribe,
-        }
-    }
-
-    fn unsubscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Unsubscribe,
-            SubscriptionKind::Pattern => Self::PatternUnsubscribe,
-            SubscriptionKind::Shard => Self::ShardUnsubscribe,
-        }
-    }
-
-    fn command(self) -> &'static str {
-        match self {
-            Self::Subscribe => "SUBSCRIBE",
-            Self::PatternSubscribe => "PSUBSCRIBE",
-            Self::Unsubscribe => "UNSUBSCRIBE",
-            Self::PatternUnsubscribe => "PUNSUBSCRIBE",
-            Self::ShardSubscribe => "SSUBSCRIBE",
-            Self::ShardUnsubscribe => "SUNSUBSCRIBE",
-        }
-    }
-
-    /// What a confirmation begins with.
-    fn confirmation(self) -> &'static [u8] {
-        match self {
-            Self::Subscribe => b"subscribe",
-            Self::PatternSubscribe => b"psubscribe",
-            Self::Unsubscribe => b"unsubscribe",
-            Self::PatternUnsubscribe => b"punsubscribe",
-            Self::ShardSubscribe => b"ssubscribe",
-            Self::ShardUnsubscribe => b"sunsubscribe",
-        }
-    }
-
-    fn subscribes(self) -> bool {
-        matches!(self, Self::Subscribe | Self::PatternSubscribe | Self::ShardSubscribe)
-    }
 }
 
 impl LaneConnection {
@@ -514,49 +454,4 @@ impl LaneConnection {
 /// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
     error.starts_with("NOPERM") && error.contains("channel")
-}
-
-/// Why a node that stands withdraws a subscription.
-const WITHDRAWN: &str = "the slot of the channel has moved to another node";
-
-/// What a reply on a lane says.
-enum Confirmed {
-    Subscribed(Subscription),
-    Unsubscribed,
-    /// An unsubscription that nobody asked for: the node has lost the slot.
-    Withdrawn(Subscription),
-}
-
-/// Takes note of a confirmation.
-fn confirm(in_flight: &mut VecDeque<Sent>, mut items: Items<'_>) -> Result<Confirmed, ProtocolError> {
-    let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let expected = in_flight.front_mut().and_then(|sent| {
-        let expected = sent.names.get(sent.confirmed)?;
-        (kind == sent.verb.confirmation() && name == expected.name).then(|| expected.clone())
-    });
-    let (Some(expected), Some(sent)) = (expected, in_flight.front_mut()) else {
-        return if kind == Verb::ShardUnsubscribe.confirmation() {
-            Ok(Confirmed::Withdrawn(Subscription::shard(name)))
-        } else {
-            Err(ProtocolError::Unexpected)
-        };
-    };
-    let subscribes = sent.verb.subscribes();
-    sent.confirmed += 1;
-    if sent.confirmed == sent.names.len() {
-        in_flight.pop_front();
-    }
-    Ok(if subscribes { Confirmed::Subscribed(expected) } else { Confirmed::Unsubscribed })
-}
-
-/// Takes the command that was redirected. A slot that goes while a SUNSUBSCRIBE is on its way is answered twice, by
-/// the push and by the error: what does not fit the command whose turn it is has been answered before.
-fn take_redirected(in_flight: &mut VecDeque<Sent>, redirect: &Redirect) -> Option<Sent> {
-    let sent = in_flight.front()?;
-    let fits = match redirect {
-        Redirect::Moved { slot, .. } => sent.slot == Some(*slot),
-        Redirect::Later => true,
-    };
-    if fits { in_flight.pop_front() } else { None }
 }

@@ -20,6 +20,7 @@ mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod resp;
+mod sent;
 mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;

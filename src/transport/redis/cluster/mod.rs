@@ -87,7 +87,7 @@ pub struct ClusterTransport {
     stale: bool,
     outage: Outage,
     /// Publishes that found no node; they go back with the next poll.
-    homeless: Vec<(Box<[u8]>, Box<[u8]>)>,
+    homeless: Vec<Homeless>,
     /// Publishes that were handed in while closed.
     too_early: u64,
     deferred: Vec<Deferred>,
@@ -104,6 +104,11 @@ struct Outage {
     unanswered: u64,
     /// Something that is needed has failed.
     failed: bool,
+}
+
+struct Homeless {
+    channel: Vec<u8>,
+    payload: Vec<u8>,
 }
 
 enum Deferred {
@@ -214,7 +219,7 @@ impl Transport for ClusterTransport {
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
             Some(node) => node.publish(channel, payload),
-            None => self.homeless.push((channel.into(), payload.into())),
+            None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
         }
     }
 

@@ -10,7 +10,7 @@ use super::lane::{ClusterLane, Hints};
 use super::node::{Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
-use super::{Address, ClusterTransport, Deferred, Incoming, Loss, Outage, Space};
+use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
 
 /// How long a node that is not published to any more has to answer what it was sent.
 const GRACE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ impl ClusterTransport {
 
     fn report_deferred(&mut self, sink: &mut Sink<'_>) -> bool {
         let any = !self.deferred.is_empty() || !self.homeless.is_empty();
-        for (channel, payload) in self.homeless.drain(..) {
+        for Homeless { channel, payload } in self.homeless.drain(..) {
             sink(Incoming::Returned { channel: &channel, payload: &payload });
         }
         let reason = if self.deferred.is_empty() { String::new() } else { Loss::Ended.to_string() };
@@ -72,7 +72,7 @@ impl ClusterTransport {
         let nodes = &mut self.nodes;
         step.reported |= self.counting.finish(Instant::now(), sink, |late| {
             if let Some(node) = nodes.get_mut(late) {
-                node.overdue = true;
+                node.hangs = true;
             }
         });
         step.reported |= self.tell_standing(sink);
@@ -118,11 +118,12 @@ impl ClusterTransport {
             self.stale = true;
             match turn {
                 Turn::Begin => {
-                    let near = self.nodes.iter().filter(|(_, node)| node.is_open());
+                    let near = self.nodes.iter().filter(|(_, node)| node.is_open() && !node.hangs);
                     let near = near.map(|(address, _)| address.clone()).collect();
                     let far = self.topology.nodes().chain(&self.settings.seeds).cloned();
-                    let (failing, far): (Vec<_>, Vec<_>) =
-                        far.partition(|node| self.nodes.get(node).is_some_and(Node::is_waiting));
+                    let (failing, far): (Vec<_>, Vec<_>) = far.partition(|node| {
+                        self.nodes.get(node).is_some_and(|node| node.is_waiting() || node.hangs)
+                    });
                     self.refresh.begin(near, [far, failing].concat(), now);
                 }
                 Turn::Ask(node) => {

@@ -2,11 +2,11 @@
 //! `cargo test --no-default-features trial -- --ignored --test-threads=1`. Needs `redis-server` and `redis-cli`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,14 +15,14 @@ use super::super::mock_peer::block_on;
 use super::super::settings::Settings;
 use super::*;
 
-struct Server {
+struct Redis {
     port: u16,
     process: Child,
 }
 
 struct Cluster {
     folder: PathBuf,
-    servers: Vec<Server>,
+    servers: Vec<Redis>,
 }
 
 impl Cluster {
@@ -57,7 +57,7 @@ impl Cluster {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        self.servers.push(Server { port, process });
+        self.servers.push(Redis { port, process });
     }
 
     /// Waits until all say that the state is ok and that there are `replicas`.
@@ -146,7 +146,7 @@ fn signal(name: &str, pid: u32) {
 }
 
 /// A transport with the part of the core that waits for `Up` and takes back what is returned.
-struct Server1 {
+struct Server {
     name: &'static str,
     transport: ClusterTransport,
     up: bool,
@@ -160,7 +160,7 @@ struct Server1 {
     log: Vec<String>,
 }
 
-impl Server1 {
+impl Server {
     fn new(name: &'static str, settings: ClusterSettings, space: Space) -> Self {
         let mut transport = ClusterTransport::new(settings, space);
         transport.open();
@@ -257,11 +257,8 @@ impl Server1 {
     }
 }
 
-use std::future::Future;
-use std::task::Context;
-
 struct Trial {
-    servers: Vec<Server1>,
+    servers: Vec<Server>,
     start: Instant,
     /// Published every `every` on each.
     load: Vec<String>,
@@ -270,7 +267,7 @@ struct Trial {
 }
 
 impl Trial {
-    async fn run(&mut self, limit: Duration, mut done: impl FnMut(&mut [Server1]) -> bool) -> bool {
+    async fn run(&mut self, limit: Duration, mut done: impl FnMut(&mut [Server]) -> bool) -> bool {
         let end = Instant::now() + limit;
         let mut tick = tokio::time::interval(Duration::from_millis(4));
         loop {
@@ -279,7 +276,7 @@ impl Trial {
             }
             let start = self.start;
             loop {
-                self.servers.iter_mut().for_each(Server1::flush);
+                self.servers.iter_mut().for_each(Server::flush);
                 let ticked = poll_fn(|cx| {
                     let mut any = false;
                     for server in &mut self.servers {
@@ -357,7 +354,7 @@ fn channels() -> Vec<String> {
 
 async fn started(cluster: &Cluster, space: Space) -> Trial {
     let names = ["pub", "s1", "s2"];
-    let servers = names.map(|name| Server1::new(name, cluster.settings(), space)).into_iter().collect();
+    let servers = names.map(|name| Server::new(name, cluster.settings(), space)).into_iter().collect();
     let mut trial = Trial { servers, start: Instant::now(), load: Vec::new(), lax: false };
     let kind = |name: String| match space {
         Space::Global => Subscription::channel(name),
