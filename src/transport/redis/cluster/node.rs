@@ -38,7 +38,7 @@ pub(super) struct Node {
     counts: Vec<u64>,
     /// Since when a reply is missing.
     quiet_since: Instant,
-    /// A reply is late: no other is waited for until it answers something.
+    /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
     pub(super) hangs: bool,
     /// Nobody wants the connection any more: what is unanswered then is given up.
     pub(super) leaves_at: Option<Instant>,
@@ -228,7 +228,6 @@ impl Node {
         }
         self.publishes = 0;
         self.appended = 0;
-        self.hangs = false;
         unanswered
     }
 
@@ -253,6 +252,7 @@ impl Node {
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     self.quiet_since = Instant::now();
+                    self.hangs = false;
                     reports.push((self.address.clone(), Report::Opened));
                 }
             }

@@ -1,6 +1,7 @@
 //! Scripts against a cluster of mock nodes, over the whole transport.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::time::Duration;
 
 use super::super::mock_peer::block_on;
@@ -472,5 +473,41 @@ fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
         }
         rig.transport.pause(false);
         rig.expect("message 0 bar x").await;
+    });
+}
+
+/// How often the transport is looked at within a time in which the test does nothing.
+async fn looks(rig: &mut Rig, time: Duration) -> usize {
+    let mut looks = 0;
+    let mut sink = |_: Incoming<'_>| {};
+    let idle = async {
+        loop {
+            let mut incoming = std::pin::pin!(rig.transport.incoming(&mut sink));
+            poll_fn(|cx| {
+                looks += 1;
+                incoming.as_mut().poll(cx)
+            })
+            .await;
+        }
+    };
+    assert!(tokio::time::timeout(time, idle).await.is_err());
+    looks
+}
+
+#[test]
+fn costs_next_to_nothing_when_idle_or_down() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        let time = Duration::from_millis(500);
+        let idle = looks(&mut rig, time).await;
+        assert!(idle < 5, "{idle}");
+        rig.cluster.nodes()[1].hangs = true;
+        rig.transport.publish(HIGH.as_bytes(), b"x");
+        let hanging = looks(&mut rig, 4 * time).await;
+        assert!(hanging < 50, "{hanging}");
+        rig.cluster.kill(0);
+        let down = looks(&mut rig, 2 * time).await;
+        assert!(down < 150, "{down}");
+        assert!(rig.cluster.log(1, "CLUSTER SLOTS").len() < 40);
     });
 }
