@@ -109,6 +109,7 @@ mod tests {
     use crate::driver::outbox::Command;
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
@@ -143,7 +144,7 @@ mod tests {
         };
         let config = Config {
             family: Family::Classic,
-            settle: std::time::Duration::ZERO,
+            settle: Duration::ZERO,
             max_backlog: 1 << 20,
             proof: None,
             verbose: false,
