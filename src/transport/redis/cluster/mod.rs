@@ -25,8 +25,6 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod topology;
-#[cfg(test)]
-mod trial;
 
 pub use settings::ClusterSettings;
 
