@@ -85,7 +85,7 @@ class Link {
   #rests = new Map();
   /** How many messages Rust has got. */
   #handedOver = 0;
-  /** Whether the user's clients have been seen connected, and whether they have ended since. */
+  /** Whether the user's clients have been seen connected or on the way, and whether they have ended since. */
   #clientsSeen = false;
   #clientsEnded = false;
   #malformed = 0;
@@ -513,7 +513,7 @@ class Link {
     const clients = this.#clients;
     if (clients === null || this.#native === null) return;
     const ready = clients.isReady();
-    this.#clientsSeen ||= ready;
+    this.#clientsSeen ||= ready || !clients.hasEnded();
     if (this.#clientsSeen && !this.#clientsEnded && clients.hasEnded()) {
       debug("the clients have ended, and so does the link");
       this.#clientsEnded = true;

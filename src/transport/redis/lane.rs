@@ -11,7 +11,8 @@ use super::backoff::Backoff;
 use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
-use super::resp::{Items, ProtocolError, Reply};
+use super::resp::{ProtocolError, Reply};
+use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
@@ -24,6 +25,9 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
 
+/// Why a node that stands withdraws a subscription.
+const WITHDRAWN: &str = "the slot of the channel has moved to another node";
+
 /// One subscriber connection and the names it is to hold.
 pub(super) struct LaneConnection {
     number: Lane,
@@ -34,14 +38,22 @@ pub(super) struct LaneConnection {
     in_flight: VecDeque<Sent>,
     refused: Refused,
     holding: Holding,
-    /// Names that the node would not take and that are no longer this connection's.
-    strays: Vec<Subscription>,
-    /// What the node said of slots that it does not own.
-    redirects: Vec<Redirect>,
-    /// Why the connection was lost, or could not be made, until it is asked for.
-    loss: Option<Loss>,
+    news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
+}
+
+/// What came up that concerns more than the connection.
+#[derive(Default)]
+pub(super) struct News {
+    /// Names that the node would not take; they are no longer this connection's.
+    pub(super) strays: Vec<Subscription>,
+    /// What the node said of slots that it does not own.
+    pub(super) redirects: Vec<Redirect>,
+    /// The node has withdrawn subscriptions.
+    pub(super) withdrawn: bool,
+    /// Why the connection was lost, or could not be made.
+    pub(super) loss: Option<Loss>,
 }
 
 /// What stands and falls together.
@@ -53,15 +65,6 @@ pub(super) enum Holding {
     Slot,
 }
 
-/// A command with its names; the first `confirmed` of them are.
-struct Sent {
-    verb: Verb,
-    /// That of all names, if names are held by slot.
-    slot: Option<Slot>,
-    names: Vec<Subscription>,
-    confirmed: usize,
-}
-
 /// Names that Redis refused, to be tried again together.
 struct Refused {
     names: Vec<Subscription>,
@@ -69,61 +72,6 @@ struct Refused {
     backoff: Backoff,
     /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
     reported: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Subscribe,
-    PatternSubscribe,
-    ShardSubscribe,
-    Unsubscribe,
-    PatternUnsubscribe,
-    ShardUnsubscribe,
-}
-
-impl Verb {
-    fn subscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Subscribe,
-            SubscriptionKind::Pattern => Self::PatternSubscribe,
-            SubscriptionKind::Shard => Self::ShardSubscribe,
-        }
-    }
-
-    fn unsubscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Unsubscribe,
-            SubscriptionKind::Pattern => Self::PatternUnsubscribe,
-            SubscriptionKind::Shard => Self::ShardUnsubscribe,
-        }
-    }
-
-    fn command(self) -> &'static str {
-        match self {
-            Self::Subscribe => "SUBSCRIBE",
-            Self::PatternSubscribe => "PSUBSCRIBE",
-            Self::Unsubscribe => "UNSUBSCRIBE",
-            Self::PatternUnsubscribe => "PUNSUBSCRIBE",
-            Self::ShardSubscribe => "SSUBSCRIBE",
-            Self::ShardUnsubscribe => "SUNSUBSCRIBE",
-        }
-    }
-
-    /// What a confirmation begins with.
-    fn confirmation(self) -> &'static [u8] {
-        match self {
-            Self::Subscribe => b"subscribe",
-            Self::PatternSubscribe => b"psubscribe",
-            Self::Unsubscribe => b"unsubscribe",
-            Self::PatternUnsubscribe => b"punsubscribe",
-            Self::ShardSubscribe => b"ssubscribe",
-            Self::ShardUnsubscribe => b"sunsubscribe",
-        }
-    }
-
-    fn subscribes(self) -> bool {
-        matches!(self, Self::Subscribe | Self::PatternSubscribe | Self::ShardSubscribe)
-    }
 }
 
 impl LaneConnection {
@@ -141,9 +89,7 @@ impl LaneConnection {
                 reported: false,
             },
             holding,
-            strays: Vec::new(),
-            redirects: Vec::new(),
-            loss: None,
+            news: News::default(),
             more: false,
         }
     }
@@ -224,19 +170,9 @@ impl LaneConnection {
         self.connection.is_open()
     }
 
-    /// Takes the names that the node would not take.
-    pub(super) fn take_strays(&mut self) -> Vec<Subscription> {
-        std::mem::take(&mut self.strays)
-    }
-
-    /// Takes what the node said of slots that it does not own.
-    pub(super) fn take_redirects(&mut self) -> Vec<Redirect> {
-        std::mem::take(&mut self.redirects)
-    }
-
-    /// Takes the reason of the last loss.
-    pub(super) fn take_loss(&mut self) -> Option<Loss> {
-        self.loss.take()
+    /// Takes what came up since the last time.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Returns whether the connection is not wanted.
@@ -293,7 +229,7 @@ impl LaneConnection {
                 !held.is_empty()
             }
         };
-        self.loss = Some(loss);
+        self.news.loss = Some(loss);
         self.forget_sent();
         self.connection.lose();
         Step { reported, more: false }
@@ -399,9 +335,9 @@ impl LaneConnection {
                             && sent.verb.subscribes()
                         {
                             let names = &mut self.names;
-                            self.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
+                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
                         }
-                        self.redirects.push(redirect);
+                        self.news.redirects.push(redirect);
                         continue;
                     }
                     let error = String::from_utf8_lossy(error);
@@ -429,6 +365,7 @@ impl LaneConnection {
             self.send_halves(sent);
         }
         // At once, and here: the answer names the new owner, or takes the name back.
+        self.news.withdrawn |= !withdrawn.is_empty();
         self.send_all(withdrawn, Verb::subscribe);
         Ok(reported)
     }
@@ -517,49 +454,4 @@ impl LaneConnection {
 /// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
     error.starts_with("NOPERM") && error.contains("channel")
-}
-
-/// Why a node that stands withdraws a subscription.
-const WITHDRAWN: &str = "the slot of the channel has moved to another node";
-
-/// What a reply on a lane says.
-enum Confirmed {
-    Subscribed(Subscription),
-    Unsubscribed,
-    /// An unsubscription that nobody asked for: the node has lost the slot.
-    Withdrawn(Subscription),
-}
-
-/// Takes note of a confirmation.
-fn confirm(in_flight: &mut VecDeque<Sent>, mut items: Items<'_>) -> Result<Confirmed, ProtocolError> {
-    let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let expected = in_flight.front_mut().and_then(|sent| {
-        let expected = sent.names.get(sent.confirmed)?;
-        (kind == sent.verb.confirmation() && name == expected.name).then(|| expected.clone())
-    });
-    let (Some(expected), Some(sent)) = (expected, in_flight.front_mut()) else {
-        return if kind == Verb::ShardUnsubscribe.confirmation() {
-            Ok(Confirmed::Withdrawn(Subscription::shard(name)))
-        } else {
-            Err(ProtocolError::Unexpected)
-        };
-    };
-    let subscribes = sent.verb.subscribes();
-    sent.confirmed += 1;
-    if sent.confirmed == sent.names.len() {
-        in_flight.pop_front();
-    }
-    Ok(if subscribes { Confirmed::Subscribed(expected) } else { Confirmed::Unsubscribed })
-}
-
-/// Takes the command that was redirected. A slot that goes while a SUNSUBSCRIBE is on its way is answered twice, by
-/// the push and by the error: what does not fit the command whose turn it is has been answered before.
-fn take_redirected(in_flight: &mut VecDeque<Sent>, redirect: &Redirect) -> Option<Sent> {
-    let sent = in_flight.front()?;
-    let fits = match redirect {
-        Redirect::Moved { slot, .. } => sent.slot == Some(*slot),
-        Redirect::Later => true,
-    };
-    if fits { in_flight.pop_front() } else { None }
 }

@@ -5,7 +5,7 @@
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
-//! Not for a cluster: the client carrier serves that.
+//! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
 mod backoff;
 mod buffer;
@@ -20,6 +20,7 @@ mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod resp;
+mod sent;
 mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;

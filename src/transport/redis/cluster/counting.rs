@@ -81,7 +81,7 @@ impl Counting {
                 let node = nodes
                     .entry(part.node.clone())
                     .or_insert_with_key(|node| Node::new(settings, node, space));
-                if node.is_waiting() || node.overdue {
+                if node.is_waiting() || node.hangs {
                     running.failed |= part.needed;
                     continue;
                 }

@@ -31,7 +31,7 @@ pub(super) struct ClusterLane {
     homeless: BTreeSet<Subscription>,
     /// What a node would not take, and whence it came.
     strays: Vec<(Address, Subscription)>,
-    /// Names that a former master, this one, goes on holding as a replica until the new one has confirmed them.
+    /// Names that a former owner, this one, goes on holding until the new one has confirmed them.
     overlap: BTreeMap<Subscription, Address>,
     /// Shifts the node that the channels and globs go to, so that not all servers take the same.
     spread: usize,
@@ -44,6 +44,8 @@ pub(super) struct Hints {
     pub(super) redirects: Vec<(Address, Redirect)>,
     /// A connection is lost, or a name has no home.
     pub(super) trouble: bool,
+    /// A node has withdrawn a subscription.
+    pub(super) withdrawn: bool,
 }
 
 impl ClusterLane {
@@ -166,7 +168,7 @@ impl ClusterLane {
         hints: &mut Hints,
     ) -> Step {
         let mut step = self.anywhere.poll(cx, paused, sink);
-        if self.anywhere.take_loss().is_some() {
+        if self.anywhere.take_news().loss.is_some() {
             hints.trouble = true;
             self.move_on(topology);
         }
@@ -186,9 +188,11 @@ impl ClusterLane {
             });
             step.reported |= one.reported;
             step.more |= one.more;
-            self.strays.extend(connection.take_strays().into_iter().map(|name| (node.clone(), name)));
-            hints.redirects.extend(connection.take_redirects().into_iter().map(|one| (node.clone(), one)));
-            if let Some(why) = connection.take_loss() {
+            let news = connection.take_news();
+            self.strays.extend(news.strays.into_iter().map(|name| (node.clone(), name)));
+            hints.redirects.extend(news.redirects.into_iter().map(|one| (node.clone(), one)));
+            hints.withdrawn |= news.withdrawn;
+            if let Some(why) = news.loss {
                 loss = Some(why);
                 lost.push(node.clone());
             }
@@ -200,7 +204,7 @@ impl ClusterLane {
         step
     }
 
-    /// The new masters hold these: the old ones need not.
+    /// The new owners hold these: the former ones need not.
     fn end_overlap(&mut self, settled: Vec<Subscription>) {
         for name in settled {
             if let Some(former) = self.overlap.remove(&name)
@@ -246,12 +250,12 @@ impl ClusterLane {
         let mut leaving = Vec::new();
         let mut held_there = Vec::new();
         let mut moving = Vec::new();
+        let listed = topology.nodes().any(|listed| listed == node);
         for name in connection.names() {
             if self.overlap.get(name) == Some(node) {
                 self.overlap.remove(name);
             }
-            let slot = slot_of(&name.name);
-            let owner = topology.master(slot);
+            let owner = topology.master(slot_of(&name.name));
             if owner == Some(node) {
                 continue;
             }
@@ -259,7 +263,7 @@ impl ClusterLane {
                 held_there.push(name.clone());
                 continue;
             }
-            if connection.holds(name) && topology.is_replica(slot, node) {
+            if listed && connection.holds(name) {
                 self.overlap.insert(name.clone(), node.clone());
             } else {
                 leaving.push(name.clone());

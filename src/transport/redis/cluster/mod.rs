@@ -14,6 +14,8 @@
 
 mod counting;
 mod lane;
+#[cfg(test)]
+mod mock_cluster;
 mod node;
 mod poll;
 mod redirect;
@@ -23,8 +25,6 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod topology;
-#[cfg(test)]
-mod trial;
 
 pub use settings::ClusterSettings;
 
@@ -58,7 +58,8 @@ const MAX_UNANSWERED: usize = 8 << 20;
 ///
 /// Up is when all that publishes may need is connected: a node for [`Space::Global`]; for [`Space::Shard`] the
 /// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
-/// [`Incoming::Returned`], in the order of the publishes to each node and before the `Down` that belongs to it.
+/// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
+/// gone down comes after that `Down`.
 pub struct ClusterTransport {
     settings: Arc<ClusterSettings>,
     space: Space,
@@ -84,7 +85,7 @@ pub struct ClusterTransport {
     stale: bool,
     outage: Outage,
     /// Publishes that found no node; they go back with the next poll.
-    homeless: Vec<(Box<[u8]>, Box<[u8]>)>,
+    homeless: Vec<Homeless>,
     /// Publishes that were handed in while closed.
     too_early: u64,
     deferred: Vec<Deferred>,
@@ -101,6 +102,11 @@ struct Outage {
     unanswered: u64,
     /// Something that is needed has failed.
     failed: bool,
+}
+
+struct Homeless {
+    channel: Vec<u8>,
+    payload: Vec<u8>,
 }
 
 enum Deferred {
@@ -211,7 +217,7 @@ impl Transport for ClusterTransport {
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
             Some(node) => node.publish(channel, payload),
-            None => self.homeless.push((channel.into(), payload.into())),
+            None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
         }
     }
 

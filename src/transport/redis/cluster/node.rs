@@ -38,8 +38,8 @@ pub(super) struct Node {
     counts: Vec<u64>,
     /// Since when a reply is missing.
     quiet_since: Instant,
-    /// A count was not answered in time: the next one does not wait for it.
-    pub(super) overdue: bool,
+    /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
+    pub(super) hangs: bool,
     /// Nobody wants the connection any more: what is unanswered then is given up.
     pub(super) leaves_at: Option<Instant>,
 }
@@ -101,7 +101,7 @@ impl Node {
             info: (true, 0),
             counts: Vec::new(),
             quiet_since: Instant::now(),
-            overdue: false,
+            hangs: false,
             leaves_at: None,
         }
     }
@@ -176,6 +176,7 @@ impl Node {
     /// Takes note of the suspicion; the next one comes as much later.
     pub(super) fn suspected(&mut self, now: Instant) {
         self.quiet_since = now;
+        self.hangs = true;
     }
 
     /// Opens, writes all, reads once.
@@ -227,7 +228,6 @@ impl Node {
         }
         self.publishes = 0;
         self.appended = 0;
-        self.overdue = false;
         unanswered
     }
 
@@ -252,6 +252,7 @@ impl Node {
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     self.quiet_since = Instant::now();
+                    self.hangs = false;
                     reports.push((self.address.clone(), Report::Opened));
                 }
             }
@@ -260,7 +261,7 @@ impl Node {
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
             step.more = true;
-            self.overdue = false;
+            self.hangs = false;
             self.quiet_since = Instant::now();
         }
         while let Some(reply) = self.connection.next_reply()? {
@@ -364,7 +365,7 @@ mod tests {
     #[test]
     fn kept_publishes_come_back_as_they_were() {
         let mut kept = Kept { bytes: Vec::new(), start: 0 };
-        let payload = |n: usize| vec![b'a' + (n % 26) as u8; n * 37 % 3000];
+        let payload = |n: usize| n.to_string().repeat(n % 700).into_bytes();
         for n in 0..2000 {
             kept.push(b"channel", &payload(n));
             kept.push(b"", b"");

@@ -10,7 +10,7 @@ use super::lane::{ClusterLane, Hints};
 use super::node::{Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
-use super::{Address, ClusterTransport, Deferred, Incoming, Loss, Outage, Space};
+use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
 
 /// How long a node that is not published to any more has to answer what it was sent.
 const GRACE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ impl ClusterTransport {
 
     fn report_deferred(&mut self, sink: &mut Sink<'_>) -> bool {
         let any = !self.deferred.is_empty() || !self.homeless.is_empty();
-        for (channel, payload) in self.homeless.drain(..) {
+        for Homeless { channel, payload } in self.homeless.drain(..) {
             sink(Incoming::Returned { channel: &channel, payload: &payload });
         }
         let reason = if self.deferred.is_empty() { String::new() } else { Loss::Ended.to_string() };
@@ -72,7 +72,7 @@ impl ClusterTransport {
         let nodes = &mut self.nodes;
         step.reported |= self.counting.finish(Instant::now(), sink, |late| {
             if let Some(node) = nodes.get_mut(late) {
-                node.overdue = true;
+                node.hangs = true;
             }
         });
         step.reported |= self.tell_standing(sink);
@@ -118,11 +118,12 @@ impl ClusterTransport {
             self.stale = true;
             match turn {
                 Turn::Begin => {
-                    let near = self.nodes.iter().filter(|(_, node)| node.is_open());
+                    let near = self.nodes.iter().filter(|(_, node)| node.is_open() && !node.hangs);
                     let near = near.map(|(address, _)| address.clone()).collect();
                     let far = self.topology.nodes().chain(&self.settings.seeds).cloned();
-                    let (failing, far): (Vec<_>, Vec<_>) =
-                        far.partition(|node| self.nodes.get(node).is_some_and(Node::is_waiting));
+                    let (failing, far): (Vec<_>, Vec<_>) = far.partition(|node| {
+                        self.nodes.get(node).is_some_and(|node| node.is_waiting() || node.hangs)
+                    });
                     self.refresh.begin(near, [far, failing].concat(), now);
                 }
                 Turn::Ask(node) => {
@@ -154,6 +155,8 @@ impl ClusterTransport {
                 reported |= lane.adopt(&self.topology, sink);
             }
         }
+        self.refresh.adopted(changed, now);
+        self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
         if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
             self.refresh.hint(None, now);
@@ -261,7 +264,7 @@ impl ClusterTransport {
             self.refresh.hint(None, now);
             return false;
         };
-        self.refresh.hint(Some(&owner), now);
+        self.refresh.expect(Some(&owner), now);
         if self.topology.patch(slot, owner) {
             self.stale = true;
             self.covered = self.covered || self.topology.uncovered().is_none();
@@ -279,10 +282,12 @@ impl ClusterTransport {
             step.reported |= one.reported;
             step.more |= one.more;
         }
-        if hints.trouble {
+        if hints.withdrawn {
+            self.refresh.expect(None, now);
+        } else if hints.trouble {
             self.refresh.hint(None, now);
-            step.more = true;
         }
+        step.more |= hints.trouble | hints.withdrawn;
         for (asked, redirect) in std::mem::take(&mut hints.redirects) {
             self.follow(&redirect, &asked, now);
         }
@@ -315,8 +320,11 @@ impl ClusterTransport {
             self.up = false;
             reported = true;
         }
-        if stands && !self.up {
+        if stands {
+            // What failed meanwhile was not needed.
             self.outage = Outage::default();
+        }
+        if stands && !self.up {
             self.up = true;
             sink(Incoming::Up);
             reported = true;

@@ -20,6 +20,9 @@ const HURRY_CAP: Duration = Duration::from_millis(500);
 /// Hints that are further apart than this are not one trouble.
 const CALM: Duration = Duration::from_secs(2);
 
+/// How long after a hint the answers should show a change: the news spreads from node to node.
+const EXPECTED: Duration = Duration::from_secs(2);
+
 /// When the next node is asked besides: one that hangs is not to be waited for.
 const STEP: Duration = Duration::from_millis(250);
 
@@ -33,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Refresh {
     backoff: Backoff,
     last_hint: Option<Instant>,
+    /// Until when the cluster is asked again if its answer is what was known.
+    expects_until: Option<Instant>,
     due: Instant,
     /// Whether the next round comes early.
     hurried: bool,
@@ -83,6 +88,7 @@ impl Refresh {
         Self {
             backoff: Backoff::new(HURRY_BASE, HURRY_CAP),
             last_hint: None,
+            expects_until: None,
             due: now,
             hurried: true,
             again: false,
@@ -116,6 +122,22 @@ impl Refresh {
             self.due = self.due.min(now + self.backoff.next_delay());
         }
         self.last_hint = Some(now);
+    }
+
+    /// As [`Refresh::hint`], and the topology has changed for certain.
+    pub(super) fn expect(&mut self, first: Option<&Address>, now: Instant) {
+        self.expects_until = Some(now + EXPECTED);
+        self.hint(first, now);
+    }
+
+    /// An answer was adopted, and has `changed` what was known.
+    pub(super) fn adopted(&mut self, changed: bool, now: Instant) {
+        if changed {
+            self.expects_until = None;
+        }
+        if self.expects_until.is_some_and(|until| now < until) {
+            self.hint(None, now);
+        }
     }
 
     /// Returns when [`Refresh::turn`] has something new.

@@ -102,11 +102,6 @@ impl Topology {
         self.shard(slot).map(|shard| &shard.master)
     }
 
-    /// Returns whether a node is a replica of the owner of a slot.
-    pub(super) fn is_replica(&self, slot: Slot, node: &Address) -> bool {
-        self.shard(slot).is_some_and(|shard| shard.replicas.contains(node))
-    }
-
     /// Returns the nodes that own slots.
     pub(super) fn masters(&self) -> impl Iterator<Item = &Address> {
         self.shards.iter().filter(|shard| shard.slots > 0).map(|shard| &shard.master)
@@ -244,9 +239,7 @@ mod tests {
         assert_eq!(topology.uncovered(), None);
         assert_eq!(topology.masters().count(), 3);
         assert_eq!(topology.node_set().len(), 4);
-        assert!(topology.is_replica(17, &replica));
-        assert!(!topology.is_replica(5461, &replica));
-        assert!(!topology.is_replica(17, &one));
+        assert_eq!(topology.shard(17).unwrap().replicas, [replica]);
     }
 
     #[test]
