@@ -263,9 +263,9 @@ class MemberAdapter extends Adapter {
       // A listener of the user's may have thrown, and the socket is here all the same.
       if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
     }
-    if (!this.#subscribing) return;
+    const waits = this.#subscribing && this.#state === "ready";
     this.#subscribing = false;
-    if (this.#state === "ready") return new Later(() => this._subscribed(JOIN_PATIENCE));
+    return waits ? new Later(() => this._subscribed(JOIN_PATIENCE)) : undefined;
   }
 
   /** @param {any} id */
