@@ -292,7 +292,7 @@ class Link {
    * @returns {Promise<number>}
    */
   serverCount(member) {
-    return this.#call((native, token) => native.serverCount(member, token));
+    return this.#call(member, (native, token) => native.serverCount(member, token));
   }
 
   /**
@@ -302,17 +302,19 @@ class Link {
    * @returns {Promise<any>}
    */
   subscribed(member) {
-    return this.#call((native, token) => native.whenSubscribed(member, token));
+    return this.#call(member, (native, token) => native.whenSubscribed(member, token));
   }
 
   /**
-   * Calls what is answered by a COUNT record.
+   * Calls what is answered by a COUNT record; 0 for a member that has left.
    *
+   * @param {number} member
    * @param {(native: import("../binding").Link, token: number) => void} call
    * @returns {Promise<number>}
    */
-  #call(call) {
+  #call(member, call) {
     return new Promise((resolve) => {
+      if (!this.#members.has(member)) return resolve(0);
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       this.#counts.set(this.#nextToken, resolve);
       call(this.#open(), this.#nextToken);
