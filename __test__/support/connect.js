@@ -88,7 +88,7 @@ function ioredis({ Redis, Cluster }, topology, credentials) {
 
 /** @param {Standalone | RedisCluster} topology */
 function tlsOf({ tls }) {
-  return tls ? { ca: tls.ca, cert: tls.cert, key: tls.key } : null;
+  return tls ? { ca: tls.ca, cert: tls.cert, key: tls.key, servername: tls.servername } : null;
 }
 
 /** Ends a client, once what it was given is answered. @param {any} client */

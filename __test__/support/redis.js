@@ -87,13 +87,14 @@ class RedisServer {
   }
 
   /**
-   * What a client needs to speak TLS with this server, as PEM: the `ca`, a `cert` and `key` of its own, and the same
-   * of a `stranger` whom this server does not know. Null if the server does not speak TLS.
+   * What a client needs to speak TLS with this server: PEMs of the `ca`, of a `cert` and `key` of its own, and of a
+   * `stranger` whom this server does not know; and the `servername` to ask for, if not the address will do. Null if
+   * the server does not speak TLS.
    */
   get tls() {
     if (!this.#certificates) return null;
     const { ca, client, stranger } = this.#certificates;
-    return { ca, ...client, stranger, port: this.#port };
+    return { ca, ...client, stranger, servername: this.#options.tls?.names?.[0], port: this.#port };
   }
 
   /** Whether its process runs. */
