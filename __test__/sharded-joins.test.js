@@ -1,0 +1,191 @@
+// @ts-check
+"use strict";
+
+/**
+ * The sharded adapter in time: rooms that have just been joined, elsewhere, and a Redis that does not answer.
+ */
+
+const assert = require("node:assert");
+const { OURS, REFERENCE } = require("./fixtures/rings");
+const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
+const { Receiver, Sender } = require("./fixtures/traffic");
+const { startCluster } = require("./support/cluster");
+const { startRedis } = require("./support/redis");
+const { startRing } = require("./support/ring");
+const { waitFor } = require("./support/wait");
+
+/** @typedef {import("./support/ring").Ring} Ring */
+/** @typedef {import("./support/ring-node").Kind} Kind */
+
+const MODES = /** @type {const} */ (["static", "dynamic", "dynamic-private"]);
+const TRANSPORTS = /** @type {const} */ (["native", "client"]);
+
+/** The sockets of the other server. */
+const SOCKETS = 100;
+
+/** What a local delivery may take, in milliseconds, and what one may on a machine that does other things too. */
+const AT_ONCE = 20;
+const STALLED = 250;
+
+describe("sockets of another server that join a room", () => {
+  /** @type {Record<string, any>} */
+  const topologies = {};
+
+  before(async function () {
+    this.timeout(30_000);
+    topologies["one Redis"] = await startRedis();
+    topologies["a cluster"] = await startCluster({ replicas: 0 });
+  });
+
+  after(() => Promise.all(Object.values(topologies).map((topology) => topology.stop())));
+
+  for (const place of ["one Redis", "a cluster"]) {
+    for (const mode of MODES) {
+      for (const transport of TRANSPORTS) {
+        for (const other of /** @type {Kind[]} */ ([OURS, REFERENCE])) {
+          describe(`${place}, ${mode}, ${transport}, the other is ${other}`, () =>
+            declare(place, mode, transport, other));
+        }
+      }
+    }
+  }
+
+  /**
+   * @param {string} place
+   * @param {typeof MODES[number]} mode
+   * @param {typeof TRANSPORTS[number]} transport
+   * @param {Kind} other
+   */
+  function declare(place, mode, transport, other) {
+    /** @type {Ring} */
+    let ring;
+    let rooms = 0;
+    /** @type {Map<string, number>} */
+    let arrived;
+
+    before(async () => {
+      const redis = topologies[place];
+      ring = await startRing({
+        redis,
+        adapter: "sharded",
+        mode,
+        transport,
+        nodes: [OURS, other],
+        sockets: 0,
+      });
+      await Promise.all(Array.from({ length: SOCKETS }, () => ring.nodes[1].connect()));
+      arrived = new Map();
+      for (const { client } of ring.peers()) {
+        client.on("in", (/** @type {string} */ room) => arrived.set(room, (arrived.get(room) ?? 0) + 1));
+      }
+      await ring.joined();
+    });
+
+    after(() => ring?.close());
+
+    /** Resolves to how many sockets were reached. @param {string} room */
+    async function reached(room) {
+      ring.nodes[0].io.to(room).emit("in", room);
+      await waitFor(() => arrived.get(room) === SOCKETS).catch(() => {});
+      return arrived.get(room) ?? 0;
+    }
+
+    it(`are reached, ${SOCKETS} of ${SOCKETS}, behind the barrier`, async () => {
+      const { io } = ring.nodes[0];
+      const adapter = ring.nodes[0].adapter();
+      for (let round = 0; round < 5; round++) {
+        const room = `room-${++rooms}`;
+        io.socketsJoin(room);
+        await adapter.barrier();
+        assert.strictEqual(await reached(room), SOCKETS);
+      }
+    });
+
+    it(`are reached, ${SOCKETS} of ${SOCKETS}, once the join has been waited for`, async () => {
+      const adapter = ring.nodes[0].adapter();
+      for (let round = 0; round < 5; round++) {
+        const room = `room-${++rooms}`;
+        await adapter.addSockets({ rooms: new Set(), except: new Set(), flags: {} }, [room]);
+        assert.ok(ring.peers().every((peer) => peer.rooms.includes(room)));
+        assert.strictEqual(await reached(room), SOCKETS);
+      }
+    });
+
+    it(`are reached, ${SOCKETS} of ${SOCKETS}, in the same tick (FAULTS D6)`, async () => {
+      const { io } = ring.nodes[0];
+      for (let round = 0; round < 5; round++) {
+        const room = `room-${++rooms}`;
+        io.socketsJoin(room);
+        assert.strictEqual(await reached(room), SOCKETS);
+      }
+    });
+
+    it("are not reached once they have left", async () => {
+      const { io } = ring.nodes[0];
+      const adapter = ring.nodes[0].adapter();
+      const room = `room-${++rooms}`;
+      io.socketsJoin([room, "all"]);
+      await adapter.barrier();
+      await adapter.delSockets({ rooms: new Set(), except: new Set(), flags: {} }, [room]);
+      io.to(room).emit("in", room);
+      assert.strictEqual(await reached("all"), SOCKETS);
+      assert.strictEqual(arrived.get(room) ?? 0, 0);
+    });
+  }
+
+  it("are not reached in the same tick by the reference, in dynamic mode", async () => {
+    const redis = topologies["one Redis"];
+    const ring = await startRing({ redis, adapter: "sharded", nodes: [REFERENCE, REFERENCE], sockets: 1 });
+    try {
+      const [a, b] = ring.nodes;
+      a.io.socketsJoin("room");
+      a.io.to("room").emit("in");
+      await waitFor(() => b.peers[0].rooms.includes("room"), { what: "the socket to join" });
+      await ring.mark(a);
+      assert.deepStrictEqual(b.peers[0].log, []);
+    } finally {
+      await ring.close();
+    }
+  });
+});
+
+describe(`a sharded emit reaches local sockets within ${AT_ONCE} ms while Redis is paused for two seconds (FAULTS D21)`, () => {
+  const variants = MODES.flatMap((mode) =>
+    TRANSPORTS.map((transport) => ({ name: `${mode}, ${transport}`, mode, transport })),
+  );
+  sideBySide(variants, async ({ mode, transport }) => {
+    const redis = await startRedis();
+    /** @type {Ring | null} */
+    let ring = null;
+    /** @type {Sender | null} */
+    let sender = null;
+    try {
+      ring = await startRing({ redis, adapter: "sharded", mode, transport, nodes: [OURS, OURS], sockets: 1 });
+      const [here, there] = ring.nodes;
+      for (const { peers } of ring.nodes) peers[0].socket.join("room");
+      await ring.joined();
+      const [near, far] = [here, there].map(({ peers }) => new Receiver(peers[0].client));
+      /** @param {string} event @param {number} n */
+      const emit = (event, n) => (n % 2 ? here.io : here.io.to("room")).emit(event, n);
+      sender = new Sender({ emit }, "n", 50);
+      redis.pause();
+      sender.start();
+      await sender.more(100);
+      redis.resume();
+      sender.stop();
+      const { sent, sentAt } = sender;
+      await Promise.all([near.got(sent - 1), far.got(sent - 1)]);
+      assert.deepStrictEqual([near.missing(sent), far.missing(sent)], [[], []]);
+      const took = near.numbers.map((number, i) => near.at[i] - sentAt[number]).sort((a, b) => a - b);
+      const most = took[Math.floor(took.length * 0.95)];
+      const worst = took[took.length - 1];
+      assert.ok(most <= AT_ONCE, `95 % took up to ${most} ms`);
+      assert.ok(worst <= STALLED, `one took ${worst} ms`);
+    } finally {
+      sender?.stop();
+      await ring?.close();
+      await redis.stop();
+    }
+  });
+  leavesNoRejection();
+});
