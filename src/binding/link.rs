@@ -86,9 +86,9 @@ pub struct LinkStats {
     pub inbox_bytes: f64,
 }
 
-/// How long publishes wait at least after a failover or a move of slots. All nodes learn of it by the same lost
-/// connections and refresh what they know every 25 to 500 ms.
-const CLUSTER_SETTLE: Duration = Duration::from_millis(500);
+/// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
+/// master every 50 to 250 ms, and may be told by a node that has not heard yet: the slowest was 700 ms behind the first.
+const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
 
 thread_local! {
     /// The links of this JS thread, by their number.

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const HURRY_BASE: Duration = Duration::from_millis(50);
 
 /// The longest such wait. A failover takes some node timeouts; this is what it takes longer for us.
-const HURRY_CAP: Duration = Duration::from_millis(500);
+const HURRY_CAP: Duration = Duration::from_millis(250);
 
 /// Hints that are further apart than this are not one trouble.
 const CALM: Duration = Duration::from_secs(2);
