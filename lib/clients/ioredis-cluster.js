@@ -6,7 +6,7 @@
  */
 
 const { SHARD, readCounts, sumCounts } = require("./client");
-const { IoredisClient } = require("./ioredis");
+const { IoredisClient, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -67,12 +67,14 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string[]} channels */
   async count(channels) {
+    // With lazyConnect it knows none.
+    if (this.client.status === "wait") await this.client.connect();
     /** @type {any[]} */
     const nodes = this.client.nodes("all");
     return sumCounts(
       nodes.map((node) => ({
         isReady: () => node.status === "ready",
-        count: async () => readCounts(await node.call("PUBSUB", this.counter, ...channels)),
+        count: async () => readCounts(await plainOf(node).call("PUBSUB", this.counter, ...channels)),
       })),
     );
   }

@@ -40,10 +40,9 @@ class NodeRedisCluster extends NodeRedisClient {
   get isReady() {
     if (!this.isOpen || this.client.isReady === false) return false;
     const masters = this.#masters;
-    const up = masters.filter(isUp).length;
     // What has no connection yet gets one when it is needed.
-    const enough =
-      this.space === "shard" ? masters.every((node) => node.client === undefined || isUp(node)) : up > 0;
+    const usable = masters.filter((node) => node.client === undefined || isUp(node)).length;
+    const enough = this.space === "shard" ? usable === masters.length : usable > 0;
     return masters.length > 0 && enough && this.#subscribers.every((node) => node.isReady !== false);
   }
 
