@@ -31,8 +31,8 @@ const TOPOLOGIES = ["standalone", "unix", "acl", "tls", "sentinel", "cluster", "
 /** Allowed to do all that the adapters do, and nothing else of note. */
 const ALICE = {
   name: "alice",
-  password: "s%cret p@ss",
-  rules: "~* &* +@pubsub +@connection +cluster +@read",
+  password: "s%cret/p@ss",
+  rules: "~* &* +@pubsub +@connection +cluster +info +@read",
 };
 
 /** @type {Record<Topology, () => Promise<{ place: Omit<Place, "topology">, stop: () => Promise<void> }>>} */
@@ -53,7 +53,7 @@ const START = {
   },
   async tls() {
     const redis = await startRedis({ tls: { clientCert: "required" } });
-    return { place: { port: redis.port, tls: /** @type {any} */ (redis.tls) }, stop: () => redis.stop() };
+    return { place: { port: redis.port, tls: secretsOf(redis) }, stop: () => redis.stop() };
   },
   async sentinel() {
     const sentinel = await startSentinel();
@@ -69,7 +69,7 @@ const START = {
   async "cluster-tls"() {
     const cluster = await startCluster({ replicas: 0, tls: {}, password: "p@ss" });
     return {
-      place: { nodes: cluster.nodes.map(addressOf), password: "p@ss", tls: /** @type {any} */ (cluster.tls) },
+      place: { nodes: cluster.nodes.map(addressOf), password: "p@ss", tls: secretsOf(cluster) },
       stop: () => cluster.stop(),
     };
   },
@@ -78,6 +78,11 @@ const START = {
 /** @param {{ port: number }} server @returns {Address} */
 function addressOf({ port }) {
   return { host: "127.0.0.1", port };
+}
+
+/** @param {{ tls: any }} server */
+function secretsOf({ tls: { ca, cert, key } }) {
+  return { ca, cert, key };
 }
 
 /** Starts what is asked for, once. */

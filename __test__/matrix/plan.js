@@ -96,8 +96,8 @@ function beyond(topology) {
 async function runCell({ variant, topology, kind, transport, expected }, places) {
   if (kind === "sharded" && !ours.createShardedAdapter)
     return { outcome: "refused", text: "no sharded adapter yet" };
-  const cell = new Cell(variant, await places.at(topology), kind, transport);
   try {
+    const cell = new Cell(variant, await places.at(topology), kind, transport);
     await withDeadline(cell.run({ carrier: expected.carrier ?? "client" }), DEADLINE);
     if (expected.carrier === null) return failed(new Error("it should have been refused"));
     return { outcome: "passed", text: expected.carrier };

@@ -46,10 +46,12 @@ class NodeRedisCluster extends NodeRedisClient {
     return masters.length > 0 && enough && this.#subscribers.every((node) => node.isReady !== false);
   }
 
-  /** @param {string} channel @param {Buffer | string} payload */
+  /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
     this.#keepLooking();
-    if (this.space === "shard") return super.publish(channel, payload);
+    // By itself it would take replicas by turns, if it has been told to use them.
+    if (this.space === "shard")
+      return this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
   }

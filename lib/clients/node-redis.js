@@ -76,10 +76,12 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    if (this.space === "shard") return this.call("sPublish", channel, payload);
-    // By itself it would take PUBLISH for something that a replica can do, and there nobody listens.
-    if (this.isSentinel) return this.client.sendCommand(false, ["PUBLISH", channel, payload]);
-    return this.call("publish", channel, payload);
+    const isShard = this.space === "shard";
+    // By itself it would take it for something that a replica can do, and there nobody listens.
+    if (this.isSentinel) {
+      return this.client.sendCommand(false, [isShard ? "SPUBLISH" : "PUBLISH", channel, payload]);
+    }
+    return this.call(isShard ? "sPublish" : "publish", channel, payload);
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
