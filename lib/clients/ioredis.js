@@ -58,6 +58,11 @@ class IoredisClient extends UserClient {
     return status === "ready" || (status === "wait" && this.queues);
   }
 
+  begin() {
+    // It connects with the first command, which would be refused.
+    if (this.client.status === "wait" && !this.queues) this.client.connect().catch(() => {});
+  }
+
   get queues() {
     return this.isOpen && this.client.options?.enableOfflineQueue !== false;
   }
