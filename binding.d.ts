@@ -110,6 +110,22 @@ export declare function fastBroadcast(): (link: number, member: number, payload:
  */
 export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
+/** A Redis cluster. */
+export interface LinkCluster {
+  /** Some of its nodes, to learn of the others from. */
+  nodes: Array<LinkClusterNode>
+  /** Where nodes are that cannot be reached as the cluster calls them. */
+  natMap?: Array<LinkNat>
+}
+
+/** One of the nodes of a cluster. */
+export interface LinkClusterNode {
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
+}
+
 /** One Socket.IO server's adapter for one namespace. */
 export interface LinkMember {
   /** Its uid. */
@@ -126,6 +142,16 @@ export interface LinkMember {
   frames: boolean
   /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
   mode?: string
+}
+
+/** Where a node of a cluster is, seen from here. */
+export interface LinkNat {
+  /** What the cluster calls it: `host:port`. */
+  from: string
+  /** The host. */
+  host: string
+  /** The port. */
+  port: number
 }
 
 /** How a link is made. */
@@ -189,6 +215,8 @@ export interface LinkSettings {
   name?: string
   /** How the connections are made secret. */
   tls?: LinkTls
+  /** The cluster, instead of `url`, `host`, `port` and `path`. */
+  cluster?: LinkCluster
   /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
   sentinel?: LinkSentinel
   /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */

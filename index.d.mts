@@ -1,3 +1,14 @@
-export { createAdapter, RedisAdapter } from "./index.js";
-export type { LinkStats, Parser, RedisAdapterOptions, TransportInfo } from "./index.js";
+export { createAdapter, createShardedAdapter, RedisAdapter } from "./index.js";
+export type {
+  AdapterFactory,
+  LinkOptions,
+  LinkStats,
+  OldOptions,
+  Parser,
+  RedisAdapterOptions,
+  RedisAddress,
+  ShardedRedisAdapter,
+  ShardedRedisAdapterOptions,
+  TransportInfo,
+} from "./index.js";
 export { createAdapter as default } from "./index.js";

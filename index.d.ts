@@ -1,4 +1,4 @@
-import type { Adapter, Room } from "socket.io-adapter";
+import type { Adapter, Room, SocketId } from "socket.io-adapter";
 
 /** Encodes and decodes what goes over Redis, instead of msgpack. */
 export interface Parser {
@@ -6,34 +6,14 @@ export interface Parser {
   encode: (msg: any) => any;
 }
 
-export interface RedisAdapterOptions {
-  /**
-   * The prefix of the channels.
-   *
-   * @default "socket.io"
-   */
-  key: string;
-
+/** What both adapters take. */
+export interface LinkOptions {
   /**
    * How long a request waits for the answers of the other servers, in milliseconds.
    *
    * @default 5000
    */
   requestsTimeout: number;
-
-  /**
-   * Whether responses go to the requesting server alone, rather than to all.
-   *
-   * @default false
-   */
-  publishOnSpecificResponseChannel: boolean;
-
-  /**
-   * The parser for messages sent to Redis. With one of your own the work is done in JS, by it.
-   *
-   * @default msgpack, as `notepack.io` writes it
-   */
-  parser: Parser;
 
   /**
    * Who carries the bytes: connections of the adapter's own (`"native"`), made with the settings of your clients, or
@@ -58,6 +38,46 @@ export interface RedisAdapterOptions {
    * @default 33554432
    */
   maxInboxBytes: number;
+}
+
+export interface RedisAdapterOptions extends LinkOptions {
+  /**
+   * The prefix of the channels.
+   *
+   * @default "socket.io"
+   */
+  key: string;
+
+  /**
+   * Whether responses go to the requesting server alone, rather than to all.
+   *
+   * @default false
+   */
+  publishOnSpecificResponseChannel: boolean;
+
+  /**
+   * The parser for messages sent to Redis. With one of your own the work is done in JS, by it.
+   *
+   * @default msgpack, as `notepack.io` writes it
+   */
+  parser: Parser;
+}
+
+export interface ShardedRedisAdapterOptions extends LinkOptions {
+  /**
+   * The prefix of the channels.
+   *
+   * @default "socket.io"
+   */
+  channelPrefix: string;
+
+  /**
+   * Which rooms have channels of their own, that only the servers with sockets in them listen to: none (`"static"`),
+   * all but those of single sockets (`"dynamic"`), or all (`"dynamic-private"`). The same on all servers.
+   *
+   * @default "dynamic"
+   */
+  subscriptionMode: "static" | "dynamic" | "dynamic-private";
 }
 
 /** Who carries the bytes between this server and Redis. */
@@ -103,11 +123,76 @@ export interface LinkStats {
   inboxBytes: number;
 }
 
+/** Where a Redis is, as it was said to `socket.io-redis` 5 and 6. */
+export interface RedisAddress {
+  /** @default "127.0.0.1" */
+  host?: string;
+  /** @default 6379 */
+  port?: number | string;
+  /** The path of a unix socket, instead of a host and a port. */
+  path?: string;
+  /** All of it in one; what it says counts. */
+  url?: string;
+  /** If it is a function, it is asked at each connect. */
+  password?: string | (() => string | Promise<string>);
+  /** The older name of `password`. */
+  auth_pass?: string | (() => string | Promise<string>);
+  /** The ACL user. */
+  user?: string;
+  /** The same. */
+  username?: string;
+  /** The number of the database. Pub/sub ignores it. */
+  db?: number | string;
+  /** Connects with TLS: an object, be it empty, or `true`. */
+  tls?:
+    | boolean
+    | {
+        ca?: any;
+        cert?: any;
+        key?: any;
+        servername?: string;
+        rejectUnauthorized?: boolean;
+        host?: string;
+        port?: number | string;
+      };
+  /** The sentinels that know where the master is, which they call `name`. */
+  sentinels?: { host?: string; port?: number | string }[];
+  name?: string;
+  sentinelUsername?: string;
+  sentinelPassword?: string;
+  /** As `tls`, for the connections to the sentinels. */
+  sentinelTLS?: RedisAddress["tls"];
+}
+
+/** The options in the form of `socket.io-redis` 5 and 6: clients, or the address of a Redis, among them. */
+export interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
+  /** A client that publishes. Without the other one and without an address, that is its `duplicate()`. */
+  pubClient?: any;
+  /** A client that receives. */
+  subClient?: any;
+  /** A client is not among the options: it is one. */
+  publish?: never;
+  /** What was meant for `redis` 3. */
+  [option: string]: any;
+}
+
+/** Makes the adapter of a namespace: what `new Server({ adapter })` and `io.adapter()` take. */
+export interface AdapterFactory {
+  (nsp: any): RedisAdapter;
+  /** The clients; where the adapter connects by itself, what emits `connect`, `ready`, `end` and `error` in their place. */
+  readonly pubClient: any;
+  readonly subClient: any;
+  readonly prefix: string;
+  readonly requestsTimeout: number;
+}
+
 /** The adapter of one namespace. */
 export declare class RedisAdapter extends Adapter {
   readonly uid: string;
   readonly pubClient: any;
   readonly subClient: any;
+  /** The `key` option. */
+  readonly prefix: string;
   requestsTimeout: number;
   readonly publishOnSpecificResponseChannel: boolean;
   readonly parser: Parser;
@@ -124,12 +209,59 @@ export declare class RedisAdapter extends Adapter {
   stats(): LinkStats | null;
 
   /**
+   * Resolves when every server has worked off what this one has asked for before (`socketsJoin` and the like), and
+   * Redis hands over to it what is published to the rooms that its sockets have joined by that. Rejects if one of them
+   * does not answer within `requestsTimeout`.
+   */
+  barrier(): Promise<void>;
+
+  /**
    * The names of all rooms of the cluster.
    *
    * Rejects with "timeout reached while waiting for allRooms response" after `requestsTimeout`; the error has what
    * came in `responses`, and `expected`.
    */
   allRooms(): Promise<Set<Room>>;
+  /** @deprecated use the promise */
+  allRooms(callback: (error: Error | null, rooms?: Room[]) => void): void;
+
+  /**
+   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
+   *
+   * @deprecated use `io.in(rooms).fetchSockets()`
+   */
+  sockets(rooms?: Set<Room>): Promise<Set<SocketId>>;
+
+  /** @deprecated use `io.in(rooms).fetchSockets()` */
+  clients(rooms?: Room[]): Promise<SocketId[]>;
+  /** @deprecated use `io.in(rooms).fetchSockets()` */
+  clients(rooms: Room[], callback: (error: Error | null, ids?: SocketId[]) => void): void;
+  /** @deprecated use `io.fetchSockets()` */
+  clients(callback: (error: Error | null, ids?: SocketId[]) => void): void;
+
+  /** @deprecated use `io.in(id).fetchSockets()` */
+  clientRooms(id: SocketId): Promise<Room[]>;
+  /** @deprecated use `io.in(id).fetchSockets()` */
+  clientRooms(id: SocketId, callback: (error: Error | null, rooms?: Room[]) => void): void;
+
+  /**
+   * Makes a socket join a room, on whatever server it is. Resolves when it has; rejects if there is no such socket.
+   *
+   * @deprecated use `io.in(id).socketsJoin(room)`
+   */
+  remoteJoin(id: SocketId, room: Room): Promise<void>;
+  /** @deprecated use `io.in(id).socketsJoin(room)` */
+  remoteJoin(id: SocketId, room: Room, callback: (error: Error | null) => void): void;
+
+  /** @deprecated use `io.in(id).socketsLeave(room)` */
+  remoteLeave(id: SocketId, room: Room): Promise<void>;
+  /** @deprecated use `io.in(id).socketsLeave(room)` */
+  remoteLeave(id: SocketId, room: Room, callback: (error: Error | null) => void): void;
+
+  /** @deprecated use `io.in(id).disconnectSockets(close)` */
+  remoteDisconnect(id: SocketId, close?: boolean): Promise<void>;
+  /** @deprecated use `io.in(id).disconnectSockets(close)` */
+  remoteDisconnect(id: SocketId, close: boolean, callback: (error: Error | null) => void): void;
 }
 
 /**
@@ -144,15 +276,58 @@ declare function createAdapter(
   pubClient: any,
   subClient: any,
   opts?: Partial<RedisAdapterOptions>,
-): (nsp: any) => RedisAdapter;
+): AdapterFactory;
 
 /**
  * Returns the same without clients: the adapter has connections of its own.
  *
- * @param url - `redis://user:password@host:port/database` or `redis+unix:///path`
- * @param opts - options
+ * @param url - `redis://user:password@host:port/database`, `redis+unix:///path`; or, as `socket.io-redis` had it,
+ *   `host:port`, a port, or the path of a unix socket
+ * @param opts - options, with what the URL does not say of the connection
  */
-declare function createAdapter(url: string, opts?: Partial<RedisAdapterOptions>): (nsp: any) => RedisAdapter;
+declare function createAdapter(url: string | number, opts?: OldOptions): AdapterFactory;
 
-export { createAdapter };
+/**
+ * The form of `socket.io-redis` 5 and 6: an object that says all. Without any, Redis is on localhost.
+ *
+ * @param opts - options, with the two clients, or the address of a Redis
+ * @throws TypeError if they ask for something that the adapter's own connections do not do
+ */
+declare function createAdapter(opts?: OldOptions): AdapterFactory;
+
+/** The sharded adapter of one namespace. */
+export interface ShardedRedisAdapter extends Adapter {
+  readonly uid: string;
+  readonly pubClient: any;
+  readonly subClient: any;
+  requestsTimeout: number;
+  /** Resolves when this server hears the others, for the first time. */
+  readonly ready: Promise<void>;
+  /** Who carries the bytes, and why. */
+  readonly transport: TransportInfo;
+  /** The counters; null once the adapter is closed. */
+  stats(): LinkStats | null;
+  /** As that of `RedisAdapter`. */
+  barrier(): Promise<void>;
+  /** The names of all rooms of the cluster. */
+  allRooms(): Promise<Set<Room>>;
+}
+
+/**
+ * Returns the same for sharded pub/sub, which needs Redis 7: a message goes to the shard that its channel belongs to,
+ * and one for a room, in the dynamic modes, to the servers with sockets in it alone. All servers of a cluster use
+ * either this adapter or the other one.
+ *
+ * @param pubClient - a client of `redis` or `ioredis` that publishes
+ * @param subClient - a client that receives
+ * @param opts - options
+ * @throws TypeError if an argument cannot be meant
+ */
+declare function createShardedAdapter(
+  pubClient: any,
+  subClient: any,
+  opts?: Partial<ShardedRedisAdapterOptions>,
+): (nsp: any) => ShardedRedisAdapter;
+
+export { createAdapter, createShardedAdapter };
 export default createAdapter;

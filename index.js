@@ -7,32 +7,57 @@
  */
 
 const { RedisAdapter } = require("./lib/classic");
+const { readForm } = require("./lib/forms");
 const { Link } = require("./lib/link");
+const { OwnConnections, emitOldEvents } = require("./lib/old-events");
+const { installOldMethods } = require("./lib/old-methods");
 const { readOptions, readShardedOptions } = require("./lib/options");
 const { ShardedRedisAdapter } = require("./lib/sharded");
+
+installOldMethods(RedisAdapter.prototype);
+
+/**
+ * In one of the forms of index.d.ts; lib/forms.js tells them apart.
+ *
+ * @param {...any} args
+ */
+function createAdapter(...args) {
+  const { pub, sub, opts, url, settings } = readForm(args);
+  const options = readOptions(opts);
+  // Checked now, rather than with the first namespace.
+  const link =
+    url !== null
+      ? Link.ofUrl(url, options)
+      : settings !== null
+        ? Link.ofSettings(settings, options)
+        : Link.ofClients(pub, sub, options);
+  const own = url !== null || settings !== null ? new OwnConnections() : null;
+  const shown = {
+    pubClient: pub ?? own,
+    subClient: sub ?? own,
+    prefix: options.key,
+    requestsTimeout: options.requestsTimeout,
+  };
+  const make = withNamespace((nsp) => {
+    const adapter = own ? new RedisAdapter(nsp, link, null, opts) : new RedisAdapter(nsp, pub, sub, opts);
+    own?.follow(adapter);
+    emitOldEvents(adapter);
+    return Object.assign(adapter, shown);
+  });
+  return Object.assign(make, shown);
+}
 
 /**
  * @param {any} pubClient a Redis client that publishes, or the URL of a Redis
  * @param {any} [subClient] a Redis client that receives, or the options that go with a URL
  * @param {any} [opts]
  */
-function createAdapter(pubClient, subClient, opts) {
+function createShardedAdapter(pubClient, subClient, opts) {
   if (typeof pubClient === "string") {
     if (opts === undefined) opts = subClient;
-    const link = Link.ofUrl(pubClient, readOptions(opts));
-    return withNamespace((nsp) => new RedisAdapter(nsp, link, null, opts));
+    const link = Link.ofUrl(pubClient, readShardedOptions(opts));
+    return withNamespace((nsp) => new ShardedRedisAdapter(nsp, link, null, opts));
   }
-  // Checked now, rather than with the first namespace.
-  Link.ofClients(pubClient, subClient, readOptions(opts));
-  return withNamespace((nsp) => new RedisAdapter(nsp, pubClient, subClient, opts));
-}
-
-/**
- * @param {any} pubClient a Redis client that publishes
- * @param {any} subClient a Redis client that receives
- * @param {any} [opts]
- */
-function createShardedAdapter(pubClient, subClient, opts) {
   Link.ofClients(pubClient, subClient, readShardedOptions(opts));
   return withNamespace((nsp) => new ShardedRedisAdapter(nsp, pubClient, subClient, opts));
 }

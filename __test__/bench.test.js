@@ -21,17 +21,27 @@ describe("bench", function () {
   beforeEach(() => (dir = fs.mkdtempSync(path.join(os.tmpdir(), "bench-test-"))));
   afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
 
-  it("measures ours beside the reference and writes well-formed JSON", async () => {
+  /**
+   * One round of few messages, ours beside the reference; all rows are measured and in the table.
+   *
+   * @param {string[]} args
+   */
+  async function measure(...args) {
     const file = path.join(dir, "bench.json");
-    const args = ["--no-setup", "--quick", "--rounds", "1", "--messages", "100", "--json", file];
-    const { stdout } = await run(process.execPath, [
-      SCRIPT,
-      ...args,
-      "--subjects",
-      "ours+redis,reference+redis",
-    ]);
-
+    const given = ["--no-setup", "--rounds", "1", "--subjects", "ours+redis,reference+redis", "--json", file];
+    const { stdout } = await run(process.execPath, [SCRIPT, ...given, ...args]);
     const results = JSON.parse(fs.readFileSync(file, "utf8"));
+    for (const row of results.rows) {
+      const name = `${row.section}: ${row.name}, ${row.payload}`;
+      assert.deepEqual(Object.keys(row.subjects), ["ours+redis", "reference+redis"], name);
+      for (const outcome of Object.values(row.subjects)) assertMeasured(row, outcome, name);
+      assert.ok(stdout.includes(row.name), `${name} is in the table`);
+    }
+    return { results, stdout };
+  }
+
+  it("measures ours beside the reference and writes well-formed JSON", async () => {
+    const { results, stdout } = await measure("--quick", "--messages", "100");
     assert.ok(!Number.isNaN(Date.parse(results.date)));
     assert.equal(results.rounds, 1);
     assert.ok(results.machine.cpus > 0);
@@ -50,14 +60,34 @@ describe("bench", function () {
       [...new Set(results.rows.map((/** @type {any} */ row) => row.section))],
       ["publish", "receive", "latency"],
     );
-    for (const row of results.rows) {
-      const name = `${row.section}: ${row.name}, ${row.payload}`;
-      assert.deepEqual(Object.keys(row.subjects), ["ours+redis", "reference+redis"], name);
-      for (const outcome of Object.values(row.subjects)) assertMeasured(row, outcome, name);
-      assert.ok(stdout.includes(row.name), `${name} is in the table`);
+    assert.deepEqual(
+      results.rows
+        .filter(isSharded)
+        .map((/** @type {any} */ { name, payload, mode }) => [name, payload, mode]),
+      [
+        ["sharded: 16 per tick, to all", "small", "static"],
+        ["sharded: 16 per tick, to a room", "small", "dynamic"],
+        ["sharded: full speed, no socket", "small", "static"],
+        ["sharded: full speed, 10 sockets", "small", "static"],
+      ],
+    );
+    assert.match(stdout, /^ {2}publish, 16 per tick: small .*medium .*large/m);
+    assert.match(stdout, /^ {2}receive, no local socket: small .*medium .*large/m);
+  });
+
+  it("measures the sharded adapter", async () => {
+    const { results, stdout } = await measure("--only", "sharded", "--messages", "50");
+
+    assert.ok(results.rows.every(isSharded));
+    for (const section of ["publish", "receive"]) {
+      const rows = results.rows.filter((/** @type {any} */ row) => row.section === section);
+      const payloads = new Set(rows.map((/** @type {any} */ { payload }) => payload));
+      assert.deepEqual([...payloads], ["small", "medium", "large", "binary"], section);
     }
-    assert.match(stdout, /publish, 16 per tick: small .*medium .*large/);
-    assert.match(stdout, /receive, no local socket: small .*medium .*large/);
+    assert.ok(results.rows.some((/** @type {any} */ { section }) => section === "latency"));
+    assert.equal(results.transports["ours+redis sharded static"].carrier, "native");
+    assert.match(stdout, /sharded publish, 16 per tick: small .*medium .*large/);
+    assert.match(stdout, /sharded receive, no local socket: small .*medium .*large/);
   });
 
   it("refuses what it does not know", async () => {
@@ -65,12 +95,17 @@ describe("bench", function () {
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
       (/** @type {any} */ err) => {
         assert.equal(err.code, 1);
-        assert.match(err.stderr, /--only knows publish, receive, latency, not "publsh"/);
+        assert.match(err.stderr, /--only knows publish, receive, latency, sharded, not "publsh"/);
         return true;
       },
     );
   });
 });
+
+/** @param {any} row */
+function isSharded({ name, mode }) {
+  return name.startsWith("sharded: ") && mode !== null;
+}
 
 /**
  * @param {any} row

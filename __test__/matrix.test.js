@@ -20,7 +20,9 @@ function isIn({ variant, topology, kind, transport }) {
   const isPlain = !variant.name.includes(",");
   const isCluster = topology === "cluster";
   if (topology === "standalone") {
-    return isPlain ? transport !== "native" : `${kind} ${transport}` === "sharded client" || transport === "auto";
+    return isPlain
+      ? transport !== "native"
+      : `${kind} ${transport}` === "sharded client" || transport === "auto";
   }
   if (isPlain && isCluster) return transport !== "native";
   if (isCluster) return `${kind} ${transport}` === "sharded auto";

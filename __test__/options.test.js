@@ -58,7 +58,7 @@ describe("options", function () {
     const wrong = [
       [
         "nothing",
-        () => createAdapter(),
+        () => createAdapter(undefined, undefined),
         /pubClient must be a client of the redis or ioredis package.*undefined/,
       ],
       ["no subClient", () => createAdapter(clients[0]), /subClient must be .*undefined/],
@@ -149,7 +149,6 @@ describe("options", function () {
         () => createAdapter("redis://localhost:6379/main"),
         /redis:\/\/|database/,
       ],
-      ["TLS", () => createAdapter("rediss://localhost:6379"), /TLS|rediss/],
       [
         "wrong options with a URL",
         () => createAdapter("redis://localhost:6379", { key: 7 }),

@@ -37,8 +37,8 @@ const TYPESCRIPT = `
   import { Server } from "socket.io";
   import { createClient } from "redis";
   import createAdapterByDefault from "socket.io-redis-native";
-  import { createAdapter, RedisAdapter } from "socket.io-redis-native";
-  import type { RedisAdapterOptions } from "socket.io-redis-native";
+  import { createAdapter, createShardedAdapter, RedisAdapter } from "socket.io-redis-native";
+  import type { RedisAdapterOptions, ShardedRedisAdapter } from "socket.io-redis-native";
 
   const httpServer = createServer();
   const pub = createClient({ url: "redis://localhost:6379" });
@@ -62,8 +62,31 @@ const TYPESCRIPT = `
 
   // @ts-expect-error: a transport that there is not
   createAdapter(pub, sub, { transport: "rust" });
-  // @ts-expect-error: clients are needed, or a URL
-  createAdapter();
+  // @ts-expect-error: one client, which is not the form for it
+  createAdapter(pub);
+  // @ts-expect-error: text that is meant as a number
+  createAdapter({ host: "localhost", db: true });
+
+  io.adapter(createShardedAdapter(pub, sub));
+  io.adapter(createShardedAdapter(pub, sub, { subscriptionMode: "dynamic-private", channelPrefix: "c" }));
+  const sharded = io.of("/").adapter as ShardedRedisAdapter;
+  sharded.barrier().then(() => adapter.barrier());
+  // @ts-expect-error: a mode that there is not
+  createShardedAdapter(pub, sub, { subscriptionMode: "all" });
+
+  // As with socket.io-redis 5 and 6.
+  io.adapter(createAdapter());
+  io.adapter(createAdapter({ host: "localhost", port: 6379, auth_pass: "secret", key: "k", requestsTimeout: 1000 }));
+  io.adapter(createAdapterByDefault({ pubClient: pub, subClient: sub }));
+  io.adapter(createAdapter("redis://localhost:6379", { password: "secret", key: "k" }));
+  createAdapter("localhost:6379").pubClient.on("error", () => {});
+  adapter.on("disconnect", (error: Error) => error.message);
+  adapter.remoteJoin("id", "room").then(() => adapter.remoteDisconnect("id", true));
+  adapter.remoteLeave("id", "room", (error) => error?.message);
+  adapter.allRooms((error, rooms) => rooms?.length);
+  adapter.clients(["room"], (error, ids) => ids?.length);
+  adapter.sockets(new Set(["room"])).then((ids: Set<string>) => ids.size);
+  export const prefix: string = adapter.prefix;
 `;
 
 describe("package", function () {

@@ -11,9 +11,12 @@ const REFERENCE = "@socket.io/redis-adapter";
  * @property {string | null} adapter the module to require, or null for the in-memory adapter of socket.io itself
  * @property {"redis" | "ioredis" | null} client
  *
+ * @typedef {"static" | "dynamic"} SubscriptionMode
+ *
  * @typedef {object} Case
  * @property {"publish" | "receive" | "latency"} section
  * @property {string} name
+ * @property {SubscriptionMode | null} mode of the sharded adapter, or null for the classic one
  * @property {string} payload
  * @property {number} messages in one round
  * @property {string | null} room that the messages go to, or null for all
@@ -50,6 +53,7 @@ const RATE = 5000;
 
 const PAYLOADS = Object.keys(MESSAGES);
 const MAIN = ["ours+redis", "reference+redis", "reference+ioredis"];
+const SHARDED = ["ours+redis", "reference+redis"];
 
 /** @returns {Case[]} */
 function publishCases() {
@@ -63,6 +67,7 @@ function publishCases() {
         cases.push({
           section: "publish",
           name: `${perTick} per tick, ${room ? "to a room" : "to all"}`,
+          mode: null,
           payload,
           messages: MESSAGES[payload],
           room,
@@ -89,6 +94,7 @@ function receiveCases() {
     cases.push({
       section: "receive",
       name,
+      mode: null,
       payload,
       messages: MESSAGES[payload],
       room: null,
@@ -132,6 +138,7 @@ function latencyCases() {
   return ["small", "large"].map((payload) => ({
     section: /** @type {const} */ ("latency"),
     name: "an emit each 100 ms, node to node",
+    mode: null,
     payload,
     messages: 20,
     room: null,
@@ -141,17 +148,44 @@ function latencyCases() {
   }));
 }
 
+/**
+ * Returns the cases that the sharded adapter goes through too: those that tell most.
+ *
+ * @param {Case[]} classic
+ * @returns {Case[]}
+ */
+function shardedCases(classic) {
+  return classic
+    .filter(({ section, payload, perTick, room, rate }) => {
+      if (section === "publish") return perTick === 16 || (perTick === 1 && !room);
+      return section === "receive" ? !rate : payload === "small";
+    })
+    .map((one) => ({
+      ...one,
+      name: `sharded: ${one.name}`,
+      // A room has a channel of its own where that makes a difference: to whom it is published. What nobody here
+      // needs only comes on the channel of the namespace.
+      mode: one.section === "publish" && one.room ? "dynamic" : "static",
+      subjects: SHARDED,
+      quick:
+        one.payload === "small" &&
+        (one.perTick === 16 || (one.section === "receive" && !one.room && one.sockets !== 1)),
+    }));
+}
+
 /** How often everything is measured; the median counts. */
 const ROUNDS = 5;
 
 /**
- * Returns the cases of a run, and how many rounds each takes.
+ * Returns the cases of a run, and how many rounds each takes. `only` names sections, of the classic adapter, and
+ * "sharded", for all of the other.
  *
  * @param {{ quick: boolean, only: string[] | null }} choice
  */
 function chooseCases({ quick, only }) {
-  const all = [...publishCases(), ...receiveCases(), ...latencyCases()].filter(
-    ({ section }) => !only || only.includes(section),
+  const classic = [...publishCases(), ...receiveCases(), ...latencyCases()];
+  const all = [...classic, ...shardedCases(classic)].filter(
+    ({ section, mode }) => !only || only.includes(mode ? "sharded" : section),
   );
   if (!quick) return { cases: all, rounds: ROUNDS };
   const cases = all

@@ -16,6 +16,7 @@ const WINDOWS = 9;
 
 /**
  * @typedef {import("./cases.js").Case} Case
+ * @typedef {import("./cases.js").SubscriptionMode} SubscriptionMode
  *
  * @typedef {object} Round what one round cost, per message
  * @property {number | null} threadNs CPU time of the JS thread; null where there is no clock for it
@@ -74,14 +75,16 @@ class Node {
 
   /**
    * @param {string} name of the subject
+   * @param {SubscriptionMode | null} mode
    * @param {string} key the prefix of its channels: each cluster has its own, so that no other is disturbed
    * @param {string} redisUrl
    */
-  constructor(name, key, redisUrl) {
+  constructor(name, mode, key, redisUrl) {
     const { adapter, client } = SUBJECTS[name];
-    this.key = key;
+    /** What the other end of the wire has to know of it. */
+    this.cluster = { key, mode };
     this.inMemory = !adapter;
-    this.child = new Child("subject.js", [adapter ?? "", client ?? "", redisUrl, key]);
+    this.child = new Child("subject.js", [adapter ?? "", client ?? "", redisUrl, key, mode ?? ""]);
   }
 }
 
@@ -93,12 +96,10 @@ class Bench {
   #redis = null;
   /** @type {Child[]} */
   #children = [];
-  /** @type {Map<string, Node>} the measured node of each subject */
+  /** @type {Map<string, Node>} the measured node of each subject, one for each kind of adapter */
   #nodes = new Map();
   /** @type {Map<string, [Node, Node]>} two nodes of one cluster, for latency */
   #pairs = new Map();
-  /** @type {Set<string>} keys whose published messages are counted */
-  #watched = new Set();
 
   async open() {
     this.#redis = await startRedis();
@@ -126,7 +127,8 @@ class Bench {
     for (const name of names)
       subjects[name] = one.section === "latency" ? { latenciesNs: [] } : { rounds: [] };
     // A subject that does not even start is no result: this rejects.
-    for (const name of names) await (one.section === "latency" ? this.#pair(name) : this.#node(name));
+    for (const name of names)
+      await (one.section === "latency" ? this.#pair(name, one.mode) : this.#node(name, one.mode));
     const warmUp = { ...one, messages: Math.ceil(one.messages / WARM_UP) };
     for (let round = 0; round <= rounds; round++) {
       for (const name of names) {
@@ -156,7 +158,7 @@ class Bench {
       const outcome = { rounds: [] };
       for (let i = 0; i < WINDOWS; i++) {
         await node.child.ask("begin");
-        if (!node.inMemory) await this.#wire.ask("settle", { key: node.key });
+        if (!node.inMemory) await this.#wire.ask("settle", node.cluster);
         const { thread, process, elapsedMs } = await node.child.ask("end");
         outcome.rounds?.push({ threadNs: thread, processNs: process, elapsedMs });
       }
@@ -172,10 +174,10 @@ class Bench {
    */
   async #round(name, one, outcome) {
     if (one.section === "latency") {
-      outcome.latenciesNs?.push(await this.#latency(await this.#pair(name), one));
+      outcome.latenciesNs?.push(await this.#latency(await this.#pair(name, one.mode), one));
       return;
     }
-    const node = await this.#node(name);
+    const node = await this.#node(name, one.mode);
     const used = one.section === "publish" ? await this.#publish(node, one) : await this.#receive(node, one);
     outcome.rounds?.push({
       threadNs: used.thread === null ? null : used.thread / one.messages,
@@ -193,16 +195,11 @@ class Bench {
    */
   async #publish(node, one) {
     const wire = this.#wire;
-    const { key } = node;
-    if (!node.inMemory) {
-      if (!this.#watched.has(key)) await wire.ask("watch", { key });
-      this.#watched.add(key);
-      await wire.ask("expect", { key, messages: one.messages });
-    }
+    if (!node.inMemory) await wire.ask("expect", { ...one, ...node.cluster });
     await node.child.ask("emit", one);
     if (!node.inMemory) {
-      await wire.ask("seen", { key });
-      await wire.ask("settle", { key });
+      await wire.ask("seen", node.cluster);
+      await wire.ask("settle", node.cluster);
     }
     return node.child.ask("end");
   }
@@ -216,17 +213,16 @@ class Bench {
    */
   async #receive(node, one) {
     const { clients } = this;
-    if (this.#watched.size) await this.#wire.ask("unwatch");
-    this.#watched.clear();
+    await this.#wire.ask("unwatch");
     if (one.sockets) {
       await clients?.ask("connect", { port: node.port, sockets: one.sockets });
       await clients?.ask("expect", { messages: one.messages });
     }
     try {
       await node.child.ask("begin");
-      await this.#wire.ask("write", { ...one, key: node.key });
+      await this.#wire.ask("write", { ...one, ...node.cluster });
       if (one.sockets) await clients?.ask("seen");
-      else await this.#wire.ask("settle", { key: node.key });
+      else await this.#wire.ask("settle", node.cluster);
       return await node.child.ask("end");
     } finally {
       if (one.sockets) await clients?.ask("disconnect");
@@ -255,40 +251,45 @@ class Bench {
 
   /**
    * @param {string} name
+   * @param {SubscriptionMode | null} mode
    * @returns {Promise<Node>}
    */
-  async #node(name) {
-    let node = this.#nodes.get(name);
+  async #node(name, mode) {
+    const title = titleOf(name, mode);
+    let node = this.#nodes.get(title);
     if (!node) {
-      node = await this.#startNode(name, `bench-${name}`, 1);
-      this.#nodes.set(name, node);
-      if (!node.inMemory) await this.#wire.ask("attend", { key: node.key });
+      node = await this.#startNode(name, mode, `bench-${title}`, 1);
+      this.#nodes.set(title, node);
+      if (!node.inMemory) await this.#wire.ask("attend", node.cluster);
     }
     return node;
   }
 
   /**
    * @param {string} name
+   * @param {SubscriptionMode | null} mode
    * @returns {Promise<[Node, Node]>}
    */
-  async #pair(name) {
-    let pair = this.#pairs.get(name);
+  async #pair(name, mode) {
+    const title = titleOf(name, mode);
+    let pair = this.#pairs.get(title);
     if (!pair) {
-      const key = `bench-pair-${name}`;
-      pair = [await this.#startNode(name, key, 1), await this.#startNode(name, key, 2)];
-      this.#pairs.set(name, pair);
+      const key = `bench-pair-${title}`;
+      pair = [await this.#startNode(name, mode, key, 1), await this.#startNode(name, mode, key, 2)];
+      this.#pairs.set(title, pair);
     }
     return pair;
   }
 
   /**
    * @param {string} name
+   * @param {SubscriptionMode | null} mode
    * @param {string} key
    * @param {number} nodes how many there are in its cluster then
    */
-  async #startNode(name, key, nodes) {
+  async #startNode(name, mode, key, nodes) {
     const url = /** @type {{ url: string }} */ (this.#redis).url;
-    const node = new Node(name, key, url);
+    const node = new Node(name, mode, key, url);
     this.#start(node.child);
     const { port, threadClock } = await node.child.ask("open", { nodes });
     node.port = port;
@@ -312,6 +313,11 @@ class Bench {
     for (const [name, node] of this.#nodes) answers[name] = await question(node);
     return answers;
   }
+}
+
+/** @param {string} name @param {SubscriptionMode | null} mode */
+function titleOf(name, mode) {
+  return mode ? `${name} sharded ${mode}` : name;
 }
 
 /** @param {Outcome} outcome */

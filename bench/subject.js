@@ -5,7 +5,8 @@
  * The process that is measured: one Socket.IO server with one adapter, kept for the whole run. Nothing else
  * happens in it: messages are counted and written, and clients live, elsewhere.
  *
- * Arguments: adapter module or "", "redis" | "ioredis" | "", Redis URL, key.
+ * Arguments: adapter module or "", "redis" | "ioredis" | "", Redis URL, key, "static" | "dynamic" for the sharded
+ * adapter or "" for the classic one.
  */
 
 const { once } = require("node:events");
@@ -16,7 +17,7 @@ const { answerOrders } = require("./child.js");
 const { cpuTimes, threadClock } = require("./cpu.js");
 const { payloads } = require("./payloads.js");
 
-const [adapterModule, clientName, url, key] = process.argv.slice(2);
+const [adapterModule, clientName, url, key, mode] = process.argv.slice(2);
 
 /** How long the adapter may take to subscribe, in milliseconds. */
 const PATIENCE = 10_000;
@@ -95,7 +96,7 @@ answerOrders({
 });
 
 async function createRedisAdapter() {
-  const { createAdapter } = require(adapterModule);
+  const { createAdapter, createShardedAdapter } = require(adapterModule);
   const onError = (/** @type {Error} */ err) =>
     console.error(`${adapterModule} with ${clientName}: ${err.message}`);
   let clients;
@@ -109,5 +110,8 @@ async function createRedisAdapter() {
     clients = [new Redis(url), new Redis(url)];
     for (const client of clients) client.on("error", onError);
   }
-  return createAdapter(clients[0], clients[1], { key });
+  const [pub, sub] = clients;
+  return mode
+    ? createShardedAdapter(pub, sub, { channelPrefix: key, subscriptionMode: mode })
+    : createAdapter(pub, sub, { key });
 }

@@ -23,12 +23,14 @@ function describe(results) {
       `@socket.io/redis-adapter ${versions["@socket.io/redis-adapter"]}, redis ${versions.redis}, ioredis ${versions.ioredis}.`,
     `CPU time per message in ns, medians of ${results.rounds} rounds; x = how many times ours the reference takes.`,
   ];
+  if (rows.some(({ mode }) => mode))
+    lines.push(`Rows named "sharded" compare the sharded adapters of both, the others the classic ones.`);
   if (results.ours !== "..") lines.push(`NOTE: BENCH_OURS: "ours" is ${results.ours}.`);
   lines.push(
     threadClock.name ? `JS thread: ${threadClock.name}.` : `JS thread: not measured: ${threadClock.reason}.`,
-    ...OURS.filter((name) => transports[name]).map(
-      (name) => `${name}: transport ${JSON.stringify(transports[name])}.`,
-    ),
+    ...Object.entries(transports)
+      .filter(([, transport]) => transport)
+      .map(([name, transport]) => `${name}: transport ${JSON.stringify(transport)}.`),
   );
   const windows = Object.entries(emptyWindow).map(
     ([name, { threadNs, processNs }]) => `${name} ${micros(threadNs)} / ${micros(processNs)}`,
@@ -104,15 +106,15 @@ function latencies(rows) {
 
 /** @param {Row[]} rows */
 function summary(rows) {
-  const lines = ["publish", "receive"].flatMap((section) => {
+  const lines = ["publish", "receive", "sharded publish", "sharded receive"].flatMap((title) => {
     const parts = rows
-      .filter((row) => row.section === section && row.headline)
+      .filter((row) => row.headline && title === (row.mode ? `sharded ${row.section}` : row.section))
       .map((row) => {
         const thread = times(ratio(row, OURS[0], REFERENCES[0], "threadNs"));
         return `${row.payload} ${thread} (process ${times(ratio(row, OURS[0], REFERENCES[0], "processNs"))})`;
       });
-    const what = section === "publish" ? "publish, 16 per tick" : "receive, no local socket";
-    return parts.length ? [`  ${what}: ${parts.join(", ")}`] : [];
+    const what = title.endsWith("publish") ? "16 per tick" : "no local socket";
+    return parts.length ? [`  ${title}, ${what}: ${parts.join(", ")}`] : [];
   });
   return lines.length ? ["", "JS thread, times less than the reference with node-redis:", ...lines] : [];
 }

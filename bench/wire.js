@@ -3,7 +3,8 @@
 
 /**
  * The other end of the wire: counts what a subject publishes, and writes what it is to receive, as another node
- * of the cluster would (WIRE.md, section 1), encoded beforehand.
+ * of the cluster would (WIRE.md, sections 1 and 2), encoded beforehand. Orders say which cluster by its `key`, and
+ * by its `mode` which adapter it has.
  *
  * Argument: Redis URL.
  */
@@ -20,8 +21,9 @@ const [url] = process.argv.slice(2);
 /** How long nothing may happen before the rest is taken for lost, in milliseconds. */
 const PATIENCE = 10_000;
 
-/** The uid of the node that this process pretends to be. */
+/** The uids of the nodes that this process pretends to be: in clusters of the classic and of the sharded adapter. */
 const UID = "bench0";
+const SHARDED_UID = "00000000000be4c0";
 
 /** @type {import("node:net").Socket} */
 let raw;
@@ -29,6 +31,8 @@ const subscriber = createClient({ url });
 
 /** @type {Map<string, { seen: number, wanted: number, onAll: (() => void) | null }>} by key */
 const counts = new Map();
+/** What ends the counting, by channel or pattern. @type {Map<string, () => Promise<void>>} */
+const watched = new Map();
 /** @type {Map<string, () => void>} by request id */
 const requests = new Map();
 let nextRequest = 1;
@@ -49,32 +53,35 @@ answerOrders({
   },
 
   /** Listens for the answers of one subject. */
-  async attend({ key }) {
-    await subscriber.subscribe(`${key}-response#/#`, (message) => {
+  async attend({ key, mode }) {
+    const onResponse = (/** @type {string} */ message) => {
       const id = /"requestId":"([^"]+)"/.exec(message)?.[1] ?? "";
       requests.get(id)?.();
-    });
-  },
-
-  /** Counts, from now on, what one subject publishes. */
-  async watch({ key }) {
-    const count = { seen: 0, wanted: 0, onAll: /** @type {(() => void) | null} */ (null) };
-    counts.set(key, count);
-    const onMessage = () => {
-      if (++count.seen === count.wanted) count.onAll?.();
     };
-    await subscriber.pSubscribe(`${key}#/#*`, onMessage, true);
+    if (mode) await subscriber.sSubscribe(`${key}#/#${SHARDED_UID}#`, onResponse);
+    else await subscriber.subscribe(`${key}-response#/#`, onResponse);
   },
 
+  /** Sets one subject's count to nothing, and counts, from now on, what it publishes. */
+  async expect({ key, mode, room, messages }) {
+    counts.set(key, { seen: 0, wanted: messages, onAll: null });
+    const channel = mode ? channelOf(key, mode, room) : `${key}#/#*`;
+    if (watched.has(channel)) return;
+    // Where requests share the channel, those of `settle` come too, but only when all is counted.
+    const onMessage = () => {
+      const count = counts.get(key);
+      if (count && ++count.seen === count.wanted) count.onAll?.();
+    };
+    if (mode) await subscriber.sSubscribe(channel, onMessage, true);
+    else await subscriber.pSubscribe(channel, onMessage, true);
+    watched.set(channel, () => (mode ? subscriber.sUnsubscribe(channel) : subscriber.pUnsubscribe(channel)));
+  },
+
+  /** Counts no more, for any subject. */
   async unwatch() {
-    for (const key of counts.keys()) await subscriber.pUnsubscribe(`${key}#/#*`);
+    for (const stop of watched.values()) await stop();
+    watched.clear();
     counts.clear();
-  },
-
-  /** Sets one subject's count to nothing. */
-  expect({ key, messages }) {
-    const count = counts.get(key);
-    if (count) Object.assign(count, { seen: 0, wanted: messages, onAll: null });
   },
 
   /** Answers once as many messages were seen as expected. */
@@ -98,8 +105,8 @@ answerOrders({
   },
 
   /** Writes a burst, or a steady stream, and answers when all of it is written. */
-  async write({ key, room, payload, messages, rate }) {
-    const commands = encode(key, room, payload);
+  async write({ key, mode, room, payload, messages, rate }) {
+    const commands = encode(key, mode, room, payload);
     if (rate) await writeSteadily(commands, messages, rate);
     else await writeAtOnce(commands, messages);
   },
@@ -108,9 +115,8 @@ answerOrders({
    * Answers once the subject has answered a request: as messages keep their order, it has then received all that
    * was written, or published, before.
    */
-  async settle({ key }) {
+  async settle({ key, mode }) {
     const requestId = `settle-${nextRequest++}`;
-    const channel = `${key}-request#/#`;
     await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the subject does not answer")), 3 * PATIENCE);
       requests.set(requestId, () => {
@@ -118,39 +124,73 @@ answerOrders({
         requests.delete(requestId);
         resolve(null);
       });
-      raw.write(publish(channel, Buffer.from(JSON.stringify({ uid: UID, requestId, type: 1 }))));
+      const request = mode
+        ? envelope(7, { opts: { rooms: [], except: [], flags: {} }, requestId })
+        : { uid: UID, requestId, type: 1 };
+      const channel = mode ? channelOf(key, mode, null) : `${key}-request#/#`;
+      raw.write(publish(mode, channel, Buffer.from(JSON.stringify(request))));
     });
   },
 });
+
+/** @typedef {import("./cases.js").SubscriptionMode | null} Mode */
 
 /** Encoded bursts, so that no round waits for them. @type {Map<string, Buffer[]>} */
 const encoded = new Map();
 
 /**
  * @param {string} key
+ * @param {Mode} mode
  * @param {string | null} room
  * @param {string} kind
  */
-function encode(key, room, kind) {
+function encode(key, mode, room, kind) {
   const name = JSON.stringify([key, room, kind]);
   let commands = encoded.get(name);
   if (!commands) {
-    const channel = room ? `${key}#/#${room}#` : `${key}#/#`;
+    const channel = channelOf(key, mode, room);
     const opts = { rooms: room ? [room] : [], except: [], flags: {} };
-    commands = payloads(kind).map((payload) =>
-      publish(channel, notepack.encode([UID, { type: 2, data: ["message", payload], nsp: "/" }, opts])),
-    );
+    commands = payloads(kind).map((payload) => {
+      const packet = { type: 2, data: ["message", payload] };
+      if (!mode) return publish(mode, channel, notepack.encode([UID, { ...packet, nsp: "/" }, opts]));
+      const message = envelope(3, { packet, opts });
+      const bytes = kind === "binary" ? notepack.encode(message) : Buffer.from(JSON.stringify(message));
+      return publish(mode, channel, bytes);
+    });
     encoded.set(name, commands);
   }
   return commands;
 }
 
 /**
+ * A message of the sharded adapter.
+ *
+ * @param {number} type
+ * @param {object} data
+ */
+function envelope(type, data) {
+  return { type, data, uid: SHARDED_UID, nsp: "/" };
+}
+
+/**
+ * Where a broadcast goes.
+ *
+ * @param {string} key
+ * @param {Mode} mode
+ * @param {string | null} room no socket's id: it would have no channel of its own in `dynamic`
+ */
+function channelOf(key, mode, room) {
+  return room && mode !== "static" ? `${key}#/#${room}#` : `${key}#/#`;
+}
+
+/**
+ * @param {Mode} mode
  * @param {string} channel
  * @param {Buffer} message
  */
-function publish(channel, message) {
-  const head = `*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(channel)}\r\n${channel}\r\n$${message.length}\r\n`;
+function publish(mode, channel, message) {
+  const command = mode ? "SPUBLISH" : "PUBLISH";
+  const head = `*3\r\n$${command.length}\r\n${command}\r\n$${Buffer.byteLength(channel)}\r\n${channel}\r\n$${message.length}\r\n`;
   return Buffer.concat([Buffer.from(head), message, Buffer.from("\r\n")]);
 }
 

@@ -184,9 +184,22 @@ class MemberAdapter extends Adapter {
     this.#link.settled(this.#member);
   }
 
-  /** Resolves when Redis has confirmed all that this node listens to. @returns {Promise<void>} */
-  _subscribed() {
-    return this.#link.subscribed(this.#member);
+  /**
+   * Resolves when Redis has confirmed all that this node listens to by now, to true; or to false, if it has not after
+   * so many milliseconds.
+   *
+   * @param {number} timeout
+   * @returns {Promise<boolean>}
+   */
+  _subscribed(timeout) {
+    return new Promise((resolve) => {
+      if (this.#closed) return resolve(false);
+      const timer = setTimeout(resolve, timeout, false).unref();
+      this.#link.subscribed(this.#member).then(() => {
+        clearTimeout(timer);
+        resolve(true);
+      });
+    });
   }
 
   get _isClosed() {
@@ -236,7 +249,8 @@ class MemberAdapter extends Adapter {
   }
 
   /**
-   * Waiting for what it returns is waiting until Redis hands over what is published to these rooms from now on.
+   * Waiting for what it returns is waiting until Redis hands over what is published to these rooms from now on; for a
+   * second at most, and not at all while Redis is away.
    *
    * @param {any} id
    * @param {Set<any>} rooms
@@ -249,9 +263,9 @@ class MemberAdapter extends Adapter {
       // A listener of the user's may have thrown, and the socket is here all the same.
       if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
     }
-    if (!this.#subscribing) return;
+    const waits = this.#subscribing && this.#state === "ready";
     this.#subscribing = false;
-    return new Later(() => this._subscribed());
+    return waits ? new Later(() => this._subscribed(JOIN_PATIENCE)) : undefined;
   }
 
   /** @param {any} id */
@@ -375,10 +389,13 @@ class MemberAdapter extends Adapter {
     const requestId = this._newRequestId();
     const nowhere = { rooms: new Set([NOBODY]), except: new Set(), flags: {} };
     const asked = this._ask(requestId, FETCH, this._encodeFetch(requestId, nowhere), this.requestsTimeout);
-    const [{ status, expected, answers }] = await Promise.all([asked, this._subscribed()]);
+    const confirmed = this._subscribed(this.requestsTimeout);
+    const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
       throw new Error(`timeout reached: only ${answers.length} responses received out of ${expected}`);
     if (status !== "done") throw new Error("the adapter was closed");
+    if (!subscribed)
+      throw new Error("timeout reached: Redis has not confirmed the subscriptions of this server");
   }
 
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
@@ -512,6 +529,9 @@ class MemberAdapter extends Adapter {
   }
 }
 
+/** How long a socket that joins a room may be waited for, in milliseconds. */
+const JOIN_PATIENCE = 1000;
+
 /** What Rust calls an acknowledged broadcast, and a request for sockets, whatever the family. */
 const ACKED_BROADCAST = 7;
 const FETCH = 5;
@@ -561,4 +581,4 @@ function copy(bytes) {
   return Buffer.from(bytes);
 }
 
-module.exports = { MemberAdapter, BROADCASTS, REQUESTS, RESPONSES };
+module.exports = { JOIN_PATIENCE, MemberAdapter, BROADCASTS, REQUESTS, RESPONSES };

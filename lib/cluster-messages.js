@@ -73,7 +73,8 @@ function holdsBinary(value, printed = false) {
  * @property {(requesterUid: string, type: number, data: object) => void} respond
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
- * @property {() => Promise<void> | null} subscribed when Redis has confirmed the rooms of by now; null if it has
+ * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
+ *   null if it has
  * @property {(rooms: any[]) => void} joined sockets have joined these rooms, somewhere
  * @property {import("./sockets").Local} local
  */

@@ -9,10 +9,12 @@
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
 const { clientsOf } = require("./clients");
+const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
+const { Doubt } = require("./doubt");
 const { forget, keep, letGo, track } = require("./lifetime");
-const { Proof, afterPatience } = require("./proof");
+const { Proof } = require("./proof");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
@@ -22,6 +24,9 @@ const IDLE_TIMEOUT = 1000;
 
 /** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
 const REST_TIMEOUT = 2500;
+
+/** The URLs that ask for TLS. */
+const SECURE = /^\s*(redis|valkey)s:/i;
 
 /**
  * What a member wants to hear.
@@ -80,13 +85,15 @@ class Link {
   #rests = new Map();
   /** How many messages Rust has got. */
   #handedOver = 0;
-  /** Whether the user's clients have been seen connected, and whether they have ended since. */
+  /** Whether the user's clients have been seen connected or on the way, and whether they have ended since. */
   #clientsSeen = false;
   #clientsEnded = false;
   #malformed = 0;
   #unencodable = 0;
-  /** Calls off the doubt whether the own connections will ever stand again. @type {(() => void) | null} */
-  #believe = null;
+  /** Whether the own connections will ever stand again. @type {Doubt | null} */
+  #doubt = null;
+  /** One that only a member of this link listens to. */
+  #ownChannel = "";
   /** Whether the first attempt to connect has ended. */
   #tried = false;
   /** @type {NodeJS.Timeout | null} */
@@ -137,7 +144,17 @@ class Link {
         `the URL must be redis://[user:password@]host[:port][/database] or redis+unix:///path: ${problem}`,
       );
     }
-    return new Link(null, { url }, options);
+    return Link.ofSettings(SECURE.test(url) ? { url, tls: readTls(true) } : { url }, options);
+  }
+
+  /**
+   * The same, where the settings are known in parts.
+   *
+   * @param {import("./clients").Settings} settings
+   * @param {import("./options").AdapterOptions} options
+   */
+  static ofSettings(settings, options) {
+    return new Link(null, settings, options);
   }
 
   /** Who carries the bytes, whether that is certain, and why. */
@@ -177,6 +194,7 @@ class Link {
     const native = this.#open();
     this.#stopIdling();
     const member = native.join(identity);
+    this.#ownChannel = channelOf(identity, 2, identity.uid);
     this.#members.set(member, handlers);
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
@@ -274,7 +292,7 @@ class Link {
    * @returns {Promise<number>}
    */
   serverCount(member) {
-    return this.#call((native, token) => native.serverCount(member, token));
+    return this.#call(member, (native, token) => native.serverCount(member, token));
   }
 
   /**
@@ -284,17 +302,19 @@ class Link {
    * @returns {Promise<any>}
    */
   subscribed(member) {
-    return this.#call((native, token) => native.whenSubscribed(member, token));
+    return this.#call(member, (native, token) => native.whenSubscribed(member, token));
   }
 
   /**
-   * Calls what is answered by a COUNT record.
+   * Calls what is answered by a COUNT record; 0 for a member that has left.
    *
+   * @param {number} member
    * @param {(native: import("../binding").Link, token: number) => void} call
    * @returns {Promise<number>}
    */
-  #call(call) {
+  #call(member, call) {
     return new Promise((resolve) => {
+      if (!this.#members.has(member)) return resolve(0);
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       this.#counts.set(this.#nextToken, resolve);
       call(this.#open(), this.#nextToken);
@@ -361,6 +381,12 @@ class Link {
     if (settings !== null) {
       this.#settings = settings;
       this.#proven = wanted === "native";
+      if (wanted === "auto") {
+        const failsOver = settings.cluster !== undefined || settings.sentinel !== undefined;
+        this.#doubt = new Doubt(this.#clients, failsOver, (why) =>
+          this.#useClients(`the link's own connections fail: ${why}`),
+        );
+      }
       this.#reason = wanted === "native" ? "as the transport option says" : "waiting for the proof";
     } else if (wanted === "native") {
       throw new TypeError(`opts.transport cannot be "native": ${reason}`);
@@ -382,18 +408,7 @@ class Link {
     }
     /** @type {Inbox | null} */
     let inbox = null;
-    const native = new binding.Link(
-      {
-        // Left out rather than null: that is how optional properties cross.
-        ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
-        ...(this.#proof !== null && { proof: this.#proof.text }),
-        sharded: this.#options.sharded,
-        maxBacklog: this.#options.maxBacklogBytes,
-        maxInbox: this.#options.maxInboxBytes,
-        verbose: debug.enabled === true,
-      },
-      () => inbox?.drain(),
-    );
+    const native = this.#make(() => inbox?.drain());
     inbox = new Inbox(native.id, (record) => {
       if (record.kind === KIND.CREDENTIALS) void answerForCredentials(native, record.token, this.#settings);
       else if (this.#native === native) this.#onRecord(record);
@@ -408,13 +423,37 @@ class Link {
     return native;
   }
 
+  /** @param {() => void} wake @returns {import("../binding").Link} */
+  #make(wake) {
+    try {
+      return new binding.Link(
+        {
+          // Left out rather than null: that is how optional properties cross.
+          ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
+          ...(this.#proof !== null && { proof: this.#proof.text }),
+          sharded: this.#options.sharded,
+          maxBacklog: this.#options.maxBacklogBytes,
+          maxInbox: this.#options.maxInboxBytes,
+          verbose: debug.enabled === true,
+        },
+        wake,
+      );
+    } catch (/** @type {any} */ error) {
+      // A certificate, say, that Node can read and the link cannot.
+      if (this.#clients === null || this.#byClient || this.#options.transport === "native") throw error;
+      this.#byClient = true;
+      this.#proof = null;
+      this.#reason = `the link cannot connect by itself: ${error.message}`;
+      return this.#make(wake);
+    }
+  }
+
   /** Ends the native link. Rust goes on until all is written, or for a while; the process is kept for that. */
   #forget() {
     const native = this.#native;
     if (native === null) return;
     this.#stopIdling();
-    this.#believe?.();
-    this.#believe = null;
+    this.#doubt?.dispel();
     this.#proof?.stop();
     this.#proof = null;
     this.#carrier?.stop();
@@ -476,7 +515,7 @@ class Link {
     const clients = this.#clients;
     if (clients === null || this.#native === null) return;
     const ready = clients.isReady();
-    this.#clientsSeen ||= ready;
+    this.#clientsSeen ||= ready || !clients.hasEnded();
     if (this.#clientsSeen && !this.#clientsEnded && clients.hasEnded()) {
       debug("the clients have ended, and so does the link");
       this.#clientsEnded = true;
@@ -494,22 +533,6 @@ class Link {
     this.#carrier?.clientsFailed();
     this.#onClientEvent();
   };
-
-  /**
-   * The own connections are lost, or cannot be made. If the clients' stand nevertheless, and go on to, theirs is the
-   * way: the password may have changed, or the network.
-   *
-   * @param {string} reason
-   */
-  #doubt(reason) {
-    const clients = this.#clients;
-    if (clients === null || this.#byClient || this.#options.transport === "native") return;
-    this.#believe ??= afterPatience(() => {
-      this.#believe = null;
-      if (this.#native === null || this.#byClient) return;
-      if (clients.isReady()) this.#useClients(`the link's own connections fail: ${reason}`);
-    });
-  }
 
   /** Whether a publish can go straight to the user's client, in the same tick. */
   #isDirect() {
@@ -539,6 +562,7 @@ class Link {
 
   /** @param {string} reason */
   #useClients(reason) {
+    if (this.#native === null || this.#byClient) return;
     debug("the user's clients carry the bytes: %s", reason);
     this.#proof?.stop();
     this.#proof = null;
@@ -595,13 +619,12 @@ class Link {
         this.#try();
         break;
       case "up":
-        this.#believe?.();
-        this.#believe = null;
+        this.#doubt?.dispel();
         break;
       case "down":
         debug("down: %s", event.reason);
         this.#try();
-        this.#doubt(event.reason ?? "");
+        if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);
         break;
     }
     if (member === 0) this.#tellMembers(event);

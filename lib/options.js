@@ -127,4 +127,4 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { readOptions, readShardedOptions, wrong };
+module.exports = { present, readOptions, readShardedOptions, wrong };

@@ -28,8 +28,8 @@ function afterPatience(callback) {
 }
 
 class Proof {
-  /** What comes back. JSON without a request id: other members, were they to hear it, would pass it over. */
-  text = JSON.stringify({ proof: randomBytes(16).toString("hex") });
+  /** What comes back. Of no type that there is: other members, were they to hear it, would pass it over. */
+  text = JSON.stringify({ type: 0, proof: randomBytes(16).toString("hex") });
   /** @type {import("./clients").Clients} */
   #clients;
   /** @type {() => void} */

@@ -7,7 +7,7 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
+const { JOIN_PATIENCE, MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
 const { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, optionsOf } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const { Later } = require("./later");
@@ -38,7 +38,7 @@ class ShardedRedisAdapter extends MemberAdapter {
     respond: (requester, type, data) => this._send(RESPONSES, requester, this.#encode(type, data)),
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
-    subscribed: () => (this.#unconfirmed ? this._subscribed() : null),
+    subscribed: () => (this.#unconfirmed ? this._subscribed(JOIN_PATIENCE) : null),
     joined: (rooms) => this.#cover(rooms),
     local: this._local,
   });
@@ -114,9 +114,12 @@ class ShardedRedisAdapter extends MemberAdapter {
     return subscribes;
   }
 
-  async _subscribed() {
+  /** @param {number} timeout */
+  async _subscribed(timeout) {
     this.#unconfirmed = false;
-    await super._subscribed();
+    const confirmed = await super._subscribed(timeout);
+    this.#unconfirmed ||= !confirmed;
+    return confirmed;
   }
 
   _newRequestId() {

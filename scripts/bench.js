@@ -6,7 +6,7 @@
  *
  *   --json FILE          writes all raw values too
  *   --quick              the most telling cases with fewer messages, in under a minute
- *   --only LIST          sections: publish, receive, latency
+ *   --only LIST          publish, receive, latency: of the classic adapter; sharded: all of the sharded one
  *   --subjects LIST      ours+redis, ours+ioredis, reference+redis, reference+ioredis, memory
  *   --rounds N           instead of 5 (3 with --quick)
  *   --messages N         at most so many a round
@@ -18,7 +18,7 @@
 const { writeFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 
-const SECTIONS = ["publish", "receive", "latency"];
+const PARTS = ["publish", "receive", "latency", "sharded"];
 
 async function main() {
   const { values } = parseArgs({
@@ -41,7 +41,7 @@ async function main() {
   const { run } = require("../bench/run.js");
   const { describe } = require("../bench/table.js");
 
-  const only = list("--only", values.only, SECTIONS);
+  const only = list("--only", values.only, PARTS);
   const subjects = list("--subjects", values.subjects, Object.keys(SUBJECTS));
   const chosen = chooseCases({ quick: values.quick === true, only });
   const most = count("--messages", values.messages) ?? Infinity;

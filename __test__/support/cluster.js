@@ -40,6 +40,8 @@ class RedisCluster {
   nodes;
   /** @type {Map<RedisServer, string>} */
   #ids = new Map();
+  /** @type {Set<RedisServer>} */
+  #frozen = new Set();
 
   /** @param {RedisServer[]} nodes */
   constructor(nodes) {
@@ -51,9 +53,14 @@ class RedisCluster {
     return this.nodes[0].tls;
   }
 
-  /** Those that run, whether or not they are frozen. */
+  /** Those that run and are not frozen. */
   get live() {
-    return this.nodes.filter((node) => node.isUp);
+    return this.nodes.filter((node) => this.#isLive(node));
+  }
+
+  /** @param {RedisServer} node */
+  #isLive(node) {
+    return node.isUp && !this.#frozen.has(node);
   }
 
   /** @param {Required<Pick<ClusterOptions, "masters" | "replicas">>} shape */
@@ -117,14 +124,16 @@ class RedisCluster {
   /** Resolves with the masters that run. */
   async masters() {
     const members = await this.members();
-    return members.filter(({ node, flags }) => node.isUp && flags.has("master")).map(({ node }) => node);
+    return members
+      .filter(({ node, flags }) => this.#isLive(node) && flags.has("master"))
+      .map(({ node }) => node);
   }
 
   /** Resolves with the replicas that run, those of one master if it is given. @param {RedisServer} [master] */
   async replicas(master) {
     const members = await this.members();
     return members
-      .filter(({ node, flags }) => node.isUp && flags.has("slave"))
+      .filter(({ node, flags }) => this.#isLive(node) && flags.has("slave"))
       .filter((member) => !master || member.master === this.idOf(master))
       .map(({ node }) => node);
   }
@@ -152,13 +161,15 @@ class RedisCluster {
     return node.restart();
   }
 
-  /** @param {RedisServer} node */
+  /** Freezes a node: its connections stay open and nothing is answered. @param {RedisServer} node */
   pause(node) {
+    this.#frozen.add(node);
     node.pause();
   }
 
-  /** @param {RedisServer} node */
+  /** Ends a `pause()`. @param {RedisServer} node */
   resume(node) {
+    this.#frozen.delete(node);
     node.resume();
   }
 
@@ -182,21 +193,22 @@ class RedisCluster {
             if (known.length !== this.nodes.length) return null;
             if (
               known.some(
-                (member) => member.node.isUp && (member.flags.has("fail?") || member.flags.has("fail")),
+                (member) =>
+                  this.#isLive(member.node) && (member.flags.has("fail?") || member.flags.has("fail")),
               )
             )
               return null;
             // A replica counts once its master knows of it as such.
             return JSON.stringify(
               known
-                .filter((member) => member.node.isUp)
+                .filter((member) => this.#isLive(member.node))
                 .map(({ id, master, slots }) => [id, master, slots])
                 .sort(),
             );
           }),
         );
         if (views.some((view) => view === null || view !== views[0])) return false;
-        return (await this.slots()).every(({ node }) => node.isUp);
+        return (await this.slots()).every(({ node }) => this.#isLive(node));
       },
       { timeout: PATIENCE, what: "the cluster to be well" },
     );
@@ -250,7 +262,9 @@ class RedisCluster {
   /** @param {string} what @param {string} channel @returns {Promise<number[]>} */
   #count(what, channel) {
     return Promise.all(
-      this.nodes.map(async (node) => (node.isUp ? Number((await node.cli("PUBSUB", what, channel))[1]) : 0)),
+      this.nodes.map(async (node) =>
+        this.#isLive(node) ? Number((await node.cli("PUBSUB", what, channel))[1]) : 0,
+      ),
     );
   }
 

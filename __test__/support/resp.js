@@ -14,13 +14,13 @@ const PATIENCE = 10_000;
  * Resolves with the replies to some commands sent at once on a new connection. An error reply is an Error in
  * the list; a connection that fails rejects.
  *
- * @param {string} socketPath
+ * @param {string | { host: string, port: number }} where
  * @param {(string | number | Buffer)[][]} commands
  * @returns {Promise<any[]>}
  */
-function roundTrip(socketPath, commands) {
+function roundTrip(where, commands) {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(socketPath);
+    const socket = net.connect(/** @type {any} */ (where));
     let received = Buffer.alloc(0);
     socket.setTimeout(PATIENCE, () => socket.destroy(new Error(`no reply to ${commands.at(-1)?.[0]}`)));
     socket.once("error", reject);

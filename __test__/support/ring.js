@@ -6,28 +6,26 @@
  * reference's, each with clients, over one Redis. What is under test is that nobody can tell the nodes apart.
  */
 
-const http = require("node:http");
-const { createClient } = require("redis");
-const { Redis } = require("ioredis");
-const { Server } = require("socket.io");
-const { io: connectSocket } = require("socket.io-client");
-const ours = require("../..");
-const reference = require("@socket.io/redis-adapter");
-const { once, waitFor } = require("./wait");
-
-/** The events that tests use to know that all before it has come. */
-const MARKER = "marker";
+const { RedisCluster, slotOf } = require("./cluster");
+const { connectClient, countSubscribers, endClient } = require("./connect");
+const { captureShards } = require("./monitor");
+const { MARKER, MARKER_ROOM, Node } = require("./ring-node");
+const { waitFor } = require("./wait");
 
 let rings = 0;
 let markers = 0;
 
 /**
- * @typedef {"ours" | "reference"} Kind
+ * @typedef {import("./ring-node").Kind} Kind
+ * @typedef {import("./ring-node").Peer} Peer
  *
  * @typedef {object} RingOptions
- * @property {{ port: number }} redis as `startRedis` gives it
+ * @property {import("./connect").Topology} redis as `startRedis`, `startCluster` or `startSentinel` gives it
  * @property {Kind[]} nodes
- * @property {"redis" | "ioredis"} [clients] which package's Redis clients; "redis" unless given
+ * @property {"classic" | "sharded"} [adapter] "classic" unless given
+ * @property {"static" | "dynamic" | "dynamic-private"} [mode] of the sharded adapter; "dynamic" unless given
+ * @property {import("./connect").Clients} [clients] which package's Redis clients; "redis" unless given
+ * @property {import("./connect").Credentials} [credentials] of the Redis clients
  * @property {"native" | "client" | "auto"} [transport] of ours; "native" unless given
  * @property {object | ((index: number) => object)} [opts] more options of the adapters
  * @property {object | ((index: number) => object)} [serverOpts] options of the Socket.IO servers
@@ -39,135 +37,8 @@ let markers = 0;
  * @property {number} [elsewhere] how many subscribers Redis counts already, if the key is used by others
  * @property {(io: import("socket.io").Server, index: number) => void} [setUp] run before anything connects
  *
- * @typedef {any[][]} Log what a client received, oldest first, markers left out
+ * @typedef {import("./ring-node").Log} Log
  */
-
-/** A Socket.IO client, what it received, and its other end. */
-class Peer {
-  /** @type {Log} */
-  log = [];
-  /** @type {Set<number>} */
-  markers = new Set();
-
-  /**
-   * @param {Node} node
-   * @param {string} nsp
-   * @param {object} [options]
-   */
-  constructor(node, nsp, options) {
-    this.node = node;
-    this.nsp = nsp;
-    /** @type {any} */
-    this.client = connectSocket(`http://127.0.0.1:${node.port}${nsp}`, {
-      transports: ["websocket"],
-      forceNew: true,
-      reconnection: false,
-      ...options,
-    });
-    this.client.onAny((/** @type {any[]} */ ...args) => {
-      if (args[0] === MARKER) this.markers.add(args[1]);
-      else this.log.push(args.filter((arg) => typeof arg !== "function"));
-    });
-  }
-
-  /** @type {string} */
-  get id() {
-    return this.client.id;
-  }
-
-  /** The server's side of it. @type {any} */
-  get socket() {
-    return this.node.io.of(this.nsp).sockets.get(this.id);
-  }
-
-  /** The rooms that it is in, its own left out. */
-  get rooms() {
-    return [...(this.socket?.rooms ?? [])].filter((room) => room !== this.id);
-  }
-
-  /** Resolves once both ends know that they are connected. */
-  async connected() {
-    if (!this.client.connected) {
-      const failed = new Promise((_, reject) => this.client.once("connect_error", reject));
-      await Promise.race([once(this.client, "connect"), failed]);
-    }
-    return this;
-  }
-
-  async close() {
-    const { id } = this;
-    const sockets = this.node.io.of(this.nsp).sockets;
-    this.client.disconnect();
-    await waitFor(() => !sockets.has(id), { what: "the server to see the client go" });
-  }
-}
-
-/** One Socket.IO server with its Redis clients. */
-class Node {
-  /** @type {import("socket.io").Server} */
-  io = /** @type {any} */ (null);
-  /** @type {Peer[]} */
-  peers = [];
-  port = 0;
-  /** @type {import("node:http").Server} */
-  #http = http.createServer();
-  #closed = false;
-
-  /**
-   * @param {number} index
-   * @param {Kind} kind
-   * @param {{ pub: any, sub: any }} clients
-   */
-  constructor(index, kind, { pub, sub }) {
-    this.index = index;
-    this.kind = kind;
-    this.pub = pub;
-    this.sub = sub;
-  }
-
-  /** For the title of a test. */
-  get name() {
-    return `node ${this.index} (${this.kind})`;
-  }
-
-  /**
-   * @param {object} adapterOpts
-   * @param {object} serverOpts
-   */
-  async start(adapterOpts, serverOpts) {
-    const { createAdapter } = this.kind === "ours" ? ours : reference;
-    const adapter = /** @type {any} */ (createAdapter)(this.pub, this.sub, adapterOpts);
-    this.io = new Server(this.#http, { adapter, ...serverOpts });
-    this.#http.listen(0, "127.0.0.1");
-    await once(this.#http, "listening");
-    this.port = /** @type {import("node:net").AddressInfo} */ (this.#http.address()).port;
-  }
-
-  /** The adapter of a namespace. @returns {any} */
-  adapter(nsp = "/") {
-    return this.io.of(nsp).adapter;
-  }
-
-  /**
-   * Connects one more client. `close()` of the ring closes it, if the test has not.
-   *
-   * @param {string} [nsp]
-   * @param {object} [options]
-   */
-  async connect(nsp = "/", options = undefined) {
-    const peer = new Peer(this, nsp, options);
-    this.peers.push(peer);
-    return peer.connected();
-  }
-
-  /** Closes the server and its clients; the Redis clients stay. */
-  async close() {
-    if (this.#closed) return;
-    this.#closed = true;
-    for (const peer of this.peers) peer.client.disconnect();
-    await this.io.close();
-  }
-}
 
 /** Made by `startRing`. */
 class Ring {
@@ -179,12 +50,20 @@ class Ring {
   #redisClients = new Set();
   /** Connected to the same Redis, for what the test itself asks and publishes. @type {any} */
   raw = null;
+  /** Rooms that were left, and may still be subscribed to. @type {Set<string>} */
+  #left = new Set();
+  /** @type {Map<string, string[]>} by namespace */
+  #markerRooms = new Map();
+  /** In a cluster. @type {import("./cluster").SlotRange[] | null} */
+  #slots = null;
 
   /** @param {RingOptions} options */
   constructor(options) {
     this.#options = options;
     this.key = options.key ?? `ring-${++rings}`;
     this.namespaces = options.namespaces ?? ["/"];
+    this.sharded = options.adapter === "sharded";
+    this.mode = options.mode ?? "dynamic";
   }
 
   get ours() {
@@ -220,24 +99,97 @@ class Ring {
    * @param {number} count
    */
   async subscribed(nsp, count) {
-    await waitFor(
-      async () =>
-        Object.values(await this.raw.pubSubNumSub([this.requestChannel(nsp)])).map(Number)[0] === count,
-      { what: `${count} subscribers in ${nsp}` },
-    );
+    const channel = this.sharded ? this.channel(nsp) : this.requestChannel(nsp);
+    await this.#counted([channel], ([n]) => n === count, `${count} subscribers in ${nsp}`);
   }
 
   /** Resolves once each node hears the others in a namespace. */
   async ready(nsp = "/", count = this.nodes.length) {
-    for (const node of this.nodes) {
-      if (node.kind === "ours" && node.io._nsps.has(nsp)) await node.adapter(nsp).ready;
-    }
+    const members = this.nodes.filter((node) => node.io._nsps.has(nsp));
+    for (const node of members) if (node.kind === "ours") await node.adapter(nsp).ready;
     // The pattern comes before the channels, on the same connection.
     if (!this.#options.shared) await this.subscribed(nsp, count + (this.#options.elsewhere ?? 0));
+    if (!this.sharded) return;
+    const own = members.map((node) => this.channel(nsp, node.adapter(nsp).uid));
+    await this.#counted(own, (counts) => counts.every((n) => n > 0), "the nodes to hear responses");
+  }
+
+  /**
+   * Resolves once every node hears those rooms in which it has sockets: in the dynamic modes of the sharded adapter
+   * they have channels of their own, and subscriptions take their time.
+   */
+  async joined() {
+    if (!this.sharded || this.mode === "static") return;
+    /** @type {Map<string, number>} */
+    const wanted = new Map([...this.#left].map((channel) => [channel, 0]));
+    this.#left.clear();
+    for (const node of this.nodes) {
+      for (const [nsp, { adapter }] of node.io._nsps) {
+        for (const room of adapter.rooms.keys()) {
+          if (!this.#hasChannel(node, nsp, room)) continue;
+          const channel = this.channel(nsp, String(room));
+          wanted.set(channel, (wanted.get(channel) ?? 0) + 1);
+        }
+      }
+    }
+    if (wanted.size === 0) return;
+    const right = [...wanted.values()];
+    await this.#counted(
+      [...wanted.keys()],
+      (counts) => counts.every((n, i) => n === right[i]),
+      `the subscriptions to ${JSON.stringify([...wanted])}`,
+    );
+  }
+
+  /** Whether a node listens to the channel of a room that it has, as WIRE.md 2 has it. @param {Node} node @param {string} nsp @param {any} room */
+  #hasChannel(node, nsp, room) {
+    if (this.mode === "dynamic-private") return true;
+    if (typeof room === "string" && room.length === 20) return false;
+    // The reference takes what is a socket's id for private; no publisher does (FAULTS D5).
+    return node.kind === "ours" || !node.adapter(nsp).sids.has(room);
+  }
+
+  /** @param {string[]} channels @param {(counts: number[]) => boolean} test @param {string} what */
+  async #counted(channels, test, what) {
+    const { redis } = this.#options;
+    const { sharded } = this;
+    /** @type {number[]} */
+    let counts = [];
+    await waitFor(async () => test((counts = await countSubscribers(redis, channels, { sharded }))), {
+      what,
+    }).catch((error) => {
+      error.message += `; there are ${counts}`;
+      throw error;
+    });
+  }
+
+  /**
+   * The rooms of markers of a namespace. What goes through the nodes of a cluster has no common order: there is one
+   * such room at each master, so that a marker goes the way of every message.
+   *
+   * @param {string} nsp
+   * @returns {string[]}
+   */
+  #markersOf(nsp) {
+    if (!this.#slots) return [];
+    let rooms = this.#markerRooms.get(nsp);
+    if (!rooms) {
+      const missing = new Set(this.#slots.map(({ node }) => node));
+      rooms = [];
+      for (let n = 0; missing.size > 0; n++) {
+        const room = `${MARKER_ROOM}${n}`;
+        const slot = slotOf(this.channel(nsp, room));
+        const owner = this.#slots.find(({ start, end }) => start <= slot && slot <= end)?.node;
+        if (owner && missing.delete(owner)) rooms.push(room);
+      }
+      this.#markerRooms.set(nsp, rooms);
+    }
+    return rooms;
   }
 
   async start() {
     const {
+      redis,
       nodes,
       opts,
       serverOpts,
@@ -248,13 +200,20 @@ class Ring {
       setUp,
     } = this.#options;
     this.raw = await this.#redisClient("redis");
+    if (redis instanceof RedisCluster && this.sharded && this.mode !== "static") {
+      this.#slots = await redis.slots();
+    }
     const pair = shared ? await this.#pair() : null;
     for (const [index, kind] of nodes.entries()) {
-      const node = new Node(index, kind, pair ?? (await this.#pair()));
+      const node = new Node(index, kind, pair ?? (await this.#pair()), (nsp) => this.#markersOf(nsp));
       this.nodes.push(node);
+      const ownOpts = this.sharded
+        ? { channelPrefix: this.key, subscriptionMode: this.mode }
+        : { key: this.key };
       await node.start(
+        this.sharded ? "createShardedAdapter" : "createAdapter",
         {
-          key: this.key,
+          ...ownOpts,
           ...(kind === "ours" && { transport }),
           ...(typeof opts === "function" ? opts(index) : opts),
         },
@@ -285,6 +244,7 @@ class Ring {
    */
   async collect(sender, act, nsp = "/") {
     const peers = this.peers(nsp);
+    await this.joined();
     for (const peer of peers) peer.log = [];
     await act();
     await this.mark(sender, nsp);
@@ -300,8 +260,11 @@ class Ring {
   async mark(sender, nsp = "/") {
     const peers = this.peers(nsp);
     const marker = ++markers;
+    const rooms = this.#markersOf(nsp);
     sender.io.of(nsp).emit(MARKER, marker);
-    await waitFor(() => peers.every((peer) => peer.markers.has(marker) || !peer.client.connected), {
+    for (const room of rooms) sender.io.of(nsp).to(room).emit(MARKER, marker);
+    const all = 1 + rooms.length;
+    await waitFor(() => peers.every((peer) => peer.markers.get(marker) === all || !peer.client.connected), {
       what: `marker ${marker} of ${sender.name}`,
     });
   }
@@ -323,18 +286,26 @@ class Ring {
     for (const peer of peers) peer.socket?.leave(room);
   }
 
-  /** Has every client leave its rooms, and forgets what it received. */
-  reset() {
+  /**
+   * Has every client leave its rooms, and forgets what it received; resolves when the subscriptions have ended. Those
+   * of the reference over node-redis are lost if a room is joined before.
+   */
+  async reset() {
     for (const node of this.nodes) {
       for (const peer of node.peers) {
         peer.log = [];
-        for (const room of peer.rooms) peer.socket.leave(room);
+        for (const room of peer.rooms) {
+          if (this.#hasChannel(node, peer.nsp, room)) this.#left.add(this.channel(peer.nsp, String(room)));
+          peer.socket.leave(room);
+        }
       }
     }
+    await this.joined();
   }
 
   /** A list of what is published with this ring's prefix, filled from now on; `stop()` ends it. */
   async capture() {
+    if (this.sharded) return captureShards(this.#options.redis, `${this.key}#`);
     const subscriber = await this.#redisClient("redis");
     /** @type {{ channel: string, bytes: Buffer }[]} */
     const messages = [];
@@ -351,12 +322,18 @@ class Ring {
 
   /** Closes servers, clients and Redis clients. */
   async close() {
-    await Promise.all(this.nodes.map((node) => node.close()));
-    for (const client of this.#redisClients) {
-      // What an adapter's close() has sent is answered first.
-      if (typeof client.close === "function") await client.close();
-      else await client.quit();
+    if (this.#options.redis instanceof RedisCluster) {
+      // To unsubscribe leaves rejections behind, over a cluster client of redis 5. The connections end anyway.
+      for (const { io } of this.references) {
+        for (const { adapter } of io._nsps.values()) {
+          adapter.close = () => {};
+          adapter.removeAllListeners("delete-room");
+        }
+      }
     }
+    await Promise.all(this.nodes.map((node) => node.close()));
+    // What an adapter's close() has sent is answered first.
+    for (const client of this.#redisClients) await endClient(client);
     this.#redisClients.clear();
   }
 
@@ -365,21 +342,9 @@ class Ring {
     return { pub: await this.#redisClient(kind), sub: await this.#redisClient(kind) };
   }
 
-  /** @param {"redis" | "ioredis"} kind @returns {Promise<any>} */
-  async #redisClient(kind) {
-    const { port } = this.#options.redis;
-    /** @type {any} */
-    let client;
-    if (kind === "redis") {
-      client = createClient({ socket: { host: "127.0.0.1", port } });
-      // So that the reference does not warn.
-      client.on("error", () => {});
-      await client.connect();
-    } else {
-      client = new Redis(port, "127.0.0.1");
-      client.on("error", () => {});
-      await once(client, "ready");
-    }
+  /** @param {import("./connect").Clients} clients @returns {Promise<any>} */
+  async #redisClient(clients) {
+    const client = await connectClient(clients, this.#options.redis, this.#options.credentials);
     this.#redisClients.add(client);
     return client;
   }
@@ -401,4 +366,4 @@ async function startRing(options) {
   }
 }
 
-module.exports = { startRing, Ring, Node, Peer };
+module.exports = { startRing, Ring, Node };

@@ -45,7 +45,7 @@ const { isDeepStrictEqual } = require("node:util");
  */
 
 /** What the link's own connections can do. */
-const NATIVE = { tls: true, cluster: false, sentinel: true, credentials: true };
+const NATIVE = { tls: true, cluster: true, sentinel: true, credentials: true };
 
 /** Why the link's own connections cannot do as the client does; its message says it. */
 class Unreadable extends Error {}

@@ -14,14 +14,14 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::settings::{LinkSettings, settings};
+use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::driver;
 use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
-use crate::driver::link::{Link as Driver, Options, Shared};
+use crate::driver::link::{Link as Driver, Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
 use crate::transport::redis::{Login, Settings, TlsOptions};
@@ -86,6 +86,10 @@ pub struct LinkStats {
     pub inbox_bytes: f64,
 }
 
+/// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
+/// master every 50 to 250 ms, and may be told by a node that has not heard yet: the slowest was 700 ms behind the first.
+const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
+
 thread_local! {
     /// The links of this JS thread, by their number.
     static LINKS: RefCell<Vec<Option<Arc<Shared>>>> = const { RefCell::new(Vec::new()) };
@@ -109,13 +113,17 @@ impl Link {
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ask = || AskJs::new(Arc::clone(&shared));
-        let settings = options.settings.map(|given| settings(given, ask)).transpose()?;
+        let settings = options.settings.map(|given| place(given, ask)).transpose()?;
+        let settle = match settings {
+            Some(Place::Cluster(_)) => CLUSTER_SETTLE,
+            _ => Duration::ZERO,
+        };
         let options = Options {
             settings,
             max_inbox: to_usize(options.max_inbox),
             config: Config {
                 family: if options.sharded { Family::Sharded } else { Family::Classic },
-                settle: Duration::ZERO,
+                settle,
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
                 verbose: options.verbose,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
+use crate::driver::link::Place;
 use crate::transport::redis::{
-    Address, AskCredentials, Credentials, Login, Sentinels, Settings, Tls, TlsOptions,
+    Address, AskCredentials, ClusterSettings, Credentials, Login, Sentinels, Settings, Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
@@ -49,6 +50,35 @@ pub struct LinkSentinel {
     pub tls: Option<LinkTls>,
 }
 
+/// One of the nodes of a cluster.
+#[napi(object)]
+pub struct LinkClusterNode {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Where a node of a cluster is, seen from here.
+#[napi(object)]
+pub struct LinkNat {
+    /// What the cluster calls it: `host:port`.
+    pub from: String,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A Redis cluster.
+#[napi(object)]
+pub struct LinkCluster {
+    /// Some of its nodes, to learn of the others from.
+    pub nodes: Vec<LinkClusterNode>,
+    /// Where nodes are that cannot be reached as the cluster calls them.
+    pub nat_map: Option<Vec<LinkNat>>,
+}
+
 /// Where a link's own connections go.
 #[napi(object)]
 pub struct LinkSettings {
@@ -71,6 +101,8 @@ pub struct LinkSettings {
     pub name: Option<String>,
     /// How the connections are made secret.
     pub tls: Option<LinkTls>,
+    /// The cluster, instead of `url`, `host`, `port` and `path`.
+    pub cluster: Option<LinkCluster>,
     /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
     pub sentinel: Option<LinkSentinel>,
     /// Whether JS is asked for the username and the password at each connect, by `Credentials` records.
@@ -81,7 +113,25 @@ pub struct LinkSettings {
 ///
 /// # Errors
 /// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
-pub fn settings<A: AskCredentials + 'static>(
+pub fn place<A: AskCredentials + 'static>(
+    mut given: LinkSettings,
+    ask: impl FnOnce() -> A,
+) -> napi::Result<Place> {
+    let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
+        return settings(given, ask).map(Place::Redis);
+    };
+    let seeds: Vec<Address> =
+        nodes.into_iter().map(|LinkClusterNode { host, port }| Address::Tcp { host, port }).collect();
+    if seeds.is_empty() {
+        return Err(invalid("cluster.nodes is empty"));
+    }
+    let nat_map = nat_map.unwrap_or_default();
+    let nat_map =
+        nat_map.into_iter().map(|LinkNat { from, host, port }| (from, Address::Tcp { host, port })).collect();
+    Ok(Place::Cluster(ClusterSettings { base: settings(given, ask)?, seeds, nat_map }))
+}
+
+fn settings<A: AskCredentials + 'static>(
     given: LinkSettings,
     ask: impl FnOnce() -> A,
 ) -> napi::Result<Settings> {

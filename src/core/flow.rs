@@ -16,6 +16,10 @@ pub const HEAL_BOUND: Duration = Duration::from_secs(4);
 /// long, but all of them try again within that time.
 pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 
+/// How long publishes wait at least when subscriptions have to be made elsewhere and Redis stands: the others are told
+/// as this node is, and follow within milliseconds.
+const MOVE_SETTLE: Duration = Duration::from_millis(100);
+
 /// How often the peers are counted meanwhile.
 const HEAL_STEP: Duration = Duration::from_millis(25);
 
@@ -142,11 +146,17 @@ impl Flow {
         };
     }
 
-    /// Publishes have come back, since a slot has moved: they wait until the others have followed it.
+    /// A publish has come back, since its slot has moved: it waits until the others have followed.
     pub fn give_back(&mut self, now: Instant, channel: &[u8], payload: &[u8]) {
         self.backlog.give_back(channel, payload);
+        self.heal(now);
+    }
+
+    /// Subscriptions of this node are lost, though the link stands. So may be those of the others: publishes wait until
+    /// they are back.
+    pub fn heal(&mut self, now: Instant) {
         if self.up && self.healing.is_none() {
-            let next = now + self.settle;
+            let next = now + self.settle.min(MOVE_SETTLE);
             self.healing = Some(Healing { until: now + HEAL_BOUND, next, found: 0, counting: false });
         }
     }
@@ -288,7 +298,7 @@ mod tests {
         flow.give_back(now, b"c", b"2");
         assert!(!flow.is_open());
         assert!(!flow.wants_count(now));
-        assert!(flow.wants_count(now + settle));
+        assert!(flow.wants_count(now + MOVE_SETTLE));
         let order: Vec<_> =
             std::iter::from_fn(|| flow.backlog.pop()).map(|(_, payload)| payload[0]).collect();
         assert_eq!(order, b"123");

@@ -60,9 +60,7 @@ impl Core {
                     }
                 }
                 self.routes.lose_lane(lane);
-                for id in deaf {
-                    self.event(fx, id, &Event::Deaf { reason });
-                }
+                self.deafen(&deaf, reason, fx);
             }
             Incoming::SubscribeRefused { error, .. } => {
                 self.event(fx, 0, &Event::Refused { what: "subscribe", error });
@@ -91,7 +89,15 @@ impl Core {
                 deaf.push(id);
             }
         }
-        for id in deaf {
+        self.deafen(&deaf, reason, fx);
+    }
+
+    /// Members have lost subscriptions that held.
+    fn deafen(&mut self, ids: &[MemberId], reason: &str, fx: &mut Effects) {
+        if ids.iter().any(|id| self.members.get(id).is_some_and(|member| member.peers > 1)) {
+            self.flow.heal(fx.now);
+        }
+        for &id in ids {
             self.event(fx, id, &Event::Deaf { reason });
         }
     }

@@ -109,6 +109,7 @@ mod tests {
     use crate::driver::outbox::Command;
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
@@ -141,8 +142,18 @@ mod tests {
             credentials: Credentials::Asked(Arc::new(AskJs::new(Arc::clone(&shared)))),
             ..Settings::new(address)
         };
-        let config = Config { family: Family::Classic, max_backlog: 1 << 20, proof: None, verbose: false };
-        let options = Options { settings: Some(settings), max_inbox: 1 << 20, config };
+        let config = Config {
+            family: Family::Classic,
+            settle: Duration::ZERO,
+            max_backlog: 1 << 20,
+            proof: None,
+            verbose: false,
+        };
+        let options = Options {
+            settings: Some(crate::driver::link::Place::Redis(settings)),
+            max_inbox: 1 << 20,
+            config,
+        };
         let wake = Arc::clone(&woken);
         let link = Link::new(options, Arc::clone(&shared), move || wake.notify_one());
         let running = tokio::task::spawn_local(link.run());

@@ -12,7 +12,7 @@ use super::pace::Pace;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Task};
-use crate::transport::redis::{RedisTransport, Settings};
+use crate::transport::redis::{ClusterSettings, ClusterTransport, RedisTransport, Settings};
 use crate::transport::{Incoming, Lane, Subscription, Transport};
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
@@ -35,11 +35,20 @@ pub struct Shared {
     pub paused: AtomicBool,
 }
 
+/// Where a link's own connections go.
+#[derive(Debug)]
+pub enum Place {
+    /// To one Redis, wherever it is at the moment.
+    Redis(Settings),
+    /// To the nodes of a cluster.
+    Cluster(ClusterSettings),
+}
+
 /// How a link is made.
 #[derive(Debug)]
 pub struct Options {
     /// Its own connections go there; `None` if the user's clients carry the bytes.
-    pub settings: Option<Settings>,
+    pub settings: Option<Place>,
     /// The bound of the inbox, in bytes: above it the link stops reading, and Redis sees a slow consumer.
     pub max_inbox: usize,
     /// The core's.
@@ -48,6 +57,7 @@ pub struct Options {
 
 enum Carrier {
     Redis(Box<RedisTransport>),
+    Cluster(Box<ClusterTransport>),
     Client(ClientTransport),
     #[cfg(test)]
     Memory(crate::transport::memory::MemoryTransport),
@@ -83,11 +93,17 @@ impl<W: Fn()> Link<W> {
     /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
+        let space = options.config.family.space();
         let carrier = match options.settings {
-            Some(settings) => {
-                let mut redis = RedisTransport::new(settings, options.config.family.space());
+            Some(Place::Redis(settings)) => {
+                let mut redis = RedisTransport::new(settings, space);
                 redis.open();
                 Carrier::Redis(Box::new(redis))
+            }
+            Some(Place::Cluster(settings)) => {
+                let mut cluster = ClusterTransport::new(settings, space);
+                cluster.open();
+                Carrier::Cluster(Box::new(cluster))
             }
             None => Carrier::Client(ClientTransport::default()),
         };
@@ -177,9 +193,7 @@ impl<W: Fn()> Link<W> {
             Command::Open(true) => {
                 self.ending = None;
                 self.core.set_shut(false);
-                if let Carrier::Redis(redis) = &mut self.carrier {
-                    redis.set_open(true);
-                }
+                self.carrier.set_open(true);
             }
             Command::Open(false) => {
                 // What waits for the proof goes out without: the clients that would bring it are gone.
@@ -267,12 +281,7 @@ impl<W: Fn()> Link<W> {
         }
         self.ending = None;
         self.core.set_shut(true);
-        match &mut self.carrier {
-            Carrier::Redis(redis) => redis.set_open(false),
-            Carrier::Client(client) => client.abandon(),
-            #[cfg(test)]
-            Carrier::Memory(_) => {}
-        }
+        self.carrier.set_open(false);
         self.check_flushed();
         self.closing
     }
@@ -451,10 +460,24 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+impl Carrier {
+    fn set_open(&mut self, open: bool) {
+        match self {
+            Carrier::Redis(redis) => redis.set_open(open),
+            Carrier::Cluster(cluster) => cluster.set_open(open),
+            Carrier::Client(client) if !open => client.abandon(),
+            Carrier::Client(_) => {}
+            #[cfg(test)]
+            Carrier::Memory(_) => {}
+        }
+    }
+}
+
 impl Transport for Carrier {
     fn has_lanes(&self) -> bool {
         match self {
             Carrier::Redis(redis) => redis.has_lanes(),
+            Carrier::Cluster(cluster) => cluster.has_lanes(),
             Carrier::Client(client) => client.has_lanes(),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.has_lanes(),
@@ -464,6 +487,7 @@ impl Transport for Carrier {
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
         match self {
             Carrier::Redis(redis) => redis.publish(channel, payload),
+            Carrier::Cluster(cluster) => cluster.publish(channel, payload),
             Carrier::Client(client) => client.publish(channel, payload),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.publish(channel, payload),
@@ -473,6 +497,7 @@ impl Transport for Carrier {
     fn unwritten(&self) -> usize {
         match self {
             Carrier::Redis(redis) => redis.unwritten(),
+            Carrier::Cluster(cluster) => cluster.unwritten(),
             Carrier::Client(client) => client.unwritten(),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.unwritten(),
@@ -482,6 +507,7 @@ impl Transport for Carrier {
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         match self {
             Carrier::Redis(redis) => redis.subscribe(lane, names),
+            Carrier::Cluster(cluster) => cluster.subscribe(lane, names),
             Carrier::Client(client) => client.subscribe(lane, names),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.subscribe(lane, names),
@@ -491,6 +517,7 @@ impl Transport for Carrier {
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         match self {
             Carrier::Redis(redis) => redis.unsubscribe(lane, names),
+            Carrier::Cluster(cluster) => cluster.unsubscribe(lane, names),
             Carrier::Client(client) => client.unsubscribe(lane, names),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.unsubscribe(lane, names),
@@ -500,6 +527,7 @@ impl Transport for Carrier {
     fn count(&mut self, token: u64, channels: &[&[u8]]) {
         match self {
             Carrier::Redis(redis) => redis.count(token, channels),
+            Carrier::Cluster(cluster) => cluster.count(token, channels),
             Carrier::Client(client) => client.count(token, channels),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.count(token, channels),
@@ -509,6 +537,7 @@ impl Transport for Carrier {
     fn pause(&mut self, paused: bool) {
         match self {
             Carrier::Redis(redis) => redis.pause(paused),
+            Carrier::Cluster(cluster) => cluster.pause(paused),
             Carrier::Client(client) => client.pause(paused),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.pause(paused),
@@ -518,6 +547,7 @@ impl Transport for Carrier {
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
         match self {
             Carrier::Redis(redis) => redis.incoming(sink).await,
+            Carrier::Cluster(cluster) => cluster.incoming(sink).await,
             Carrier::Client(client) => client.incoming(sink).await,
             #[cfg(test)]
             Carrier::Memory(memory) => memory.incoming(sink).await,

@@ -199,7 +199,11 @@ impl Commands {
 }
 
 /// Reads `name, count, name, count…`, in the order asked.
-fn read_counts(mut items: Items<'_>, channels: usize, counts: &mut Vec<u64>) -> Result<(), ProtocolError> {
+pub(super) fn read_counts(
+    mut items: Items<'_>,
+    channels: usize,
+    counts: &mut Vec<u64>,
+) -> Result<(), ProtocolError> {
     counts.clear();
     if items.len() != 2 * channels {
         return Err(ProtocolError::Unexpected);

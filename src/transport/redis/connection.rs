@@ -78,6 +78,11 @@ impl Connection {
         }
     }
 
+    /// Goes elsewhere with the next attempt.
+    pub(super) fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Wants the connection.
     pub(super) fn open(&mut self) {
         if self.is_closed() {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::backoff::Backoff;
+use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
-use super::resp::{Items, ProtocolError, Reply};
+use super::resp::{ProtocolError, Reply};
+use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
@@ -23,6 +25,9 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
 
+/// Why a node that stands withdraws a subscription.
+const WITHDRAWN: &str = "the slot of the channel has moved to another node";
+
 /// One subscriber connection and the names it is to hold.
 pub(super) struct LaneConnection {
     number: Lane,
@@ -32,15 +37,32 @@ pub(super) struct LaneConnection {
     /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
     in_flight: VecDeque<Sent>,
     refused: Refused,
+    holding: Holding,
+    news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
 }
 
-/// A command with its names; the first `confirmed` of them are.
-struct Sent {
-    verb: Verb,
-    names: Vec<Subscription>,
-    confirmed: usize,
+/// What came up that concerns more than the connection.
+#[derive(Default)]
+pub(super) struct News {
+    /// Names that the node would not take; they are no longer this connection's.
+    pub(super) strays: Vec<Subscription>,
+    /// What the node said of slots that it does not own.
+    pub(super) redirects: Vec<Redirect>,
+    /// The node has withdrawn subscriptions.
+    pub(super) withdrawn: bool,
+    /// Why the connection was lost, or could not be made.
+    pub(super) loss: Option<Loss>,
+}
+
+/// What stands and falls together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// All names of the lane: it has no other connection.
+    Lane,
+    /// The names of a slot. A loss is reported name by name.
+    Slot,
 }
 
 /// Names that Redis refused, to be tried again together.
@@ -52,64 +74,9 @@ struct Refused {
     reported: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Subscribe,
-    PatternSubscribe,
-    ShardSubscribe,
-    Unsubscribe,
-    PatternUnsubscribe,
-    ShardUnsubscribe,
-}
-
-impl Verb {
-    fn subscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Subscribe,
-            SubscriptionKind::Pattern => Self::PatternSubscribe,
-            SubscriptionKind::Shard => Self::ShardSubscribe,
-        }
-    }
-
-    fn unsubscribe(kind: SubscriptionKind) -> Self {
-        match kind {
-            SubscriptionKind::Channel => Self::Unsubscribe,
-            SubscriptionKind::Pattern => Self::PatternUnsubscribe,
-            SubscriptionKind::Shard => Self::ShardUnsubscribe,
-        }
-    }
-
-    fn command(self) -> &'static str {
-        match self {
-            Self::Subscribe => "SUBSCRIBE",
-            Self::PatternSubscribe => "PSUBSCRIBE",
-            Self::Unsubscribe => "UNSUBSCRIBE",
-            Self::PatternUnsubscribe => "PUNSUBSCRIBE",
-            Self::ShardSubscribe => "SSUBSCRIBE",
-            Self::ShardUnsubscribe => "SUNSUBSCRIBE",
-        }
-    }
-
-    /// What a confirmation begins with.
-    fn confirmation(self) -> &'static [u8] {
-        match self {
-            Self::Subscribe => b"subscribe",
-            Self::PatternSubscribe => b"psubscribe",
-            Self::Unsubscribe => b"unsubscribe",
-            Self::PatternUnsubscribe => b"punsubscribe",
-            Self::ShardSubscribe => b"ssubscribe",
-            Self::ShardUnsubscribe => b"sunsubscribe",
-        }
-    }
-
-    fn subscribes(self) -> bool {
-        matches!(self, Self::Subscribe | Self::PatternSubscribe | Self::ShardSubscribe)
-    }
-}
-
 impl LaneConnection {
     /// Returns a lane without names, which needs no connection.
-    pub(super) fn new(number: Lane, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(number: Lane, settings: Arc<Settings>, holding: Holding) -> Self {
         Self {
             number,
             connection: Connection::new(settings),
@@ -121,6 +88,8 @@ impl LaneConnection {
                 backoff: Backoff::new(REFUSED_BASE, REFUSED_CAP),
                 reported: false,
             },
+            holding,
+            news: News::default(),
             more: false,
         }
     }
@@ -161,7 +130,52 @@ impl LaneConnection {
         self.names.clear();
     }
 
-    #[cfg(test)]
+    /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
+    /// connection was up or on its way.
+    pub(super) fn move_to(&mut self, settings: Arc<Settings>) -> bool {
+        let mut reported = false;
+        if !self.connection.is_waiting() {
+            reported = self.close();
+        }
+        self.connection.set_settings(settings);
+        self.open();
+        reported
+    }
+
+    /// Removes names that are another node's now, and reports those that held.
+    pub(super) fn give_up(
+        &mut self,
+        names: Vec<Subscription>,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) {
+        let unconfirmed = self.unconfirmed();
+        let held: Vec<_> = names.iter().filter(|name| !unconfirmed.contains(name)).cloned().collect();
+        self.report_unsubscribed(&held, reason, sink);
+        self.unsubscribe(names);
+    }
+
+    /// Returns the names it is to hold.
+    pub(super) fn names(&self) -> &BTreeSet<Subscription> {
+        &self.names
+    }
+
+    /// Returns whether Redis has confirmed a name.
+    pub(super) fn holds(&self, name: &Subscription) -> bool {
+        self.connection.is_open() && self.names.contains(name) && !self.unconfirmed().contains(name)
+    }
+
+    /// Returns whether the connection is up.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
+    /// Takes what came up since the last time.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Returns whether the connection is not wanted.
     pub(super) fn is_closed(&self) -> bool {
         self.connection.is_closed()
     }
@@ -175,12 +189,7 @@ impl LaneConnection {
     ) -> Step {
         let step = match self.advance(cx, paused, sink) {
             Ok(step) => step,
-            Err(loss) => {
-                self.forget_sent();
-                self.connection.lose();
-                sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string() });
-                Step::REPORTED
-            }
+            Err(loss) => self.lose(loss, sink),
         };
         self.more = step.more;
         if self.names.is_empty() && self.is_idle() && !self.connection.is_closed() {
@@ -203,6 +212,43 @@ impl LaneConnection {
             sink(Incoming::LaneDown { lane: self.number, reason });
         }
         astray
+    }
+
+    fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
+        let reason = loss.to_string();
+        let reported = match self.holding {
+            Holding::Lane => {
+                sink(Incoming::LaneDown { lane: self.number, reason: &reason });
+                true
+            }
+            Holding::Slot => {
+                let unconfirmed = self.unconfirmed();
+                let held: Vec<_> =
+                    self.names.iter().filter(|name| !unconfirmed.contains(name)).cloned().collect();
+                self.report_unsubscribed(&held, &reason, sink);
+                !held.is_empty()
+            }
+        };
+        self.news.loss = Some(loss);
+        self.forget_sent();
+        self.connection.lose();
+        Step { reported, more: false }
+    }
+
+    /// The names that do not hold: Redis has not answered for them, or has refused them.
+    fn unconfirmed(&self) -> BTreeSet<&Subscription> {
+        if !self.connection.is_open() {
+            return self.names.iter().collect();
+        }
+        let sent = self.in_flight.iter().filter(|sent| sent.verb.subscribes());
+        let sent = sent.flat_map(|sent| sent.names.iter().skip(sent.confirmed));
+        sent.chain(&self.refused.names).collect()
+    }
+
+    fn report_unsubscribed(&self, names: &[Subscription], reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+        for Subscription { kind, name } in names {
+            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason });
+        }
     }
 
     /// Whether nothing is on its way to Redis.
@@ -248,9 +294,17 @@ impl LaneConnection {
         let mut reported = false;
         // Refusals wait until the borrow of the read buffer ends; they are rare.
         let mut refusals: Vec<Sent> = Vec::new();
+        let mut withdrawn: Vec<Subscription> = Vec::new();
         while let Some(reply) = self.connection.next_reply()? {
             match reply {
                 Reply::Message(message) => {
+                    // A name that has moved and is not yet let go of comes from its new node, too.
+                    if self.holding == Holding::Slot
+                        && !self.in_flight.is_empty()
+                        && !self.names.contains(&Subscription::shard(message.name))
+                    {
+                        continue;
+                    }
                     sink(Incoming::Message {
                         lane,
                         kind: message.kind,
@@ -260,15 +314,32 @@ impl LaneConnection {
                     });
                     reported = true;
                 }
-                Reply::Array(items) => {
-                    if let Some(name) = confirm(&mut self.in_flight, items)?
-                        && self.names.contains(&name)
-                    {
+                Reply::Array(items) => match confirm(&mut self.in_flight, items)? {
+                    Confirmed::Subscribed(name) if self.names.contains(&name) => {
                         sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
                         reported = true;
                     }
-                }
+                    Confirmed::Withdrawn(name) if self.names.contains(&name) => {
+                        let Subscription { kind, name: of } = &name;
+                        sink(Incoming::Unsubscribed { lane, kind: *kind, name: of, reason: WITHDRAWN });
+                        reported = true;
+                        withdrawn.push(name);
+                    }
+                    _ => {}
+                },
                 Reply::Error(error) => {
+                    if self.holding == Holding::Slot
+                        && let Some(redirect) = Redirect::of(error)
+                    {
+                        if let Some(sent) = take_redirected(&mut self.in_flight, &redirect)
+                            && sent.verb.subscribes()
+                        {
+                            let names = &mut self.names;
+                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
+                        }
+                        self.news.redirects.push(redirect);
+                        continue;
+                    }
                     let error = String::from_utf8_lossy(error);
                     let Some(sent) = self.in_flight.pop_front() else {
                         return Err(Loss::Refused(error.into_owned()));
@@ -293,18 +364,21 @@ impl LaneConnection {
         for sent in refusals {
             self.send_halves(sent);
         }
+        // At once, and here: the answer names the new owner, or takes the name back.
+        self.news.withdrawn |= !withdrawn.is_empty();
+        self.send_all(withdrawn, Verb::subscribe);
         Ok(reported)
     }
 
     /// Sends a refused command again as two, so that the names that are allowed get through.
     fn send_halves(&mut self, sent: Sent) {
-        let Sent { verb, mut names, .. } = sent;
+        let Sent { verb, slot, mut names, .. } = sent;
         if verb.subscribes() {
             names.retain(|name| self.names.contains(name));
         }
         let second = names.split_off(names.len() / 2);
-        self.send(verb, names);
-        self.send(verb, second);
+        self.send(verb, slot, names);
+        self.send(verb, slot, second);
     }
 
     /// Sends the refused names again when their time has come; starts their timer before.
@@ -329,16 +403,31 @@ impl LaneConnection {
     }
 
     fn send_all(&mut self, names: Vec<Subscription>, verb: fn(SubscriptionKind) -> Verb) {
+        if self.holding == Holding::Slot {
+            for (slot, names) in in_slots(names) {
+                self.send_kinds(names, Some(slot), verb);
+            }
+        } else {
+            self.send_kinds(names, None, verb);
+        }
+    }
+
+    fn send_kinds(
+        &mut self,
+        names: Vec<Subscription>,
+        slot: Option<Slot>,
+        verb: fn(SubscriptionKind) -> Verb,
+    ) {
         // Globs first: the others count the subscribers of exact channels.
         for kind in [SubscriptionKind::Pattern, SubscriptionKind::Channel, SubscriptionKind::Shard] {
             let mut names = names.iter().filter(|name| name.kind == kind).cloned().peekable();
             while names.peek().is_some() {
-                self.send(verb(kind), names.by_ref().take(MAX_NAMES).collect());
+                self.send(verb(kind), slot, names.by_ref().take(MAX_NAMES).collect());
             }
         }
     }
 
-    fn send(&mut self, verb: Verb, names: Vec<Subscription>) {
+    fn send(&mut self, verb: Verb, slot: Option<Slot>, names: Vec<Subscription>) {
         if names.is_empty() {
             // UNSUBSCRIBE without a name would mean all.
             return;
@@ -348,7 +437,7 @@ impl LaneConnection {
             verb.command(),
             names.iter().map(|name| name.name.as_slice()),
         );
-        self.in_flight.push_back(Sent { verb, names, confirmed: 0 });
+        self.in_flight.push_back(Sent { verb, slot, names, confirmed: 0 });
     }
 
     /// Forgets what depends on the connection; the names are sent anew on the next one.
@@ -365,24 +454,4 @@ impl LaneConnection {
 /// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
     error.starts_with("NOPERM") && error.contains("channel")
-}
-
-/// Takes note of a confirmation; returns the name if it was a subscription.
-fn confirm(
-    in_flight: &mut VecDeque<Sent>,
-    mut items: Items<'_>,
-) -> Result<Option<Subscription>, ProtocolError> {
-    let sent = in_flight.front_mut().ok_or(ProtocolError::Unexpected)?;
-    let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-    let expected = sent.names.get(sent.confirmed).ok_or(ProtocolError::Unexpected)?;
-    if kind != sent.verb.confirmation() || name != expected.name {
-        return Err(ProtocolError::Unexpected);
-    }
-    let subscribed = sent.verb.subscribes().then(|| expected.clone());
-    sent.confirmed += 1;
-    if sent.confirmed == sent.names.len() {
-        in_flight.pop_front();
-    }
-    Ok(subscribed)
 }

@@ -5,10 +5,11 @@
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
-//! Not for a cluster: the client carrier serves that.
+//! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
 mod backoff;
 mod buffer;
+mod cluster;
 mod command;
 mod commands;
 mod connection;
@@ -19,6 +20,7 @@ mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod resp;
+mod sent;
 mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;
@@ -30,6 +32,7 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 
+pub use cluster::{ClusterSettings, ClusterTransport};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use sentinel::Sentinels;
 pub use settings::{Address, Settings, SettingsError};
@@ -41,7 +44,7 @@ use std::task::{Context, Poll};
 
 use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
-use lane::LaneConnection;
+use lane::{Holding, LaneConnection};
 use sentinel::{Master, Watches};
 use stream::Loss;
 
@@ -228,7 +231,7 @@ impl Transport for RedisTransport {
         self.open();
         while self.lanes.len() <= lane {
             let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings)));
+            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings), Holding::Lane));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.subscribe(names);

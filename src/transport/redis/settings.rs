@@ -112,21 +112,36 @@ fn without_tls(url: &str) -> (String, bool) {
     }
 }
 
-impl PartialEq for Address {
-    /// Whether both are the same place; sentinels are the same only as one.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tcp { host, port }, Self::Tcp { host: other, port: others }) => {
-                host == other && port == others
-            }
-            (Self::Unix(path), Self::Unix(other)) => path == other,
-            (Self::Sentinels(sentinels), Self::Sentinels(other)) => Arc::ptr_eq(sentinels, other),
-            _ => false,
+impl Address {
+    /// What two addresses of the same place share; sentinels are the same only as one.
+    fn key(&self) -> (u8, &[u8], u16, usize) {
+        match self {
+            Self::Tcp { host, port } => (0, host.as_bytes(), *port, 0),
+            Self::Unix(path) => (1, path.as_os_str().as_encoded_bytes(), 0, 0),
+            Self::Sentinels(sentinels) => (2, &[], 0, Arc::as_ptr(sentinels).addr()),
         }
     }
 }
 
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
 impl Eq for Address {}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

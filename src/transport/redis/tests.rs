@@ -86,7 +86,7 @@ impl Rig {
         (rig, commands, lane)
     }
 
-    async fn accept(&mut self) -> Client {
+    pub(super) async fn accept(&mut self) -> Client {
         let (transport, events) = (&mut self.transport, &mut self.events);
         drive(self.peer.accept(), async || {
             transport.incoming(&mut |incoming| events.push_back(Event::of(incoming))).await;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::transport::Transport;
+
 use super::mock_authority::{Authority, Identity};
 use super::mock_peer::{MockPeer, block_on};
 use super::settings::{Settings, SettingsError};
 use super::stream::{self, Loss};
+use super::tests::{Event, Rig, channel, push};
 use super::tls::{Tls, TlsOptions};
 
 fn trusting(authority: &Authority) -> TlsOptions {
@@ -89,6 +92,41 @@ fn a_client_shows_its_certificate_where_one_is_wanted() {
         for options in [trusting(&servers), with(servers.identity(&["app"]))] {
             connect(&server, Some(&clients), &options).await.unwrap_err();
         }
+    });
+}
+
+#[test]
+fn large_messages_pass_both_ways() {
+    block_on(async {
+        let authority = Authority::new("one");
+        let peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
+        let tls = Some(Tls::new(&trusting(&authority)).unwrap());
+        let mut rig = Rig::over(Settings { tls, ..Settings::new(peer.address()) }, peer);
+        rig.transport.open();
+        let mut commands = rig.accept().await;
+        assert_eq!(rig.next().await, Event::Up);
+        rig.transport.subscribe(0, vec![channel("c")]);
+        let mut lane = rig.accept().await;
+        rig.serve(&mut lane, 1).await;
+
+        let payload: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        rig.transport.publish(b"a", &payload);
+        assert!(!rig.transport.is_flushed());
+        let expected = push(&[b"PUBLISH", b"a", &payload]);
+        while commands.input().len() < expected.len() {
+            rig.with_peer(commands.read()).await;
+        }
+        assert!(commands.input() == expected && rig.transport.is_flushed());
+        commands.send(b":1\r\n").await;
+        assert_eq!(rig.next().await, Event::Published(1));
+
+        let message = push(&[b"message", b"c", &payload]);
+        rig.with_peer(lane.send(&message)).await;
+        assert_eq!(rig.next().await, Event::Message(0, None, "c".to_owned(), payload));
+        drop(lane);
+        assert!(
+            matches!(rig.next().await, Event::LaneDown(0, reason) if reason == "Redis closed the connection")
+        );
     });
 }
 

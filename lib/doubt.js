@@ -1,0 +1,74 @@
+// @ts-check
+"use strict";
+
+/**
+ * The doubt whether the link's own connections will ever stand again. If they are lost and the user's clients stand
+ * nevertheless, and go on to, theirs is the way: the password may have changed, or the network.
+ */
+
+const { afterPatience } = require("./proof");
+
+/** What every member passes over. */
+const PROBE = JSON.stringify({ type: 0 });
+
+class Doubt {
+  #clients;
+  #failsOver;
+  #onCertain;
+  /** Another one with each time that it is raised. @type {object | null} */
+  #current = null;
+
+  /**
+   * @param {import("./clients").Clients} clients
+   * @param {boolean} failsOver whether it is a cluster, or behind sentinels: its clients say that they are connected
+   *   while nobody can publish
+   * @param {(reason: string) => void} onCertain the clients carry, and the own connections do not
+   */
+  constructor(clients, failsOver, onCertain) {
+    this.#clients = clients;
+    this.#failsOver = failsOver;
+    this.#onCertain = onCertain;
+  }
+
+  /**
+   * The own connections are lost, or cannot be made.
+   *
+   * @param {string} reason
+   * @param {string} channel of this node alone
+   */
+  async raise(reason, channel) {
+    if (this.#current !== null) return;
+    const current = (this.#current = {});
+    const certain = await this.#look(channel);
+    if (this.#current !== current) return;
+    this.#current = null;
+    if (certain) this.#onCertain(reason);
+  }
+
+  /** They stand, or are no longer wanted. */
+  dispel() {
+    this.#current = null;
+  }
+
+  /** @param {string} channel */
+  async #look(channel) {
+    await patience();
+    if (!this.#clients.isReady()) return false;
+    if (!this.#failsOver) return true;
+    try {
+      await this.#clients.publish(channel, PROBE);
+    } catch {
+      return false;
+    }
+    // They can publish again: the own connections ought to stand soon.
+    await patience();
+    return true;
+  }
+}
+
+/** @returns {Promise<void>} */
+function patience() {
+  return new Promise(afterPatience);
+}
+
+module.exports = { Doubt };

@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::settings::Address;
+use super::super::{Incoming, Space};
+use super::node::Node;
+use super::settings::ClusterSettings;
+use super::slot::slot_of;
+use super::topology::Topology;
+
+/// How long the nodes have to answer a count.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The counts that are under way: each is a question to several nodes, and the sum of their answers.
+#[derive(Default)]
+pub(super) struct Counting {
+    /// Counts that wait for the topology.
+    waiting: Vec<Waiting>,
+    running: Vec<Running>,
+    /// Whether anything was ever counted: all nodes are connected from then on.
+    pub(super) begun: bool,
+}
+
+struct Waiting {
+    token: u64,
+    channels: Vec<Vec<u8>>,
+    until: Instant,
+}
+
+struct Running {
+    token: u64,
+    counts: Vec<u64>,
+    parts: Vec<Part>,
+    until: Instant,
+    /// A node without which there is no answer has not answered.
+    failed: bool,
+    answered: bool,
+}
+
+/// What one node is asked.
+struct Part {
+    node: Address,
+    /// The places of its channels among all.
+    places: Vec<usize>,
+    needed: bool,
+}
+
+impl Counting {
+    /// Takes a count, to begin with the next [`Counting::begin`].
+    pub(super) fn push(&mut self, token: u64, channels: &[&[u8]]) {
+        self.begun = true;
+        let channels = channels.iter().map(|channel| channel.to_vec()).collect();
+        self.waiting.push(Waiting { token, channels, until: Instant::now() + PATIENCE });
+    }
+
+    /// Asks the nodes for what waits. Returns whether anything was asked or opened.
+    pub(super) fn begin(
+        &mut self,
+        topology: &Topology,
+        space: Space,
+        settings: &ClusterSettings,
+        nodes: &mut BTreeMap<Address, Node>,
+    ) -> bool {
+        let any = !self.waiting.is_empty();
+        for Waiting { token, channels, until } in std::mem::take(&mut self.waiting) {
+            let (parts, failed) = match space {
+                Space::Global => (everywhere(topology, channels.len()), false),
+                Space::Shard => by_shard(topology, &channels),
+            };
+            let mut running = Running {
+                token,
+                counts: vec![0; channels.len()],
+                parts: Vec::new(),
+                until,
+                failed,
+                answered: channels.is_empty(),
+            };
+            for part in parts {
+                let node = nodes
+                    .entry(part.node.clone())
+                    .or_insert_with_key(|node| Node::new(settings, node, space));
+                if node.is_waiting() || node.hangs {
+                    running.failed |= part.needed;
+                    continue;
+                }
+                let asked = part.places.iter().filter_map(|&place| channels.get(place));
+                let asked: Vec<&[u8]> = asked.map(Vec::as_slice).collect();
+                node.count(token, &asked);
+                running.parts.push(part);
+            }
+            self.running.push(running);
+        }
+        any
+    }
+
+    /// A node has answered; `None` if it has not, nor will it.
+    pub(super) fn counted(&mut self, node: &Address, token: u64, counts: Option<&[u64]>) {
+        let Some(running) = self.running.iter_mut().find(|running| running.token == token) else {
+            return;
+        };
+        let Some(at) = running.parts.iter().position(|part| part.node == *node) else {
+            return;
+        };
+        let part = running.parts.swap_remove(at);
+        let Some(counts) = counts else {
+            running.failed |= part.needed;
+            return;
+        };
+        running.answered = true;
+        for (&place, &count) in part.places.iter().zip(counts) {
+            if let Some(sum) = running.counts.get_mut(place) {
+                *sum = sum.saturating_add(count);
+            }
+        }
+    }
+
+    /// Reports what is complete or late; `late` hears of the nodes that were waited for in vain. Returns whether
+    /// there was something to report.
+    pub(super) fn finish(
+        &mut self,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        mut late: impl FnMut(&Address),
+    ) -> bool {
+        let mut reported = false;
+        self.waiting.retain(|waiting| {
+            let keep = now < waiting.until;
+            if !keep {
+                sink(Incoming::Counted { token: waiting.token, counts: None });
+                reported = true;
+            }
+            keep
+        });
+        self.running.retain_mut(|running| {
+            if now >= running.until {
+                for part in running.parts.drain(..) {
+                    late(&part.node);
+                    running.failed |= part.needed;
+                }
+            }
+            if !running.parts.is_empty() && !running.failed {
+                return true;
+            }
+            let counts = (!running.failed && running.answered).then_some(running.counts.as_slice());
+            sink(Incoming::Counted { token: running.token, counts });
+            reported = true;
+            false
+        });
+        reported
+    }
+
+    /// Gives all up; returns their tokens.
+    pub(super) fn give_up(&mut self) -> Vec<u64> {
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.token);
+        let mut tokens: Vec<u64> = self.running.drain(..).map(|running| running.token).collect();
+        tokens.extend(waiting);
+        tokens
+    }
+
+    /// Returns when [`Counting::finish`] has something that is late.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        waiting.chain(self.running.iter().map(|running| running.until)).min()
+    }
+}
+
+/// Clients subscribe at any node, and only that node knows of it.
+fn everywhere(topology: &Topology, channels: usize) -> Vec<Part> {
+    let nodes = topology.node_set().into_iter();
+    nodes.map(|node| Part { node, places: (0..channels).collect(), needed: false }).collect()
+}
+
+/// The subscribers of a shard's channels are at its master and its replicas. Also returns whether a slot has no
+/// owner.
+fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<Part>, bool) {
+    let mut places: BTreeMap<&Address, (bool, Vec<usize>)> = BTreeMap::new();
+    let mut unowned = false;
+    for (place, channel) in channels.iter().enumerate() {
+        let Some(shard) = topology.shard(slot_of(channel)) else {
+            unowned = true;
+            continue;
+        };
+        let (needed, of_master) = places.entry(&shard.master).or_default();
+        *needed = true;
+        of_master.push(place);
+        for replica in &shard.replicas {
+            places.entry(replica).or_default().1.push(place);
+        }
+    }
+    let parts = places.into_iter();
+    let parts = parts.map(|(node, (needed, places))| Part { node: node.clone(), places, needed });
+    (parts.collect(), unowned)
+}

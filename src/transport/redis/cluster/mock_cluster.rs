@@ -1,0 +1,230 @@
+//! A cluster that a test plays: nodes that answer by themselves, each from what it believes of the slots.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::super::resp::{Reply, Scanner};
+use super::super::settings::Settings;
+use super::*;
+
+/// A node as the test sees and changes it.
+pub(super) struct MockNode {
+    pub(super) port: u16,
+    /// Ranges of slots with the indices of their nodes, the master first.
+    pub(super) view: Vec<(Slot, Slot, Vec<usize>)>,
+    pub(super) epoch: u64,
+    /// What CLUSTER SLOTS answers instead of the view; empty for nothing at all.
+    pub(super) slots: Option<Vec<u8>>,
+    /// What each publish answers instead.
+    pub(super) refusal: Option<&'static str>,
+    /// It takes what it is sent and answers nothing.
+    pub(super) hangs: bool,
+    pub(super) subscribers: u64,
+    /// All commands but those of the handshake.
+    pub(super) log: Vec<String>,
+    lanes: Vec<mpsc::UnboundedSender<Vec<u8>>>,
+    task: AbortHandle,
+}
+
+pub(super) struct MockCluster {
+    nodes: Arc<Mutex<Vec<MockNode>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl MockCluster {
+    /// Starts as many nodes as it takes for `view`, which all of them have.
+    pub(super) async fn start(view: &[(Slot, Slot, &[usize])]) -> Self {
+        let count = view.iter().flat_map(|(_, _, nodes)| nodes.iter()).max().unwrap() + 1;
+        let nodes = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        for index in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let task = tasks.spawn(accept(listener, index, Arc::clone(&nodes)));
+            nodes.lock().unwrap().push(MockNode {
+                port,
+                view: Vec::new(),
+                epoch: 1,
+                slots: None,
+                refusal: None,
+                hangs: false,
+                subscribers: 0,
+                log: Vec::new(),
+                lanes: Vec::new(),
+                task,
+            });
+        }
+        let cluster = Self { nodes, _tasks: tasks };
+        cluster.all_see(view);
+        cluster
+    }
+
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Vec<MockNode>> {
+        self.nodes.lock().unwrap()
+    }
+
+    pub(super) fn all_see(&self, view: &[(Slot, Slot, &[usize])]) {
+        for node in self.nodes().iter_mut() {
+            node.see(view);
+        }
+    }
+
+    /// Ends a node and its connections.
+    pub(super) fn kill(&self, index: usize) {
+        let mut nodes = self.nodes();
+        nodes[index].task.abort();
+        nodes[index].lanes.clear();
+    }
+
+    /// Sends something to all subscribers of a node.
+    pub(super) fn push(&self, index: usize, bytes: &[u8]) {
+        self.nodes()[index].lanes.retain(|lane| lane.send(bytes.to_vec()).is_ok());
+    }
+
+    pub(super) fn address(&self, index: usize) -> Address {
+        Address::Tcp { host: "127.0.0.1".to_owned(), port: self.nodes()[index].port }
+    }
+
+    pub(super) fn settings(&self, seeds: &[usize]) -> ClusterSettings {
+        let seeds: Vec<Address> = seeds.iter().map(|&index| self.address(index)).collect();
+        ClusterSettings { base: Settings::new(seeds[0].clone()), seeds, nat_map: Vec::new() }
+    }
+
+    /// The commands of a node that begin with a word.
+    pub(super) fn log(&self, index: usize, word: &str) -> Vec<String> {
+        self.nodes()[index].log.iter().filter(|command| command.starts_with(word)).cloned().collect()
+    }
+}
+
+impl MockNode {
+    pub(super) fn see(&mut self, view: &[(Slot, Slot, &[usize])]) {
+        self.view = view.iter().map(|(first, last, nodes)| (*first, *last, nodes.to_vec())).collect();
+        self.epoch += 1;
+    }
+}
+
+async fn accept(listener: TcpListener, index: usize, nodes: Arc<Mutex<Vec<MockNode>>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((socket, _)) = listener.accept().await {
+        connections.spawn(serve(socket, index, Arc::clone(&nodes)));
+    }
+}
+
+async fn serve(mut socket: TcpStream, index: usize, nodes: Arc<Mutex<Vec<MockNode>>>) {
+    let (lane, mut pushes) = mpsc::unbounded_channel::<Vec<u8>>();
+    let mut input = Vec::new();
+    loop {
+        while let Ok(Some(len)) = Scanner::default().scan(&input) {
+            let command = words(&input[..len]);
+            input.drain(..len);
+            let reply = answer(&command, index, &mut nodes.lock().unwrap(), &lane);
+            if socket.write_all(&reply).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            read = socket.read_buf(&mut input) => {
+                if !matches!(read, Ok(1..)) {
+                    return;
+                }
+            }
+            Some(push) = pushes.recv() => {
+                if socket.write_all(&push).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn words(command: &[u8]) -> Vec<String> {
+    let Ok(Reply::Array(items)) = Reply::of(command) else {
+        panic!("not a command");
+    };
+    let text = |item| match item {
+        Reply::Bulk(bulk) => String::from_utf8_lossy(bulk).into_owned(),
+        other => panic!("not an argument: {other:?}"),
+    };
+    items.map(text).collect()
+}
+
+pub(super) fn bulks(parts: &[&str]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", parts.len());
+    for part in parts {
+        out += &format!("${}\r\n{part}\r\n", part.len());
+    }
+    out.into_bytes()
+}
+
+/// The push of one name and a number, as for a confirmation.
+pub(super) fn confirmation(verb: &str, name: &str) -> Vec<u8> {
+    format!("*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:1\r\n", verb.len(), name.len()).into_bytes()
+}
+
+fn answer(
+    command: &[String],
+    index: usize,
+    nodes: &mut [MockNode],
+    lane: &mpsc::UnboundedSender<Vec<u8>>,
+) -> Vec<u8> {
+    if command[0] == "PING" {
+        return b"+PONG\r\n".to_vec();
+    }
+    let ports: Vec<u16> = nodes.iter().map(|node| node.port).collect();
+    let node = &mut nodes[index];
+    node.log.push(command.join(" "));
+    if node.hangs {
+        return Vec::new();
+    }
+    let moved = |name: &str| {
+        let slot = slot_of(name.as_bytes());
+        let range = node.view.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+        match range {
+            Some((_, _, owners)) if owners[0] == index => None,
+            Some((_, _, owners)) => Some(format!("-MOVED {slot} 127.0.0.1:{}\r\n", ports[owners[0]])),
+            None => Some("-CLUSTERDOWN Hash slot not served\r\n".to_owned()),
+        }
+    };
+    match (command[0].as_str(), command[1].as_str()) {
+        ("CLUSTER", "INFO") => {
+            let info = format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", node.epoch);
+            format!("${}\r\n{info}\r\n", info.len()).into_bytes()
+        }
+        ("CLUSTER", "SLOTS") => node.slots.clone().unwrap_or_else(|| slots(&node.view, &ports)),
+        ("PUBLISH", _) => b":1\r\n".to_vec(),
+        ("SPUBLISH", channel) => {
+            let error = node.refusal.map(str::to_owned).or_else(|| moved(channel));
+            error.unwrap_or_else(|| ":1\r\n".to_owned()).into_bytes()
+        }
+        ("PUBSUB", _) => {
+            let channels = &command[2..];
+            let mut out = format!("*{}\r\n", 2 * channels.len());
+            for channel in channels {
+                out += &format!("${}\r\n{channel}\r\n:{}\r\n", channel.len(), node.subscribers);
+            }
+            out.into_bytes()
+        }
+        ("SSUBSCRIBE", name) if moved(name).is_some() => moved(name).unwrap_or_default().into_bytes(),
+        ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE", _) => {
+            node.lanes.push(lane.clone());
+            let verb = command[0].to_lowercase();
+            command[1..].iter().flat_map(|name| confirmation(&verb, name)).collect()
+        }
+        other => panic!("unknown command {other:?}"),
+    }
+}
+
+fn slots(view: &[(Slot, Slot, Vec<usize>)], ports: &[u16]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", view.len());
+    for (first, last, nodes) in view {
+        out += &format!("*{}\r\n:{first}\r\n:{last}\r\n", 2 + nodes.len());
+        for &node in nodes {
+            out += &format!("*3\r\n$9\r\n127.0.0.1\r\n:{}\r\n$2\r\nid\r\n", ports[node]);
+        }
+    }
+    out.into_bytes()
+}

@@ -1,0 +1,263 @@
+//! The link's own connections to a Redis cluster.
+//!
+//! Who needs which connection:
+//!
+//! | | [`Space::Global`] | [`Space::Shard`] |
+//! |---|---|---|
+//! | publishes | one node, whichever | each master, for the channels of its slots |
+//! | counts | all nodes | the master of the channel's slot and its replicas |
+//! | a lane | one node, whichever | each master that owns a slot of its channels |
+//!
+//! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
+//! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
+//! while a former master goes on holding it. All of it is polled by one future, as in the standalone transport.
+
+mod counting;
+mod lane;
+#[cfg(test)]
+mod mock_cluster;
+mod node;
+mod poll;
+mod redirect;
+mod refresh;
+mod settings;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+pub use settings::ClusterSettings;
+
+pub(super) use redirect::Redirect;
+pub(super) use slot::{Slot, in_slots};
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::time::{Instant, Sleep};
+
+use super::settings::Address;
+use super::stream::Loss;
+use super::{Incoming, Lane, Space, Subscription, Transport};
+use counting::Counting;
+use lane::ClusterLane;
+use node::{Node, Report};
+use refresh::Refresh;
+use slot::slot_of;
+use topology::Topology;
+
+/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the
+/// caller is told to hold back.
+const MAX_UNANSWERED: usize = 8 << 20;
+
+/// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
+/// then on. Lives on a tokio runtime with I/O and time enabled.
+///
+/// Up is when all that publishes may need is connected: a node for [`Space::Global`]; for [`Space::Shard`] the
+/// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
+/// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
+/// gone down comes after that `Down`.
+pub struct ClusterTransport {
+    settings: Arc<ClusterSettings>,
+    space: Space,
+    topology: Topology,
+    /// Whether each slot has an owner.
+    covered: bool,
+    refresh: Refresh,
+    nodes: BTreeMap<Address, Node>,
+    /// Who is published to, in the global space.
+    chosen: Option<Address>,
+    counting: Counting,
+    lanes: Vec<ClusterLane>,
+    /// Shifts the choice of a node, so that not all servers choose the same.
+    spread: usize,
+    /// Whether a connection was ever needed.
+    wanted: bool,
+    open: bool,
+    paused: bool,
+    up: bool,
+    /// Why Redis runs no publishes though all is connected, in its own words, until it says that all is well.
+    stalled: Option<String>,
+    /// The connections have to be compared with what is needed.
+    stale: bool,
+    outage: Outage,
+    /// Publishes that found no node; they go back with the next poll.
+    homeless: Vec<Homeless>,
+    /// Publishes that were handed in while closed.
+    too_early: u64,
+    deferred: Vec<Deferred>,
+    reports: Vec<(Address, Report)>,
+    /// The lane that is served first next time.
+    first_lane: Lane,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the next [`Incoming::Down`] says.
+#[derive(Default)]
+struct Outage {
+    reason: Option<String>,
+    unanswered: u64,
+    /// Something that is needed has failed.
+    failed: bool,
+}
+
+struct Homeless {
+    channel: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+enum Deferred {
+    Down { unanswered: u64, unwritten: u64 },
+    LaneDown(Lane),
+    NotCounted(u64),
+}
+
+impl ClusterTransport {
+    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
+    pub fn new(settings: ClusterSettings, space: Space) -> Self {
+        let random = RandomState::new().build_hasher().finish();
+        Self {
+            settings: Arc::new(settings),
+            space,
+            topology: Topology::unknown(),
+            covered: false,
+            refresh: Refresh::new(Instant::now()),
+            nodes: BTreeMap::new(),
+            chosen: None,
+            counting: Counting::default(),
+            lanes: Vec::new(),
+            spread: usize::try_from(random % 1024).unwrap_or_default(),
+            wanted: false,
+            open: true,
+            paused: false,
+            up: false,
+            stalled: None,
+            stale: false,
+            outage: Outage::default(),
+            homeless: Vec::new(),
+            too_early: 0,
+            deferred: Vec::new(),
+            reports: Vec::new(),
+            first_lane: 0,
+            timer: None,
+        }
+    }
+
+    /// Opens what publishing needs without waiting for the first publish; [`Incoming::Up`] tells when it is.
+    pub fn open(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
+    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
+    /// next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for each lane with a connection that stood
+    /// or was on its way; while closed it reports nothing else and waits.
+    pub fn set_open(&mut self, open: bool) {
+        if open {
+            if !self.open {
+                self.refresh.restart(Instant::now());
+                self.lanes.iter_mut().for_each(ClusterLane::open);
+            }
+            self.open = true;
+            return;
+        }
+        self.open = false;
+        self.close_nodes();
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.close() {
+                self.deferred.push(Deferred::LaneDown(number));
+            }
+        }
+        self.deferred.extend(self.counting.give_up().into_iter().map(Deferred::NotCounted));
+    }
+
+    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
+    pub fn close(&mut self) {
+        self.set_open(false);
+        self.wanted = false;
+        self.lanes.iter_mut().for_each(ClusterLane::clear);
+    }
+
+    fn close_nodes(&mut self) {
+        let stood = self.up || self.nodes.values().any(|node| !node.is_waiting());
+        let mut unwritten = std::mem::take(&mut self.too_early);
+        unwritten += u64::try_from(self.homeless.len()).unwrap_or_default();
+        let Outage { mut unanswered, .. } = std::mem::take(&mut self.outage);
+        self.homeless.clear();
+        for mut node in std::mem::take(&mut self.nodes).into_values() {
+            unanswered += node.give_up(&mut |_| unwritten += 1, &mut self.reports);
+        }
+        self.reports.clear();
+        self.up = false;
+        self.stalled = None;
+        self.chosen = None;
+        if stood || unanswered > 0 || unwritten > 0 {
+            self.deferred.push(Deferred::Down { unanswered, unwritten });
+        }
+    }
+}
+
+impl Transport for ClusterTransport {
+    fn has_lanes(&self) -> bool {
+        true
+    }
+
+    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
+        self.wanted = true;
+        if !self.open {
+            self.too_early += 1;
+            return;
+        }
+        let node = match self.space {
+            Space::Global => self.chosen.as_ref(),
+            Space::Shard => self.topology.master(slot_of(channel)),
+        };
+        match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
+            Some(node) => node.publish(channel, payload),
+            None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
+        }
+    }
+
+    fn unwritten(&self) -> usize {
+        let unwritten: usize = self.nodes.values().map(Node::unwritten).sum();
+        let kept: usize = self.nodes.values().map(Node::kept).sum();
+        unwritten + kept.saturating_sub(MAX_UNANSWERED)
+    }
+
+    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        self.wanted = true;
+        while self.lanes.len() <= lane {
+            let (number, settings) = (self.lanes.len(), Arc::clone(&self.settings));
+            self.lanes.push(ClusterLane::new(number, settings, self.spread, self.open));
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.subscribe(names, &self.topology);
+        }
+    }
+
+    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.unsubscribe(names);
+        }
+    }
+
+    fn count(&mut self, token: u64, channels: &[&[u8]]) {
+        self.wanted = true;
+        if self.open {
+            self.counting.push(token, channels);
+        } else {
+            self.deferred.push(Deferred::NotCounted(token));
+        }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        poll_fn(|cx| self.poll_incoming(cx, sink)).await;
+    }
+}

@@ -1,0 +1,353 @@
+//! One look at everything: what is due, what the nodes say, what the lanes say, and what follows from it.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::{READS_PER_CALL, Step};
+use super::lane::{ClusterLane, Hints};
+use super::node::{Node, Report};
+use super::redirect::Redirect;
+use super::refresh::{Answer, Turn};
+use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
+
+/// How long a node that is not published to any more has to answer what it was sent.
+const GRACE: Duration = Duration::from_secs(1);
+
+type Sink<'a> = dyn FnMut(Incoming<'_>) + 'a;
+
+impl ClusterTransport {
+    pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<()> {
+        let mut reported = self.report_deferred(sink);
+        if self.open && self.wanted {
+            reported |= self.poll_all(cx, sink);
+        }
+        if reported { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn report_deferred(&mut self, sink: &mut Sink<'_>) -> bool {
+        let any = !self.deferred.is_empty() || !self.homeless.is_empty();
+        for Homeless { channel, payload } in self.homeless.drain(..) {
+            sink(Incoming::Returned { channel: &channel, payload: &payload });
+        }
+        let reason = if self.deferred.is_empty() { String::new() } else { Loss::Ended.to_string() };
+        for deferred in self.deferred.drain(..) {
+            match deferred {
+                Deferred::Down { unanswered, unwritten } => {
+                    sink(Incoming::Down { reason: &reason, unanswered, unwritten });
+                }
+                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
+                Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
+            }
+        }
+        any
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> bool {
+        let mut step = Step::default();
+        for _ in 0..READS_PER_CALL {
+            let now = Instant::now();
+            self.look_at_the_clock(now);
+            step.reported |= self.take_turns(now, sink);
+            step.more = self.knows_nodes()
+                && self.counting.begin(&self.topology, self.space, &self.settings, &mut self.nodes);
+            if std::mem::take(&mut self.stale) {
+                step.reported |= self.plan(now, sink);
+            }
+            for node in self.nodes.values_mut() {
+                let one = node.poll(cx, &self.settings, sink, &mut self.reports);
+                step.reported |= one.reported;
+                step.more |= one.more;
+            }
+            step.more |= !self.reports.is_empty();
+            self.take_reports(now);
+            let lanes = self.poll_lanes(cx, now, sink);
+            step.reported |= lanes.reported;
+            step.more |= lanes.more || self.stale;
+            if !step.more {
+                break;
+            }
+        }
+        let nodes = &mut self.nodes;
+        step.reported |= self.counting.finish(Instant::now(), sink, |late| {
+            if let Some(node) = nodes.get_mut(late) {
+                node.hangs = true;
+            }
+        });
+        step.reported |= self.tell_standing(sink);
+        if self.poll_timer(cx) || step.more {
+            cx.waker().wake_by_ref();
+        }
+        step.reported
+    }
+
+    fn knows_nodes(&self) -> bool {
+        self.topology.nodes().next().is_some()
+    }
+
+    fn look_at_the_clock(&mut self, now: Instant) {
+        for node in self.nodes.values_mut() {
+            if node.suspect_at().is_some_and(|at| now >= at) {
+                node.suspected(now);
+                self.refresh.hint(None, now);
+            }
+            self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_publishes());
+        }
+    }
+
+    /// Sets the timer; returns whether its time has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at]);
+        let others = [Some(self.refresh.deadline()), self.counting.deadline()];
+        let Some(deadline) = nodes.chain(others).flatten().min() else {
+            return false;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that ends early costs less than one that is set anew with each publish.
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// Asks the cluster, and takes its answers.
+    fn take_turns(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
+        let mut reported = false;
+        while let Some(turn) = self.refresh.turn(now) {
+            self.stale = true;
+            match turn {
+                Turn::Begin => {
+                    let near = self.nodes.iter().filter(|(_, node)| node.is_open() && !node.hangs);
+                    let near = near.map(|(address, _)| address.clone()).collect();
+                    let far = self.topology.nodes().chain(&self.settings.seeds).cloned();
+                    let (failing, far): (Vec<_>, Vec<_>) = far.partition(|node| {
+                        self.nodes.get(node).is_some_and(|node| node.is_waiting() || node.hangs)
+                    });
+                    self.refresh.begin(near, [far, failing].concat(), now);
+                }
+                Turn::Ask(node) => {
+                    let (settings, space) = (&self.settings, self.space);
+                    let node = self.nodes.entry(node);
+                    node.or_insert_with_key(|address| Node::new(settings, address, space)).ask();
+                }
+                Turn::Adopt(answer) => reported |= self.adopt(answer, now, sink),
+                Turn::Failed(reason) => {
+                    self.outage.failed = true;
+                    self.outage.reason.get_or_insert(reason);
+                }
+            }
+        }
+        reported
+    }
+
+    fn adopt(&mut self, answer: Answer, now: Instant, sink: &mut Sink<'_>) -> bool {
+        let Answer { ok, topology, .. } = answer;
+        let changed = self.topology != topology;
+        self.topology = topology;
+        self.covered = self.topology.uncovered().is_none();
+        if ok {
+            self.stalled = None;
+        }
+        let mut reported = false;
+        for lane in &mut self.lanes {
+            if changed || lane.is_homeless() {
+                reported |= lane.adopt(&self.topology, sink);
+            }
+        }
+        self.refresh.adopted(changed, now);
+        self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
+        let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
+        if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
+            self.refresh.hint(None, now);
+        }
+        reported
+    }
+
+    /// Whether a node is published to.
+    fn needs(&self, node: &Address) -> bool {
+        match self.space {
+            Space::Global => self.chosen.as_ref() == Some(node),
+            Space::Shard => self.topology.masters().any(|master| master == node),
+        }
+    }
+
+    /// Opens what is needed and lets go of what is not. Returns whether there was something to report.
+    fn plan(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
+        let listed = self.topology.node_set();
+        if self.space == Space::Global && self.chosen.as_ref().is_none_or(|chosen| !listed.contains(chosen)) {
+            self.choose();
+        }
+        let needed: Vec<Address> = match self.space {
+            Space::Global => self.chosen.iter().cloned().collect(),
+            Space::Shard => self.topology.masters().cloned().collect(),
+        };
+        for address in &needed {
+            if !self.nodes.contains_key(address) {
+                self.nodes.insert(address.clone(), Node::new(&self.settings, address, self.space));
+            }
+        }
+        let mut reported = false;
+        self.nodes.retain(|address, node| {
+            let counted = self.counting.begun && listed.contains(address);
+            let wanted = needed.contains(address) || counted || self.refresh.is_asking(address);
+            if wanted {
+                node.leaves_at = None;
+                return true;
+            }
+            let until = *node.leaves_at.get_or_insert(now + GRACE);
+            if node.has_publishes() && node.unwritten() == 0 && now < until && listed.contains(address) {
+                return true;
+            }
+            self.outage.unanswered += node.give_up(
+                &mut |incoming| {
+                    reported = true;
+                    sink(incoming);
+                },
+                &mut self.reports,
+            );
+            false
+        });
+        reported
+    }
+
+    /// Takes another node to publish to: one that is connected if there is one, else the next.
+    fn choose(&mut self) {
+        let masters: Vec<&Address> = self.topology.masters().collect();
+        let place = match &self.chosen {
+            Some(chosen) => masters.iter().position(|master| *master == chosen).map_or(0, |at| at + 1),
+            None => self.spread,
+        };
+        let from = place.checked_rem(masters.len()).unwrap_or(0);
+        let in_turn = || masters.iter().cycle().skip(from).take(masters.len());
+        let connected =
+            in_turn().find(|address| self.nodes.get(**address).is_some_and(|node| node.is_open()));
+        let others = in_turn().next();
+        let chosen = if self.chosen.is_some() { connected.or(others) } else { others };
+        self.chosen = chosen.map(|address| (*address).clone());
+    }
+
+    fn take_reports(&mut self, now: Instant) {
+        for (address, report) in std::mem::take(&mut self.reports) {
+            match report {
+                Report::Opened => {}
+                Report::Answer(answer) => self.refresh.answered(&address, answer),
+                Report::NoAnswer(reason) => self.refresh.failed(&address, &reason),
+                Report::Counted { token, counts } => {
+                    self.counting.counted(&address, token, counts.as_deref());
+                }
+                Report::Redirected { redirect, error } => {
+                    if !self.follow(&redirect, &address, now) {
+                        self.stalled.get_or_insert(error);
+                    }
+                }
+                Report::Lost { reason, unanswered } => {
+                    self.stale = true;
+                    self.outage.unanswered += unanswered;
+                    self.refresh.failed(&address, &reason);
+                    if self.needs(&address) {
+                        self.refresh.hint(None, now);
+                        self.outage.failed = true;
+                        self.outage.reason = Some(reason);
+                    }
+                    if self.chosen.as_ref() == Some(&address) {
+                        self.choose();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Believes a node that says whose a slot is. Returns whether that helps: the slot has another owner than the node.
+    fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
+        let Some((slot, owner)) = redirect.owner(&self.settings, asked) else {
+            self.refresh.hint(None, now);
+            return false;
+        };
+        self.refresh.expect(Some(&owner), now);
+        if self.topology.patch(slot, owner) {
+            self.stale = true;
+            self.covered = self.covered || self.topology.uncovered().is_none();
+        }
+        self.topology.master(slot) != Some(asked)
+    }
+
+    fn poll_lanes(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut Sink<'_>) -> Step {
+        let mut step = Step::default();
+        let mut hints = Hints::default();
+        self.first_lane = (self.first_lane + 1).checked_rem(self.lanes.len()).unwrap_or(0);
+        let (before, from) = self.lanes.split_at_mut(self.first_lane);
+        for lane in from.iter_mut().chain(before) {
+            let one = lane.poll(cx, &self.topology, self.paused, sink, &mut hints);
+            step.reported |= one.reported;
+            step.more |= one.more;
+        }
+        if hints.withdrawn {
+            self.refresh.expect(None, now);
+        } else if hints.trouble {
+            self.refresh.hint(None, now);
+        }
+        step.more |= hints.trouble | hints.withdrawn;
+        for (asked, redirect) in std::mem::take(&mut hints.redirects) {
+            self.follow(&redirect, &asked, now);
+        }
+        for lane in &mut self.lanes {
+            lane.settle(&self.topology);
+        }
+        step
+    }
+
+    fn stands(&self) -> bool {
+        let is_open = |node: &Address| self.is_connected(node);
+        self.stalled.is_none()
+            && match self.space {
+                Space::Global => self.chosen.as_ref().is_some_and(is_open),
+                Space::Shard => self.covered && self.topology.masters().all(is_open),
+            }
+    }
+
+    /// Reports an end of what publishing needs, a failed attempt to get it, and its beginning.
+    fn tell_standing(&mut self, sink: &mut Sink<'_>) -> bool {
+        let stands = self.stands();
+        let ended = self.up && !stands;
+        let failed = !self.up && !stands && self.outage.failed;
+        let mut reported = false;
+        if ended || failed || self.outage.unanswered > 0 {
+            let Outage { reason, unanswered, .. } = std::mem::take(&mut self.outage);
+            let reason = self.stalled.clone().or(reason).unwrap_or_else(|| self.why());
+            let unwritten = std::mem::take(&mut self.too_early);
+            sink(Incoming::Down { reason: &reason, unanswered, unwritten });
+            self.up = false;
+            reported = true;
+        }
+        if stands {
+            // What failed meanwhile was not needed.
+            self.outage = Outage::default();
+        }
+        if stands && !self.up {
+            self.up = true;
+            sink(Incoming::Up);
+            reported = true;
+        }
+        reported
+    }
+
+    /// What is missing, in words.
+    fn why(&self) -> String {
+        if !self.knows_nodes() {
+            return "the topology of the cluster is not known".to_owned();
+        }
+        if let Some(slot) = self.topology.uncovered().filter(|_| self.space == Space::Shard) {
+            return format!("no node of the cluster owns slot {slot}");
+        }
+        let missing = self.topology.masters().find(|node| self.needs(node) && !self.is_connected(node));
+        match missing {
+            Some(node) => format!("{node} owns slots, and is not connected yet"),
+            None => "the node that was published to is no longer part of the cluster".to_owned(),
+        }
+    }
+
+    fn is_connected(&self, node: &Address) -> bool {
+        self.nodes.get(node).is_some_and(Node::is_open)
+    }
+}

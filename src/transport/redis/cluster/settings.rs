@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use super::super::settings::{Address, Settings};
+
+/// Where a Redis cluster is, and as whom to speak to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// As whom, and over what, each node is spoken to. Its address and its database are not used.
+    pub base: Settings,
+    /// The nodes to ask first. One that answers is enough.
+    pub seeds: Vec<Address>,
+    /// Where the nodes are that the cluster names `host:port`, for those that cannot be reached by that name.
+    pub nat_map: Vec<(String, Address)>,
+}
+
+impl ClusterSettings {
+    /// Returns the settings for one node.
+    pub(super) fn of(&self, address: &Address) -> Arc<Settings> {
+        Arc::new(Settings { address: address.clone(), database: 0, ..self.base.clone() })
+    }
+
+    /// Returns where a node is that `asked` named; `None` and an empty host mean `asked`'s own, and so does `?`,
+    /// which Redis says when it has no host name to offer.
+    pub(super) fn resolve(&self, host: Option<&str>, port: u16, asked: &Address) -> Address {
+        let host = match (host, asked) {
+            (Some(host), _) if !host.is_empty() && host != "?" => host,
+            (_, Address::Tcp { host, .. }) => host,
+            (_, Address::Unix(_) | Address::Sentinels(_)) => return asked.clone(),
+        };
+        let address = Address::Tcp { host: host.to_owned(), port };
+        if self.nat_map.is_empty() {
+            return address;
+        }
+        let plain = format!("{host}:{port}");
+        let known = self.nat_map.iter().find(|(from, _)| *from == plain || *from == address.to_string());
+        known.map_or(address, |(_, to)| to.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn nodes_are_where_the_nat_map_says() {
+        let settings = ClusterSettings {
+            base: Settings::new(tcp("seed", 1)),
+            seeds: Vec::new(),
+            nat_map: vec![
+                ("10.0.0.1:6379".to_owned(), tcp("localhost", 7001)),
+                ("fd00::1:6379".to_owned(), tcp("localhost", 7002)),
+            ],
+        };
+        let asked = tcp("10.0.0.1", 7);
+        assert_eq!(settings.resolve(Some("10.0.0.1"), 6379, &asked), tcp("localhost", 7001));
+        assert_eq!(settings.resolve(None, 6379, &asked), tcp("localhost", 7001));
+        assert_eq!(settings.resolve(Some("fd00::1"), 6379, &asked), tcp("localhost", 7002));
+        assert_eq!(settings.resolve(Some("10.0.0.2"), 6379, &asked), tcp("10.0.0.2", 6379));
+        for unknown in [None, Some(""), Some("?")] {
+            assert_eq!(settings.resolve(unknown, 8, &asked), tcp("10.0.0.1", 8));
+        }
+        let socket = Address::Unix("/run/redis.sock".into());
+        assert_eq!(settings.resolve(None, 8, &socket), socket);
+    }
+
+    #[test]
+    fn a_node_has_the_settings_of_the_whole() {
+        let base =
+            Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::new(tcp("seed", 1)) };
+        let settings = ClusterSettings { base, seeds: Vec::new(), nat_map: Vec::new() };
+        let node = settings.of(&tcp("node", 2));
+        assert_eq!(node.address, tcp("node", 2));
+        assert_eq!(node.client_name.as_deref(), Some("n"));
+        assert_eq!(node.database, 0);
+    }
+}

@@ -1,0 +1,513 @@
+//! Scripts against a cluster of mock nodes, over the whole transport.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::time::Duration;
+
+use super::super::mock_peer::block_on;
+use super::super::resp::ProtocolError;
+use super::mock_cluster::{MockCluster, bulks, confirmation};
+use super::*;
+
+/// Channels of the slots 5061, 12182 and 866.
+const LOW: &str = "bar";
+const HIGH: &str = "foo";
+const LOWEST: &str = "hello";
+
+const HALVES: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
+const ALL_AT_0: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[0])];
+const ALL_AT_1: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[1])];
+
+/// What a node answers to CLUSTER SLOTS that does not say.
+const SILENCE: &[u8] = b"-NOPERM no\r\n";
+
+fn words(incoming: Incoming<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match incoming {
+        Incoming::Up => "up".to_owned(),
+        Incoming::Down { reason, unanswered, unwritten } => {
+            format!("down {unanswered} {unwritten}: {reason}")
+        }
+        Incoming::Subscribed { lane, name, .. } => format!("subscribed {lane} {}", text(name)),
+        Incoming::Unsubscribed { lane, name, .. } => format!("unsubscribed {lane} {}", text(name)),
+        Incoming::LaneDown { lane, .. } => format!("lane down {lane}"),
+        Incoming::SubscribeRefused { lane, error } => format!("subscribe refused {lane} {error}"),
+        Incoming::Message { lane, channel, payload, .. } => {
+            format!("message {lane} {} {}", text(channel), text(payload))
+        }
+        Incoming::Published { receivers } => format!("published {receivers}"),
+        Incoming::PublishRefused { error } => format!("publish refused {error}"),
+        Incoming::Returned { channel, payload } => format!("returned {} {}", text(channel), payload.len()),
+        Incoming::Counted { token, counts } => format!("counted {token} {counts:?}"),
+    }
+}
+
+struct Rig {
+    transport: ClusterTransport,
+    events: VecDeque<String>,
+    cluster: MockCluster,
+}
+
+impl Rig {
+    async fn new(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
+        let cluster = MockCluster::start(view).await;
+        let transport = ClusterTransport::new(cluster.settings(&[0]), space);
+        Self { transport, events: VecDeque::new(), cluster }
+    }
+
+    async fn up(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
+        let mut rig = Self::new(view, space).await;
+        rig.transport.open();
+        rig.expect("up").await;
+        rig
+    }
+
+    /// With confirmed names on lane 0.
+    async fn subscribed(view: &[(Slot, Slot, &[usize])], names: &[&str]) -> Self {
+        let mut rig = Self::up(view, Space::Shard).await;
+        rig.transport.subscribe(0, names.iter().copied().map(Subscription::shard).collect());
+        rig.expect_all(&names.iter().map(|name| format!("subscribed 0 {name}")).collect::<Vec<_>>()).await;
+        rig
+    }
+
+    async fn next(&mut self) -> String {
+        let Self { transport, events, .. } = self;
+        let work = async {
+            loop {
+                if let Some(event) = events.pop_front() {
+                    return event;
+                }
+                transport.incoming(&mut |incoming| events.push_back(words(incoming))).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), work).await.expect("nothing happens")
+    }
+
+    async fn expect(&mut self, event: &str) {
+        assert_eq!(self.next().await, event);
+    }
+
+    /// All of these come next, in any order.
+    async fn expect_all(&mut self, events: &[impl AsRef<str>]) {
+        let mut expected: Vec<&str> = events.iter().map(AsRef::as_ref).collect();
+        while !expected.is_empty() {
+            let event = self.next().await;
+            let at = expected.iter().position(|one| *one == event);
+            expected.remove(at.unwrap_or_else(|| panic!("{event} is none of {expected:?}")));
+        }
+    }
+
+    /// Passes over everything up to an event that begins so, which is returned.
+    async fn until(&mut self, beginning: &str) -> String {
+        loop {
+            let event = self.next().await;
+            if event.starts_with(beginning) {
+                return event;
+            }
+        }
+    }
+
+    /// Runs until the mock nodes show something.
+    async fn until_cluster(&mut self, mut shows: impl FnMut(&MockCluster) -> bool) {
+        let Self { transport, events, cluster } = self;
+        let work = async {
+            while !shows(cluster) {
+                let mut sink = |incoming: Incoming<'_>| events.push_back(words(incoming));
+                let one = transport.incoming(&mut sink);
+                let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), work).await.expect("nothing happens");
+    }
+}
+
+#[test]
+fn publishes_go_to_the_owners_of_their_slots() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        for channel in [LOW, HIGH, LOWEST] {
+            rig.transport.publish(channel.as_bytes(), b"x");
+            rig.expect("published 1").await;
+        }
+        assert_eq!(rig.cluster.log(0, "SPUBLISH"), ["SPUBLISH bar x", "SPUBLISH hello x"]);
+        assert_eq!(rig.cluster.log(1, "SPUBLISH"), ["SPUBLISH foo x"]);
+        assert!(rig.transport.is_flushed());
+    });
+}
+
+#[test]
+fn a_publish_that_was_moved_comes_back_and_the_next_one_goes_to_the_new_owner() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        for node in rig.cluster.nodes().iter_mut() {
+            // Nobody says more than MOVED.
+            node.slots = Some(SILENCE.to_vec());
+            node.see(ALL_AT_1);
+        }
+        for payload in [&b"1"[..], b"22", b"333"] {
+            rig.transport.publish(LOW.as_bytes(), payload);
+        }
+        rig.transport.publish(HIGH.as_bytes(), b"x");
+        rig.expect_all(&["returned bar 1", "returned bar 2", "returned bar 3", "published 1"]).await;
+        rig.transport.publish(LOW.as_bytes(), b"4444");
+        rig.expect("published 1").await;
+        assert_eq!(rig.cluster.log(1, "SPUBLISH bar"), ["SPUBLISH bar 4444"]);
+    });
+}
+
+#[test]
+fn a_cluster_that_is_down_is_down_until_it_says_otherwise() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.cluster.nodes()[0].refusal = Some("-CLUSTERDOWN The cluster is down\r\n");
+        for node in rig.cluster.nodes().iter_mut() {
+            node.slots = Some(SILENCE.to_vec());
+        }
+        rig.transport.publish(LOW.as_bytes(), b"1");
+        rig.transport.publish(LOW.as_bytes(), b"22");
+        let down = "down 0 0: CLUSTERDOWN The cluster is down";
+        rig.expect_all(&["returned bar 1", "returned bar 2", down]).await;
+        rig.cluster.nodes()[0].refusal = Some("-NOPERM no\r\n");
+        for node in rig.cluster.nodes().iter_mut() {
+            node.slots = None;
+        }
+        rig.until("up").await;
+        rig.transport.publish(LOW.as_bytes(), b"1");
+        rig.expect("publish refused NOPERM no").await;
+    });
+}
+
+#[test]
+fn a_withdrawn_subscription_follows_its_slot_without_waiting_for_a_refresh() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        for node in rig.cluster.nodes().iter_mut() {
+            node.slots = Some(SILENCE.to_vec());
+            node.see(ALL_AT_1);
+        }
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.expect("unsubscribed 0 bar").await;
+        rig.expect("subscribed 0 bar").await;
+        assert_eq!(rig.cluster.log(0, "SSUBSCRIBE"), ["SSUBSCRIBE bar", "SSUBSCRIBE bar"]);
+        assert_eq!(rig.cluster.log(1, "SSUBSCRIBE"), ["SSUBSCRIBE foo", "SSUBSCRIBE bar"]);
+        rig.cluster.push(1, &bulks(&["smessage", LOW, "x"]));
+        rig.until("message 0 bar x").await;
+        // What it holds no longer is not withdrawn.
+        rig.transport.unsubscribe(0, vec![Subscription::shard(LOW)]);
+        rig.until_cluster(|cluster| cluster.log(1, "SUNSUBSCRIBE").len() == 1).await;
+        rig.cluster.push(1, &confirmation("sunsubscribe", LOW));
+        rig.cluster.push(1, &bulks(&["smessage", HIGH, "y"]));
+        rig.until("message 0 foo y").await;
+    });
+}
+
+#[test]
+fn a_slot_with_a_new_owner_takes_its_names_along() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        // The old owner still holds it, and goes on until the new one does.
+        rig.cluster.all_see(&[(0, 16383, &[1, 0])]);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("returned bar 1").await;
+        rig.expect("subscribed 0 bar").await;
+        rig.until_cluster(|cluster| cluster.log(0, "SUNSUBSCRIBE") == ["SUNSUBSCRIBE bar"]).await;
+        assert_eq!(rig.cluster.log(1, "SSUBSCRIBE bar").len(), 1);
+        assert!(rig.events.is_empty(), "{:?}", rig.events);
+    });
+}
+
+#[test]
+fn a_lost_master_costs_its_names_and_its_successor_gets_them() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, LOWEST, HIGH]).await;
+        rig.cluster.nodes()[0].hangs = true;
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.until_cluster(|cluster| cluster.log(0, "SPUBLISH").len() == 1).await;
+        rig.cluster.kill(0);
+        let mut events = vec![rig.next().await, rig.next().await, rig.next().await];
+        events.sort();
+        assert!(events[0].starts_with("down 1 0: 127.0.0.1:"), "{events:?}");
+        assert_eq!(events[1..], ["unsubscribed 0 bar", "unsubscribed 0 hello"]);
+        rig.until("down 0 0: cannot connect to").await;
+        rig.cluster.all_see(ALL_AT_1);
+        let mut events = vec![rig.until("up").await, rig.next().await, rig.next().await];
+        events.sort();
+        assert_eq!(events, ["subscribed 0 bar", "subscribed 0 hello", "up"]);
+    });
+}
+
+#[test]
+fn what_was_not_written_comes_back_when_a_node_is_lost() {
+    block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let deaf = listener.local_addr().unwrap();
+        let mut rig = Rig::new(ALL_AT_0, Space::Shard).await;
+        let answer = format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{}\r\n", deaf.port());
+        rig.cluster.nodes()[0].slots = Some(answer.into_bytes());
+        rig.transport.open();
+        let handshake = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut socket, b"+PONG\r\n").await.unwrap();
+            socket
+        };
+        let (socket, ()) = tokio::join!(handshake, rig.expect("up"));
+        // More than the buffers of a socket that nobody reads.
+        let large = vec![b'x'; 4_000_000];
+        for _ in 0..5 {
+            rig.transport.publish(b"large", &large);
+        }
+        rig.transport.publish(b"small", b"1");
+        let mut sink = |_: Incoming<'_>| {};
+        let idle = rig.transport.incoming(&mut sink);
+        assert!(tokio::time::timeout(Duration::from_millis(50), idle).await.is_err());
+        assert!(!rig.transport.is_flushed());
+        drop(socket);
+        let mut returned = Vec::new();
+        let down = loop {
+            let event = rig.next().await;
+            if event.starts_with("down") {
+                break event;
+            }
+            returned.push(event);
+        };
+        let unanswered = 6 - returned.len();
+        assert!(returned.len() >= 2, "{returned:?}");
+        assert_eq!(returned.pop().unwrap(), "returned small 1");
+        assert!(returned.iter().all(|event| event == "returned large 4000000"));
+        assert!(down.starts_with(&format!("down {unanswered} 0:")), "{down}");
+        assert!(rig.transport.is_flushed());
+    });
+}
+
+#[test]
+fn many_unanswered_bytes_hold_the_caller_back() {
+    block_on(async {
+        let mut rig = Rig::up(ALL_AT_0, Space::Shard).await;
+        rig.cluster.nodes()[0].hangs = true;
+        let payload = vec![b'x'; MAX_UNANSWERED / 8];
+        for _ in 0..7 {
+            rig.transport.publish(b"c", &payload);
+        }
+        rig.until_cluster(|cluster| cluster.log(0, "SPUBLISH").len() == 7).await;
+        assert!(rig.transport.is_flushed());
+        rig.transport.publish(b"c", &payload);
+        rig.until_cluster(|cluster| cluster.log(0, "SPUBLISH").len() == 8).await;
+        assert_eq!(rig.transport.unwritten(), 8);
+    });
+}
+
+#[test]
+fn one_command_for_each_slot() {
+    block_on(async {
+        let names = ["{x}1", "{x}2", "{x}", "{y}1", "{y}2"];
+        let rig = Rig::subscribed(ALL_AT_0, &names).await;
+        let mut log = rig.cluster.log(0, "SSUBSCRIBE");
+        log.sort();
+        // Backwards, since the connection was not up yet.
+        assert_eq!(log, ["SSUBSCRIBE {x}2 {x}1 {x}", "SSUBSCRIBE {y}2 {y}1"]);
+    });
+}
+
+#[test]
+fn counts_are_summed_over_those_who_may_know() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1, 3])];
+        for (space, sums) in [(Space::Shard, "[101, 1010]"), (Space::Global, "[1111, 1111]")] {
+            let mut rig = Rig::up(view, space).await;
+            for (index, node) in rig.cluster.nodes().iter_mut().enumerate() {
+                node.subscribers = [1, 10, 100, 1000][index];
+            }
+            rig.transport.count(7, &[LOW.as_bytes(), HIGH.as_bytes()]);
+            rig.expect(&format!("counted 7 Some({sums})")).await;
+
+            // A replica that is gone has no subscribers; one that hangs is waited for once.
+            rig.cluster.kill(2);
+            rig.cluster.nodes()[3].hangs = true;
+            let sums = if space == Space::Shard { "[1, 10]" } else { "[11, 11]" };
+            for patience in [1500, 300] {
+                let start = Instant::now();
+                rig.transport.count(8, &[LOW.as_bytes(), HIGH.as_bytes()]);
+                rig.expect(&format!("counted 8 Some({sums})")).await;
+                assert!(start.elapsed() < Duration::from_millis(patience), "{:?}", start.elapsed());
+            }
+            // Without the master of a shard there is no count.
+            rig.cluster.nodes()[1].hangs = true;
+            rig.transport.count(9, &[LOW.as_bytes(), HIGH.as_bytes()]);
+            let counts = if space == Space::Shard { "None" } else { "Some([1, 1])" };
+            rig.expect(&format!("counted 9 {counts}")).await;
+        }
+    });
+}
+
+#[test]
+fn nodes_that_name_each_other_are_not_stormed() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.cluster.nodes()[0].see(ALL_AT_1);
+        rig.cluster.nodes()[1].see(ALL_AT_0);
+        rig.transport.subscribe(0, vec![Subscription::shard(LOW)]);
+        let idle = async {
+            loop {
+                rig.transport.incoming(&mut |_| {}).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(1000), idle).await.is_err());
+        let commands = rig.cluster.log(0, "SSUBSCRIBE").len() + rig.cluster.log(1, "SSUBSCRIBE").len();
+        assert!((2..80).contains(&commands), "{commands}");
+        rig.cluster.all_see(HALVES);
+        rig.until("subscribed 0 bar").await;
+    });
+}
+
+#[test]
+fn asks_other_nodes_when_one_is_gone_or_hangs() {
+    block_on(async {
+        let cluster = MockCluster::start(HALVES).await;
+        let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = nobody.local_addr().unwrap().port();
+        drop(nobody);
+        let mut settings = cluster.settings(&[0, 1]);
+        settings.seeds.insert(0, Address::Tcp { host: "127.0.0.1".to_owned(), port });
+        cluster.nodes()[0].slots = Some(Vec::new());
+        let transport = ClusterTransport::new(settings, Space::Shard);
+        let mut rig = Rig { transport, events: VecDeque::new(), cluster };
+        rig.transport.open();
+        rig.expect("up").await;
+    });
+}
+
+#[test]
+fn nonsense_costs_the_connection_and_no_more() {
+    block_on(async {
+        let mut rig = Rig::new(HALVES, Space::Shard).await;
+        rig.transport.open();
+        for nonsense in
+            [&b"*1\r\n:1\r\n"[..], b"*0\r\n", b"-ERR This instance has cluster support disabled\r\n"]
+        {
+            rig.cluster.nodes()[0].slots = Some(nonsense.to_vec());
+            let down = rig.until("down").await;
+            assert!(down.starts_with("down 0 0: "), "{down}");
+        }
+        rig.until("down 0 0: 127.0.0.1").await;
+        rig.cluster.nodes()[0].slots = None;
+        rig.until("up").await;
+        rig.transport.subscribe(0, vec![Subscription::shard(LOW)]);
+        rig.until("subscribed").await;
+        for push in [&b":1\r\n"[..], b"-ERR what\r\n", b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n"] {
+            rig.cluster.push(0, push);
+            rig.until("unsubscribed 0 bar").await;
+            rig.until("subscribed 0 bar").await;
+        }
+        assert!(ProtocolError::Unexpected.to_string().contains("nothing was asked for"));
+    });
+}
+
+#[test]
+fn in_the_global_space_any_node_will_do() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.transport.subscribe(1, vec![Subscription::channel("a")]);
+        rig.expect_all(&["subscribed 0 a", "subscribed 1 a"]).await;
+        // Lanes are spread.
+        assert_eq!(rig.cluster.log(0, "SUBSCRIBE").len(), 1);
+        assert_eq!(rig.cluster.log(1, "SUBSCRIBE").len(), 1);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("published 1").await;
+        let chosen = usize::from(rig.cluster.log(0, "PUBLISH").is_empty());
+        let lane = rig.cluster.log(chosen, "SUBSCRIBE").len();
+        assert_eq!(lane, 1);
+        rig.cluster.kill(chosen);
+        let mut seen = Vec::new();
+        while !["down", "up", "lane down", "subscribed"]
+            .iter()
+            .all(|what| seen.iter().any(|event: &String| event.starts_with(what)))
+        {
+            seen.push(rig.next().await);
+        }
+        rig.transport.publish(LOW.as_bytes(), b"y");
+        rig.until("published 1").await;
+        assert_eq!(rig.cluster.log(1 - chosen, "PUBLISH bar y").len(), 1);
+        assert_eq!(rig.cluster.log(1 - chosen, "SUBSCRIBE").len(), 2);
+    });
+}
+
+#[test]
+fn closes_with_the_users_clients_and_opens_again() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        rig.cluster.nodes()[0].hangs = true;
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.until_cluster(|cluster| cluster.log(0, "SPUBLISH").len() == 1).await;
+        rig.transport.publish(LOW.as_bytes(), b"not written");
+        rig.transport.count(1, &[LOW.as_bytes()]);
+        rig.transport.set_open(false);
+        rig.transport.set_open(false);
+        rig.transport.count(2, &[LOW.as_bytes()]);
+        for event in ["down 1 1: the link is closed", "lane down 0", "counted 1 None", "counted 2 None"] {
+            rig.expect(event).await;
+        }
+        rig.transport.publish(LOW.as_bytes(), b"closed");
+        rig.cluster.nodes()[0].hangs = false;
+        rig.transport.set_open(true);
+        rig.expect_all(&["up", "subscribed 0 bar", "subscribed 0 foo"]).await;
+        rig.transport.close();
+        rig.expect("down 0 1: the link is closed").await;
+        rig.expect("lane down 0").await;
+        rig.transport.set_open(true);
+        rig.transport.open();
+        rig.expect("up").await;
+        assert!(rig.events.is_empty());
+    });
+}
+
+#[test]
+fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW]).await;
+        rig.transport.pause(true);
+        rig.cluster.push(0, &bulks(&["smessage", LOW, "x"]));
+        for _ in 0..3 {
+            rig.transport.publish(LOW.as_bytes(), b"1");
+            rig.expect("published 1").await;
+        }
+        rig.transport.pause(false);
+        rig.expect("message 0 bar x").await;
+    });
+}
+
+/// How often the transport is looked at within a time in which the test does nothing.
+async fn looks(rig: &mut Rig, time: Duration) -> usize {
+    let mut looks = 0;
+    let mut sink = |_: Incoming<'_>| {};
+    let idle = async {
+        loop {
+            let mut incoming = std::pin::pin!(rig.transport.incoming(&mut sink));
+            poll_fn(|cx| {
+                looks += 1;
+                incoming.as_mut().poll(cx)
+            })
+            .await;
+        }
+    };
+    assert!(tokio::time::timeout(time, idle).await.is_err());
+    looks
+}
+
+#[test]
+fn costs_next_to_nothing_when_idle_or_down() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        let time = Duration::from_millis(500);
+        let idle = looks(&mut rig, time).await;
+        assert!(idle < 5, "{idle}");
+        rig.cluster.nodes()[1].hangs = true;
+        rig.transport.publish(HIGH.as_bytes(), b"x");
+        let hanging = looks(&mut rig, 4 * time).await;
+        assert!(hanging < 50, "{hanging}");
+        rig.cluster.kill(0);
+        let down = looks(&mut rig, 2 * time).await;
+        assert!(down < 150, "{down}");
+        assert!(rig.cluster.log(1, "CLUSTER SLOTS").len() < 40);
+    });
+}
