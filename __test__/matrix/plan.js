@@ -5,7 +5,6 @@
  * What is to come of each cell of the matrix, and whether it does.
  */
 
-const { NATIVE } = require("../../lib/clients/settings");
 const ours = /** @type {any} */ (require("../.."));
 const { Cell } = require("./cell");
 const { TOPOLOGIES } = require("./places");
@@ -70,7 +69,7 @@ function planAll() {
 function expect(variant, topology, kind, transport) {
   const shardless = kind === "sharded" ? variant.shardless(topology) : null;
   if (shardless) return { carrier: null, message: shardless, reason: "the client knows no shards" };
-  const unread = variant.unread(topology) ?? beyond(topology);
+  const unread = variant.unread(topology);
   if (transport === "native") {
     return unread ? { carrier: null, message: /cannot be "native"/, reason: unread } : { carrier: "native" };
   }
@@ -78,14 +77,6 @@ function expect(variant, topology, kind, transport) {
   const deaf = kind === "sharded" ? variant.deaf(topology) : null;
   if (deaf) return { carrier: null, message: deaf, reason: "the client listens to one shard only" };
   return { carrier: "client", reason: transport === "auto" ? (unread ?? undefined) : undefined };
-}
-
-/** What the link's own connections cannot do yet. @param {Topology} topology */
-function beyond(topology) {
-  if (topology.startsWith("cluster") && !NATIVE.cluster) return "no clusters yet";
-  if (topology.endsWith("tls") && !NATIVE.tls) return "no TLS yet";
-  if (topology === "sentinel" && !NATIVE.sentinel) return "no sentinels yet";
-  return null;
 }
 
 /**
