@@ -12,8 +12,8 @@ const os = require("node:os");
 const path = require("node:path");
 const tls = require("node:tls");
 const { clientsOf } = require("../lib/clients");
-const { NATIVE } = require("../lib/clients/settings");
 
+const { skip } = require("./support/hooks");
 /** @typedef {import("../lib/clients/settings").Settings} Settings */
 
 const NODE_REDIS = ["redis-4", "redis-5", "redis"];
@@ -22,10 +22,6 @@ const IOREDIS = ["ioredis-4", "ioredis-5", "ioredis", "iovalkey"];
 /** Certificates are not looked into. */
 const [ONE, OTHER] = tls.rootCertificates;
 const KEY = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----";
-
-const own = { ...NATIVE };
-before(() => Object.assign(NATIVE, { tls: true, cluster: true, sentinel: true, credentials: true }));
-after(() => Object.assign(NATIVE, own));
 
 /** @param {string} version @returns {any} */
 function load(version) {
@@ -425,17 +421,6 @@ describe("settings of others", () => {
     refuses(Object.assign(client, { isOpen: true }), /not here/);
   });
 
-  it("that the link's own connections cannot follow yet", () => {
-    const { createClient, createCluster } = load("redis");
-    Object.assign(NATIVE, { tls: false, cluster: false });
-    try {
-      refuses(createClient({ url: "rediss://h:1" }), /TLS/);
-      refuses(createCluster({ rootNodes: [{ url: "redis://h:1" }] }), /cluster/);
-    } finally {
-      Object.assign(NATIVE, { tls: true, cluster: true });
-    }
-  });
-
   it("what Node was told to trust besides", function () {
     const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "ca-")), "extra.pem");
     fs.writeFileSync(file, "extra");
@@ -443,7 +428,7 @@ describe("settings of others", () => {
     process.env.NODE_EXTRA_CA_CERTS = file;
     try {
       // Where Node tells itself, it read the variable when it began.
-      if ("getCACertificates" in tls) return this.skip();
+      if ("getCACertificates" in tls) skip(this, "this Node tells by itself what it trusts, as of its start");
       assert.ok(settingsOf(load("redis").createClient({ url: "rediss://h:1" })).tls?.ca.includes("extra"));
     } finally {
       if (before === undefined) delete process.env.NODE_EXTRA_CA_CERTS;

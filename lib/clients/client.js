@@ -76,6 +76,9 @@ class UserClient {
     return this.isOpen;
   }
 
+  /** Somebody waits for it to be connected. */
+  begin() {}
+
   /** Nothing more is to be carried: leaves no subscription and no listener behind. */
   stop() {
     this.onLost = null;

@@ -12,6 +12,7 @@ const { IoredisClient } = require("./ioredis");
 const { IoredisCluster } = require("./ioredis-cluster");
 const { NodeRedisClient } = require("./node-redis");
 const { NodeRedisCluster } = require("./node-redis-cluster");
+const { NodeRedisPool } = require("./node-redis-pool");
 const { Redis3Client } = require("./redis3");
 const { areSame } = require("./settings");
 
@@ -90,6 +91,7 @@ class Clients {
    */
   watch(onChange, onFailure) {
     for (const one of new Set([this.#pub, this.#sub])) {
+      one.begin();
       for (const event of one.changes) this.#listen(one.client, event, onChange);
       for (const event of one.failures) this.#listen(one.client, event, onFailure);
       this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
@@ -197,7 +199,8 @@ function kindOf(client) {
   if (has("psubscribe") && has("call") && has("sendCommand") && typeof client.status === "string") {
     return client.isCluster ? IoredisCluster : IoredisClient;
   }
-  if (has("sendCommand") && typeof client.isOpen === "boolean" && (has("pSubscribe") || has("execute"))) {
+  if (has("sendCommand") && typeof client.isOpen === "boolean") {
+    if (!has("pSubscribe")) return has("execute") ? NodeRedisPool : GenericClient;
     return has("nodeClient") && Array.isArray(client.masters) ? NodeRedisCluster : NodeRedisClient;
   }
   return GenericClient;

@@ -6,7 +6,7 @@
  */
 
 const { SHARD, readCounts, sumCounts } = require("./client");
-const { IoredisClient } = require("./ioredis");
+const { IoredisClient, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -23,6 +23,12 @@ class IoredisCluster extends IoredisClient {
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
+  /** @param {any} client @param {import("./client").Space} space */
+  constructor(client, space) {
+    super(client, space);
+    this.isSilent = space === "shard";
+  }
+
   settings() {
     return reading(() => readCluster(this.client));
   }
@@ -31,6 +37,19 @@ class IoredisCluster extends IoredisClient {
     // After `disconnect()` it stays at one of these.
     const isClosing = ["close", "disconnecting"].includes(this.client.status);
     return super.isOpen && !(isClosing && this.client.manuallyClosing);
+  }
+
+  get isReady() {
+    if (!super.isReady || this.space !== "shard") return super.isReady;
+    /** @type {any[]} */
+    const masters = this.client.nodes("master");
+    // What is published while a node is on its way to be connected may overtake itself.
+    for (const node of masters) if (node.status === "wait") node.connect().catch(() => {});
+    return masters.length > 0 && masters.every((node) => node.status === "ready");
+  }
+
+  get queues() {
+    return super.queues && this.space !== "shard";
   }
 
   get flaw() {
@@ -67,12 +86,14 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string[]} channels */
   async count(channels) {
+    // With lazyConnect it knows none.
+    if (this.client.status === "wait") await this.client.connect();
     /** @type {any[]} */
     const nodes = this.client.nodes("all");
     return sumCounts(
       nodes.map((node) => ({
         isReady: () => node.status === "ready",
-        count: async () => readCounts(await node.call("PUBSUB", this.counter, ...channels)),
+        count: async () => readCounts(await plainOf(node).call("PUBSUB", this.counter, ...channels)),
       })),
     );
   }

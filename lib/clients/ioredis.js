@@ -29,7 +29,7 @@ class IoredisClient extends UserClient {
   /** @param {any} client @param {import("./client").Space} space */
   constructor(client, space) {
     super(client, space);
-    this.#plain = withoutPrefix(client);
+    this.#plain = plainOf(client);
   }
 
   /** @param {any} _client @param {import("./client").Space} space */
@@ -56,6 +56,11 @@ class IoredisClient extends UserClient {
     const { status } = this.client;
     // "wait": connects with the first command, which has to wait for that.
     return status === "ready" || (status === "wait" && this.queues);
+  }
+
+  begin() {
+    // It connects with the first command, which would be refused.
+    if (this.client.status === "wait" && !this.queues) this.client.connect().catch(() => {});
   }
 
   get queues() {
@@ -85,7 +90,7 @@ class IoredisClient extends UserClient {
 
   /** @param {string[]} channels */
   async count(channels) {
-    return readCounts(await this.client.call("PUBSUB", this.counter, ...channels));
+    return readCounts(await this.#plain.call("PUBSUB", this.counter, ...channels));
   }
 
   stop() {
@@ -136,20 +141,27 @@ class IoredisClient extends UserClient {
   };
 }
 
+/** @type {WeakMap<object, any>} */
+const plains = new WeakMap();
+
 /**
- * The same client without its `keyPrefix`. It would prepend that to the channels of shards, which Redis takes for
- * keys, and hand them out with it; to other channels it does not. Nor does it put commands into a pipeline by itself:
- * to subscribe is no command like others.
+ * The same client without its `keyPrefix`, and without autopipelining. The prefix it would prepend to the channels of
+ * shards, which Redis takes for keys, and hand them out with it; to other channels it does not. And to subscribe is no
+ * command like others, nor is `call` in 4.
  *
  * @param {any} client
  */
-function withoutPrefix(client) {
+function plainOf(client) {
   if (!client.options?.keyPrefix && !client.options?.enableAutoPipelining) return client;
-  return Object.create(client, {
+  let plain = plains.get(client);
+  if (plain !== undefined) return plain;
+  plain = Object.create(client, {
     options: { value: { ...client.options, keyPrefix: "", enableAutoPipelining: false } },
     // It is the client that keeps the state.
     sendCommand: { value: client.sendCommand.bind(client) },
   });
+  plains.set(client, plain);
+  return plain;
 }
 
-module.exports = { IoredisClient };
+module.exports = { IoredisClient, plainOf };

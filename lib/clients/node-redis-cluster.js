@@ -26,8 +26,8 @@ class NodeRedisCluster extends NodeRedisClient {
   #publisher = null;
   /** The channels of shards whose subscriptions held when last looked at. @type {Set<string>} */
   #held = new Set();
-  /** Clients of nodes that are listened to. @type {Set<any>} */
-  #nodes = new Set();
+  /** Clients of nodes that are listened to, and what by. @type {Map<any, () => void>} */
+  #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
   /** How many looks in a row the client was not ready. */
@@ -40,17 +40,18 @@ class NodeRedisCluster extends NodeRedisClient {
   get isReady() {
     if (!this.isOpen || this.client.isReady === false) return false;
     const masters = this.#masters;
-    const up = masters.filter(isUp).length;
     // What has no connection yet gets one when it is needed.
-    const enough =
-      this.space === "shard" ? masters.every((node) => node.client === undefined || isUp(node)) : up > 0;
+    const usable = masters.filter((node) => node.client === undefined || isUp(node)).length;
+    const enough = this.space === "shard" ? usable === masters.length : usable > 0;
     return masters.length > 0 && enough && this.#subscribers.every((node) => node.isReady !== false);
   }
 
-  /** @param {string} channel @param {Buffer | string} payload */
+  /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
     this.#keepLooking();
-    if (this.space === "shard") return super.publish(channel, payload);
+    // By itself it would take replicas by turns, if it has been told to use them.
+    if (this.space === "shard")
+      return this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
   }
@@ -92,7 +93,10 @@ class NodeRedisCluster extends NodeRedisClient {
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
-    for (const node of this.#nodes) node.removeListener("sharded-channel-moved", this.#onMoved);
+    for (const [node, onReconnecting] of this.#nodes) {
+      node.removeListener("sharded-channel-moved", this.#onMoved);
+      node.removeListener("reconnecting", onReconnecting);
+    }
     this.#nodes.clear();
     this.#held.clear();
   }
@@ -122,9 +126,23 @@ class NodeRedisCluster extends NodeRedisClient {
   #listenToNodes() {
     for (const node of this.#subscribers) {
       if (this.#nodes.has(node)) continue;
-      this.#nodes.add(node);
+      const onReconnecting = () => this.#disburden(node);
+      this.#nodes.set(node, onReconnecting);
       node.on("sharded-channel-moved", this.#onMoved);
+      node.on("reconnecting", onReconnecting);
     }
+  }
+
+  /**
+   * When 4 has lost a connection it subscribes anew to all channels by a single command, which Redis refuses if they
+   * have several slots, and tries that for ever: it is not to know of ours.
+   *
+   * @param {any} node
+   */
+  #disburden(node) {
+    if (this.client._slots !== undefined) return;
+    const channels = node.getPubSubListeners("SHARDED");
+    for (const name of channels.keys()) if (this.hasShard(String(name))) channels.delete(name);
   }
 
   // The client of 6 makes it anew by itself, and it is asked for once only.

@@ -2,13 +2,12 @@
 "use strict";
 
 /**
- * The clients of the `redis` package, 4 to 6: of a single Redis, in legacy mode too; of one behind sentinels; and pools,
- * which can publish.
+ * The clients of the `redis` package, 4 to 6: of a single Redis, in legacy mode too, and of one behind sentinels.
  */
 
 const { PATTERN, SHARD, UserClient, keyOf, readCounts, toBuffer } = require("./client");
 const { readClient, readSentinel } = require("./node-redis-settings");
-const { reading, unreadable } = require("./settings");
+const { reading } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
 
@@ -32,7 +31,7 @@ class NodeRedisClient extends UserClient {
   constructor(client, space) {
     super(client, space);
     // Those of 5 say nothing but errors.
-    this.isSilent = this.isSentinel || this.isPool;
+    this.isSilent = this.isSentinel;
   }
 
   /** What it needs to publish. @param {any} _client @param {import("./client").Space} space */
@@ -51,15 +50,8 @@ class NodeRedisClient extends UserClient {
     return typeof this.client.getSentinelNode === "function" && typeof this.client.acquire === "function";
   }
 
-  get isPool() {
-    return typeof this.client.pSubscribe !== "function" && typeof this.client.execute === "function";
-  }
-
   settings() {
-    return reading(() => {
-      if (this.isPool) unreadable("a pool shows none of its clients' options");
-      return this.isSentinel ? readSentinel(this.client) : readClient(this.client);
-    });
+    return reading(() => (this.isSentinel ? readSentinel(this.client) : readClient(this.client)));
   }
 
   get isOpen() {
@@ -76,10 +68,12 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    if (this.space === "shard") return this.call("sPublish", channel, payload);
-    // By itself it would take PUBLISH for something that a replica can do, and there nobody listens.
-    if (this.isSentinel) return this.client.sendCommand(false, ["PUBLISH", channel, payload]);
-    return this.call("publish", channel, payload);
+    const isShard = this.space === "shard";
+    // By itself it would take it for something that a replica can do, and there nobody listens.
+    if (this.isSentinel) {
+      return this.client.sendCommand(false, [isShard ? "SPUBLISH" : "PUBLISH", channel, payload]);
+    }
+    return this.call(isShard ? "sPublish" : "publish", channel, payload);
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */

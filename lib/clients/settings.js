@@ -44,9 +44,6 @@ const { isDeepStrictEqual } = require("node:util");
  * @property {ClusterSettings} [cluster]
  */
 
-/** What the link's own connections can do. */
-const NATIVE = { tls: true, cluster: true, sentinel: true, credentials: true };
-
 /** Why the link's own connections cannot do as the client does; its message says it. */
 class Unreadable extends Error {}
 
@@ -63,23 +60,12 @@ function unreadable(reason) {
  */
 function reading(read) {
   try {
-    const settings = read();
-    const reason = missing(settings);
-    return reason === null ? { settings, reason } : { settings: null, reason };
+    return { settings: read(), reason: null };
   } catch (error) {
     if (error instanceof Unreadable) return { settings: null, reason: error.message };
     // A client that is only half of what it looks like.
     return { settings: null, reason: `the client's settings cannot be read: ${error}` };
   }
-}
-
-/** What the link's own connections would need and do not have. @param {Settings} settings */
-function missing({ tls, sentinel, cluster, credentials }) {
-  if (!NATIVE.cluster && cluster) return "a cluster client carries its own bytes";
-  if (!NATIVE.sentinel && sentinel) return "a client behind sentinels carries its own bytes";
-  if (!NATIVE.tls && (tls || sentinel?.tls)) return "the link's own connections do not speak TLS";
-  if (!NATIVE.credentials && credentials) return "the credentials come from a provider";
-  return null;
 }
 
 /**
@@ -148,4 +134,4 @@ function readAddressMap(map, option) {
   return Object.entries(map).map(([from, to]) => ({ from, host: String(to.host), port: Number(to.port) }));
 }
 
-module.exports = { NATIVE, areSame, clean, readAddressMap, reading, readUrl, unreadable };
+module.exports = { areSame, clean, readAddressMap, reading, readUrl, unreadable };
