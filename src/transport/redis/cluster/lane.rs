@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::lane::{Holding, LaneConnection};
+use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
@@ -168,13 +168,12 @@ impl ClusterLane {
             sink(incoming);
         };
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
-        // Whence this one's copies of what the other has sent may come. To know them, each message would have to be
-        // remembered, always; nothing is planned about a node that goes, so they are let pass.
+        // What the node has sent last may come again from the next one: see `poll_anywhere`.
         if self.at.as_ref().is_some_and(gone) && self.move_on(topology) {
             report(Incoming::LaneDown { lane: self.number, reason: DELISTED });
         }
         self.place(topology);
-        self.handovers.end_if(|name, owner| topology.master(slot_of(name)) != Some(owner), now);
+        self.handovers.end_if(|name, owner| topology.master(slot_of(name)) != Some(owner));
         let mut moving: Vec<Subscription> = std::mem::take(&mut self.homeless).into_iter().collect();
         moving.extend(self.strays.drain(..).map(|(_, name)| name));
         for node in self.owners.keys().cloned().collect::<Vec<_>>() {
@@ -217,6 +216,9 @@ impl ClusterLane {
                 if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
                     return;
                 }
+                if let Incoming::Unsubscribed { name, reason: WITHDRAWN, .. } = incoming {
+                    handovers.withdrawn(node, name, now);
+                }
                 if let Incoming::Subscribed { kind, name, .. } = incoming
                     && !overlap.is_empty()
                     && topology.master(slot_of(name)) == Some(node)
@@ -238,18 +240,14 @@ impl ClusterLane {
             }
         }
         if !self.handovers.is_empty() {
-            settled.retain(|name| {
-                self.overlap.get(name).is_none_or(|former| !self.handovers.is_leaving(former, name))
-            });
-            self.handovers.lose(&lost, now);
             self.handovers.pause(paused, now);
-            let wanted = self.handovers.turn(self.number, now, sink);
-            step.reported |= wanted.reported;
-            step.more |= !wanted.ask.is_empty() || !wanted.let_go.is_empty();
-            settled.extend(wanted.let_go);
-            self.route(wanted.ask, topology);
+            self.handovers.lose(&lost, now);
+            let due = self.handovers.due(now);
+            step.more |= !due.is_empty();
+            self.route(due, topology);
         }
-        self.end_overlap(settled);
+        step.more |= !settled.is_empty();
+        self.end_overlap(settled, topology);
         step.reported |= self.after_losses(loss, &lost, topology, now, sink);
         hints.trouble |= !lost.is_empty() || !self.strays.is_empty();
         self.owners.retain(|_, connection| !connection.names().is_empty() || !connection.is_closed());
@@ -290,9 +288,10 @@ impl ClusterLane {
     }
 
     /// The new owners hold these: the former ones need not.
-    fn end_overlap(&mut self, settled: Vec<Subscription>) {
+    fn end_overlap(&mut self, settled: Vec<Subscription>, topology: &Topology) {
         for name in settled {
             if let Some(former) = self.overlap.remove(&name)
+                && topology.master(slot_of(&name.name)) != Some(&former)
                 && let Some(connection) = self.owners.get_mut(&former)
             {
                 connection.unsubscribe(vec![name]);
@@ -342,13 +341,13 @@ impl ClusterLane {
         let listed = topology.nodes().any(|listed| listed == node);
         for name in connection.names() {
             let holds = connection.holds(name);
-            if holds && self.handovers.is_leaving(node, name) {
+            let owner = topology.master(slot_of(&name.name));
+            if holds && owner != Some(node) && self.handovers.is_leaving(node, name) {
                 continue;
             }
             if self.overlap.get(name) == Some(node) {
                 self.overlap.remove(name);
             }
-            let owner = topology.master(slot_of(&name.name));
             if owner == Some(node) {
                 continue;
             }
@@ -376,7 +375,7 @@ impl ClusterLane {
             }
         }
         for (owner, names) in handed_over {
-            self.handovers.begin(node, owner, &names, now);
+            moving.extend(self.handovers.begin(node, owner, names, listed, now));
         }
         if let Some(connection) = self.owners.get_mut(node) {
             connection.unsubscribe(held_there);

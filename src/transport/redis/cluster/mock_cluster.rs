@@ -215,7 +215,9 @@ fn answer(
         }
         ("SSUBSCRIBE", name) if moved(name).is_some() => moved(name).unwrap_or_default().into_bytes(),
         ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE", _) => {
-            node.lanes.push(lane.clone());
+            if !node.lanes.iter().any(|known| known.same_channel(lane)) {
+                node.lanes.push(lane.clone());
+            }
             let verb = command[0].to_lowercase();
             command[1..].iter().flat_map(|name| confirmation(&verb, name)).collect()
         }
