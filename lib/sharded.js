@@ -226,17 +226,18 @@ class ShardedRedisAdapter extends MemberAdapter {
   }
 
   /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
-  async serverSideEmit(packet) {
+  serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
     if (!withAck) return this._send(REQUESTS, null, this.#encode(MESSAGE.SERVER_SIDE_EMIT, { packet }));
     const ack = packet.pop();
     const requestId = randomId();
     const request = this.#encode(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
-    const outcome = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    const { status, expected, answers } = await outcome;
-    const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
-    if (status === "done") ack(null, responses);
-    else ack(new Error(failure(status, responses.length, expected)), responses);
+    const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
+    asked.then(({ status, expected, answers }) => {
+      const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
+      if (status === "done") ack(null, responses);
+      else ack(new Error(failure(status, responses.length, expected)), responses);
+    });
   }
 
   /** Tells the other members what this one has done. @param {any} opts @param {number} type @param {object} data */
@@ -257,7 +258,12 @@ class ShardedRedisAdapter extends MemberAdapter {
       this.#allCovered = until;
       return;
     }
-    for (const room of rooms) this.#covered.set(String(room), until);
+    for (const room of rooms) {
+      const name = String(room);
+      // Anew, so that the oldest stand first.
+      this.#covered.delete(name);
+      this.#covered.set(name, until);
+    }
   }
 
   /** @param {any} room */
@@ -265,7 +271,6 @@ class ShardedRedisAdapter extends MemberAdapter {
     if (this.#covered.size === 0 && this.#allCovered === 0) return false;
     const now = performance.now();
     if (now >= this.#allCovered) this.#allCovered = 0;
-    // The oldest stand first.
     for (const [name, until] of this.#covered) {
       if (now < until) break;
       this.#covered.delete(name);

@@ -93,11 +93,19 @@ impl Core {
         let mut members = counts.chunks(per_member).map(|pair| pair.iter().copied().min().unwrap_or(0));
         match purpose {
             Purpose::Server { member, token } => {
-                let count = members.next().unwrap_or(0) + self.sharing(member);
+                let count = self.others_and_self(member, members.next());
                 count_record(fx, member, token, count);
             }
+            // Nobody, though this member itself is there: whoever counted has not looked everywhere.
+            purpose @ Purpose::Request { member, .. }
+                if counts.first() == Some(&0)
+                    && self.members.get(&member).is_some_and(Member::is_subscribed) =>
+            {
+                self.waiting_until = Some(fx.now + COUNT_AGAIN);
+                self.waiting.push(purpose);
+            }
             Purpose::Request { member, id } => {
-                let count = members.next().unwrap_or(0) + self.sharing(member);
+                let count = self.others_and_self(member, members.next());
                 match self.requests.counted(&id, count, fx.now, &mut fx.batch) {
                     Counted::Publish(member, body) => {
                         self.send(member, &Destination::Request, &body, fx);
@@ -123,6 +131,12 @@ impl Core {
                 self.flow.counted(found, fx.now);
             }
         }
+    }
+
+    /// The number of members, given how many subscribers Redis has counted.
+    fn others_and_self(&self, id: MemberId, counted: Option<u64>) -> u64 {
+        let subscribed = self.members.get(&id).is_some_and(Member::is_subscribed);
+        counted.unwrap_or(0).max(u64::from(subscribed)) + self.sharing(id)
     }
 
     /// How many other members share this one's subscriptions, as they must where a transport has one lane:

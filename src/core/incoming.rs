@@ -12,7 +12,7 @@ use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::cluster;
 use crate::wire::request::RequestType;
-use crate::wire::typed::JSON_MARK;
+use crate::wire::typed::{JSON_MARK, check_nesting};
 
 impl Core {
     /// Takes what the transport reports.
@@ -230,7 +230,10 @@ impl Core {
         }
         if !member.spec.frames {
             let encoding = match broadcast.arguments {
-                Arguments::Json(_) => Encoding::Json,
+                Arguments::Json(text) => {
+                    check_nesting(text.as_bytes())?;
+                    Encoding::Json
+                }
                 Arguments::Msgpack(_) => Encoding::Msgpack,
             };
             return Ok(raw_record(fx, Kind::Broadcast, id, encoding, payload));

@@ -143,6 +143,10 @@ impl Member {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for room in std::mem::take(&mut self.dirty) {
             let name = Subscription::shard(self.channels.room(&room));
+            // A room may be called as this member is: that channel it listens to anyway.
+            if name.name == self.channels.own_response {
+                continue;
+            }
             match (self.interest.rooms.contains_key(&room), self.subscriptions.contains(&name)) {
                 (true, false) => {
                     self.subscriptions.add(name.clone(), false);
@@ -253,6 +257,13 @@ mod tests {
         assert_eq!(member.changed_rooms(), (vec![], vec![]));
         member.set_room(b"a", false);
         assert_eq!(member.changed_rooms(), (vec![], vec![Subscription::shard("socket.io#/#a#")]));
+        for (name, _) in member.vital() {
+            member.subscriptions.add(name, true);
+        }
+        for present in [true, false] {
+            member.set_room(b"u", present);
+            assert_eq!(member.changed_rooms(), (vec![], vec![]), "the name of the member itself");
+        }
     }
 
     #[test]

@@ -199,8 +199,15 @@ impl<'de> Deserialize<'de> for Number {
 
 impl<'a> Head<'a> {
     fn from_json(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let envelope: JsonEnvelope<'a> =
-            serde_json::from_slice(payload).map_err(|_| Malformed::WrongShape("an envelope in JSON"))?;
+        let Ok(envelope) = serde_json::from_slice::<JsonEnvelope<'a>>(payload) else {
+            // Half a surrogate pair, perhaps, in what a broadcast does not have.
+            #[derive(Deserialize)]
+            struct Envelope {
+                #[serde(rename = "type")]
+                kind: u64,
+            }
+            return decode::<Envelope>(payload).map(|envelope| Head::Other(envelope.kind));
+        };
         let JsonEnvelope { kind: kind::BROADCAST, data: Some(data), .. } = envelope else {
             return Ok(Head::Other(envelope.kind));
         };
@@ -626,6 +633,7 @@ mod tests {
         assert_eq!(of(11, r#""clientCount":-2"#), Answer::Other);
         assert_eq!(of(12, r#""packet":[1]"#), Answer::Ack);
         assert_eq!(of(12, r#""packet":true"#), Answer::Ack);
+        assert_eq!(of(12, r#""packet":{"\ud800":1}"#), Answer::Ack);
         assert_eq!(
             answer(br#"{"type":10,"data":{"requestId":"Q"},"uid":"U"}"#),
             ("Q".to_owned(), Answer::ServerSideEmit)

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::packet::{Malformed, Reader};
+use crate::packet::{MAX_DEPTH, Malformed, Reader};
 
 /// The first byte of a JSON request or response; anything else is the parser's encoding.
 pub const JSON_MARK: u8 = b'{';
@@ -10,6 +10,7 @@ pub const JSON_MARK: u8 = b'{';
 /// Reads a message.
 pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
     if payload.first() == Some(&JSON_MARK) {
+        check_nesting(payload)?;
         return serde_json::from_slice(payload)
             .or_else(|_| serde_json::from_slice(&without_lone_surrogates(payload)))
             .map_err(|_| Malformed::WrongShape("JSON"));
@@ -24,6 +25,31 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed
         return Err(Malformed::WrongShape("a map was expected"));
     }
     rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
+}
+
+/// Refuses JSON that is nested too deep for those who will print it again: serde passes over what it does not know, however
+/// deep. What is no JSON is somebody else's to refuse.
+pub fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        if quoted {
+            quoted = byte != b'"' || escaped;
+            escaped = byte == b'\\' && !escaped;
+            continue;
+        }
+        match byte {
+            b'"' => quoted = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(Malformed::TooDeep);
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// JSON with U+FFFD for each half of a surrogate pair that stands alone: JavaScript prints such, serde refuses them.
@@ -61,6 +87,15 @@ pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deep_nesting_is_refused_wherever_it_stands() {
+        let nested = |depth: usize| [&vec![b'['; depth][..], &vec![b']'; depth]].concat();
+        assert_eq!(check_nesting(&nested(MAX_DEPTH)), Ok(()));
+        assert_eq!(check_nesting(&nested(MAX_DEPTH + 1)), Err(Malformed::TooDeep));
+        let flat = [&br#"{"a\"":["#[..], &br#"[],{},"[[[\\","#.repeat(2000), b"1]}"].concat();
+        assert_eq!(check_nesting(&flat), Ok(()));
+    }
 
     #[test]
     fn halves_of_surrogate_pairs_are_replaced() {

@@ -26,7 +26,7 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 const REFUSED_CAP: Duration = Duration::from_secs(5);
 
 /// Why a node that stands withdraws a subscription.
-const WITHDRAWN: &str = "the slot of the channel has moved to another node";
+pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another node";
 
 /// One subscriber connection and the names it is to hold.
 pub(super) struct LaneConnection {

@@ -1,11 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
-use super::super::lane::{Holding, LaneConnection};
+use tokio::time::Instant;
+
+use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
+use super::handover::Handovers;
 use super::redirect::Redirect;
 use super::settings::ClusterSettings;
 use super::slot::slot_of;
@@ -17,6 +21,13 @@ const MOVED: &str = "the slot of the channel is another node's now";
 /// Why a lane without a loss of its own goes elsewhere.
 const DELISTED: &str = "the node is no longer part of the cluster";
 
+/// How long the node of the channels and globs has to take a lost connection back. Another one would send what this
+/// one has sent already: they lag behind each other.
+const RETURN: Duration = Duration::from_millis(250);
+
+/// A node that loses a connection again within this time is left.
+const STABLE: Duration = Duration::from_secs(2);
+
 /// One lane in a cluster. Its channels and globs sit at one node, whichever; its channels of shards at the owners
 /// of their slots, with a connection to each.
 pub(super) struct ClusterLane {
@@ -26,6 +37,10 @@ pub(super) struct ClusterLane {
     anywhere: LaneConnection,
     /// Where that one goes.
     at: Option<Address>,
+    /// When it was last given the chance to take a lost connection back.
+    retried: Option<Instant>,
+    /// Until when it has that chance.
+    returns_until: Option<Instant>,
     owners: BTreeMap<Address, LaneConnection>,
     /// Channels of shards that wait for a topology that says whose they are.
     homeless: BTreeSet<Subscription>,
@@ -33,6 +48,8 @@ pub(super) struct ClusterLane {
     strays: Vec<(Address, Subscription)>,
     /// Names that a former owner, this one, goes on holding until the new one has confirmed them.
     overlap: BTreeMap<Subscription, Address>,
+    /// Those of them whose new owner is of the same shard.
+    handovers: Handovers,
     /// Shifts the node that the channels and globs go to, so that not all servers take the same.
     spread: usize,
 }
@@ -58,10 +75,13 @@ impl ClusterLane {
             open,
             anywhere: LaneConnection::new(number, base, Holding::Lane),
             at: None,
+            retried: None,
+            returns_until: None,
             owners: BTreeMap::new(),
             homeless: BTreeSet::new(),
             strays: Vec::new(),
             overlap: BTreeMap::new(),
+            handovers: Handovers::default(),
             spread,
         }
     }
@@ -83,6 +103,7 @@ impl ClusterLane {
             self.homeless.remove(name);
             self.overlap.remove(name);
         }
+        self.handovers.forget(names.iter());
         self.strays.retain(|(_, stray)| !names.contains(stray));
         for connection in self.owners.values_mut() {
             let here = names.iter().filter(|name| connection.names().contains(name)).cloned().collect();
@@ -103,6 +124,8 @@ impl ClusterLane {
     /// Drops the connections and keeps the names; returns whether one was up or on its way.
     pub(super) fn close(&mut self) -> bool {
         self.open = false;
+        self.returns_until = None;
+        self.homeless.extend(self.handovers.clear());
         let mut reported = self.anywhere.close();
         for connection in self.owners.values_mut() {
             reported |= connection.close();
@@ -117,6 +140,12 @@ impl ClusterLane {
         self.homeless.clear();
         self.strays.clear();
         self.overlap.clear();
+        self.handovers.clear();
+    }
+
+    /// Returns when a poll has something to do though nothing has come.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.returns_until.into_iter().chain(self.handovers.deadline()).min()
     }
 
     /// Returns whether a name waits for a topology that says whose it is.
@@ -124,22 +153,31 @@ impl ClusterLane {
         !self.homeless.is_empty()
     }
 
-    /// Moves what the topology says is elsewhere. Returns whether there was something to report.
-    pub(super) fn adopt(&mut self, topology: &Topology, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+    /// Moves what the topology says is elsewhere, `before` being the last one. Returns whether there was something to
+    /// report.
+    pub(super) fn adopt(
+        &mut self,
+        topology: &Topology,
+        before: &Topology,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
         let mut reported = false;
         let mut report = |incoming: Incoming<'_>| {
             reported = true;
             sink(incoming);
         };
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
+        // What the node has sent last may come again from the next one: see `poll_anywhere`.
         if self.at.as_ref().is_some_and(gone) && self.move_on(topology) {
             report(Incoming::LaneDown { lane: self.number, reason: DELISTED });
         }
         self.place(topology);
+        self.handovers.end_if(|name, owner| topology.master(slot_of(name)) != Some(owner));
         let mut moving: Vec<Subscription> = std::mem::take(&mut self.homeless).into_iter().collect();
         moving.extend(self.strays.drain(..).map(|(_, name)| name));
         for node in self.owners.keys().cloned().collect::<Vec<_>>() {
-            moving.extend(self.evict(&node, topology, &mut report));
+            moving.extend(self.evict(&node, topology, before, now, &mut report));
         }
         self.route(moving, topology);
         reported
@@ -158,26 +196,29 @@ impl ClusterLane {
         self.route(moving, topology);
     }
 
-    /// Opens, writes all, and reads unless paused;
+    /// Opens, writes all, and reads unless paused.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         topology: &Topology,
         paused: bool,
+        now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
         hints: &mut Hints,
     ) -> Step {
-        let mut step = self.anywhere.poll(cx, paused, sink);
-        if self.anywhere.take_news().loss.is_some() {
-            hints.trouble = true;
-            self.move_on(topology);
-        }
+        let mut step = self.poll_anywhere(cx, topology, paused, now, sink, hints);
         let mut loss = None;
         let mut lost = Vec::new();
         let mut settled = Vec::new();
         for (node, connection) in &mut self.owners {
-            let overlap = &self.overlap;
+            let (overlap, handovers) = (&self.overlap, &mut self.handovers);
             let one = connection.poll(cx, paused, &mut |incoming| {
+                if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
+                    return;
+                }
+                if let Incoming::Unsubscribed { name, reason: WITHDRAWN, .. } = incoming {
+                    handovers.withdrawn(node, name, now);
+                }
                 if let Incoming::Subscribed { kind, name, .. } = incoming
                     && !overlap.is_empty()
                     && topology.master(slot_of(name)) == Some(node)
@@ -189,6 +230,7 @@ impl ClusterLane {
             step.reported |= one.reported;
             step.more |= one.more;
             let news = connection.take_news();
+            self.handovers.forget(news.strays.iter());
             self.strays.extend(news.strays.into_iter().map(|name| (node.clone(), name)));
             hints.redirects.extend(news.redirects.into_iter().map(|one| (node.clone(), one)));
             hints.withdrawn |= news.withdrawn;
@@ -197,17 +239,59 @@ impl ClusterLane {
                 lost.push(node.clone());
             }
         }
-        self.end_overlap(settled);
-        step.reported |= self.after_losses(loss, &lost, topology, sink);
+        if !self.handovers.is_empty() {
+            self.handovers.pause(paused, now);
+            self.handovers.lose(&lost, now);
+            let due = self.handovers.due(now);
+            step.more |= !due.is_empty();
+            self.route(due, topology);
+        }
+        step.more |= !settled.is_empty();
+        self.end_overlap(settled, topology);
+        step.reported |= self.after_losses(loss, &lost, topology, now, sink);
         hints.trouble |= !lost.is_empty() || !self.strays.is_empty();
         self.owners.retain(|_, connection| !connection.names().is_empty() || !connection.is_closed());
         step
     }
 
+    fn poll_anywhere(
+        &mut self,
+        cx: &mut Context<'_>,
+        topology: &Topology,
+        paused: bool,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        hints: &mut Hints,
+    ) -> Step {
+        let stood = self.anywhere.is_open();
+        let mut step = self.anywhere.poll(cx, paused, sink);
+        if self.anywhere.is_open() {
+            self.returns_until = None;
+        }
+        let lost = self.anywhere.take_news().loss.is_some();
+        hints.trouble |= lost;
+        let may_return = stood
+            && self.retried.is_none_or(|last| now - last >= STABLE)
+            && self.at.as_ref().is_some_and(|at| topology.nodes().any(|node| node == at));
+        if lost && may_return {
+            self.retried = Some(now);
+            self.returns_until = Some(now + RETURN);
+        } else if lost || self.returns_until.is_some_and(|until| now >= until) {
+            // The node is gone for good, or hangs. What it has sent last may come again from the next one; to know
+            // that, each message would have to be remembered, always. The waits before each attempt are about as
+            // long as the nodes lag behind each other.
+            self.returns_until = None;
+            self.move_on(topology);
+            step.more = true;
+        }
+        step
+    }
+
     /// The new owners hold these: the former ones need not.
-    fn end_overlap(&mut self, settled: Vec<Subscription>) {
+    fn end_overlap(&mut self, settled: Vec<Subscription>, topology: &Topology) {
         for name in settled {
             if let Some(former) = self.overlap.remove(&name)
+                && topology.master(slot_of(&name.name)) != Some(&former)
                 && let Some(connection) = self.owners.get_mut(&former)
             {
                 connection.unsubscribe(vec![name]);
@@ -220,6 +304,7 @@ impl ClusterLane {
         loss: Option<Loss>,
         lost: &[Address],
         topology: &Topology,
+        now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> bool {
         let Some(loss) = loss else {
@@ -227,7 +312,7 @@ impl ClusterLane {
         };
         for node in lost {
             // What it held as a replica is on its way to the master; the rest waits for its return, or for news.
-            let moving = self.evict(node, topology, sink);
+            let moving = self.evict(node, topology, topology, now, sink);
             self.route(moving, topology);
         }
         if self.owners.values().any(LaneConnection::is_open) {
@@ -242,6 +327,8 @@ impl ClusterLane {
         &mut self,
         node: &Address,
         topology: &Topology,
+        before: &Topology,
+        now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Vec<Subscription> {
         let Some(connection) = self.owners.get(node) else {
@@ -250,12 +337,17 @@ impl ClusterLane {
         let mut leaving = Vec::new();
         let mut held_there = Vec::new();
         let mut moving = Vec::new();
+        let mut handed_over: BTreeMap<&Address, Vec<Subscription>> = BTreeMap::new();
         let listed = topology.nodes().any(|listed| listed == node);
         for name in connection.names() {
+            let holds = connection.holds(name);
+            let owner = topology.master(slot_of(&name.name));
+            if holds && owner != Some(node) && self.handovers.is_leaving(node, name) {
+                continue;
+            }
             if self.overlap.get(name) == Some(node) {
                 self.overlap.remove(name);
             }
-            let owner = topology.master(slot_of(&name.name));
             if owner == Some(node) {
                 continue;
             }
@@ -263,12 +355,27 @@ impl ClusterLane {
                 held_there.push(name.clone());
                 continue;
             }
-            if listed && connection.holds(name) {
-                self.overlap.insert(name.clone(), node.clone());
-            } else {
+            let successor =
+                owner.filter(|owner| topology.is_shard_of(node, owner) || before.is_shard_of(node, owner));
+            if !holds || !(listed || successor.is_some()) {
                 leaving.push(name.clone());
+                moving.push(name.clone());
+                continue;
             }
-            moving.push(name.clone());
+            self.overlap.insert(name.clone(), node.clone());
+            let Some(successor) = successor else {
+                moving.push(name.clone());
+                continue;
+            };
+            handed_over.entry(successor).or_default().push(name.clone());
+            if !listed {
+                // It may not be known as a replica yet, or hang.
+                let Subscription { kind, name } = name;
+                sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason: MOVED });
+            }
+        }
+        for (owner, names) in handed_over {
+            moving.extend(self.handovers.begin(node, owner, names, listed, now));
         }
         if let Some(connection) = self.owners.get_mut(node) {
             connection.unsubscribe(held_there);
@@ -293,7 +400,7 @@ impl ClusterLane {
                 .owners
                 .entry(owner.clone())
                 .or_insert_with(|| LaneConnection::new(self.number, self.settings.of(owner), Holding::Slot));
-            names.retain(|name| !connection.names().contains(name));
+            names.retain(|name| !connection.names().contains(name) && !self.handovers.is_waiting(name));
             connection.subscribe(names);
             if self.open {
                 connection.open();
@@ -322,6 +429,7 @@ impl ClusterLane {
             return false;
         };
         self.at = Some((*next).clone());
+        self.returns_until = None;
         self.anywhere.move_to(self.settings.of(next))
     }
 }

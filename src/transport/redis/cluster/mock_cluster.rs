@@ -80,6 +80,11 @@ impl MockCluster {
         nodes[index].lanes.clear();
     }
 
+    /// Ends the connections of the subscribers of a node.
+    pub(super) fn cut(&self, index: usize) {
+        self.push(index, b"");
+    }
+
     /// Sends something to all subscribers of a node.
     pub(super) fn push(&self, index: usize, bytes: &[u8]) {
         self.nodes()[index].lanes.retain(|lane| lane.send(bytes.to_vec()).is_ok());
@@ -133,7 +138,7 @@ async fn serve(mut socket: TcpStream, index: usize, nodes: Arc<Mutex<Vec<MockNod
                 }
             }
             Some(push) = pushes.recv() => {
-                if socket.write_all(&push).await.is_err() {
+                if push.is_empty() || socket.write_all(&push).await.is_err() {
                     return;
                 }
             }
@@ -210,7 +215,9 @@ fn answer(
         }
         ("SSUBSCRIBE", name) if moved(name).is_some() => moved(name).unwrap_or_default().into_bytes(),
         ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE", _) => {
-            node.lanes.push(lane.clone());
+            if !node.lanes.iter().any(|known| known.same_channel(lane)) {
+                node.lanes.push(lane.clone());
+            }
             let verb = command[0].to_lowercase();
             command[1..].iter().flat_map(|name| confirmation(&verb, name)).collect()
         }

@@ -10,9 +10,10 @@
 //!
 //! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
 //! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
-//! while a former master goes on holding it. All of it is polled by one future, as in the standalone transport.
+//! while a former master goes on holding it ([`handover`]). All of it is polled by one future, as in the standalone transport.
 
 mod counting;
+mod handover;
 mod lane;
 #[cfg(test)]
 mod mock_cluster;

@@ -100,7 +100,8 @@ impl ClusterTransport {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at]);
         let others = [Some(self.refresh.deadline()), self.counting.deadline()];
-        let Some(deadline) = nodes.chain(others).flatten().min() else {
+        let lanes = self.lanes.iter().map(ClusterLane::deadline);
+        let Some(deadline) = nodes.chain(others).chain(lanes).flatten().min() else {
             return false;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -144,7 +145,7 @@ impl ClusterTransport {
     fn adopt(&mut self, answer: Answer, now: Instant, sink: &mut Sink<'_>) -> bool {
         let Answer { ok, topology, .. } = answer;
         let changed = self.topology != topology;
-        self.topology = topology;
+        let before = std::mem::replace(&mut self.topology, topology);
         self.covered = self.topology.uncovered().is_none();
         if ok {
             self.stalled = None;
@@ -152,7 +153,7 @@ impl ClusterTransport {
         let mut reported = false;
         for lane in &mut self.lanes {
             if changed || lane.is_homeless() {
-                reported |= lane.adopt(&self.topology, sink);
+                reported |= lane.adopt(&self.topology, &before, now, sink);
             }
         }
         self.refresh.adopted(changed, now);
@@ -278,7 +279,7 @@ impl ClusterTransport {
         self.first_lane = (self.first_lane + 1).checked_rem(self.lanes.len()).unwrap_or(0);
         let (before, from) = self.lanes.split_at_mut(self.first_lane);
         for lane in from.iter_mut().chain(before) {
-            let one = lane.poll(cx, &self.topology, self.paused, sink, &mut hints);
+            let one = lane.poll(cx, &self.topology, self.paused, now, sink, &mut hints);
             step.reported |= one.reported;
             step.more |= one.more;
         }

@@ -70,6 +70,14 @@ impl Rig {
         rig
     }
 
+    /// Node 2 takes over from node 0, and is subscribed to.
+    async fn fail_over(&mut self) {
+        self.cluster.all_see(AFTER_FAILOVER);
+        self.transport.publish(LOW.as_bytes(), b"x");
+        self.expect("returned bar 1").await;
+        self.until("subscribed 0 bar").await;
+    }
+
     async fn next(&mut self) -> String {
         let Self { transport, events, .. } = self;
         let work = async {
@@ -213,6 +221,58 @@ fn a_slot_with_a_new_owner_takes_its_names_along() {
         rig.until_cluster(|cluster| cluster.log(0, "SUNSUBSCRIBE") == ["SUNSUBSCRIBE bar"]).await;
         assert_eq!(rig.cluster.log(1, "SSUBSCRIBE bar").len(), 1);
         assert!(rig.events.is_empty(), "{:?}", rig.events);
+    });
+}
+
+/// The first half goes from node 0 to its replica, node 2.
+const BEFORE_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1])];
+const AFTER_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, 0]), (8192, 16383, &[1])];
+
+#[test]
+fn a_replica_that_takes_over_does_not_repeat_its_master() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.expect("unsubscribed 0 bar").await;
+        rig.expect("subscribed 0 bar").await;
+        for payload in ["1", "2", "2"] {
+            rig.cluster.push(0, &bulks(&["smessage", LOW, payload]));
+        }
+        for payload in ["1", "2", "2"] {
+            rig.expect(&format!("message 0 bar {payload}")).await;
+        }
+        rig.fail_over().await;
+        for payload in ["2", "2", "2", "3"] {
+            rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+        }
+        assert_eq!(rig.until("message").await, "message 0 bar 2", "the third");
+        assert_eq!(rig.until("message").await, "message 0 bar 3");
+        rig.until_cluster(|cluster| cluster.log(0, "SUNSUBSCRIBE") == ["SUNSUBSCRIBE bar"]).await;
+    });
+}
+
+#[test]
+fn a_master_that_withdraws_nothing_delivers_before_its_replica_is_asked() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("returned bar 1").await;
+        let mut last = String::new();
+        for number in 0.. {
+            rig.cluster.push(0, &bulks(&["smessage", LOW, &number.to_string()]));
+            let event = rig.next().await;
+            if event == "subscribed 0 bar" {
+                break;
+            }
+            if let Some(payload) = event.strip_prefix("message 0 bar ") {
+                last = payload.to_owned();
+            }
+        }
+        for payload in [&last, "new"] {
+            rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+        }
+        assert_eq!(rig.until("message").await, "message 0 bar new");
     });
 }
 
@@ -429,6 +489,24 @@ fn in_the_global_space_any_node_will_do() {
         rig.until("published 1").await;
         assert_eq!(rig.cluster.log(1 - chosen, "PUBLISH bar y").len(), 1);
         assert_eq!(rig.cluster.log(1 - chosen, "SUBSCRIBE").len(), 2);
+    });
+}
+
+#[test]
+fn a_lane_that_is_cut_off_returns_to_its_node_once() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let at = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        // The second loss comes too soon: there may be something wrong with the node.
+        for (subscribed, elsewhere) in [(2, 0), (2, 1)] {
+            rig.cluster.cut(at);
+            rig.expect("lane down 0").await;
+            rig.expect("subscribed 0 a").await;
+            assert_eq!(rig.cluster.log(at, "SUBSCRIBE").len(), subscribed);
+            assert_eq!(rig.cluster.log(1 - at, "SUBSCRIBE").len(), elsewhere);
+        }
     });
 }
 

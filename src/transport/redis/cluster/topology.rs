@@ -117,6 +117,12 @@ impl Topology {
         self.nodes().cloned().collect()
     }
 
+    /// Returns whether two nodes are of the same shard.
+    pub(super) fn is_shard_of(&self, one: &Address, other: &Address) -> bool {
+        let has = |shard: &Shard, node: &Address| shard.master == *node || shard.replicas.contains(node);
+        self.shards.iter().any(|shard| has(shard, one) && has(shard, other))
+    }
+
     /// Returns a slot that nobody owns.
     pub(super) fn uncovered(&self) -> Option<Slot> {
         (0..SLOTS).find(|&slot| self.shard(slot).is_none())
