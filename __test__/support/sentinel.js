@@ -169,7 +169,8 @@ async function startSentinel({
     const extra = [
       `sentinel monitor ${name} 127.0.0.1 ${master.port} ${Math.floor(sentinels / 2) + 1}`,
       `sentinel down-after-milliseconds ${name} ${downAfter}`,
-      `sentinel failover-timeout ${name} 5000`,
+      // Twice that passes before an election that failed is held again.
+      `sentinel failover-timeout ${name} 2000`,
       `sentinel parallel-syncs ${name} ${replicas}`,
       ...(auth ? [`sentinel auth-pass ${name} ${auth.password}`] : []),
       ...(auth?.name ? [`sentinel auth-user ${name} ${auth.name}`] : []),
