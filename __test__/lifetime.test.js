@@ -190,11 +190,14 @@ describe("lifetime", function () {
               }
               const gone = async () => (await countSubscribers(redis, `${key}-request#/#`)) === 0;
               await waitFor(gone, { what: "all to be unsubscribed" });
-              // Connections of the tests before this one may go meanwhile.
+              // Connections and timers of the tests before this one may go meanwhile.
               const same = async () => {
-                const { connections, ...rest } = await look();
-                const { connections: most, ...wanted } = before;
-                return connections <= most && JSON.stringify(rest) === JSON.stringify(wanted);
+                const now = await look();
+                return (
+                  now.connections <= before.connections &&
+                  now.timers <= before.timers &&
+                  JSON.stringify(now.listeners) === JSON.stringify(before.listeners)
+                );
               };
               await waitFor(same, { what: "the rest to be gone" }).catch(async () =>
                 assert.deepStrictEqual(await look(), before),

@@ -7,6 +7,7 @@
  * not. After `--`:
  *
  *   --only TEXT    cells whose title contains it; may be given several times, and then all have to be in it
+ *   --trace        prints each cell as it ends
  *   --jobs N       so many at a time, instead of 4
  *   --no-setup     everything is installed and built already
  */
@@ -18,6 +19,7 @@ async function main() {
     options: {
       only: { type: "string", multiple: true, default: [] },
       jobs: { type: "string", default: "4" },
+      trace: { type: "boolean", default: false },
       "no-setup": { type: "boolean", default: false },
     },
   });
@@ -42,7 +44,7 @@ async function main() {
         result.text += " (a rejection was not handled)";
       results.set(plan, result);
       if (process.stderr.isTTY) process.stderr.write(`\r${results.size} of ${plans.length} `);
-      if (process.env.MATRIX_TRACE) console.log(`${result.outcome}: ${titleOf(plan)}: ${result.text}`);
+      if (values.trace) console.log(`${result.outcome}: ${titleOf(plan)}: ${result.text}`);
     }
   };
   try {

@@ -13,6 +13,7 @@ const { IoredisCluster } = require("./ioredis-cluster");
 const { NodeRedisClient } = require("./node-redis");
 const { NodeRedisCluster } = require("./node-redis-cluster");
 const { NodeRedisPool } = require("./node-redis-pool");
+const { NodeRedisSentinel } = require("./node-redis-sentinel");
 const { Redis3Client } = require("./redis3");
 const { areSame } = require("./settings");
 
@@ -201,6 +202,7 @@ function kindOf(client) {
   }
   if (has("sendCommand") && typeof client.isOpen === "boolean") {
     if (!has("pSubscribe")) return has("execute") ? NodeRedisPool : GenericClient;
+    if (has("getSentinelNode") && has("use")) return NodeRedisSentinel;
     return has("nodeClient") && Array.isArray(client.masters) ? NodeRedisCluster : NodeRedisClient;
   }
   return GenericClient;

@@ -2,11 +2,11 @@
 "use strict";
 
 /**
- * The clients of the `redis` package, 4 to 6: of a single Redis, in legacy mode too, and of one behind sentinels.
+ * The clients of the `redis` package, 4 to 6, of a single Redis: in legacy mode too, which 4 has.
  */
 
 const { PATTERN, SHARD, UserClient, keyOf, readCounts, toBuffer } = require("./client");
-const { readClient, readSentinel } = require("./node-redis-settings");
+const { readClient } = require("./node-redis-settings");
 const { reading } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
@@ -27,13 +27,6 @@ class NodeRedisClient extends UserClient {
   #turns = new Map();
   #isListening = false;
 
-  /** @param {any} client @param {import("./client").Space} space */
-  constructor(client, space) {
-    super(client, space);
-    // Those of 5 say nothing but errors.
-    this.isSilent = this.isSentinel;
-  }
-
   /** What it needs to publish. @param {any} _client @param {import("./client").Space} space */
   static publishes(_client, space) {
     return [space === "shard" ? "sPublish" : "publish", "sendCommand", "on"];
@@ -46,12 +39,8 @@ class NodeRedisClient extends UserClient {
       : ["subscribe", "unsubscribe", "pSubscribe", "on"];
   }
 
-  get isSentinel() {
-    return typeof this.client.getSentinelNode === "function" && typeof this.client.acquire === "function";
-  }
-
   settings() {
-    return reading(() => (this.isSentinel ? readSentinel(this.client) : readClient(this.client)));
+    return reading(() => readClient(this.client));
   }
 
   get isOpen() {
@@ -68,12 +57,7 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    const isShard = this.space === "shard";
-    // By itself it would take it for something that a replica can do, and there nobody listens.
-    if (this.isSentinel) {
-      return this.client.sendCommand(false, [isShard ? "SPUBLISH" : "PUBLISH", channel, payload]);
-    }
-    return this.call(isShard ? "sPublish" : "publish", channel, payload);
+    return this.call(this.space === "shard" ? "sPublish" : "publish", channel, payload);
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
@@ -88,9 +72,7 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string[]} channels */
   async count(channels) {
-    const command = ["PUBSUB", this.counter, ...channels];
-    if (this.isSentinel) return readCounts(await this.client.sendCommand(false, command));
-    return readCounts(await this.call("sendCommand", command));
+    return readCounts(await this.call("sendCommand", ["PUBSUB", this.counter, ...channels]));
   }
 
   stop() {

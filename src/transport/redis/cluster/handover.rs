@@ -14,7 +14,7 @@
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -263,9 +263,7 @@ impl Seen {
     }
 
     fn hash(&self, name: &[u8], payload: &[u8]) -> u64 {
-        let mut hasher = self.keys.build_hasher();
-        (name, payload).hash(&mut hasher);
-        hasher.finish()
+        self.keys.hash_one((name, payload))
     }
 
     /// The former owner has delivered a message.
