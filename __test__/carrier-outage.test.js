@@ -97,6 +97,24 @@ describe("clients of a cluster carry", function () {
 
   it("when the connections that listen are killed", () => survive(pairs, () => cluster.clientKill("pubsub")));
 
+  it("when a Cluster of ioredis has forgotten what it listens to", () => {
+    const classic = pairs.filter(({ title }) => title.startsWith("io") && title.endsWith("createAdapter"));
+    return survive(classic, async () => {
+      for (const { clients } of classic) {
+        // So it does when two nodes are lost to it in a row.
+        const { subscriber } = clients[3];
+        subscriber.stop();
+        subscriber.lastActiveSubscriber = null;
+        subscriber.start();
+      }
+      for (const { clients, title } of classic) {
+        const channels = () =>
+          clients[3].subscriber.getInstance().condition.subscriber.channels("psubscribe");
+        await waitFor(() => channels().length > 0, { timeout: 15_000, what: `${title} to listen again` });
+      }
+    });
+  });
+
   leavesNoRejection();
 });
 

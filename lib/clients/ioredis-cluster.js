@@ -5,20 +5,20 @@
  * The cluster clients of `ioredis`, 4 to 6, and `iovalkey`.
  */
 
-const { SHARD, readCounts, sumCounts } = require("./client");
-const { IoredisClient, plainOf } = require("./ioredis");
+const { keyOf, ofKey, readCounts, sumCounts } = require("./client");
+const { IoredisClient, channelsOf, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
 
-/** How often it is looked whether the subscriptions to channels of shards still hold, in milliseconds. */
+/** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
 class IoredisCluster extends IoredisClient {
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The channels of shards whose subscriptions held when last looked at. @type {Set<string>} */
+  /** The subscriptions that held when last looked at. @type {Set<string>} */
   #held = new Set();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
@@ -69,10 +69,9 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
-    if (kind !== SHARD) return super.subscribe(kind, name, onMessage);
     if (this.flaw !== null) throw new Error(this.flaw);
     await super.subscribe(kind, name, onMessage);
-    this.#held.add(name);
+    this.#held.add(keyOf(kind, name));
     if (this.#timer !== null) return;
     this.#timer = setInterval(this.#look, LOOK_EVERY).unref();
     this.client.on("nodeError", this.#look);
@@ -80,7 +79,7 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    if (kind === SHARD) this.#held.delete(name);
+    this.#held.delete(keyOf(kind, name));
     await super.unsubscribe(kind, name);
   }
 
@@ -113,31 +112,41 @@ class IoredisCluster extends IoredisClient {
     return this.#publisher;
   }
 
-  /** Finds what the client has lost: when a slot has moved, 4 and 5 wait until they happen to look where it is. */
+  /**
+   * Finds what the client has lost. When a slot has moved, 4 and 5 wait until they happen to look where it is. And when
+   * what listens to all slots is lost twice in a row, it is forgotten what it has listened to.
+   */
   #look = () => {
     if (this.client.status !== "ready") return;
-    const held = this.#heldByNodes();
+    const held = this.#keysHeld();
     if (held === null) return;
-    const lost = [...this.#held].filter((name) => !held.has(name));
-    if (lost.length === 0) return;
-    this.client.refreshSlotsCache?.();
-    for (const name of lost) {
-      this.#held.delete(name);
-      this.onLost?.(SHARD, name);
+    const lost = [...this.#held].filter((key) => !held.has(key));
+    if (lost.length > 0 && this.space === "shard") this.client.refreshSlotsCache?.();
+    for (const key of lost) {
+      this.#held.delete(key);
+      this.onLost?.(...ofKey(key));
     }
   };
 
-  /** The channels that the connections listen to; null if the client does not show them. @returns {Set<string> | null} */
-  #heldByNodes() {
-    const subscribers = this.client.shardedSubscribers?.shardedSubscribers;
-    if (!(subscribers instanceof Map)) return null;
-    const held = new Set();
-    for (const subscriber of subscribers.values()) {
-      const redis = subscriber.getInstance?.();
-      if (redis?.status !== "ready") continue;
-      for (const name of redis.condition?.subscriber?.channels?.("ssubscribe") ?? []) held.add(String(name));
+  /** What the connections listen to; null if the client does not show it, or is about to. @returns {Set<string> | null} */
+  #keysHeld() {
+    const connections = this.#subscribers;
+    if (connections === null) return null;
+    const ready = connections.filter(({ status }) => status === "ready");
+    return new Set(ready.flatMap(({ condition }) => [...channelsOf(condition)]));
+  }
+
+  /** The connections that listen in the space; null if they are not to be seen. @returns {any[] | null} */
+  get #subscribers() {
+    const { shardedSubscribers, subscriber } = this.client;
+    if (this.space === "shard") {
+      const all = shardedSubscribers?.shardedSubscribers;
+      if (!(all instanceof Map)) return null;
+      return [...all.values()].map((one) => one.getInstance?.()).filter((redis) => redis);
     }
-    return held;
+    const redis = subscriber?.getInstance?.();
+    // On its way to be connected it is about to subscribe.
+    return ["ready", "wait"].includes(redis?.status) ? [redis] : null;
   }
 }
 

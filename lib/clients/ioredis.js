@@ -18,6 +18,9 @@ const COMMANDS = Object.freeze([
   { subscribe: "ssubscribe", unsubscribe: "sunsubscribe" },
 ]);
 
+/** How long it may take to subscribe anew once it is connected again, in milliseconds. */
+const SETTLING = 500;
+
 class IoredisClient extends UserClient {
   /** @type {Set<string>} */
   #names = new Set();
@@ -76,6 +79,8 @@ class IoredisClient extends UserClient {
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
+    // 5 would send it into its own handshake, and end the connection for it.
+    if (!this.queues && this.client.status !== "ready") throw new Error("the client is not connected");
     if (this.#onMessage === null) this.#listen(onMessage);
     this.#names.add(keyOf(kind, name));
     await this.#plain[COMMANDS[kind].subscribe](name);
@@ -122,7 +127,16 @@ class IoredisClient extends UserClient {
     for (const [kind, name] of [...this.#names].map(ofKey)) {
       if (autoResubscribe === false || (kind === SHARD && keyPrefix)) this.onLost?.(kind, name);
     }
+    setTimeout(() => this.#verify(), SETTLING).unref();
   };
+
+  /** Whether it has subscribed anew, as it should have. */
+  #verify() {
+    const { condition, status } = this.client;
+    if (status !== "ready" || condition === undefined || this.#onMessage === null) return;
+    const held = channelsOf(condition);
+    for (const key of this.#names) if (!held.has(key)) this.onLost?.(...ofKey(key));
+  }
 
   // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
   #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
@@ -139,6 +153,22 @@ class IoredisClient extends UserClient {
     if (!this.#names.has(keyOf(SHARD, channel.toString()))) return;
     this.#onMessage?.(SHARD, null, channel, payload);
   };
+}
+
+/**
+ * What a connection listens to, of the client or of one that it has made.
+ *
+ * @param {any} condition
+ * @returns {Set<string>}
+ */
+function channelsOf(condition) {
+  /** @type {any} */
+  const set = condition?.subscriber || null;
+  return new Set(
+    COMMANDS.flatMap(({ subscribe }, kind) =>
+      (set?.channels?.(subscribe) ?? []).map((/** @type {string} */ name) => keyOf(kind, String(name))),
+    ),
+  );
 }
 
 /** @type {WeakMap<object, any>} */
@@ -164,4 +194,4 @@ function plainOf(client) {
   return plain;
 }
 
-module.exports = { IoredisClient, plainOf };
+module.exports = { IoredisClient, channelsOf, plainOf };

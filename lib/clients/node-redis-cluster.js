@@ -5,7 +5,7 @@
  * The cluster clients of the `redis` package, 4 to 6. They show their nodes, but hardly tell of changes.
  */
 
-const { SHARD, readCounts, sumCounts } = require("./client");
+const { SHARD, keyOf, ofKey, readCounts, sumCounts } = require("./client");
 const { NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");
 const { reading } = require("./settings");
@@ -14,6 +14,9 @@ const { reading } = require("./settings");
 
 /** How often it is looked whether subscriptions still sit where the client has a connection, in milliseconds. */
 const LOOK_EVERY = 250;
+
+/** What the client calls the kinds of subscriptions, in their order. */
+const TYPES = ["CHANNELS", "PATTERNS", "SHARDED"];
 
 /** How many looks a node that is away is waited for. */
 const PATIENCE = 4;
@@ -24,7 +27,7 @@ class NodeRedisCluster extends NodeRedisClient {
   isSilent = true;
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The channels of shards whose subscriptions held when last looked at. @type {Set<string>} */
+  /** The subscriptions that held when last looked at. @type {Set<string>} */
   #held = new Set();
   /** Clients of nodes that are listened to, and what by. @type {Map<any, () => void>} */
   #nodes = new Map();
@@ -60,16 +63,16 @@ class NodeRedisCluster extends NodeRedisClient {
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
     await super.subscribe(kind, name, onMessage);
-    if (kind !== SHARD) return;
+    const key = keyOf(kind, name);
     // The client is content with a node that is away, if it has subscribed there before.
-    if (!this.#shardsHeld().has(name)) throw new Error("the node of this channel is away");
-    this.#held.add(name);
-    this.#listenToNodes();
+    if (!this.#keysHeld().has(key)) throw new Error("the node of this channel is away");
+    this.#held.add(key);
+    if (kind === SHARD) this.#listenToNodes();
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    if (kind === SHARD) this.#held.delete(name);
+    this.#held.delete(keyOf(kind, name));
     await super.unsubscribe(kind, name);
   }
 
@@ -146,7 +149,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   // The client of 6 makes it anew by itself, and it is asked for once only.
-  #onMoved = (/** @type {Buffer | string} */ channel) => this.#lose(String(channel));
+  #onMoved = (/** @type {Buffer | string} */ channel) => this.#lose(keyOf(SHARD, String(channel)));
 
   #keepLooking() {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
@@ -158,23 +161,27 @@ class NodeRedisCluster extends NodeRedisClient {
     if (this.isReady) this.#unready = 0;
     // A node that does not come back is another's replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.#rediscover();
-    if (this.space !== "shard") return;
-    const held = this.#shardsHeld();
-    for (const name of [...this.#held]) {
-      if (!held.has(name)) this.#lose(name);
+    const held = this.#keysHeld();
+    for (const key of [...this.#held]) {
+      if (!held.has(key)) this.#lose(key);
     }
   }
 
-  /** The channels of shards for which the client has a connection that stands. */
-  #shardsHeld() {
+  /** The subscriptions for which the client has a connection that stands. */
+  #keysHeld() {
     const ready = this.#subscribers.filter((node) => node.isReady);
-    return new Set(ready.flatMap((node) => [...node.getPubSubListeners("SHARDED").keys()].map(String)));
+    return new Set(
+      ready.flatMap((node) =>
+        TYPES.flatMap((type, kind) =>
+          [...node.getPubSubListeners(type).keys()].map((name) => keyOf(kind, String(name))),
+        ),
+      ),
+    );
   }
 
-  /** @param {string} name */
-  #lose(name) {
-    if (!this.#held.delete(name)) return;
-    this.onLost?.(SHARD, name);
+  /** @param {string} key */
+  #lose(key) {
+    if (this.#held.delete(key)) this.onLost?.(...ofKey(key));
   }
 
   /** Has the client ask where the slots are: it would not know that a node is gone. */
