@@ -12,6 +12,7 @@ const { Server } = require("socket.io");
 const ours = /** @type {any} */ (require(".."));
 const { leavesNoRejection } = require("./fixtures/suite");
 const { expectExceptions } = require("./support/hooks");
+const { startRedis } = require("./support/redis");
 
 /** What a method of a client that is out of order does. @type {Record<string, () => any>} */
 const MISDEEDS = {
@@ -83,6 +84,33 @@ describe("a client that is out of order", () => {
           assert.deepStrictEqual(exceptions, []);
         });
       }
+    }
+  }
+  leavesNoRejection();
+});
+
+describe("clients that their user ends right behind close()", () => {
+  for (const version of ["ioredis-4", "ioredis-5", "ioredis", "iovalkey"]) {
+    for (const kind of ["createAdapter", "createShardedAdapter"]) {
+      it(`${version}, ${kind}: quit() is answered`, async () => {
+        const redis = await startRedis();
+        const Redis = require(version).Redis ?? require(version);
+        try {
+          // A command that comes behind would have the client reject it, most of the time.
+          for (let n = 0; n < 5; n++) {
+            const clients = [new Redis(redis.port), new Redis(redis.port)];
+            for (const client of clients) client.on("error", () => {});
+            const io = new Server({ adapter: ours[kind](...clients, { transport: "client" }) });
+            const adapter = /** @type {any} */ (io.of("/").adapter);
+            await adapter.ready;
+            io.emit("last", n);
+            adapter.close();
+            await Promise.all(clients.map((client) => client.quit()));
+          }
+        } finally {
+          await redis.stop();
+        }
+      });
     }
   }
   leavesNoRejection();

@@ -72,6 +72,7 @@ class IoredisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
+    this.#checkOpen();
     return this.space === "shard"
       ? this.#plain.spublish(channel, payload)
       : this.client.publish(channel, payload);
@@ -90,11 +91,17 @@ class IoredisClient extends UserClient {
   async unsubscribe(kind, name) {
     if (!this.#names.delete(keyOf(kind, name))) return;
     if (this.#names.size === 0) this.#unlisten();
-    if (this.isOpen) await this.#plain[COMMANDS[kind].unsubscribe](name);
+    if (this.isOpen && !this.client.manuallyClosing) await this.#plain[COMMANDS[kind].unsubscribe](name);
+  }
+
+  /** Throws if the user has told it to quit: that promise would be rejected for a command that comes behind. */
+  #checkOpen() {
+    if (this.client.manuallyClosing) throw new Error("the client is closing");
   }
 
   /** @param {string[]} channels */
   async count(channels) {
+    this.#checkOpen();
     return readCounts(await this.#plain.call("PUBSUB", this.counter, ...channels));
   }
 
