@@ -13,6 +13,7 @@ const { KIND } = require("./inbox");
 const { Later } = require("./later");
 const { channelRoom } = require("./link");
 const { holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
+const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
 /** How a request ends that the adapter does not outlive. */
@@ -202,10 +203,6 @@ class MemberAdapter extends Adapter {
     });
   }
 
-  get _isClosed() {
-    return this.#closed;
-  }
-
   /** The id of a request of this node. */
   _newRequestId() {
     return "";
@@ -366,7 +363,7 @@ class MemberAdapter extends Adapter {
         this._send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
-        this.#link.request(this.#member, requestId, ACKED_BROADCAST, request, toDelay(opts.flags?.timeout));
+        this.#link.request(this.#member, requestId, REQUEST.BROADCAST, request, toDelay(opts.flags?.timeout));
       }
     }
     super.broadcastWithAck(packet, opts, clientCountCallback, ack);
@@ -388,7 +385,12 @@ class MemberAdapter extends Adapter {
   async barrier() {
     const requestId = this._newRequestId();
     const nowhere = { rooms: new Set([NOBODY]), except: new Set(), flags: {} };
-    const asked = this._ask(requestId, FETCH, this._encodeFetch(requestId, nowhere), this.requestsTimeout);
+    const asked = this._ask(
+      requestId,
+      REQUEST.REMOTE_FETCH,
+      this._encodeFetch(requestId, nowhere),
+      this.requestsTimeout,
+    );
     const confirmed = this._subscribed(this.requestsTimeout);
     const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
@@ -531,10 +533,6 @@ class MemberAdapter extends Adapter {
 
 /** How long a socket that joins a room may be waited for, in milliseconds. */
 const JOIN_PATIENCE = 1000;
-
-/** What Rust calls an acknowledged broadcast, and a request for sockets, whatever the family. */
-const ACKED_BROADCAST = 7;
-const FETCH = 5;
 
 const encodeOfParent = Adapter.prototype._encode;
 

@@ -53,11 +53,6 @@ function decodeMessage(bytes) {
   return bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : msgpack.decode(bytes);
 }
 
-/** The options of a broadcast or a request. @param {any} opts */
-function optionsOf({ rooms, except, flags }) {
-  return { rooms: [...rooms], except: [...new Set(except)], flags };
-}
-
 /** Whether there is something in it that JSON cannot carry. @param {any} value @param {boolean} [printed] @returns {boolean} */
 function holdsBinary(value, printed = false) {
   if (value === null || typeof value !== "object") return false;
@@ -158,4 +153,4 @@ function present(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, optionsOf };
+module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage };

@@ -200,4 +200,4 @@ function targetOf({ opts }) {
   return { rooms: new Set(opts.rooms), except: new Set(opts.except) };
 }
 
-module.exports = { ENCODING, REQUEST, Responder, checkResponse };
+module.exports = { REQUEST, Responder, checkResponse };

@@ -8,12 +8,13 @@
 
 const { randomBytes } = require("node:crypto");
 const { JOIN_PATIENCE, MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
-const { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, optionsOf } = require("./cluster-messages");
+const { ClusterResponder, MESSAGE, decodeMessage, encodeMessage } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const { Later } = require("./later");
 const { Link, channelRoom } = require("./link");
 const msgpack = require("./msgpack");
 const { readShardedOptions } = require("./options");
+const { rawOptions } = require("./outgoing");
 const { REQUEST } = require("./requests");
 
 /**
@@ -80,12 +81,12 @@ class ShardedRedisAdapter extends MemberAdapter {
 
   /** @param {any} packet @param {any} opts */
   _encodeBroadcast({ type, data }, opts) {
-    return this.#encode(MESSAGE.BROADCAST, { packet: { type, data }, opts: optionsOf(opts) });
+    return this.#encode(MESSAGE.BROADCAST, { packet: { type, data }, opts: rawOptions(opts) });
   }
 
   /** @param {any} opts @param {boolean} binary */
   _encodeOptions(opts, binary) {
-    const options = optionsOf(opts);
+    const options = rawOptions(opts);
     return binary ? msgpack.encode(options) : Buffer.from(JSON.stringify(options));
   }
 
@@ -128,12 +129,12 @@ class ShardedRedisAdapter extends MemberAdapter {
 
   /** @param {string} requestId @param {any} packet @param {any} opts */
   _encodeAckRequest(requestId, { type, data }, opts) {
-    return this.#encode(MESSAGE.BROADCAST, { packet: { type, data }, requestId, opts: optionsOf(opts) });
+    return this.#encode(MESSAGE.BROADCAST, { packet: { type, data }, requestId, opts: rawOptions(opts) });
   }
 
   /** @param {string} requestId @param {any} opts */
   _encodeFetch(requestId, opts) {
-    return this.#encode(MESSAGE.FETCH_SOCKETS, { opts: optionsOf(opts), requestId });
+    return this.#encode(MESSAGE.FETCH_SOCKETS, { opts: rawOptions(opts), requestId });
   }
 
   /** @param {Buffer} bytes */
@@ -210,19 +211,19 @@ class ShardedRedisAdapter extends MemberAdapter {
   addSockets(opts, rooms) {
     super.addSockets(opts, rooms);
     if (!opts.flags?.local) this.#cover(rooms);
-    return this.#tell(opts, MESSAGE.SOCKETS_JOIN, { opts: optionsOf(opts), rooms: [...rooms] });
+    return this.#tell(opts, MESSAGE.SOCKETS_JOIN, { opts: rawOptions(opts), rooms: [...rooms] });
   }
 
   /** @param {any} opts @param {any[]} rooms @returns {any} as `addSockets` */
   delSockets(opts, rooms) {
     super.delSockets(opts, rooms);
-    return this.#tell(opts, MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(opts), rooms: [...rooms] });
+    return this.#tell(opts, MESSAGE.SOCKETS_LEAVE, { opts: rawOptions(opts), rooms: [...rooms] });
   }
 
   /** @param {any} opts @param {boolean} close @returns {any} as `addSockets` */
   disconnectSockets(opts, close) {
     super.disconnectSockets(opts, close);
-    return this.#tell(opts, MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(opts), close });
+    return this.#tell(opts, MESSAGE.DISCONNECT_SOCKETS, { opts: rawOptions(opts), close });
   }
 
   /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
