@@ -414,6 +414,8 @@ function apart(mode) {
           if (round % 2) await new Promise((resolve) => setImmediate(resolve));
         }
         socket.join("room");
+        // A count of subscribers would not do: it may be one of the subscriptions that are yet to end.
+        await b.adapter("/").barrier();
         const got = await ring.collect(a, () => a.io.to("room").emit("heard"));
         assert.deepStrictEqual(got, [[[]], [[["heard"]]]]);
       });
