@@ -29,6 +29,15 @@ export declare class Link {
    * requests (1) or of responses (2, `name` the uid of a single member).
    */
   send(member: MemberId, to: number, name: Text | undefined | null, bytes: Bytes): void
+  /** Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry. */
+  append(member: MemberId, kind: number, data: Bytes): void
+  /** Keeps a session under a key, for so many milliseconds. */
+  persist(member: MemberId, key: Bytes, session: Bytes, lifetime: number): void
+  /**
+   * Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
+   * `Restored` record with this token, in any case.
+   */
+  restore(member: MemberId, token: number, key: Bytes, offset: Bytes): void
   /** Publishes bytes that are ready for the wire for a member that has left. */
   publish(channel: Text, bytes: Bytes): void
   /**
@@ -76,6 +85,8 @@ export declare class Link {
   clientPublishFailed(error: string): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
+  /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */
+  clientReplied(token: number, reply?: Bytes | undefined | null, error?: string | undefined | null): void
   /**
    * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
    * passed over.
@@ -94,7 +105,7 @@ export declare function broadcastBinary(link: number, member: MemberId, payload:
  * # Errors
  * An `Error` if the payload is not the text of an event.
  */
-export declare function encodeBroadcast(sharded: boolean, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
+export declare function encodeBroadcast(family: string, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
 
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
@@ -142,6 +153,8 @@ export interface LinkMember {
   frames: boolean
   /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
   mode?: string
+  /** The streams of one of streams. */
+  stream?: LinkStream
 }
 
 /** Where a node of a cluster is, seen from here. */
@@ -158,8 +171,11 @@ export interface LinkNat {
 export interface LinkOptions {
   /** Where its own connections go; `null` if the user's clients carry the bytes. */
   settings?: LinkSettings
-  /** Whether its members speak as `createShardedAdapter` of the reference, by SPUBLISH and SSUBSCRIBE. */
-  sharded: boolean
+  /**
+   * What its members speak: `classic`, `sharded`, `streams`, or `streams-sharded` for those of streams with
+   * `useShardedPubSub`.
+   */
+  family: string
   /** What has to come back through the user's client before the link is trusted; `null` if there is none. */
   proof?: string
   /** The bound of the publish backlog, in bytes. */
@@ -240,6 +256,22 @@ export interface LinkStats {
   outages: number
   pendingRequests: number
   inboxBytes: number
+}
+
+/** The options of a member about its streams. */
+export interface LinkStream {
+  /** `streamName`. */
+  name: string
+  /** `streamCount`. */
+  count: number
+  /** `maxLen`. */
+  maxLen: number
+  /** `readCount`. */
+  readCount: number
+  /** `blockTimeInMs`. */
+  block: number
+  /** Whether the server recovers connections. */
+  recovers: boolean
 }
 
 /** How a link's own connections are made secret. */

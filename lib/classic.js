@@ -47,7 +47,7 @@ class RedisAdapter extends MemberAdapter {
     super(nsp, link, {
       uid: randomId(),
       prefix: options.key,
-      sharded: false,
+      family: "classic",
       customParser: options.customParser,
       specificResponses: options.publishOnSpecificResponseChannel,
     });

@@ -24,6 +24,10 @@ const KIND = Object.freeze({
   NUM_SUB: 11,
   EVENT: 12,
   CREDENTIALS: 13,
+  COMMAND: 14,
+  CLOSE_READER: 15,
+  ADDED: 16,
+  RESTORED: 17,
 });
 
 /** Numbers per record, as `STRIDE` in Rust. */

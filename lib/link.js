@@ -42,19 +42,25 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {string} uid
  * @property {string} nsp
  * @property {string} prefix
- * @property {boolean} sharded whether it speaks as `createShardedAdapter` of the reference
+ * @property {import("./options").Family} family what it speaks
  * @property {string} [mode] `subscriptionMode` of a sharded one
+ * @property {import("../binding").LinkStream} [stream] the streams of one of streams
  * @property {boolean} customParser
  * @property {boolean} specificResponses
  * @property {boolean} frames
  */
 
 /**
- * By the two clients. Classic and sharded members have links of their own.
+ * By the two clients. Members of each family have links of their own.
  *
  * @type {Record<string, WeakMap<object, WeakMap<object, Link>>>}
  */
-const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
+const linksOfClients = {
+  classic: new WeakMap(),
+  sharded: new WeakMap(),
+  streams: new WeakMap(),
+  "streams-sharded": new WeakMap(),
+};
 
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
@@ -122,8 +128,8 @@ class Link {
    * @param {import("./options").AdapterOptions} options
    */
   static ofClients(pub, sub, options) {
-    const clients = clientsOf(pub, sub, options.sharded ? "shard" : "global");
-    const byPub = linksOfClients[options.sharded ? "sharded" : "classic"];
+    const clients = clientsOf(pub, sub, options.family.endsWith("sharded") ? "shard" : "global");
+    const byPub = linksOfClients[options.family];
     let bySub = byPub.get(pub);
     if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
@@ -237,10 +243,10 @@ class Link {
       return sent;
     }
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
-    const { uid, nsp, sharded } = identity;
+    const { uid, nsp, family } = identity;
     let bytes;
     try {
-      bytes = binding.encodeBroadcast(sharded, uid, nsp, payload, attachments, room, options);
+      bytes = binding.encodeBroadcast(family, uid, nsp, payload, attachments, room, options);
     } catch (error) {
       // Nested too deep: the local sockets get it all the same.
       this.#unencodable++;
@@ -431,7 +437,7 @@ class Link {
           // Left out rather than null: that is how optional properties cross.
           ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
           ...(this.#proof !== null && { proof: this.#proof.text }),
-          sharded: this.#options.sharded,
+          family: this.#options.family,
           maxBacklog: this.#options.maxBacklogBytes,
           maxInbox: this.#options.maxInboxBytes,
           verbose: debug.enabled === true,
@@ -651,19 +657,19 @@ class Link {
  * @param {0 | 1 | 2} to
  * @param {string | null} name
  */
-function channelOf({ prefix, nsp, sharded }, to, name) {
-  const channel = `${prefix}${sharded ? "" : ["", "-request", "-response"][to]}#${nsp}#`;
+function channelOf({ prefix, nsp, family }, to, name) {
+  const channel = `${prefix}${family === "classic" ? ["", "-request", "-response"][to] : ""}#${nsp}#`;
   return name === null ? channel : `${channel}${name}#`;
 }
 
 /**
  * The room if it has a channel of its own, as `SubscriptionMode` in src/core/member.rs decides.
  *
- * @param {{ sharded: boolean, mode?: string }} identity
+ * @param {{ family: import("./options").Family, mode?: string }} identity
  * @param {string | null} room
  */
-function channelRoom({ sharded, mode }, room) {
-  if (!sharded || room === null || mode === "dynamic-private") return room;
+function channelRoom({ family, mode }, room) {
+  if (family !== "sharded" || room === null || mode === "dynamic-private") return room;
   return mode === "dynamic" && room.length !== 20 ? room : null;
 }
 

@@ -16,8 +16,10 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 /**
  * @typedef {{ encode(value: any): any, decode(bytes: any): any }} Parser
  *
+ * @typedef {"classic" | "sharded" | "streams" | "streams-sharded"} Family
+ *
  * @typedef {object} AdapterOptions
- * @property {boolean} sharded which of the two adapters it is for
+ * @property {Family} family which of the adapters it is for
  * @property {string} key prefix of the channels
  * @property {number} requestsTimeout in milliseconds
  * @property {boolean} publishOnSpecificResponseChannel
@@ -44,7 +46,7 @@ function readOptions(given) {
   }
   return {
     ...readLinkOptions(given),
-    sharded: false,
+    family: "classic",
     key: key || "socket.io",
     publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
     parser: parser || msgpack,
@@ -68,7 +70,7 @@ function readShardedOptions(given) {
     throw wrong("opts.subscriptionMode", `"static", "dynamic" or "dynamic-private"`, subscriptionMode);
   return {
     ...readLinkOptions(given),
-    sharded: true,
+    family: "sharded",
     key: channelPrefix ?? "socket.io",
     publishOnSpecificResponseChannel: true,
     parser: msgpack,

@@ -57,7 +57,7 @@ class ShardedRedisAdapter extends MemberAdapter {
     super(nsp, link, {
       uid,
       prefix: options.key,
-      sharded: true,
+      family: "sharded",
       mode: options.subscriptionMode,
       customParser: false,
       specificResponses: true,
@@ -110,7 +110,7 @@ class ShardedRedisAdapter extends MemberAdapter {
 
   /** @param {string} room */
   _subscribesTo(room) {
-    const subscribes = channelRoom({ sharded: true, mode: this.#mode }, room) !== null;
+    const subscribes = channelRoom({ family: "sharded", mode: this.#mode }, room) !== null;
     this.#unconfirmed ||= subscribes;
     return subscribes;
   }

@@ -16,7 +16,7 @@ use napi_derive::napi;
 use super::args::{Bytes, Text};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
-use crate::core::member::{MemberSpec, SubscriptionMode};
+use crate::core::member::{MemberSpec, StreamSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::driver;
 use crate::driver::credentials::AskJs;
@@ -25,7 +25,7 @@ use crate::driver::link::{Link as Driver, Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
 use crate::transport::redis::{Login, Settings, TlsOptions};
-use crate::transport::{Subscription, SubscriptionKind};
+use crate::transport::{Space, Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -34,8 +34,9 @@ use crate::wire::request::RequestType;
 pub struct LinkOptions {
     /// Where its own connections go; `null` if the user's clients carry the bytes.
     pub settings: Option<LinkSettings>,
-    /// Whether its members speak as `createShardedAdapter` of the reference, by SPUBLISH and SSUBSCRIBE.
-    pub sharded: bool,
+    /// What its members speak: `classic`, `sharded`, `streams`, or `streams-sharded` for those of streams with
+    /// `useShardedPubSub`.
+    pub family: String,
     /// What has to come back through the user's client before the link is trusted; `null` if there is none.
     pub proof: Option<String>,
     /// The bound of the publish backlog, in bytes.
@@ -63,6 +64,25 @@ pub struct LinkMember {
     pub frames: bool,
     /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
     pub mode: Option<String>,
+    /// The streams of one of streams.
+    pub stream: Option<LinkStream>,
+}
+
+/// The options of a member about its streams.
+#[napi(object)]
+pub struct LinkStream {
+    /// `streamName`.
+    pub name: String,
+    /// `streamCount`.
+    pub count: u32,
+    /// `maxLen`.
+    pub max_len: f64,
+    /// `readCount`.
+    pub read_count: f64,
+    /// `blockTimeInMs`.
+    pub block: f64,
+    /// Whether the server recovers connections.
+    pub recovers: bool,
 }
 
 /// The counters of a link; `src/core/stats.rs` says what each is.
@@ -122,7 +142,7 @@ impl Link {
             settings,
             max_inbox: to_usize(options.max_inbox),
             config: Config {
-                family: if options.sharded { Family::Sharded } else { Family::Classic },
+                family: family_of(&options.family),
                 settle,
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
@@ -172,6 +192,14 @@ impl Link {
                 Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
                 _ => SubscriptionMode::Static,
             },
+            stream: member.stream.map(|stream| StreamSpec {
+                name: stream.name,
+                count: stream.count,
+                max_len: to_u64(stream.max_len),
+                read_count: to_u64(stream.read_count),
+                block: to_u64(stream.block),
+                recovers: stream.recovers,
+            }),
         };
         self.shared.outbox.push(|_| Command::Join(id, spec));
         id
@@ -198,6 +226,37 @@ impl Link {
             Command::Send { member, to, bytes }
         });
         Ok(())
+    }
+
+    /// Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry.
+    #[napi(catch_unwind)]
+    pub fn append(&self, member: MemberId, kind: u32, data: Bytes) {
+        self.shared.outbox.push(|commands| {
+            let data = commands.put(data.as_slice());
+            Command::Append { member, kind, data }
+        });
+    }
+
+    /// Keeps a session under a key, for so many milliseconds.
+    #[napi(catch_unwind)]
+    pub fn persist(&self, member: MemberId, key: Bytes, session: Bytes, lifetime: f64) {
+        let lifetime = to_duration(lifetime);
+        self.shared.outbox.push(|commands| {
+            let key = commands.put(key.as_slice());
+            let session = commands.put(session.as_slice());
+            Command::Persist { member, key, session, lifetime }
+        });
+    }
+
+    /// Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
+    /// `Restored` record with this token, in any case.
+    #[napi(catch_unwind)]
+    pub fn restore(&self, member: MemberId, token: u32, key: Bytes, offset: Bytes) {
+        self.shared.outbox.push(|commands| {
+            let key = commands.put(key.as_slice());
+            let offset = commands.put(offset.as_slice());
+            Command::Restore { member, token, key, offset }
+        });
     }
 
     /// Publishes bytes that are ready for the wire for a member that has left.
@@ -357,6 +416,16 @@ impl Link {
         self.report(Report::Counted { token: token.into(), counts });
     }
 
+    /// The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known.
+    #[napi(catch_unwind)]
+    pub fn client_replied(&self, token: u32, reply: Option<Bytes>, error: Option<String>) {
+        let reply = match reply {
+            Some(reply) => Ok(reply.as_slice().to_vec()),
+            None => Err(error.unwrap_or_default()),
+        };
+        self.report(Report::Replied { token: token.into(), reply });
+    }
+
     /// Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
     /// passed over.
     #[napi(catch_unwind)]
@@ -413,6 +482,15 @@ impl Drop for Link {
                 *link = None;
             }
         });
+    }
+}
+
+fn family_of(name: &str) -> Family {
+    match name {
+        "sharded" => Family::Sharded,
+        "streams" => Family::Streams { space: Space::Global },
+        "streams-sharded" => Family::Streams { space: Space::Shard },
+        _ => Family::Classic,
     }
 }
 
@@ -501,7 +579,7 @@ pub fn url_problem(url: String) -> Option<String> {
 /// An `Error` if the payload is not the text of an event.
 #[napi(catch_unwind)]
 pub fn encode_broadcast(
-    sharded: bool,
+    family: String,
     uid: String,
     nsp: String,
     payload: Bytes,
@@ -511,10 +589,9 @@ pub fn encode_broadcast(
 ) -> napi::Result<Buffer> {
     let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
     let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
-    let family = if sharded { Family::Sharded } else { Family::Classic };
     let opts = opts.as_ref().map(Bytes::as_slice);
     let payload = payload.as_slice();
-    family
+    family_of(&family)
         .encode_broadcast(&uid, &nsp, payload, &attachments, room.as_deref(), opts, &mut out)
         .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
     Ok(out.into())
@@ -612,6 +689,11 @@ fn to_duration(milliseconds: f64) -> Duration {
     // A year: far beyond any timeout, and far from what an Instant cannot hold.
     let seconds = milliseconds / 1e3;
     if seconds.is_nan() { Duration::ZERO } else { Duration::from_secs_f64(seconds.clamp(0.0, 3.2e7)) }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
+fn to_u64(number: f64) -> u64 {
+    number.clamp(0.0, 9e15) as u64
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped

@@ -64,7 +64,7 @@ impl Core {
             .filter_map(|id| self.members.get(id))
             .flat_map(|member| match self.config.family {
                 Family::Classic => vec![member.channels.request.clone(), member.channels.response.clone()],
-                Family::Sharded => vec![member.channels.request.clone()],
+                Family::Sharded | Family::Streams { .. } => vec![member.channels.request.clone()],
             })
             .collect();
         let token = self.next_count;

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::transport::{Lane, Subscription};
+use crate::transport::{KeyCommand, Lane, Subscription};
 
 /// The number of a member within its link, given by JS.
 pub type MemberId = u32;
@@ -44,6 +44,18 @@ pub enum Kind {
     Event = 12,
     /// Asks for the credentials of the user's clients: `token`, to be answered by `Link.credentials`.
     Credentials = 13,
+    /// For the user's client to run: `token`, `a` the key, `b` the number of the reader in decimal (empty for the
+    /// shared client), `d` the command with a table of its `n` parts.
+    Command = 14,
+    /// For the user's client of a reader to be closed: `n` its number.
+    CloseReader = 15,
+    /// What was added to the stream is there, of a member that recovers connections: `token` its number, counted from
+    /// 1 for each member, `a` the id of its entry; empty if that is not known in time, or will never be.
+    Added = 16,
+    /// The answer to a restore: `token`, `a` the session as it was persisted, `d` a table of `n` items: id and data of
+    /// each entry that was missed, in turn. `b` is why there is nothing to restore, if there is not; `c` the id up to
+    /// which entries have been looked at, in each stream that the namespace has.
+    Restored = 17,
 }
 
 /// How a request's payload is encoded.
@@ -268,6 +280,10 @@ pub struct Effects {
     pub subscriptions: Vec<(Lane, Change, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,
+    /// Commands about keys, in order.
+    pub commands: Vec<KeyCommand>,
+    /// Readers to be closed, before the commands.
+    pub closed_readers: Vec<usize>,
 }
 
 impl Effects {
@@ -279,6 +295,8 @@ impl Effects {
             publishes: Publishes::default(),
             subscriptions: Vec::new(),
             counts: Vec::new(),
+            commands: Vec::new(),
+            closed_readers: Vec::new(),
         }
     }
 }

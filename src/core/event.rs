@@ -34,6 +34,22 @@ pub enum Event<'a> {
         /// Its own words.
         error: &'a str,
     },
+    /// Entries of a stream were gone before they were read.
+    Trimmed {
+        /// The stream.
+        stream: &'a str,
+        /// The id of the last entry that was read before.
+        after: &'a str,
+        /// The id of the first that is still there.
+        before: &'a str,
+    },
+    /// A stream cannot be read (WRONGTYPE, NOPERM and the like). Said once, until it can.
+    Unreadable {
+        /// The stream.
+        stream: &'a str,
+        /// Redis' own words.
+        error: &'a str,
+    },
     /// Publishes go out at once, or wait from now on.
     Flowing {
         /// Which of the two.

@@ -7,7 +7,6 @@ use super::routes::Role;
 use super::{Core, Destination};
 use crate::packet::{Malformed, write_event_frame, write_event_frame_of_text};
 use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
-use crate::wire::Family;
 use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::cluster;
@@ -62,6 +61,7 @@ impl Core {
                 self.routes.lose_lane(lane);
                 self.deafen(&deaf, reason, fx);
             }
+            Incoming::Replied { token, outcome } => self.replied(token, outcome, fx),
             Incoming::SubscribeRefused { error, .. } => {
                 self.event(fx, 0, &Event::Refused { what: "subscribe", error });
             }
@@ -373,7 +373,7 @@ impl Core {
         let Some(member) = self.members.get(&id) else {
             return Ok(Fate::Ignored);
         };
-        if self.config.family == Family::Sharded {
+        if self.config.family.has_envelopes() {
             return self.on_cluster_message(id, payload, fx);
         }
         if payload.first() != Some(&JSON_MARK) && member.spec.custom_parser {

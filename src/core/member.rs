@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::routes::Role;
 use super::subscriptions::Subscriptions;
-use crate::transport::{Lane, Subscription};
+use crate::transport::{Lane, Space, Subscription};
 use crate::wire::Family;
 use crate::wire::channel::Channels;
 
@@ -26,6 +26,25 @@ pub struct MemberSpec {
     pub mode: SubscriptionMode,
     /// Whether the server's Socket.IO parser prints the standard text: then broadcasts become frames here.
     pub frames: bool,
+    /// The streams that it adds to and reads, if it is one of streams.
+    pub stream: Option<StreamSpec>,
+}
+
+/// The options of a member about its streams.
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// `streamName`.
+    pub name: String,
+    /// `streamCount`.
+    pub count: u32,
+    /// `maxLen`.
+    pub max_len: u64,
+    /// `readCount`.
+    pub read_count: u64,
+    /// `blockTimeInMs`, in milliseconds.
+    pub block: u64,
+    /// Whether the server recovers connections: then packets carry the ids of their entries.
+    pub recovers: bool,
 }
 
 /// Which rooms have channels of their own in a sharded cluster: the `subscriptionMode` option.
@@ -108,9 +127,13 @@ impl Member {
                 (Subscription::channel(channels.response.as_slice()), Role::Response),
                 (Subscription::channel(own), Role::Response),
             ],
-            Family::Sharded => vec![
+            Family::Sharded | Family::Streams { space: Space::Shard } => vec![
                 (Subscription::shard(channels.broadcast.as_slice()), Role::Cluster),
                 (Subscription::shard(own), Role::Response),
+            ],
+            Family::Streams { space: Space::Global } => vec![
+                (Subscription::channel(channels.broadcast.as_slice()), Role::Cluster),
+                (Subscription::channel(own), Role::Response),
             ],
         }
     }
@@ -239,6 +262,7 @@ mod tests {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            stream: None,
             mode: SubscriptionMode::Dynamic,
         };
         Member::new(Family::Sharded, spec, 0)

@@ -11,6 +11,7 @@ pub mod member;
 pub mod requests;
 pub mod routes;
 pub mod stats;
+mod streams;
 pub mod subscriptions;
 
 use std::borrow::Cow;

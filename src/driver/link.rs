@@ -13,7 +13,7 @@ use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Task};
 use crate::transport::redis::{ClusterSettings, ClusterTransport, RedisTransport, Settings};
-use crate::transport::{Incoming, Lane, Subscription, Transport};
+use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
 /// where it is counted and bounded.
@@ -228,6 +228,12 @@ impl<W: Fn()> Link<W> {
             let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
             self.carrier.count(token, &channels);
         }
+        for reader in self.effects.closed_readers.drain(..) {
+            self.carrier.close_reader(reader);
+        }
+        for command in self.effects.commands.drain(..) {
+            self.carrier.command(command);
+        }
         if let Carrier::Client(client) = &mut self.carrier {
             for task in client.tasks() {
                 task_record(task, &mut self.effects.batch);
@@ -393,6 +399,13 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Publish { channel, bytes } => {
                 core.publish(commands.get(&channel), commands.get(&bytes), fx);
             }
+            Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
+            Command::Persist { member, key, session, lifetime } => {
+                core.persist(member, commands.get(&key), commands.get(&session), lifetime, fx);
+            }
+            Command::Restore { member, token, key, offset } => {
+                core.restore(member, token, commands.get(&key), commands.get(&offset), fx);
+            }
             Command::Carried(member) => core.published(member, fx),
             Command::Request { member, id, kind, bytes, timeout } => {
                 core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
@@ -443,14 +456,33 @@ fn task_record(task: Task, batch: &mut Batch) {
             draft.part(1, &payload);
             draft.done();
         }
+        Task::Command(KeyCommand { port, token, key, args }) => {
+            let mut draft = batch.draft(Kind::Command, 0);
+            draft.record.token = narrow(token);
+            draft.part(0, args.get(key));
+            if let Port::Reader(reader) = port {
+                draft.part(1, reader.to_string().as_bytes());
+            }
+            draft.list(args.iter());
+            draft.done();
+        }
+        Task::CloseReader(reader) => {
+            let mut draft = batch.draft(Kind::CloseReader, 0);
+            draft.record.n = u32::try_from(reader).unwrap_or(u32::MAX);
+            draft.done();
+        }
         Task::Count { token, channels } => {
             let mut draft = batch.draft(Kind::NumSub, 0);
-            // Wraps after 2^32 counts; by then the first of them is long answered.
-            draft.record.token = u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0);
+            draft.record.token = narrow(token);
             draft.list(channels.iter().map(Vec::as_slice));
             draft.done();
         }
     }
+}
+
+/// Wraps after 2^32 questions; by then the first of them is long answered.
+fn narrow(token: u64) -> u32 {
+    u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -531,6 +563,26 @@ impl Transport for Carrier {
             Carrier::Client(client) => client.count(token, channels),
             #[cfg(test)]
             Carrier::Memory(memory) => memory.count(token, channels),
+        }
+    }
+
+    fn command(&mut self, command: KeyCommand) {
+        match self {
+            Carrier::Redis(redis) => redis.command(command),
+            Carrier::Cluster(cluster) => cluster.command(command),
+            Carrier::Client(client) => client.command(command),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.command(command),
+        }
+    }
+
+    fn close_reader(&mut self, reader: usize) {
+        match self {
+            Carrier::Redis(redis) => redis.close_reader(reader),
+            Carrier::Cluster(cluster) => cluster.close_reader(reader),
+            Carrier::Client(client) => client.close_reader(reader),
+            #[cfg(test)]
+            Carrier::Memory(memory) => memory.close_reader(reader),
         }
     }
 

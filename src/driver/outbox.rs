@@ -64,6 +64,37 @@ pub enum Command {
         /// What.
         bytes: Range<usize>,
     },
+    /// Something that JS has encoded is to be added to the stream.
+    Append {
+        /// By whom.
+        member: MemberId,
+        /// The type of the message.
+        kind: u32,
+        /// Its data, as they stand in an entry.
+        data: Range<usize>,
+    },
+    /// A session is to be kept.
+    Persist {
+        /// Whose.
+        member: MemberId,
+        /// The key.
+        key: Range<usize>,
+        /// What.
+        session: Range<usize>,
+        /// For how long.
+        lifetime: Duration,
+    },
+    /// A session is to be restored, and what it missed to be gathered.
+    Restore {
+        /// By whom.
+        member: MemberId,
+        /// The token to answer with.
+        token: u32,
+        /// The key of the session.
+        key: Range<usize>,
+        /// The id of the last entry that its client has got.
+        offset: Range<usize>,
+    },
     /// The user's client carries what a member publishes, without the link.
     Carried(MemberId),
     /// A request is to be sent and its answers gathered.
@@ -112,6 +143,8 @@ impl Command {
             Command::Broadcast { .. }
                 | Command::Send { .. }
                 | Command::Publish { .. }
+                | Command::Append { .. }
+                | Command::Persist { .. }
                 | Command::Request { .. }
         )
     }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use tokio::sync::Notify;
 
-use super::{Incoming, Lane, Subscription, Transport};
+use super::resp::{Reply, Scanner};
+use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport};
 
 /// Something for JS to do with the user's clients.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub enum Task {
         /// The channels.
         channels: Vec<Vec<u8>>,
     },
+    /// Run a command; to be answered by [`Report::Replied`].
+    Command(KeyCommand),
+    /// Close the client of a reader.
+    CloseReader(usize),
 }
 
 /// What JS reports. Messages do not come this way: they are handed straight to the core.
@@ -63,6 +68,13 @@ pub enum Report {
         token: u64,
         /// The counts; `None` if it failed.
         counts: Option<Vec<u64>>,
+    },
+    /// The end of a command.
+    Replied {
+        /// Its token.
+        token: u64,
+        /// What Redis has said, in RESP2; or why nothing is known.
+        reply: Result<Vec<u8>, String>,
     },
 }
 
@@ -125,6 +137,14 @@ impl Transport for ClientTransport {
         self.tasks.push(Task::Count { token, channels });
     }
 
+    fn command(&mut self, command: KeyCommand) {
+        self.tasks.push(Task::Command(command));
+    }
+
+    fn close_reader(&mut self, reader: usize) {
+        self.tasks.push(Task::CloseReader(reader));
+    }
+
     /// Does nothing: the user's client cannot be paused without what else it receives. JS works off what came of
     /// earlier messages while it hands over new ones (`lib/carrier.js`).
     fn pause(&mut self, _paused: bool) {}
@@ -148,7 +168,23 @@ impl Transport for ClientTransport {
                 Report::Counted { token, counts } => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
                 }
+                Report::Replied { token, reply } => {
+                    let outcome = match reply {
+                        Ok(bytes) => match read(bytes) {
+                            Some(reply) => Outcome::Replied(reply),
+                            None => Outcome::Lost { reason: "the client's reply makes no sense" },
+                        },
+                        Err(reason) => Outcome::Lost { reason },
+                    };
+                    sink(Incoming::Replied { token: *token, outcome });
+                }
             }
         }
     }
+}
+
+/// Reads a reply that JS has written; `None` if it is not a whole one.
+fn read(bytes: &[u8]) -> Option<Reply<'_>> {
+    let whole = Scanner::default().scan(bytes).ok().flatten()? == bytes.len();
+    if whole { Reply::of(bytes).ok() } else { None }
 }

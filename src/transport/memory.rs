@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::{Incoming, Lane, Subscription, SubscriptionKind, Transport};
+use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, SubscriptionKind, Transport};
 
 #[derive(Debug)]
 enum Owned {
@@ -19,6 +19,7 @@ enum Owned {
     Published(u64),
     Returned(Vec<u8>, Vec<u8>),
     Counted(u64, Option<Vec<u64>>),
+    NotRun(u64),
 }
 
 #[derive(Debug, Default)]
@@ -226,6 +227,12 @@ impl Transport for MemoryTransport {
         self.push(Owned::Counted(token, counts));
     }
 
+    fn command(&mut self, command: KeyCommand) {
+        self.push(Owned::NotRun(command.token));
+    }
+
+    fn close_reader(&mut self, _reader: usize) {}
+
     fn pause(&mut self, _paused: bool) {}
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
@@ -254,6 +261,9 @@ impl Transport for MemoryTransport {
                 Owned::Published(receivers) => sink(Incoming::Published { receivers: *receivers }),
                 Owned::Counted(token, counts) => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
+                }
+                &Owned::NotRun(token) => {
+                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: "no streams" } });
                 }
             }
             return;

@@ -9,6 +9,11 @@ pub mod client;
 #[cfg(test)]
 pub mod memory;
 pub mod redis;
+pub mod resp;
+
+use std::sync::Arc;
+
+use resp::Reply;
 
 /// The number of a subscriber connection of one transport, counted from 0.
 pub type Lane = usize;
@@ -58,6 +63,99 @@ impl Subscription {
     pub fn shard(name: impl Into<Vec<u8>>) -> Self {
         Subscription { kind: SubscriptionKind::Shard, name: name.into() }
     }
+}
+
+/// A command and its arguments, in one stretch of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Args {
+    /// A command of these parts.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut args = Args {
+            bytes: Vec::with_capacity(parts.iter().map(|part| part.len()).sum()),
+            ends: Vec::with_capacity(parts.len()),
+        };
+        for part in parts {
+            args.bytes.extend_from_slice(part);
+            args.ends.push(args.bytes.len());
+        }
+        args
+    }
+
+    /// The parts, the command's name first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let part = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            part
+        })
+    }
+
+    /// Part `index`; empty if there is none.
+    pub fn get(&self, index: usize) -> &[u8] {
+        self.iter().nth(index).unwrap_or_default()
+    }
+
+    /// The bytes of all parts.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no part.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+/// Which connection a command runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Port {
+    /// The one that publishes, to the node that has the key. Commands to one node run in order.
+    Shared,
+    /// One of its own, to the node that has the key: a command may block there. A reader has one command at a time.
+    Reader(usize),
+}
+
+/// A command about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCommand {
+    /// Where it runs.
+    pub port: Port,
+    /// What its reply is told by.
+    pub token: u64,
+    /// Which of its parts is the key.
+    pub key: usize,
+    /// The command.
+    pub args: Arc<Args>,
+}
+
+impl KeyCommand {
+    /// The key that it is about.
+    pub fn key(&self) -> &[u8] {
+        self.args.get(self.key)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// Redis has answered; [`Reply::Error`] if it refuses (NOPERM, WRONGTYPE and the like).
+    Replied(Reply<'a>),
+    /// It has not run, nor will: there was no connection, or the key is on another node by now.
+    NotRun {
+        /// What went wrong, for the operator.
+        reason: &'a str,
+    },
+    /// The connection was lost meanwhile: it may have run.
+    Lost {
+        /// What went wrong, for the operator.
+        reason: &'a str,
+    },
 }
 
 /// What a transport reports to its driver. Borrowed parts live until the sink returns.
@@ -147,6 +245,13 @@ pub enum Incoming<'a> {
         /// Subscribers per channel, in the order asked; `None` if Redis refused or the link went down.
         counts: Option<&'a [u64]>,
     },
+    /// The end of a [`Transport::command`].
+    Replied {
+        /// The token of the call.
+        token: u64,
+        /// How it ended.
+        outcome: Outcome<'a>,
+    },
 }
 
 /// A carrier of bytes. No call blocks; what a call starts is reported through [`Transport::incoming`].
@@ -176,7 +281,15 @@ pub trait Transport {
     /// [`Incoming::Counted`] with the same token, even if the link goes down meanwhile.
     fn count(&mut self, token: u64, channels: &[&[u8]]);
 
-    /// Stops (or goes on) reading the lanes; Redis then sees a slow consumer.
+    /// Runs a command about a key; ends with [`Incoming::Replied`] and its token, whatever happens. Before the
+    /// connection is up it waits for it, or for the failure of the attempt. A reader is opened by its first command
+    /// and kept up.
+    fn command(&mut self, command: KeyCommand);
+
+    /// Closes a reader, whose number may be used anew. What it was doing ends as [`Outcome::Lost`] or not at all.
+    fn close_reader(&mut self, reader: usize);
+
+    /// Stops (or goes on) reading the lanes and readers; Redis then sees a slow consumer.
     fn pause(&mut self, paused: bool);
 
     /// Writes what is buffered and waits until there is something to report, then reports all of it.

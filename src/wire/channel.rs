@@ -1,7 +1,7 @@
 //! The names of a namespace's channels, and the room in the name of a broadcast channel.
 
 use super::Family;
-use crate::transport::Subscription;
+use crate::transport::{Space, Subscription};
 
 /// The channels of one member: one Socket.IO server's adapter for one namespace.
 ///
@@ -29,7 +29,7 @@ impl Channels {
                 format!("{prefix}-request#{nsp}#").into_bytes(),
                 format!("{prefix}-response#{nsp}#").into_bytes(),
             ),
-            Family::Sharded => (broadcast.clone(), broadcast.clone()),
+            Family::Sharded | Family::Streams { .. } => (broadcast.clone(), broadcast.clone()),
         };
         Channels { family, own_response: response_of(&response, uid), broadcast, request, response }
     }
@@ -66,7 +66,10 @@ impl Channels {
     pub fn counted(&self) -> Subscription {
         match self.family {
             Family::Classic => Subscription::channel(self.request.as_slice()),
-            Family::Sharded => Subscription::shard(self.request.as_slice()),
+            Family::Sharded | Family::Streams { space: Space::Shard } => {
+                Subscription::shard(self.request.as_slice())
+            }
+            Family::Streams { space: Space::Global } => Subscription::channel(self.request.as_slice()),
         }
     }
 }

@@ -21,6 +21,11 @@ pub enum Family {
     Classic,
     /// As its `createShardedAdapter`.
     Sharded,
+    /// As `createAdapter` of `@socket.io/redis-streams-adapter`.
+    Streams {
+        /// Where what does not go to the stream goes: the `useShardedPubSub` option.
+        space: Space,
+    },
 }
 
 impl Family {
@@ -29,7 +34,13 @@ impl Family {
         match self {
             Family::Classic => Space::Global,
             Family::Sharded => Space::Shard,
+            Family::Streams { space } => space,
         }
+    }
+
+    /// Whether its messages are envelopes on one channel for everything.
+    pub fn has_envelopes(self) -> bool {
+        self != Family::Classic
     }
 
     /// Appends a broadcast for an Engine.IO payload that socket.io-parser printed. `opts` are the options as this
@@ -51,7 +62,8 @@ impl Family {
     ) -> Result<(), Malformed> {
         let encode = match self {
             Family::Classic => classic::encode_broadcast,
-            Family::Sharded => cluster::encode_broadcast,
+            // Those of streams are entries, and do not come here.
+            Family::Sharded | Family::Streams { .. } => cluster::encode_broadcast,
         };
         encode(uid, nsp, payload, attachments, room, opts, out)
     }

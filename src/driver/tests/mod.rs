@@ -50,6 +50,7 @@ impl Node {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            stream: None,
             mode: SubscriptionMode::Dynamic,
         };
         shared.outbox.push(|_| Command::Join(1, spec));
@@ -212,6 +213,7 @@ fn members_of_one_process_are_counted_apart() {
             custom_parser: false,
             specific_responses: false,
             frames: true,
+            stream: None,
             mode: SubscriptionMode::Dynamic,
         };
         a.shared.outbox.push(|_| Command::Join(2, twin));

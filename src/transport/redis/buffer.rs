@@ -1,5 +1,5 @@
 use super::command::is_publish;
-use super::resp::{Message, ProtocolError, Reply, Scanner};
+use crate::transport::resp::{Message, ProtocolError, Reply, Scanner};
 
 /// What one read takes at most unless a large reply is under way: some 250 messages of 200 B, so that the system
 /// call is shared by many.

@@ -4,11 +4,11 @@ use std::task::{Context, Poll};
 
 use super::command::{write_count, write_publish};
 use super::connection::{Connection, Opened};
-use super::resp::{Items, ProtocolError, Reply};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Space, Step};
+use crate::transport::resp::{Items, ProtocolError, Reply};
 
 /// The command connection: publishes, counts, and the replies to both.
 pub(super) struct Commands {

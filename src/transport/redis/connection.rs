@@ -8,10 +8,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
-use super::resp::{ProtocolError, Reply};
 use super::sentinel::Master;
 use super::settings::{Address, Settings};
 use super::stream::{self, Connected, Loss, Stream};
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
 /// earliest, and the whole cluster waits for this node.

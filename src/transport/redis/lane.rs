@@ -11,12 +11,12 @@ use super::backoff::Backoff;
 use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
-use super::resp::{ProtocolError, Reply};
 use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// The first wait before a refused subscription is tried again.
 const REFUSED_BASE: Duration = Duration::from_millis(250);

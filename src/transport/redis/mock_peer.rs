@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
-use super::resp::{Reply, Scanner};
 use super::settings::Address;
+use crate::transport::resp::{Reply, Scanner};
 
 /// Runs a test on a runtime like the link's.
 pub(super) fn block_on(test: impl Future<Output = ()>) {

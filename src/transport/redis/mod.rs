@@ -19,7 +19,6 @@ mod lane;
 mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
-mod resp;
 mod sent;
 mod sentinel;
 #[cfg(test)]
@@ -42,7 +41,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Incoming, Lane, Space, Subscription, SubscriptionKind, Transport};
+use super::{Incoming, KeyCommand, Lane, Outcome, Space, Subscription, SubscriptionKind, Transport};
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};
 use sentinel::{Master, Watches};
@@ -72,6 +71,7 @@ enum Deferred {
     Lost(Lost),
     LaneDown(Lane),
     NotCounted(u64),
+    NotRun(u64),
 }
 
 /// What one look at a connection brought.
@@ -205,6 +205,9 @@ impl RedisTransport {
                 Deferred::Lost(lost) => lost.report(&reason, sink),
                 Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
+                Deferred::NotRun(token) => {
+                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: &reason } });
+                }
             }
         }
         any
@@ -255,6 +258,12 @@ impl Transport for RedisTransport {
             self.deferred.push(Deferred::NotCounted(token));
         }
     }
+
+    fn command(&mut self, command: KeyCommand) {
+        self.deferred.push(Deferred::NotRun(command.token));
+    }
+
+    fn close_reader(&mut self, _reader: usize) {}
 
     fn pause(&mut self, paused: bool) {
         self.paused = paused;

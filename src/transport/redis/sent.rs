@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::cluster::{Redirect, Slot};
-use super::resp::{Items, ProtocolError};
 use super::{Subscription, SubscriptionKind};
+use crate::transport::resp::{Items, ProtocolError};
 
 /// A command with its names; the first `confirmed` of them are.
 pub(super) struct Sent {

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::write_names;
 use super::connection::{Connection, Opened};
-use super::resp::{ProtocolError, Reply};
 use super::settings::{Address, Settings};
 use super::stream::{self, Loss};
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long one sentinel has to answer before the next is asked. They answer in milliseconds, and the first of
 /// three may be on the very host that is gone.

@@ -14,9 +14,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
 use super::credentials::Login;
-use super::resp::{ProtocolError, Reply};
 use super::settings::{Address, Settings};
 use super::tls::Tls;
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
 /// a host that drops packets would otherwise be waited for for minutes.

@@ -17,6 +17,7 @@ pub(super) enum Event {
     Published(u64),
     PublishRefused(String),
     Counted(u64, Option<Vec<u64>>),
+    Replied(u64, String),
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -44,6 +45,7 @@ impl Event {
             Incoming::Unsubscribed { lane, name, .. } => Self::Unsubscribed(lane, text(name)),
             Incoming::Returned { .. } => panic!("a standalone Redis gives nothing back"),
             Incoming::Counted { token, counts } => Self::Counted(token, counts.map(<[u64]>::to_vec)),
+            Incoming::Replied { token, outcome } => Self::Replied(token, format!("{outcome:?}")),
         }
     }
 }

@@ -7,9 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::super::resp::{Reply, Scanner};
 use super::super::settings::Settings;
 use super::*;
+use crate::transport::resp::{Reply, Scanner};
 
 /// A node as the test sees and changes it.
 pub(super) struct MockNode {

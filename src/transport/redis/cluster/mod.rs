@@ -42,7 +42,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::settings::Address;
 use super::stream::Loss;
-use super::{Incoming, Lane, Space, Subscription, Transport};
+use super::{Incoming, KeyCommand, Lane, Space, Subscription, Transport};
 use counting::Counting;
 use lane::ClusterLane;
 use node::{Node, Report};
@@ -114,6 +114,7 @@ enum Deferred {
     Down { unanswered: u64, unwritten: u64 },
     LaneDown(Lane),
     NotCounted(u64),
+    NotRun(u64),
 }
 
 impl ClusterTransport {
@@ -253,6 +254,12 @@ impl Transport for ClusterTransport {
             self.deferred.push(Deferred::NotCounted(token));
         }
     }
+
+    fn command(&mut self, command: KeyCommand) {
+        self.deferred.push(Deferred::NotRun(command.token));
+    }
+
+    fn close_reader(&mut self, _reader: usize) {}
 
     fn pause(&mut self, paused: bool) {
         self.paused = paused;

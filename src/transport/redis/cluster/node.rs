@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::super::command::{write_count, write_publish};
 use super::super::commands::read_counts;
 use super::super::connection::{Connection, Opened};
-use super::super::resp::{ProtocolError, Reply};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{Incoming, Space, Step};
@@ -15,6 +14,7 @@ use super::redirect::Redirect;
 use super::refresh::{Answer, read_info};
 use super::settings::ClusterSettings;
 use super::topology::Topology;
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long a node may leave its commands without any reply before it is suspected to hang.
 const QUIET: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ use super::node::{Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
 use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
+use crate::transport::Outcome;
 
 /// How long a node that is not published to any more has to answer what it was sent.
 const GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +40,9 @@ impl ClusterTransport {
                 }
                 Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
+                Deferred::NotRun(token) => {
+                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: &reason } });
+                }
             }
         }
         any

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::super::mock_peer::block_on;
-use super::super::resp::ProtocolError;
 use super::mock_cluster::{MockCluster, bulks, confirmation};
 use super::*;
+use crate::transport::resp::ProtocolError;
 
 /// Channels of the slots 5061, 12182 and 866.
 const LOW: &str = "bar";
@@ -39,6 +39,7 @@ fn words(incoming: Incoming<'_>) -> String {
         Incoming::PublishRefused { error } => format!("publish refused {error}"),
         Incoming::Returned { channel, payload } => format!("returned {} {}", text(channel), payload.len()),
         Incoming::Counted { token, counts } => format!("counted {token} {counts:?}"),
+        Incoming::Replied { token, outcome } => format!("replied {token} {outcome:?}"),
     }
 }
 

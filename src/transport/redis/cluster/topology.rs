@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::resp::{Items, ProtocolError, Reply};
 use super::super::settings::Address;
 use super::settings::ClusterSettings;
 use super::slot::{SLOTS, Slot};
+use crate::transport::resp::{Items, ProtocolError, Reply};
 
 /// The most nodes that are believed; Redis' own documentation stops at 1000.
 const MAX_NODES: usize = 4096;
@@ -202,9 +202,9 @@ fn read_node(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::resp::Scanner;
     use super::super::super::settings::Settings;
     use super::*;
+    use crate::transport::resp::Scanner;
     use proptest::prelude::*;
 
     fn tcp(host: &str, port: u16) -> Address {

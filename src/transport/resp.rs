@@ -9,23 +9,23 @@ use std::fmt;
 use crate::transport::SubscriptionKind;
 
 /// The longest bulk, Redis' own default (`proto-max-bulk-len`). A longer one is a [`ProtocolError`].
-pub(super) const MAX_BULK: usize = 512 * 1024 * 1024;
+pub const MAX_BULK: usize = 512 * 1024 * 1024;
 
 /// The longest reply in all. What is longer is a [`ProtocolError`]: the read buffer must hold it whole.
-pub(super) const MAX_REPLY: usize = MAX_BULK + 1024 * 1024;
+pub const MAX_REPLY: usize = MAX_BULK + 1024 * 1024;
 
 /// The longest simple string, error or number, as Redis' own inline limit. A longer one is a [`ProtocolError`].
-pub(super) const MAX_LINE: usize = 64 * 1024;
+pub const MAX_LINE: usize = 64 * 1024;
 
 /// The most items of one array: NUMSUB answers two per channel. More are a [`ProtocolError`].
-pub(super) const MAX_ITEMS: usize = 1024 * 1024;
+pub const MAX_ITEMS: usize = 1024 * 1024;
 
 /// How deep arrays may nest; what is used here nests once. Deeper is a [`ProtocolError`].
-pub(super) const MAX_DEPTH: usize = 8;
+pub const MAX_DEPTH: usize = 8;
 
 /// Bytes that are not RESP2, or more than the bounds allow. The connection that sent them is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProtocolError {
+pub enum ProtocolError {
     /// A reply begins with something else than one of `+-:$*`.
     Type(u8),
     /// A length or an integer is not one.
@@ -56,7 +56,7 @@ impl fmt::Display for ProtocolError {
 
 /// Finds where replies end. One per stream; after an error it is of no more use.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub struct Scanner {
     /// Where the next item begins: all before it is scanned.
     offset: usize,
     /// How long the input must be at least before another look makes sense.
@@ -68,7 +68,7 @@ pub(super) struct Scanner {
 impl Scanner {
     /// Returns the length of the reply that `input` begins with, or `None` if it is not whole. Until it is,
     /// each call must bring the same bytes and more; what was scanned is not looked at again.
-    pub(super) fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
+    pub fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
         if input.len() < self.need {
             return Ok(None);
         }
@@ -113,12 +113,12 @@ impl Scanner {
     }
 
     /// Whether no reply is scanned in part.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         self.need == 0
     }
 
     /// Returns how long the input must be at least for [`Scanner::scan`] to get on.
-    pub(super) fn need(&self) -> usize {
+    pub fn need(&self) -> usize {
         self.need
     }
 
@@ -133,20 +133,26 @@ impl Scanner {
 
 /// A whole reply, borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply<'a> {
+pub enum Reply<'a> {
+    /// A short text, as `OK` is.
     Simple(&'a [u8]),
+    /// Redis refuses, in these words.
     Error(&'a [u8]),
+    /// A number.
     Integer(i64),
+    /// Bytes.
     Bulk(&'a [u8]),
+    /// Nothing: no such key, or no entry in time.
     Nil,
     /// Any array but a message.
     Array(Items<'a>),
+    /// A message of pub/sub.
     Message(Message<'a>),
 }
 
 impl<'a> Reply<'a> {
     /// Returns what `bytes` say, which [`Scanner::scan`] found to be one whole reply.
-    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
+    pub fn of(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
         if let Some((message, _)) = Message::take(bytes) {
             return Ok(Self::Message(message));
         }
@@ -180,18 +186,21 @@ impl<'a> Reply<'a> {
 
 /// `message`, `pmessage` or `smessage`, the push that a subscriber gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
-    pub(super) kind: SubscriptionKind,
+pub struct Message<'a> {
+    /// The kind of the subscription that it came by.
+    pub kind: SubscriptionKind,
     /// The channel, or the glob that matched it.
-    pub(super) name: &'a [u8],
-    pub(super) channel: &'a [u8],
-    pub(super) payload: &'a [u8],
+    pub name: &'a [u8],
+    /// The channel it was published on.
+    pub channel: &'a [u8],
+    /// The bytes, unchecked.
+    pub payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
     /// Returns the message that `bytes` begin with and its length, or `None` if they begin with something else,
     /// or with a part of one: [`Scanner::scan`] tells which.
-    pub(super) fn take(bytes: &'a [u8]) -> Option<(Self, usize)> {
+    pub fn take(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let (kind, rest) = if let Some(rest) = bytes.strip_prefix(b"*4\r\n$8\r\npmessage\r\n") {
             (SubscriptionKind::Pattern, rest)
         } else if let Some(rest) = bytes.strip_prefix(b"*3\r\n$7\r\nmessage\r\n") {
@@ -229,19 +238,19 @@ fn take_bulk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The items of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Items<'a> {
+pub struct Items<'a> {
     left: usize,
     bytes: &'a [u8],
 }
 
 impl<'a> Items<'a> {
     /// Returns how many items are still to come.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.left
     }
 
     /// Returns the next item if it is a bulk.
-    pub(super) fn next_bulk(&mut self) -> Option<&'a [u8]> {
+    pub fn next_bulk(&mut self) -> Option<&'a [u8]> {
         match self.next() {
             Some(Reply::Bulk(bulk)) => Some(bulk),
             _ => None,
