@@ -60,7 +60,10 @@ const duplicates = {
   /** Whether all that were made of a client have ended. @param {any} client */
   ended(client) {
     const list = this.made.get(client) ?? [];
-    return list.every(({ status, isOpen }) => (status === undefined ? !isOpen : status === "end"));
+    // "close": of a cluster.
+    return list.every(({ status, isOpen }) =>
+      status === undefined ? !isOpen : status === "end" || status === "close",
+    );
   },
 };
 
