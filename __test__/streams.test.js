@@ -157,10 +157,7 @@ function apart() {
       for (const sender of rest) {
         assert.strictEqual(await sender.adapter().serverCount(), 2);
         const got = await ring.collect(sender, () => sender.io.emit("still", sender.index));
-        assert.deepStrictEqual(
-          got,
-          expected(ring, [["still", sender.index]]),
-        );
+        assert.deepStrictEqual(got, expected(ring, [["still", sender.index]]));
         assert.strictEqual((await sender.io.fetchSockets()).length, 4);
       }
     });
