@@ -9,6 +9,8 @@ mod pages;
 mod reader;
 mod restore;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -365,7 +365,8 @@ impl Core {
                 part.found = history.contains(restore.offset);
             }
             // What is gone from Redis is gone for all nodes.
-            found |= part.found && oldest.is_some_and(|oldest| oldest <= restore.offset);
+            let offset = restore.offset;
+            found |= part.found && oldest.is_some_and(|oldest| oldest <= offset) && newest >= Some(offset);
         }
         match (waits, found) {
             (true, _) => Verdict::Wait,
