@@ -12,6 +12,7 @@ pub mod redis;
 pub mod resp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use resp::Reply;
 
@@ -132,6 +133,9 @@ pub struct KeyCommand {
     pub key: usize,
     /// The command.
     pub args: Arc<Args>,
+    /// How long Redis may take; after that the connection is taken for lost. For ever, if none. A shared connection
+    /// does not look at it.
+    pub patience: Option<Duration>,
 }
 
 impl KeyCommand {
