@@ -15,6 +15,7 @@ const { Inbox, KIND } = require("./inbox");
 const { Doubt } = require("./doubt");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
+const { Restores } = require("./restores");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
@@ -36,7 +37,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {(event: LinkEvent) => void} onEvent
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, text?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {object} Identity
  * @property {string} uid
@@ -107,6 +108,7 @@ class Link {
   #nextToken = 0;
   /** @type {Map<number, (count: number) => void>} */
   #counts = new Map();
+  #restores = new Restores();
 
   /**
    * @param {import("./clients").Clients | null} clients
@@ -234,7 +236,9 @@ class Link {
    * @param {boolean} checked
    */
   broadcast(member, identity, payload, attachments, room, options, checked) {
-    if (!this.#byClient && this.#members.has(member)) {
+    const { uid, nsp, family } = identity;
+    const isEntry = familyHasStreams(family);
+    if ((!this.#byClient || isEntry) && this.#members.has(member)) {
       const sent =
         attachments.length === 0
           ? broadcast(this.#id, member, payload, room, options, checked)
@@ -242,8 +246,9 @@ class Link {
       if (sent) this.#handedOver++;
       return sent;
     }
+    // The stream of one that has left is no longer known.
+    if (isEntry) return true;
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
-    const { uid, nsp, family } = identity;
     let bytes;
     try {
       bytes = binding.encodeBroadcast(family, uid, nsp, payload, attachments, room, options);
@@ -275,6 +280,45 @@ class Link {
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(channelOf(identity, to, name), bytes);
     this.#idle();
+  }
+
+  /**
+   * Adds a message to the stream of a member; nothing if it has left.
+   *
+   * @param {number} member
+   * @param {number} type
+   * @param {Buffer} data as it stands in the entry
+   */
+  append(member, type, data) {
+    if (!this.#members.has(member)) return;
+    this.#handedOver++;
+    this.#open().append(member, type, data);
+  }
+
+  /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
+  persist(member, key, session, lifetime) {
+    this.#native?.persist(member, Buffer.from(key), session, lifetime);
+  }
+
+  /**
+   * Takes a session, and gathers what it has missed. Calls back in any case, when the record is there.
+   *
+   * @param {number} member
+   * @param {string} key
+   * @param {string} offset
+   * @param {import("./restores").OnRestored} onRestored
+   */
+  restore(member, key, offset, onRestored) {
+    this.#restores.add((token) => {
+      if (this.#native === null || !this.#members.has(member)) return false;
+      this.#native.restore(member, token, Buffer.from(key), Buffer.from(offset));
+      return true;
+    }, onRestored);
+  }
+
+  /** What the user's clients prepend to the names of keys. */
+  get keyPrefix() {
+    return this.#clients?.keyPrefix ?? "";
   }
 
   /**
@@ -469,6 +513,7 @@ class Link {
     this.#handedOver = 0;
     for (const resolve of this.#counts.values()) resolve(0);
     this.#counts.clear();
+    this.#restores.fail();
     forget(this);
     native.close();
     if (native.isFlushed() || this.#byClient) return;
@@ -591,10 +636,14 @@ class Link {
         this.#counts.delete(record.token);
         return resolve?.(record.n);
       }
+      case KIND.RESTORED:
+        return this.#restores.onRecord(record);
       case KIND.CARRY:
       case KIND.SUBSCRIBE:
       case KIND.UNSUBSCRIBE:
       case KIND.NUM_SUB:
+      case KIND.COMMAND:
+      case KIND.CLOSE_READER:
         return this.#carrier?.onRecord(record);
       default:
         this.#members.get(record.member)?.onRecord(record);
@@ -671,6 +720,11 @@ function channelOf({ prefix, nsp, family }, to, name) {
 function channelRoom({ family, mode }, room) {
   if (family !== "sharded" || room === null || mode === "dynamic-private") return room;
   return mode === "dynamic" && room.length !== 20 ? room : null;
+}
+
+/** @param {import("./options").Family} family */
+function familyHasStreams(family) {
+  return family === "streams" || family === "streams-sharded";
 }
 
 module.exports = { Link, channelRoom };
