@@ -7,7 +7,7 @@
  */
 
 const msgpack = require("./msgpack");
-const { EVENT, offsetAtEnd } = require("./offsets");
+const { EVENT } = require("./offsets");
 
 /** The type that old emitters give to an event with binary attachments. */
 const BINARY_EVENT = 5;
@@ -55,12 +55,7 @@ function lazyPacket(nsp, source) {
 /** @param {string} nsp @param {Source} source */
 function readData(nsp, { text, data }) {
   // What JSON does not carry (dates, binary) is in the msgpack.
-  if (data !== null) {
-    const args = msgpack.decode(data);
-    const offset = offsetAtEnd(text);
-    if (offset !== null && args[args.length - 1] !== offset) args.push(offset);
-    return args;
-  }
+  if (data !== null) return msgpack.decode(data);
   const start = nsp === "/" ? 1 : nsp.length + 2;
   return JSON.parse(text.slice(text.indexOf("[", start)));
 }

@@ -8,7 +8,7 @@
 
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
-const { clientsOf } = require("./clients");
+const { clientOf, clientsOf } = require("./clients");
 const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
@@ -54,14 +54,12 @@ const SECURE = /^\s*(redis|valkey)s:/i;
 /**
  * By the two clients. Members of each family have links of their own.
  *
- * @type {Record<string, WeakMap<object, WeakMap<object, Link>>>}
+ * @type {Record<"classic" | "sharded", WeakMap<object, WeakMap<object, Link>>>}
  */
-const linksOfClients = {
-  classic: new WeakMap(),
-  sharded: new WeakMap(),
-  streams: new WeakMap(),
-  "streams-sharded": new WeakMap(),
-};
+const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
+
+/** The same where there is only one. @type {Record<"streams" | "streams-sharded", WeakMap<object, Link>>} */
+const linksOfClient = { streams: new WeakMap(), "streams-sharded": new WeakMap() };
 
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
@@ -130,12 +128,26 @@ class Link {
    * @param {import("./options").AdapterOptions} options
    */
   static ofClients(pub, sub, options) {
-    const clients = clientsOf(pub, sub, options.family.endsWith("sharded") ? "shard" : "global");
-    const byPub = linksOfClients[options.family];
+    const clients = clientsOf(pub, sub, spaceOf(options.family));
+    const byPub = linksOfClients[/** @type {"classic" | "sharded"} */ (options.family)];
     let bySub = byPub.get(pub);
     if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
     if (link === undefined) bySub.set(sub, (link = new Link(clients, null, options)));
+    return link;
+  }
+
+  /**
+   * The link of a client that does everything: the same one for all namespaces of all servers that share it.
+   *
+   * @param {any} client
+   * @param {import("./options").AdapterOptions} options
+   */
+  static ofClient(client, options) {
+    const clients = clientOf(client, spaceOf(options.family));
+    const links = linksOfClient[/** @type {"streams" | "streams-sharded"} */ (options.family)];
+    let link = links.get(client);
+    if (link === undefined) links.set(client, (link = new Link(clients, null, options)));
     return link;
   }
 
@@ -238,15 +250,17 @@ class Link {
   broadcast(member, identity, payload, attachments, room, options, checked) {
     const { uid, nsp, family } = identity;
     const isEntry = familyHasStreams(family);
-    if ((!this.#byClient || isEntry) && this.#members.has(member)) {
+    // Rust knows the streams of members that have left, too.
+    const isKnown = isEntry ? this.#native !== null : !this.#byClient && this.#members.has(member);
+    if (isKnown) {
       const sent =
         attachments.length === 0
           ? broadcast(this.#id, member, payload, room, options, checked)
           : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
       if (sent) this.#handedOver++;
+      if (isEntry && !this.#members.has(member)) this.#idle();
       return sent;
     }
-    // The stream of one that has left is no longer known.
     if (isEntry) return true;
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
     let bytes;
@@ -283,21 +297,24 @@ class Link {
   }
 
   /**
-   * Adds a message to the stream of a member; nothing if it has left.
+   * Adds a message to the stream of a member, even if that has just left.
    *
    * @param {number} member
    * @param {number} type
    * @param {Buffer} data as it stands in the entry
    */
   append(member, type, data) {
-    if (!this.#members.has(member)) return;
+    if (this.#native === null) return;
     this.#handedOver++;
-    this.#open().append(member, type, data);
+    this.#native.append(member, type, data);
+    if (!this.#members.has(member)) this.#idle();
   }
 
   /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
   persist(member, key, session, lifetime) {
-    this.#native?.persist(member, Buffer.from(key), session, lifetime);
+    if (this.#native === null) return;
+    this.#handedOver++;
+    this.#native.persist(member, Buffer.from(key), session, lifetime);
   }
 
   /**
@@ -720,6 +737,11 @@ function channelOf({ prefix, nsp, family }, to, name) {
 function channelRoom({ family, mode }, room) {
   if (family !== "sharded" || room === null || mode === "dynamic-private") return room;
   return mode === "dynamic" && room.length !== 20 ? room : null;
+}
+
+/** @param {import("./options").Family} family @returns {import("./clients/client").Space} */
+function spaceOf(family) {
+  return family === "sharded" || family === "streams-sharded" ? "shard" : "global";
 }
 
 /** @param {import("./options").Family} family */

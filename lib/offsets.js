@@ -13,9 +13,6 @@ const EVENT = 2;
 /** What the id of an entry looks like. */
 const OFFSET = /^\d+-\d+$/;
 
-/** How long that is at most, with what is around it in a text: twice 20 digits. */
-const LONGEST = 48;
-
 /**
  * What is to be done to the local sockets, with the id of the entry, or without one if that is not known.
  *
@@ -99,11 +96,6 @@ function addOffset(text, id) {
   return `${text.slice(0, -1)},"${id}"]`;
 }
 
-/** The offset that a text ends with, if it looks like one. @param {string} text */
-function offsetAtEnd(text) {
-  return /,"(\d+-\d+)"\]$/.exec(text.slice(-LONGEST))?.[1] ?? null;
-}
-
 /**
  * Less than 0 if one id comes before the other, 0 if they are the same. The two numbers in them may have more digits
  * than a double.
@@ -129,6 +121,5 @@ module.exports = {
   addOffset,
   compareOffsets,
   isRecoverable,
-  offsetAtEnd,
   withOffset,
 };
