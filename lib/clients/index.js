@@ -5,6 +5,7 @@
  * The user's Redis clients: one that publishes and one that subscribes, of whatever kind each is.
  */
 
+const { disconnect } = require("../duplicate");
 const { wrong } = require("../options");
 const { removeListener } = require("./client");
 const { GenericClient } = require("./generic");
@@ -30,22 +31,30 @@ const LOOK_EVERY = 100;
 /** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
-/** A pair of clients. Made by `clientsOf`. */
+/** A pair of clients, or one that does everything. Made by `clientsOf` and `clientOf`. */
 class Clients {
   /** @type {UserClient} */
   #pub;
-  /** @type {UserClient} */
+  /** Another one, unless the first does not have to subscribe. @type {UserClient} */
   #sub;
+  /** Whether the user has given one that does everything: what else is needed are duplicates of it. */
+  #isOne;
+  /** Duplicates that wait for what is added to a stream, by the numbers of the readers. @type {Map<string, UserClient>} */
+  #readers = new Map();
   /** What ends the watch. @type {(() => void)[]} */
   #endings = [];
+  /** @type {{ onChange: () => void, onFailure: () => void } | null} */
+  #watch = null;
 
   /**
    * @param {UserClient} pub
    * @param {UserClient} sub
+   * @param {boolean} [isOne]
    */
-  constructor(pub, sub) {
+  constructor(pub, sub, isOne = false) {
     this.#pub = pub;
     this.#sub = sub;
+    this.#isOne = isOne;
   }
 
   /**
@@ -63,12 +72,24 @@ class Clients {
 
   /** Why these clients cannot carry the bytes, and what would help; null if they can. */
   flaw() {
-    return this.#sub.flaw;
+    return this.#sub.flaw ?? (this.#isOne ? this.#pub.keyFlaw : null);
+  }
+
+  /** What they prepend to the names of keys. */
+  get keyPrefix() {
+    return this.#pub.keyPrefix;
+  }
+
+  /** They are to carry the bytes: one that subscribes can do nothing else. */
+  begin() {
+    if (!this.#isOne || this.#sub !== this.#pub) return;
+    this.#sub = this.#pub.duplicate();
+    if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
   }
 
   /** Whether neither client is connected nor on the way there. */
   hasEnded() {
-    return !this.#pub.isOpen && !this.#sub.isOpen;
+    return !this.#pub.isOpen && (this.#isOne || !this.#sub.isOpen);
   }
 
   /** Whether both clients are connected. */
@@ -91,18 +112,39 @@ class Clients {
    * @param {() => void} onFailure
    */
   watch(onChange, onFailure) {
-    for (const one of new Set([this.#pub, this.#sub])) {
-      one.begin();
-      for (const event of one.changes) this.#listen(one.client, event, onChange);
-      for (const event of one.failures) this.#listen(one.client, event, onFailure);
-      this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
-      if (one.isSilent) this.#look(one, onChange, onFailure);
-    }
+    this.#watch = {
+      onChange: () => {
+        this.#followFirst();
+        onChange();
+      },
+      onFailure: () => {
+        this.#followFirst();
+        onFailure();
+      },
+    };
+    for (const one of new Set([this.#pub, this.#sub])) this.#watchOne(one, this.#watch);
   }
 
   /** Ends that. */
   unwatch() {
+    this.#watch = null;
     for (const end of this.#endings.splice(0)) end();
+  }
+
+  /** @param {UserClient} one @param {{ onChange: () => void, onFailure: () => void }} watch */
+  #watchOne(one, { onChange, onFailure }) {
+    one.begin();
+    for (const event of one.changes) this.#listen(one.client, event, onChange);
+    for (const event of one.failures) this.#listen(one.client, event, onFailure);
+    this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
+    if (one.isSilent) this.#look(one, onChange, onFailure);
+  }
+
+  /** A duplicate comes and goes with the user's own. */
+  #followFirst() {
+    if (!this.#isOne || this.#sub === this.#pub) return;
+    if (this.#pub.isOpen) this.#sub.wake();
+    else if (this.#sub.isOpen) disconnect(this.#sub.client);
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -126,6 +168,28 @@ class Clients {
   }
 
   /**
+   * Runs a command, and resolves to the reply.
+   *
+   * @param {string} reader whose client of its own it is for; empty if it is for the one that publishes
+   * @param {string} key
+   * @param {Buffer[]} args the command and its arguments
+   * @returns {Promise<any>}
+   */
+  async command(reader, key, args) {
+    if (reader === "") return this.#pub.command(key, args);
+    let one = this.#readers.get(reader);
+    if (one === undefined) this.#readers.set(reader, (one = this.#pub.duplicate()));
+    else one.wake();
+    return one.command(key, args);
+  }
+
+  /** @param {string} reader that is not needed any more */
+  closeReader(reader) {
+    this.#readers.get(reader)?.end();
+    this.#readers.delete(reader);
+  }
+
+  /**
    * Wants to hear of subscriptions that are lost and have to be made again.
    *
    * @param {import("./client").OnLost} onLost
@@ -136,8 +200,12 @@ class Clients {
 
   /** Nothing more is to be carried. */
   stop() {
+    for (const reader of [...this.#readers.keys()]) this.closeReader(reader);
     this.#sub.stop();
     this.#pub.stop();
+    if (!this.#isOne || this.#sub === this.#pub) return;
+    this.#sub.end();
+    this.#sub = this.#pub;
   }
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
@@ -187,6 +255,21 @@ function clientsOf(pub, sub, space) {
   return new Clients(first, sub === pub ? first : new SubKind(sub, space));
 }
 
+/**
+ * The same for one that does everything.
+ *
+ * @param {any} client
+ * @param {Space} space
+ * @returns {Clients}
+ */
+function clientOf(client, space) {
+  if (client === null || typeof client !== "object") throw wrong("redisClient", EXPECTED, client);
+  const Kind = kindOf(client);
+  check("redisClient", client, [...Kind.publishes(client, space), ...Kind.subscribes(client, space)]);
+  const one = new Kind(client, space);
+  return new Clients(one, one, true);
+}
+
 const EXPECTED = "a client of the redis or ioredis package";
 
 /**
@@ -223,4 +306,4 @@ function check(name, client, methods) {
   }
 }
 
-module.exports = { Clients, clientsOf };
+module.exports = { Clients, clientOf, clientsOf };

@@ -192,6 +192,7 @@ impl Link {
                 Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
                 _ => SubscriptionMode::Static,
             },
+            listens: true,
             stream: member.stream.map(|stream| StreamSpec {
                 name: stream.name,
                 count: stream.count,

@@ -28,6 +28,8 @@ pub struct MemberSpec {
     pub frames: bool,
     /// The streams that it adds to and reads, if it is one of streams.
     pub stream: Option<StreamSpec>,
+    /// Whether it hears what the others say, and is one of those who are counted. One that does not only publishes.
+    pub listens: bool,
 }
 
 /// The options of a member about its streams.
@@ -114,6 +116,11 @@ impl Member {
     /// Whether all its subscriptions hold.
     pub fn is_subscribed(&self) -> bool {
         self.subscriptions.is_whole()
+    }
+
+    /// Whether its packets carry the ids of their entries.
+    pub fn recovers(&self) -> bool {
+        self.spec.stream.as_ref().is_some_and(|stream| stream.recovers)
     }
 
     /// What it listens to as long as it is there.
@@ -263,6 +270,7 @@ mod tests {
             specific_responses: false,
             frames: true,
             stream: None,
+            listens: true,
             mode: SubscriptionMode::Dynamic,
         };
         Member::new(Family::Sharded, spec, 0)

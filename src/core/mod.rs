@@ -29,6 +29,7 @@ use member::{Member, MemberSpec};
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
+use streams::Streams;
 
 /// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
 /// is at most this old.
@@ -132,6 +133,9 @@ pub struct Core {
     /// When they are tried again, after one that failed.
     waiting_until: Option<Instant>,
     stats: Stats,
+    streams: Streams,
+    /// Memory for what is put together.
+    envelope: Vec<u8>,
 }
 
 impl Core {
@@ -155,6 +159,8 @@ impl Core {
             waiting: Vec::new(),
             waiting_until: None,
             stats: Stats::default(),
+            streams: Streams::default(),
+            envelope: Vec::new(),
         }
     }
 
@@ -169,6 +175,7 @@ impl Core {
         for (name, _) in member.vital() {
             member.subscriptions.add(name, true);
         }
+        self.join_streams(id, &member.spec, fx);
         self.members.insert(id, member);
         self.subscribe(id, fx);
     }
@@ -183,6 +190,7 @@ impl Core {
                 fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
             }
         }
+        self.leave_streams(id, fx);
         self.requests.leave(id, &mut fx.batch);
         self.barriers.retain(|barrier| {
             let over = barrier.member == id;
@@ -305,6 +313,7 @@ impl Core {
     /// Another transport carries the bytes from now on.
     pub fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, fx: &mut Effects) {
         self.has_lanes = has_lanes;
+        let known = self.flow.is_proven();
         self.flow.reset(!needs_proof);
         self.routes = Routes::default();
         let counts = std::mem::take(&mut self.counts);
@@ -319,6 +328,7 @@ impl Core {
             }
             self.subscribe(id, fx);
         }
+        self.change_streams(known, fx);
     }
 
     // --- outgoing --------------------------------------------------------------------------------------
@@ -326,6 +336,9 @@ impl Core {
     /// Publishes an event.
     pub fn broadcast(&mut self, id: MemberId, emit: &Emit<'_>, fx: &mut Effects) {
         let &Emit { payload, attachments, room, opts } = emit;
+        if matches!(self.config.family, Family::Streams { .. }) {
+            return self.broadcast_entry(id, emit, fx);
+        }
         let Some(member) = self.members.get(&id) else {
             self.stats.dropped += 1;
             return;
@@ -424,6 +437,7 @@ impl Core {
             }
         }
         self.stats.published += fx.publishes.len() as u64;
+        self.release_streams(room, fx);
         self.heal(fx);
     }
 
@@ -447,7 +461,7 @@ impl Core {
 
     /// Whether nothing waits in the backlog.
     pub fn is_flushed(&self) -> bool {
-        self.flow.backlog.is_empty()
+        self.flow.backlog.is_empty() && self.streams.is_flushed()
     }
 
     /// Says whether the link is shut for good, as far as anyone knows: then nothing waits for it, and what is
@@ -456,6 +470,7 @@ impl Core {
         self.shut = shut;
         if shut {
             self.flow.backlog.clear();
+            self.shut_streams();
         }
     }
 
@@ -484,13 +499,17 @@ impl Core {
         for (member, id) in self.requests.tick(fx.now, &mut fx.batch) {
             self.count_when_ready(Purpose::Request { member, id }, fx);
         }
+        self.tick_streams(fx);
         self.heal(fx);
     }
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
-        [self.requests.deadline(), self.flow.deadline(), waiting].into_iter().flatten().min()
+        [self.requests.deadline(), self.flow.deadline(), waiting, self.streams_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // --- the operator ----------------------------------------------------------------------------------
@@ -499,7 +518,7 @@ impl Core {
     pub fn stats(&self) -> Stats {
         Stats {
             dropped: self.stats.dropped + self.flow.backlog.dropped(),
-            backlog: self.flow.backlog.len() as u64,
+            backlog: self.flow.backlog.len() as u64 + self.streams.backlog(),
             pending_requests: self.requests.len() as u64,
             ..self.stats.clone()
         }
