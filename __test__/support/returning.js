@@ -17,8 +17,8 @@ const OFFSET = /^(\d{13})-(\d+)$/;
 class Returning {
   /** What it received, offsets included. @type {any[][]} */
   log = [];
-  /** What it received while it had no session yet, or after a `forget()`. */
-  #offsets = /** @type {[bigint, bigint][]} */ ([]);
+  /** The last offset that it was shown. @type {[bigint, bigint]} */
+  #last = [0n, 0n];
 
   /**
    * @param {Ring} ring
@@ -38,6 +38,7 @@ class Returning {
     this.client.onAny((/** @type {any[]} */ ...args) => void this.log.push(args));
   }
 
+  /** None while it is away. @returns {string} */
   get id() {
     return this.client.id;
   }
@@ -101,9 +102,8 @@ class Returning {
       const offset = OFFSET.exec(args.at(-1));
       if (!offset) return args;
       const next = /** @type {[bigint, bigint]} */ ([BigInt(offset[1]), BigInt(offset[2])]);
-      const last = this.#offsets.at(-1);
-      if (last) assert.ok(isAfter(next, last), `${next} after ${last}: ${JSON.stringify(args)}`);
-      this.#offsets.push(next);
+      assert.ok(isAfter(next, this.#last), `${next} after ${this.#last}: ${JSON.stringify(args)}`);
+      this.#last = next;
       return args.slice(0, -1);
     });
   }
