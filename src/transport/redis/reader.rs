@@ -25,7 +25,7 @@ pub(super) struct Reader {
     connection: Connection,
     /// The commands whose reply is not in.
     in_flight: VecDeque<Asked>,
-    /// Since when there is nothing new for the oldest of them.
+    /// Since when nothing has come for them.
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the last read brought something, so that another one may.
@@ -166,9 +166,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Becomes a loss when the oldest command was silent for too long.
+    /// Becomes a loss when Redis was silent for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let patience = self.in_flight.front().and_then(|asked| asked.patience);
+        let patience = self.in_flight.iter().find_map(|asked| asked.patience);
         let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
         let (Some(patience), Some(deadline)) = (patience, deadline) else {
             self.timer = None;
