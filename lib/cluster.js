@@ -183,7 +183,8 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
-    if (!withAck) return this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
+    if (!withAck)
+      return this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
     const ack = packet.pop();
     const requestId = randomId();
     const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });

@@ -201,7 +201,11 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     } catch (error) {
       return warnOfSession(error);
     }
-    this._persist(this.#sessionKeyPrefix + session.pid, Buffer.from(bytes.toString("base64")), this.#lifetime);
+    this._persist(
+      this.#sessionKeyPrefix + session.pid,
+      Buffer.from(bytes.toString("base64")),
+      this.#lifetime,
+    );
   }
 
   /**
@@ -294,7 +298,9 @@ let sessionsWarned = false;
 function warnOfSession(error) {
   if (sessionsWarned) return;
   sessionsWarned = true;
-  console.warn(`socket.io-redis: a session could not be kept, since its socket.data cannot be encoded (${error})`);
+  console.warn(
+    `socket.io-redis: a session could not be kept, since its socket.data cannot be encoded (${error})`,
+  );
 }
 
 /** What was warned of. @type {Set<string>} */

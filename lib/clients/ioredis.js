@@ -121,7 +121,9 @@ class IoredisClient extends UserClient {
     this.#checkOpen();
     const reply = await this.#plain.callBuffer(String(name), ...args);
     // 6 hands out maps flat, with RESP3.
-    return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0]) ? inPairs(reply) : reply;
+    return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
+      ? inPairs(reply)
+      : reply;
   }
 
   duplicateClient() {

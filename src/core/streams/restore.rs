@@ -348,11 +348,8 @@ impl Core {
                 waits = true;
                 continue;
             };
-            // This node does not know yet what the client may know, or what it has told JS itself.
-            if newest.is_some_and(|newest| position < newest)
-                || stream.appends.base().is_some_and(|base| position < base)
-                || part.paging
-            {
+            // This node does not know yet what the client may know.
+            if newest.is_some_and(|newest| position < newest) || part.paging {
                 waits = true;
                 continue;
             }
