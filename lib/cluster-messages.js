@@ -42,10 +42,27 @@ const MAY_BE_BINARY = new Set([
  * @returns {Buffer}
  */
 function encodeMessage(type, data, uid, nsp) {
+  const message = printMessage(type, data, uid, nsp);
+  return typeof message === "string" ? Buffer.from(message) : message;
+}
+
+/**
+ * The same, as a string if it is JSON.
+ *
+ * @param {number} type
+ * @param {object} data
+ * @param {string} uid
+ * @param {string} nsp
+ * @returns {Buffer | string}
+ */
+function printMessage(type, data, uid, nsp) {
   const message = { type, data, uid, nsp };
-  return MAY_BE_BINARY.has(type) && holdsBinary(data)
-    ? msgpack.encode(message)
-    : Buffer.from(JSON.stringify(message));
+  return isBinary(type, data) ? msgpack.encode(message) : JSON.stringify(message);
+}
+
+/** Whether a message holds something that JSON cannot carry. @param {number} type @param {object} data */
+function isBinary(type, data) {
+  return MAY_BE_BINARY.has(type) && holdsBinary(data);
 }
 
 /** @param {Buffer} bytes @returns {any} */
@@ -153,4 +170,4 @@ function present(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage };
+module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, isBinary, printMessage };

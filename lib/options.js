@@ -79,7 +79,7 @@ function readShardedOptions(given) {
   };
 }
 
-/** What both have. @param {Record<string, any>} given */
+/** What all of them have. @param {Record<string, any>} given */
 function readLinkOptions({ requestsTimeout, transport, maxBacklogBytes, maxInboxBytes }) {
   checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
   checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
@@ -129,4 +129,4 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { present, readOptions, readShardedOptions, wrong };
+module.exports = { checkNumber, present, readLinkOptions, readOptions, readShardedOptions, wrong };

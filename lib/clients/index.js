@@ -30,18 +30,18 @@ const LOOK_EVERY = 100;
 /** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
-/** A pair of clients. Made by `clientsOf`. */
+/** A pair of clients, made by `clientsOf`; or one that only publishes, made by `publisherOf`. */
 class Clients {
   /** @type {UserClient} */
   #pub;
-  /** @type {UserClient} */
+  /** Null if nothing is subscribed to. @type {UserClient | null} */
   #sub;
   /** What ends the watch. @type {(() => void)[]} */
   #endings = [];
 
   /**
    * @param {UserClient} pub
-   * @param {UserClient} sub
+   * @param {UserClient | null} sub
    */
   constructor(pub, sub) {
     this.#pub = pub;
@@ -55,7 +55,7 @@ class Clients {
    */
   settings() {
     const pub = this.#pub.settings();
-    const sub = this.#sub.settings();
+    const sub = this.#sub === null || this.#sub === this.#pub ? pub : this.#sub.settings();
     if (pub.settings === null || sub.settings === null) return pub.settings === null ? pub : sub;
     if (areSame(pub.settings, sub.settings)) return pub;
     return { settings: null, reason: "the two clients do not connect to the same place" };
@@ -63,22 +63,22 @@ class Clients {
 
   /** Why these clients cannot carry the bytes, and what would help; null if they can. */
   flaw() {
-    return this.#sub.flaw;
+    return this.#sub?.flaw ?? null;
   }
 
   /** Whether neither client is connected nor on the way there. */
   hasEnded() {
-    return !this.#pub.isOpen && !this.#sub.isOpen;
+    return !this.#pub.isOpen && !this.#sub?.isOpen;
   }
 
   /** Whether both clients are connected. */
   isReady() {
-    return this.#pub.isReady && this.#sub.isReady;
+    return this.#pub.isReady && (this.#sub?.isReady ?? true);
   }
 
   /** Whether what is given to a client that is on its way to Redis waits there. */
   queues() {
-    return this.#pub.queues && this.#sub.queues;
+    return this.#pub.queues && (this.#sub?.queues ?? true);
   }
 
   /**
@@ -91,7 +91,7 @@ class Clients {
    * @param {() => void} onFailure
    */
   watch(onChange, onFailure) {
-    for (const one of new Set([this.#pub, this.#sub])) {
+    for (const one of this.#both) {
       one.begin();
       for (const event of one.changes) this.#listen(one.client, event, onChange);
       for (const event of one.failures) this.#listen(one.client, event, onFailure);
@@ -111,13 +111,13 @@ class Clients {
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
-  subscribe(kind, name, onMessage) {
-    return this.#sub.subscribe(kind, name, onMessage);
+  async subscribe(kind, name, onMessage) {
+    await this.#subscriber.subscribe(kind, name, onMessage);
   }
 
   /** @param {number} kind @param {string} name */
-  unsubscribe(kind, name) {
-    return this.#sub.unsubscribe(kind, name);
+  async unsubscribe(kind, name) {
+    await this.#subscriber.unsubscribe(kind, name);
   }
 
   /** @param {string[]} channels */
@@ -131,17 +131,27 @@ class Clients {
    * @param {import("./client").OnLost} onLost
    */
   onLost(onLost) {
-    this.#sub.onLost = onLost;
+    if (this.#sub !== null) this.#sub.onLost = onLost;
   }
 
   /** Nothing more is to be carried. */
   stop() {
-    this.#sub.stop();
-    this.#pub.stop();
+    for (const one of this.#both) one.stop();
+  }
+
+  get #both() {
+    return new Set(this.#sub === null ? [this.#pub] : [this.#sub, this.#pub]);
+  }
+
+  get #subscriber() {
+    if (this.#sub === null) throw new Error("the client only publishes");
+    return this.#sub;
   }
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
   #listen(client, event, listener) {
+    // A mock that only publishes tells nothing.
+    if (typeof client.on !== "function") return;
     client.on(event, listener);
     this.#endings.push(() => removeListener(client, event, listener));
   }
@@ -178,13 +188,29 @@ function tellOnce(client, error) {
  */
 function clientsOf(pub, sub, space) {
   for (const [name, client] of Object.entries({ pubClient: pub, subClient: sub })) {
-    if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
+    checkObject(name, client);
   }
   const [PubKind, SubKind] = [kindOf(pub), kindOf(sub)];
   check("pubClient", pub, PubKind.publishes(pub, space));
   check("subClient", sub, SubKind.subscribes(sub, space));
   const first = new PubKind(pub, space);
   return new Clients(first, sub === pub ? first : new SubKind(sub, space));
+}
+
+/**
+ * Returns a client of the user's that has nothing to do but to publish, be it a mock that can nothing else. Throws a
+ * TypeError that says what it lacks.
+ *
+ * @param {any} client
+ * @param {Space} space
+ * @returns {Clients}
+ */
+function publisherOf(client, space) {
+  checkObject("redisClient", client);
+  const Kind = kindOf(client);
+  const needed = Kind.publishes(client, space).filter((method) => method !== "on");
+  check("redisClient", client, needed);
+  return new Clients(new Kind(client, space), null);
 }
 
 const EXPECTED = "a client of the redis or ioredis package";
@@ -208,6 +234,11 @@ function kindOf(client) {
   return GenericClient;
 }
 
+/** @param {string} name @param {any} client */
+function checkObject(name, client) {
+  if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
+}
+
 /**
  * @param {string} name
  * @param {any} client
@@ -223,4 +254,4 @@ function check(name, client, methods) {
   }
 }
 
-module.exports = { Clients, clientsOf };
+module.exports = { Clients, clientsOf, publisherOf };

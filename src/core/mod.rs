@@ -5,6 +5,7 @@
 mod counting;
 pub mod effects;
 mod event;
+mod fences;
 pub mod flow;
 mod incoming;
 pub mod member;
@@ -24,11 +25,13 @@ use crate::wire::request::RequestType;
 use counting::Purpose;
 use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
+use fences::Fences;
 use flow::Flow;
 use member::{Member, MemberSpec};
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
+use subscriptions::Subscriptions;
 
 /// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
 /// is at most this old.
@@ -118,6 +121,7 @@ pub struct Core {
     routes: Routes,
     requests: Requests,
     flow: Flow,
+    fences: Fences,
     was_flowing: bool,
     seen: u64,
     told_seen: u64,
@@ -139,6 +143,7 @@ impl Core {
     pub fn new(config: Config, has_lanes: bool) -> Self {
         Core {
             flow: Flow::new(config.max_backlog, config.proof.is_none(), config.settle),
+            fences: Fences::default(),
             config,
             has_lanes,
             members: HashMap::new(),
@@ -166,10 +171,15 @@ impl Core {
         if self.has_lanes {
             member.lane = self.routes.free_lane(&member.channels.counted());
         }
+        member.proves = !member.listens() && !self.flow.is_proven();
         for (name, _) in member.vital() {
             member.subscriptions.add(name, true);
         }
+        let complete = member.is_subscribed();
         self.members.insert(id, member);
+        if complete {
+            self.announce(&[id], fx);
+        }
         self.subscribe(id, fx);
     }
 
@@ -306,6 +316,8 @@ impl Core {
     pub fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, fx: &mut Effects) {
         self.has_lanes = has_lanes;
         self.flow.reset(!needs_proof);
+        // The transport that was has taken it along.
+        self.lose_in_flight();
         self.routes = Routes::default();
         let counts = std::mem::take(&mut self.counts);
         self.waiting.extend(counts.into_values().filter(Purpose::outlives_the_link));
@@ -314,6 +326,10 @@ impl Core {
         for id in ids {
             if let Some(member) = self.members.get_mut(&id) {
                 member.subscriptions.lose_all();
+                if member.proves && !needs_proof {
+                    member.proves = false;
+                    member.subscriptions = Subscriptions::default();
+                }
                 let counted = member.channels.counted();
                 member.lane = if has_lanes { self.routes.free_lane(&counted) } else { 0 };
             }
@@ -398,16 +414,21 @@ impl Core {
         if self.shut {
             self.stats.dropped += fx.publishes.len() as u64;
             fx.publishes.clear();
+            self.fences.nothing_waits();
         }
         let open = self.flow.is_open();
-        if !open || !self.flow.backlog.is_empty() || room == 0 {
+        let mut messages = self.fences.room().unwrap_or(usize::MAX);
+        if !open || !self.flow.backlog.is_empty() || room == 0 || fx.publishes.len() > messages {
+            let dropped = self.flow.backlog.dropped();
             for (channel, payload) in fx.publishes.iter() {
                 self.flow.backlog.push(channel, payload);
             }
             fx.publishes.clear();
+            self.fences.no_longer_wait(self.flow.backlog.dropped() - dropped);
+            messages = self.fences.room().unwrap_or(usize::MAX);
         }
         if open {
-            while room > 0 {
+            while room > 0 && fx.publishes.len() < messages {
                 let Some((channel, payload)) = self.flow.backlog.pop() else {
                     break;
                 };
@@ -415,6 +436,7 @@ impl Core {
                 self.publish(&channel, &payload, fx);
             }
         }
+        self.fences.released(fx.publishes.len());
         if self.waiting_until.is_some_and(|until| fx.now >= until) {
             self.waiting_until = None;
         }
@@ -424,7 +446,26 @@ impl Core {
             }
         }
         self.stats.published += fx.publishes.len() as u64;
+        while let Some(token) = self.fences.lifted() {
+            counting::count_record(fx, 0, token, 0);
+        }
         self.heal(fx);
+    }
+
+    /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a
+    /// [`Kind::Count`] record with this token. What is published later waits for it, too.
+    pub fn when_answered(&mut self, token: u32, fx: &Effects) {
+        self.fences.add(self.flow.backlog.len() + fx.publishes.len(), token);
+    }
+
+    /// Whether Redis has answered for all that was handed to the transport.
+    pub fn is_answered(&self) -> bool {
+        self.fences.is_answered()
+    }
+
+    /// Nobody will answer for what was handed to the transport.
+    pub fn lose_in_flight(&mut self) {
+        self.stats.lost_in_flight += self.fences.lose_all();
     }
 
     /// Tells JS if publishes go out at once now, or no longer do. To be called when what was released is carried.
@@ -456,6 +497,7 @@ impl Core {
         self.shut = shut;
         if shut {
             self.flow.backlog.clear();
+            self.fences.nothing_waits();
         }
     }
 

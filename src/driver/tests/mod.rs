@@ -51,6 +51,7 @@ impl Node {
             specific_responses: false,
             frames: true,
             stream: None,
+            emitter: None,
             mode: SubscriptionMode::Dynamic,
         };
         shared.outbox.push(|_| Command::Join(1, spec));
@@ -214,6 +215,7 @@ fn members_of_one_process_are_counted_apart() {
             specific_responses: false,
             frames: true,
             stream: None,
+            emitter: None,
             mode: SubscriptionMode::Dynamic,
         };
         a.shared.outbox.push(|_| Command::Join(2, twin));
