@@ -417,7 +417,7 @@ impl Core {
             self.fences.nothing_waits();
         }
         let open = self.flow.is_open();
-        let mut messages = self.fences.room().unwrap_or(usize::MAX);
+        let mut messages = self.lift_fences(fx);
         if !open || !self.flow.backlog.is_empty() || room == 0 || fx.publishes.len() > messages {
             let dropped = self.flow.backlog.dropped();
             for (channel, payload) in fx.publishes.iter() {
@@ -425,7 +425,7 @@ impl Core {
             }
             fx.publishes.clear();
             self.fences.no_longer_wait(self.flow.backlog.dropped() - dropped);
-            messages = self.fences.room().unwrap_or(usize::MAX);
+            messages = self.lift_fences(fx);
         }
         if open {
             while room > 0 && fx.publishes.len() < messages {
@@ -446,10 +446,15 @@ impl Core {
             }
         }
         self.stats.published += fx.publishes.len() as u64;
+        self.heal(fx);
+    }
+
+    /// Returns how many messages may be released, now that some are answered or gone.
+    fn lift_fences(&mut self, fx: &mut Effects) -> usize {
         while let Some(token) = self.fences.lifted() {
             counting::count_record(fx, 0, token, 0);
         }
-        self.heal(fx);
+        self.fences.room().unwrap_or(usize::MAX)
     }
 
     /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a
