@@ -287,7 +287,7 @@ declare function createAdapter(
  *   `host:port`, a port, or the path of a unix socket
  * @param opts - options, with what the URL does not say of the connection
  */
-declare function createAdapter(url: string | number, opts?: OldOptions): AdapterFactory;
+declare function createAdapter(url: string | URL | number, opts?: OldOptions): AdapterFactory;
 
 /**
  * The form of `socket.io-redis` 5 and 6: an object that says all. Without any, Redis is on localhost.
@@ -328,6 +328,17 @@ export interface ShardedRedisAdapter extends Adapter {
 declare function createShardedAdapter(
   pubClient: any,
   subClient: any,
+  opts?: Partial<ShardedRedisAdapterOptions>,
+): (nsp: any) => ShardedRedisAdapter;
+
+/**
+ * Returns the same without clients: the adapter has connections of its own.
+ *
+ * @param url - as for `createAdapter`
+ * @param opts - options
+ */
+declare function createShardedAdapter(
+  url: string | URL,
   opts?: Partial<ShardedRedisAdapterOptions>,
 ): (nsp: any) => ShardedRedisAdapter;
 

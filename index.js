@@ -53,6 +53,7 @@ function createAdapter(...args) {
  * @param {any} [opts]
  */
 function createShardedAdapter(pubClient, subClient, opts) {
+  if (pubClient instanceof URL) pubClient = pubClient.href;
   if (typeof pubClient === "string") {
     if (opts === undefined) opts = subClient;
     const link = Link.ofUrl(pubClient, readShardedOptions(opts));

@@ -3,7 +3,8 @@
 
 /**
  * What the adapters of all families have in common: a member of a link, the rooms and sockets that Rust is told of,
- * a broadcast's way out and in. How a message looks is the subclasses' matter (lib/classic.js, lib/sharded.js).
+ * a broadcast's way out and in. How a message looks is the subclasses' matter (lib/classic.js, lib/sharded.js,
+ * lib/streams.js).
  */
 
 // What it keeps private is where a packet becomes text: `encoder` and `_encode`.
@@ -12,7 +13,7 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { Later } = require("./later");
 const { channelRoom } = require("./link");
-const { holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
+const { frameOf, holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
 const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
@@ -100,6 +101,8 @@ class MemberAdapter extends Adapter {
   _join() {
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
     if (this.nsp.adapter instanceof MemberAdapter) this.nsp.adapter.close();
+    const { stream } = this.#identity;
+    if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
     this.#member = this.#link.join(this.#identity, {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
@@ -130,15 +133,28 @@ class MemberAdapter extends Adapter {
    * A broadcast from Redis that Rust has left to JS: null if it is not for this node. Throws if it makes no sense.
    *
    * @param {Buffer} _bytes
+   * @param {string} _offset that is to be added to it, or none
    * @returns {{ packet: any, opts: any } | null}
    */
-  _decodeBroadcast(_bytes) {
+  _decodeBroadcast(_bytes, _offset) {
     throw new Error("abstract");
   }
-  /** Whether Rust can encode what goes out. */
-  get _nativeEncoding() {
+  /** Whether Rust can encode what goes out. @param {Buffer[]} _attachments */
+  _isNative(_attachments) {
     return true;
   }
+  /**
+   * Sends a broadcast that Rust does not encode.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @param {string | null} room whose channel it takes
+   */
+  _sendBroadcast(packet, opts, room) {
+    this._send(BROADCASTS, channelRoom(this.#identity, room), this._encodeBroadcast(packet, opts));
+  }
+  /** Rust has got a broadcast. */
+  _handedOver() {}
   /** Whether the text says all that the values do. @param {any} _packet @param {Buffer[]} _attachments */
   _isExact(_packet, _attachments) {
     return false;
@@ -167,12 +183,36 @@ class MemberAdapter extends Adapter {
   _onResponse(_bytes, _id) {
     throw new Error("abstract");
   }
+  /** A message that was added to a stream is there. @param {number} _token @param {string} _id of the entry; empty if that is not known */
+  _onAdded(_token, _id) {}
+  /** What is told to some families only. @param {import("./link").LinkEvent} _event */
+  _onEvent(_event) {}
 
   // --- what it does that with --------------------------------------------------------------------------
 
   /** @param {0 | 1 | 2} to @param {string | null} name @param {Buffer | string} bytes */
   _send(to, name, bytes) {
     this.#link.send(this.#member, this.#identity, to, name, toBuffer(bytes));
+  }
+
+  /** Adds a message to the stream of the namespace. @param {number} type @param {string} data as it stands in the entry */
+  _append(type, data) {
+    this.#link.append(this.#member, type, Buffer.from(data));
+  }
+
+  /** Keeps a session. @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
+  _persist(key, session, lifetime) {
+    this.#link.persist(this.#member, key, session, lifetime);
+  }
+
+  /** Takes it again, with what was missed. @param {string} key @param {string} offset @param {import("./restores").OnRestored} onRestored */
+  _restore(key, offset, onRestored) {
+    this.#link.restore(this.#member, key, offset, onRestored);
+  }
+
+  /** Whether this node hears the others now. */
+  get _isReady() {
+    return this.#state === "ready" && !this.#closed;
   }
 
   /** What has come makes no sense. @param {string} why */
@@ -328,24 +368,59 @@ class MemberAdapter extends Adapter {
     const { rooms } = opts;
     const room = rooms.size === 1 ? rooms.values().next().value : null;
     const name = room === null ? null : this._channelRoom(room);
-    if (this.#standardText && this._nativeEncoding) {
+    if (this.#standardText) {
       const attachments = readAttachments(encoded);
-      if (attachments !== null) {
+      if (attachments !== null && this._isNative(attachments)) {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
         const plain = isPlain(opts, room) && (room === null) === (name === null);
         const options = plain ? null : this._encodeOptions(opts, attachments.length > 0);
         const exact = this._isExact(packet, attachments);
         if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, exact))
-          return;
+          return this._handedOver();
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
         if (attachments.length === 0 && !holdsDate(packet.data)) {
           this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
-          return;
+          return this._handedOver();
         }
       }
     }
-    this._send(BROADCASTS, channelRoom(this.#identity, name), this._encodeBroadcast(packet, opts));
+    this._sendBroadcast(packet, opts, name);
+  }
+
+  /**
+   * Sends a broadcast to the other nodes alone, and returns what the server's parser made of it.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @returns {any[]}
+   */
+  _publish(packet, opts) {
+    packet.nsp = this.nsp.name;
+    /** @type {any} */
+    const packetOpts = {};
+    const encoded = encodeInParent(this, packet, packetOpts);
+    this.#publish(packet, opts, encoded, packetOpts.wsPreEncodedFrame);
+    return encoded;
+  }
+
+  /**
+   * What the parent class needs not encode again; null if only the server's parser knows how.
+   *
+   * @param {any} packet
+   * @param {string} text
+   * @param {any[]} attachments
+   * @returns {Incoming | null}
+   */
+  _encodedTo(packet, text, attachments) {
+    if (!this.#standardText) return null;
+    const frame = attachments.length === 0 && this.#makesFrames ? frameOf(text) : null;
+    return { packet, encoded: [text, ...attachments], frame };
+  }
+
+  /** Does something to the local sockets, behind what has to be done before. @param {() => void} act */
+  _inOrder(act) {
+    act();
   }
 
   /**
@@ -366,7 +441,9 @@ class MemberAdapter extends Adapter {
         this.#link.request(this.#member, requestId, REQUEST.BROADCAST, request, toDelay(opts.flags?.timeout));
       }
     }
-    super.broadcastWithAck(packet, opts, clientCountCallback, ack);
+    const here = () => super.broadcastWithAck(packet, opts, clientCountCallback, ack);
+    if (opts?.flags?.local) here();
+    else this._inOrder(here);
   }
 
   // --- requests ----------------------------------------------------------------------------------------
@@ -400,6 +477,11 @@ class MemberAdapter extends Adapter {
       throw new Error("timeout reached: Redis has not confirmed the subscriptions of this server");
   }
 
+  /** What has been asked for of a session goes to the new one that its client gets. @param {string} _pid @param {string} _offset */
+  async restoreSession(_pid, _offset) {
+    return null;
+  }
+
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
   close() {
     if (this.#closed) return;
@@ -418,7 +500,7 @@ class MemberAdapter extends Adapter {
       case KIND.FRAME:
         return this.#onFrame(record);
       case KIND.BROADCAST:
-        return this.#onBroadcast(copy(record.part(0)));
+        return this.#onBroadcast(copy(record.part(0)), record.text(1));
       case KIND.REQUEST:
         return void this._onRequest(copy(record.part(0)), record.n);
       case KIND.ANSWERS:
@@ -433,6 +515,8 @@ class MemberAdapter extends Adapter {
         return void this.ackRequests.delete(record.text(0));
       case KIND.RESPONSE:
         return void this._onResponse(copy(record.part(0)), null);
+      case KIND.ADDED:
+        return this._onAdded(record.token, record.text(0));
     }
   }
 
@@ -448,32 +532,32 @@ class MemberAdapter extends Adapter {
       return this.#link.ignore(String(error));
     }
     const packet = lazyPacket(this.nsp.name, { text, data: exact ? null : copy(record.part(3)) });
-    this.#deliver(packet, opts, {
+    this._deliver(packet, opts, {
       packet,
       encoded: count === 0 ? [text] : [text, ...record.list(count).map(copy)],
       frame: count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
     });
   }
 
-  /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes */
-  #onBroadcast(bytes) {
+  /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes @param {string} offset */
+  #onBroadcast(bytes, offset) {
     let decoded;
     try {
-      decoded = this._decodeBroadcast(bytes);
+      decoded = this._decodeBroadcast(bytes, offset);
     } catch (error) {
       return this.#link.ignore(String(error));
     }
-    if (decoded !== null) this.#deliver(decoded.packet, decoded.opts, null);
+    if (decoded !== null) this._deliver(decoded.packet, decoded.opts, null);
   }
 
   /**
-   * Hands a broadcast of another node to the parent class.
+   * Hands a broadcast that needs no publishing to the parent class.
    *
    * @param {any} packet
    * @param {any} opts
    * @param {Incoming | null} incoming what it is encoded to
    */
-  #deliver(packet, opts, incoming) {
+  _deliver(packet, opts, incoming) {
     const outer = this.#incoming;
     this.#incoming = incoming;
     try {
@@ -510,6 +594,9 @@ class MemberAdapter extends Adapter {
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         if (this.listenerCount("error") > 0) super.emit("error", new Error(`${event.what}: ${event.error}`));
+        return;
+      default:
+        this._onEvent(event);
     }
   }
 
@@ -529,6 +616,18 @@ class MemberAdapter extends Adapter {
     encodeInParent(this, { type: EVENT, nsp: "/", data: ["probe"] }, packetOpts);
     return payloadOf(packetOpts.wsPreEncodedFrame) !== null;
   }
+}
+
+/** The namespaces whose connections are not recovered, and that this was said of. @type {Set<string>} */
+const unrecovered = new Set();
+
+/** @param {string} nsp */
+function warnOfRecovery(nsp) {
+  if (unrecovered.has(nsp)) return;
+  unrecovered.add(nsp);
+  console.warn(
+    `socket.io-redis: connectionStateRecovery has no effect in ${nsp}: it needs the adapter of socket.io-redis-native/streams`,
+  );
 }
 
 /** How long a socket that joins a room may be waited for, in milliseconds. */

@@ -7,6 +7,7 @@
  */
 
 const { keyOf } = require("./clients/client");
+const { encodeReply, encodeRefusal, isRefusal } = require("./clients/resp");
 const { KIND } = require("./inbox");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
@@ -63,6 +64,7 @@ class Carrier {
     this.#native = native;
     this.#onRefused = onRefused;
     this.#drain = drain;
+    clients.begin();
     clients.onLost((kind, name) => this.#again(this.#wanted.get(keyOf(kind, name))));
     this.clientsChanged();
   }
@@ -147,6 +149,15 @@ class Carrier {
         return this.#forget(record.n, record.text(0));
       case KIND.NUM_SUB:
         return this.#count(record.token, record.list(record.n).map(String));
+      case KIND.COMMAND:
+        return this.#run(
+          record.token,
+          record.text(1),
+          record.text(0),
+          record.list(record.n).map((bytes) => Buffer.from(bytes)),
+        );
+      case KIND.CLOSE_READER:
+        return this.#clients.closeReader(String(record.n));
     }
   }
 
@@ -205,6 +216,17 @@ class Carrier {
     if (wanted === undefined) return;
     setTimeout(() => this.#subscribe(wanted), wanted.delay).unref();
     wanted.delay = Math.min(wanted.delay * 2, RETRY.most);
+  }
+
+  /** @param {number} token @param {string} reader @param {string} key @param {Buffer[]} args */
+  #run(token, reader, key, args) {
+    this.#clients.command(reader, key, args).then(
+      (reply) => this.#native.clientReplied(token, encodeReply(reply), null),
+      (error) => {
+        if (isRefusal(error)) this.#native.clientReplied(token, encodeRefusal(error), null);
+        else this.#native.clientReplied(token, null, messageOf(error));
+      },
+    );
   }
 
   /** @param {number} token @param {string[]} channels */

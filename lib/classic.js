@@ -62,7 +62,7 @@ class RedisAdapter extends MemberAdapter {
 
   // --- how messages look -------------------------------------------------------------------------------
 
-  get _nativeEncoding() {
+  _isNative() {
     return !this.#customParser;
   }
 

@@ -35,6 +35,8 @@ const MAY_BE_BINARY = new Set([
 ]);
 
 /**
+ * A message of the sharded adapter.
+ *
  * @param {number} type
  * @param {object} data
  * @param {string} uid
@@ -57,12 +59,26 @@ function encodeMessage(type, data, uid, nsp) {
  */
 function printMessage(type, data, uid, nsp) {
   const message = { type, data, uid, nsp };
-  return isBinary(type, data) ? msgpack.encode(message) : JSON.stringify(message);
+  return MAY_BE_BINARY.has(type) && holdsBinary(data) ? msgpack.encode(message) : JSON.stringify(message);
 }
 
-/** Whether a message holds something that JSON cannot carry. @param {number} type @param {object} data */
-function isBinary(type, data) {
-  return MAY_BE_BINARY.has(type) && holdsBinary(data);
+/**
+ * What stands in the field `data` of an entry of a stream.
+ *
+ * @param {number} type
+ * @param {object} data
+ * @param {boolean} onlyPlaintext whether nothing is binary, as the user has said
+ * @returns {string}
+ */
+function encodeData(type, data, onlyPlaintext) {
+  return !onlyPlaintext && MAY_BE_BINARY.has(type) && holdsBinary(data)
+    ? msgpack.encodeAsIs(data).toString("base64")
+    : JSON.stringify(data);
+}
+
+/** The same, decoded. Throws if it makes no sense. @param {string} text @returns {any} */
+function decodeData(text) {
+  return text.startsWith("{") ? JSON.parse(text) : msgpack.decode(Buffer.from(text, "base64"));
 }
 
 /** @param {Buffer} bytes @returns {any} */
@@ -83,6 +99,7 @@ function holdsBinary(value, printed = false) {
  * @typedef {object} Context what a responder needs of its adapter
  * @property {() => any} nsp the namespace
  * @property {(requesterUid: string, type: number, data: object) => void} respond
+ * @property {(type: number, data: object) => Buffer} encode
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
@@ -125,7 +142,7 @@ class ClusterResponder {
 
   /** @param {any} message */
   async #answer({ type, data, uid }) {
-    const { nsp, local, respond, joined, subscribed, ignore } = this.#context;
+    const { nsp, local, respond, encode, joined, subscribed, ignore } = this.#context;
     const { requestId } = data;
     switch (type) {
       case MESSAGE.SOCKETS_JOIN:
@@ -140,8 +157,10 @@ class ClusterResponder {
         // Whoever asks may go on to publish to rooms that were joined before.
         const waiting = subscribed();
         if (waiting !== null) await waiting;
-        return printSockets(sockets, (found) =>
-          respond(uid, MESSAGE.FETCH_SOCKETS_RESPONSE, { requestId, sockets: found }),
+        return printSockets(
+          sockets,
+          (found) => respond(uid, MESSAGE.FETCH_SOCKETS_RESPONSE, { requestId, sockets: found }),
+          (field) => encode(MESSAGE.FETCH_SOCKETS_RESPONSE, { field }),
         );
       }
       case MESSAGE.SERVER_SIDE_EMIT: {
@@ -170,4 +189,12 @@ function present(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { ClusterResponder, MESSAGE, decodeMessage, encodeMessage, isBinary, printMessage };
+module.exports = {
+  ClusterResponder,
+  MESSAGE,
+  decodeData,
+  decodeMessage,
+  encodeData,
+  encodeMessage,
+  printMessage,
+};

@@ -7,9 +7,7 @@
  */
 
 const msgpack = require("./msgpack");
-
-/** The type of an event packet in the Socket.IO protocol. */
-const EVENT = 2;
+const { EVENT } = require("./offsets");
 
 /** The type that old emitters give to an event with binary attachments. */
 const BINARY_EVENT = 5;

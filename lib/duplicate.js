@@ -29,13 +29,13 @@ function duplicateOf(client) {
   return twin;
 }
 
-/** Those of `redis` 4 and later wait to be told. @param {any} twin */
+/** Connects it, unless it is connected or about to be. Those of `redis` 4 and later wait to be told. @param {any} twin */
 function connect(twin) {
   const idle = twin.isOpen === false || twin.status === "end";
   if (idle) Promise.resolve(twin.connect()).catch(() => {});
 }
 
-/** @param {any} twin */
+/** Ends it at once. @param {any} twin */
 function disconnect(twin) {
   if (twin.isOpen === false) return;
   // By the names that it has in `redis` 5 and later, in `redis` 4 and `ioredis`, and in `redis` 3.
@@ -44,4 +44,4 @@ function disconnect(twin) {
   else twin.end?.(false);
 }
 
-module.exports = { duplicateOf };
+module.exports = { connect, disconnect, duplicateOf };

@@ -28,11 +28,12 @@ const URL_SCHEME = /^(redis|valkey|unix|redis\+unix|valkey\+unix):/i;
  */
 function readForm(args) {
   const [first, second, third] = args;
+  if (first instanceof URL) return readForm([first.href, second, third]);
   if (first === undefined && args.length < 2) return ofOptions({});
   if (typeof first === "string") return ofUrl(first, third === undefined ? second : third);
   if (typeof first === "number" && (second === undefined || isOptions(second))) return ofUrl(first, second);
   if (first === undefined && isOptions(second)) return ofOptions(second);
-  if (second === undefined && isOptions(first)) return ofOptions(first);
+  if (!present(second) && isOptions(first)) return ofOptions(first);
   return { pub: first, sub: second, opts: third, url: null, settings: null };
 }
 

@@ -8,13 +8,14 @@
 
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
-const { clientsOf, publisherOf } = require("./clients");
+const { clientOf, clientsOf, publisherOf } = require("./clients");
 const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
 const { Doubt } = require("./doubt");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
+const { Restores } = require("./restores");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
@@ -37,7 +38,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {(event: LinkEvent) => void} onEvent
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, text?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes">} LinkOptions
  *
@@ -57,14 +58,12 @@ const SECURE = /^\s*(redis|valkey)s:/i;
 /**
  * By the two clients. Members of each family have links of their own.
  *
- * @type {Record<string, WeakMap<object, WeakMap<object, Link>>>}
+ * @type {Record<"classic" | "sharded", WeakMap<object, WeakMap<object, Link>>>}
  */
-const linksOfClients = {
-  classic: new WeakMap(),
-  sharded: new WeakMap(),
-  streams: new WeakMap(),
-  "streams-sharded": new WeakMap(),
-};
+const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
+
+/** The same where there is only one. @type {Record<"streams" | "streams-sharded", WeakMap<object, Link>>} */
+const linksOfClient = { streams: new WeakMap(), "streams-sharded": new WeakMap() };
 
 /** Those of emitters, by their client. @type {Record<string, WeakMap<object, Link>>} */
 const linksOfEmitters = {
@@ -121,6 +120,7 @@ class Link {
   #nextToken = 0;
   /** @type {Map<number, (count: number) => void>} */
   #counts = new Map();
+  #restores = new Restores();
 
   /**
    * @param {import("./clients").Clients | null} clients
@@ -142,8 +142,8 @@ class Link {
    * @param {LinkOptions} options
    */
   static ofClients(pub, sub, options) {
-    const clients = clientsOf(pub, sub, options.family.endsWith("sharded") ? "shard" : "global");
-    const byPub = linksOfClients[options.family];
+    const clients = clientsOf(pub, sub, spaceOf(options.family));
+    const byPub = linksOfClients[/** @type {"classic" | "sharded"} */ (options.family)];
     let bySub = byPub.get(pub);
     if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
@@ -161,9 +161,23 @@ class Link {
     const links = linksOfEmitters[options.family];
     const known = typeof client === "object" && client !== null ? links.get(client) : undefined;
     if (known !== undefined) return known;
-    const clients = publisherOf(client, options.family.endsWith("sharded") ? "shard" : "global");
+    const clients = publisherOf(client, spaceOf(options.family), options.family.startsWith("streams"));
     const link = new Link(clients, null, options);
     links.set(client, link);
+    return link;
+  }
+
+  /**
+   * The link of a client that does everything: the same one for all namespaces of all servers that share it.
+   *
+   * @param {any} client
+   * @param {LinkOptions} options
+   */
+  static ofClient(client, options) {
+    const clients = clientOf(client, spaceOf(options.family));
+    const links = linksOfClient[/** @type {"streams" | "streams-sharded"} */ (options.family)];
+    let link = links.get(client);
+    if (link === undefined) links.set(client, (link = new Link(clients, null, options)));
     return link;
   }
 
@@ -271,16 +285,21 @@ class Link {
    * @param {boolean} checked
    */
   broadcast(member, identity, payload, attachments, room, options, checked) {
-    if (!this.#byClient && this.#members.has(member)) {
+    const { uid, nsp, family } = identity;
+    const isEntry = familyHasStreams(family);
+    // Rust knows the streams of members that have left, too.
+    const isKnown = isEntry ? this.#native !== null : !this.#byClient && this.#members.has(member);
+    if (isKnown) {
       const sent =
         attachments.length === 0
           ? broadcast(this.#id, member, payload, room, options, checked)
           : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
       if (sent) this.#handedOver++;
+      if (isEntry && !this.#members.has(member)) this.#idle();
       return sent;
     }
+    if (isEntry) return true;
     if (!checked && binding.mayMislead(payload, attachments.length)) return false;
-    const { uid, nsp, family } = identity;
     let bytes;
     try {
       bytes = binding.encodeBroadcast(family, uid, nsp, payload, attachments, room, options);
@@ -315,15 +334,45 @@ class Link {
   }
 
   /**
-   * Adds a message to the stream of a member.
+   * Adds a message to the stream of a member, even if that has just left.
    *
    * @param {number} member
    * @param {number} type
-   * @param {string} data as they stand in an entry
+   * @param {Buffer} data as it stands in the entry
    */
   append(member, type, data) {
-    this.#handOver();
-    this.#open().append(member, type, Buffer.from(data));
+    if (this.#native === null) return;
+    this.#handedOver++;
+    this.#native.append(member, type, data);
+    if (!this.#members.has(member)) this.#idle();
+  }
+
+  /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
+  persist(member, key, session, lifetime) {
+    if (this.#native === null) return;
+    this.#handedOver++;
+    this.#native.persist(member, Buffer.from(key), session, lifetime);
+  }
+
+  /**
+   * Takes a session, and gathers what it has missed. Calls back in any case, when the record is there.
+   *
+   * @param {number} member
+   * @param {string} key
+   * @param {string} offset
+   * @param {import("./restores").OnRestored} onRestored
+   */
+  restore(member, key, offset, onRestored) {
+    this.#restores.add((token) => {
+      if (this.#native === null || !this.#members.has(member)) return false;
+      this.#native.restore(member, token, Buffer.from(key), Buffer.from(offset));
+      return true;
+    }, onRestored);
+  }
+
+  /** What the user's clients prepend to the names of keys. */
+  get keyPrefix() {
+    return this.#clients?.keyPrefix ?? "";
   }
 
   /** How many messages of an emitter Redis has neither answered for yet, nor is certain not to. */
@@ -553,6 +602,7 @@ class Link {
     this.#handedOver = 0;
     for (const resolve of this.#counts.values()) resolve(0);
     this.#counts.clear();
+    this.#restores.fail();
     forget(this);
     native.close();
     if (native.isFlushed() || this.#byClient) return;
@@ -675,10 +725,14 @@ class Link {
         this.#counts.delete(record.token);
         return resolve?.(record.n);
       }
+      case KIND.RESTORED:
+        return this.#restores.onRecord(record);
       case KIND.CARRY:
       case KIND.SUBSCRIBE:
       case KIND.UNSUBSCRIBE:
       case KIND.NUM_SUB:
+      case KIND.COMMAND:
+      case KIND.CLOSE_READER:
         return this.#carrier?.onRecord(record);
       default:
         this.#members.get(record.member)?.onRecord(record);
@@ -755,6 +809,16 @@ function channelOf({ prefix, nsp, family }, to, name) {
 function channelRoom({ family, mode }, room) {
   if (family !== "sharded" || room === null || mode === "dynamic-private") return room;
   return mode === "dynamic" && room.length !== 20 ? room : null;
+}
+
+/** @param {import("./options").Family} family @returns {import("./clients/client").Space} */
+function spaceOf(family) {
+  return family === "sharded" || family === "streams-sharded" ? "shard" : "global";
+}
+
+/** @param {import("./options").Family} family */
+function familyHasStreams(family) {
+  return family === "streams" || family === "streams-sharded";
 }
 
 module.exports = { Link, channelRoom };

@@ -13,6 +13,9 @@ const MAX_BACKLOG_BYTES = 32 * 1024 * 1024;
 /** Messages that wait for the JS thread, in bytes: as much as Redis itself keeps for a slow subscriber. */
 const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 
+/** More streams than this, each of which is read by a connection of its own, cannot be meant. */
+const MAX_STREAMS = 1024;
+
 /**
  * @typedef {{ encode(value: any): any, decode(bytes: any): any }} Parser
  *
@@ -28,6 +31,17 @@ const MAX_INBOX_BYTES = 32 * 1024 * 1024;
  * @property {"auto" | "native" | "client"} transport
  * @property {number} maxBacklogBytes
  * @property {number} maxInboxBytes
+ */
+
+/**
+ * @typedef {object} StreamsOptions
+ * @property {string} streamName
+ * @property {number} streamCount
+ * @property {number} maxLen in entries
+ * @property {number} readCount in entries
+ * @property {number} blockTimeInMs
+ * @property {string} sessionKeyPrefix
+ * @property {boolean} onlyPlaintext
  */
 
 /**
@@ -79,7 +93,46 @@ function readShardedOptions(given) {
   };
 }
 
-/** What all of them have. @param {Record<string, any>} given */
+/**
+ * The same for `createAdapter` of `socket.io-redis-native/streams`.
+ *
+ * @param {Record<string, any> | null} [given]
+ * @returns {AdapterOptions & StreamsOptions}
+ */
+function readStreamsOptions(given) {
+  if (given === undefined || given === null) return readStreamsOptions({});
+  if (typeof given !== "object") throw wrong("opts", "an object", given);
+  for (const name of ["streamName", "channelPrefix", "sessionKeyPrefix"])
+    if (present(given[name]) && typeof given[name] !== "string")
+      throw wrong(`opts.${name}`, "a string", given[name]);
+  for (const name of ["useShardedPubSub", "onlyPlaintext"])
+    if (present(given[name]) && typeof given[name] !== "boolean")
+      throw wrong(`opts.${name}`, "true or false", given[name]);
+  checkWhole("opts.streamCount", given.streamCount, 1, MAX_STREAMS);
+  checkWhole("opts.maxLen", given.maxLen, 1);
+  checkWhole("opts.readCount", given.readCount, 1);
+  checkWhole("opts.blockTimeInMs", given.blockTimeInMs, 0);
+  // Without effect: servers are counted, rather than waited for to say that they are there.
+  checkNumber("opts.heartbeatInterval", given.heartbeatInterval, "a number of milliseconds");
+  checkNumber("opts.heartbeatTimeout", given.heartbeatTimeout, "a number of milliseconds");
+  return {
+    ...readLinkOptions(given),
+    family: given.useShardedPubSub ? "streams-sharded" : "streams",
+    key: given.channelPrefix ?? "socket.io",
+    publishOnSpecificResponseChannel: true,
+    parser: msgpack,
+    customParser: false,
+    streamName: given.streamName ?? "socket.io",
+    streamCount: given.streamCount ?? 1,
+    maxLen: given.maxLen ?? 10_000,
+    readCount: given.readCount ?? 100,
+    blockTimeInMs: given.blockTimeInMs ?? 5000,
+    sessionKeyPrefix: given.sessionKeyPrefix ?? "sio:session:",
+    onlyPlaintext: given.onlyPlaintext ?? false,
+  };
+}
+
+/** What all have. @param {Record<string, any>} given */
 function readLinkOptions({ requestsTimeout, transport, maxBacklogBytes, maxInboxBytes }) {
   checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
   checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
@@ -120,6 +173,20 @@ function checkNumber(what, value, expected) {
   if (present(value) && !(typeof value === "number" && value >= 0)) throw wrong(what, expected, value);
 }
 
+/**
+ * @param {string} what
+ * @param {unknown} value
+ * @param {number} least
+ * @param {number} [most]
+ */
+function checkWhole(what, value, least, most = Number.MAX_SAFE_INTEGER) {
+  if (!present(value)) return;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+    throw wrong(what, `a whole number ${range}`, value);
+  }
+}
+
 /** @param {unknown} value */
 function show(value) {
   if (value === null || value === undefined) return String(value);
@@ -129,4 +196,12 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { checkNumber, present, readLinkOptions, readOptions, readShardedOptions, wrong };
+module.exports = {
+  checkNumber,
+  present,
+  readLinkOptions,
+  readOptions,
+  readShardedOptions,
+  readStreamsOptions,
+  wrong,
+};

@@ -61,9 +61,10 @@ function serverSideEmit(nsp, args) {
  * @template T
  * @param {any[]} sockets
  * @param {(descriptions: object[]) => T} print
+ * @param {(field: any) => unknown} printField throws for what cannot be printed
  * @returns {T}
  */
-function printSockets(sockets, print) {
+function printSockets(sockets, print, printField = JSON.stringify) {
   const descriptions = sockets.map(({ id, handshake, rooms, data }) => {
     // It may hold anything, too.
     const { sessionStore: _, ...rest } = handshake;
@@ -72,22 +73,24 @@ function printSockets(sockets, print) {
   try {
     return print(descriptions);
   } catch {
-    return print(descriptions.map((fields) => Object.fromEntries(Object.entries(fields).filter(hasJson))));
+    const printable = (/** @type {[string, any]} */ [name, value]) => {
+      try {
+        printField(value);
+        return true;
+      } catch (error) {
+        warnOf(name, error);
+        return false;
+      }
+    };
+    return print(descriptions.map((fields) => Object.fromEntries(Object.entries(fields).filter(printable))));
   }
 }
 
-/** @param {[string, any]} field */
-function hasJson([name, value]) {
-  try {
-    JSON.stringify(value);
-    return true;
-  } catch (error) {
-    if (!unprintable.has(name)) {
-      unprintable.add(name);
-      console.warn(`socket.io-redis: socket.${name} cannot be sent to other servers (${error})`);
-    }
-    return false;
-  }
+/** @param {string} name @param {unknown} error */
+function warnOf(name, error) {
+  if (unprintable.has(name)) return;
+  unprintable.add(name);
+  console.warn(`socket.io-redis: socket.${name} cannot be sent to other servers (${error})`);
 }
 
 /** The fields of sockets that were warned of. */

@@ -2,18 +2,15 @@
 "use strict";
 
 /**
- * Publishes that go out batch by batch, for clients that would otherwise have one message overtake another: what comes
- * while a batch is on its way is the next one.
+ * Commands that go out batch by batch, for clients that would otherwise have one overtake another: what comes while a
+ * batch is on its way is the next one.
  */
 
 /**
- * @typedef {object} Publish
- * @property {string} channel
- * @property {Buffer | string} payload
- * @property {(receivers: number) => void} resolve
+ * @typedef {object} Task
+ * @property {(connection: any) => Promise<any>} run
+ * @property {(reply: any) => void} resolve
  * @property {(error: any) => void} reject
- *
- * @typedef {(channel: string, payload: Buffer | string) => Promise<number>} Send
  */
 
 /** How long a batch may hold up the next one, in milliseconds: a client may never answer. */
@@ -21,28 +18,27 @@ const PATIENCE = 5000;
 
 class Batches {
   #lend;
-  /** @type {Publish[]} */
+  /** @type {Task[]} */
   #waiting = [];
   #isSending = false;
 
   /**
-   * @param {(use: (send: Send) => Promise<void>) => Promise<unknown>} lend calls back with what publishes, by a
-   *   connection that keeps the order, and resolves when the callback has
+   * @param {(use: (connection: any) => Promise<void>) => Promise<unknown>} lend calls back with a connection that keeps
+   *   the order, and resolves when the callback has
    */
   constructor(lend) {
     this.#lend = lend;
   }
 
   /**
-   * Publishes, and resolves to the number of receivers.
+   * Resolves to what is answered.
    *
-   * @param {string} channel
-   * @param {Buffer | string} payload
-   * @returns {Promise<number>}
+   * @param {(connection: any) => Promise<any>} run
+   * @returns {Promise<any>}
    */
-  publish(channel, payload) {
+  add(run) {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ channel, payload, resolve, reject });
+      this.#waiting.push({ run, resolve, reject });
       if (!this.#isSending) void this.#sendAll();
     });
   }
@@ -53,7 +49,7 @@ class Batches {
     this.#isSending = false;
   }
 
-  /** @param {Publish[]} batch */
+  /** @param {Task[]} batch */
   #sendBatch(batch) {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
@@ -66,13 +62,13 @@ class Batches {
     return Promise.race([sent, late]).finally(() => clearTimeout(timer));
   }
 
-  /** @param {Publish[]} batch */
+  /** @param {Task[]} batch */
   async #lentTo(batch) {
-    await this.#lend(async (send) => {
+    await this.#lend(async (connection) => {
       await Promise.all(
-        batch.map(async ({ channel, payload, resolve, reject }) =>
-          send(channel, payload).then(resolve, reject),
-        ),
+        batch.map(async ({ run, resolve, reject }) => {
+          await run(connection).then(resolve, reject);
+        }),
       );
     });
   }

@@ -17,6 +17,8 @@
  *   it again by itself
  */
 
+const { connect, disconnect } = require("../duplicate");
+
 /** The kinds of subscriptions, as `SubscriptionKind` in src/transport/mod.rs. */
 const CHANNEL = 0;
 const PATTERN = 1;
@@ -59,6 +61,16 @@ class UserClient {
   /** Why it cannot subscribe in the space, in words for its user; null if it can. @returns {string | null} */
   get flaw() {
     return null;
+  }
+
+  /** Why it cannot run commands about keys, in words for its user; null if it can. @returns {string | null} */
+  get keyFlaw() {
+    return null;
+  }
+
+  /** What it prepends to the names of keys. @returns {string} */
+  get keyPrefix() {
+    return String(this.client.options?.keyPrefix ?? "");
   }
 
   /** Whether it is connected, or on the way there. @abstract @returns {boolean} */
@@ -123,6 +135,46 @@ class UserClient {
    */
   async count(_channels) {
     throw new Error("abstract");
+  }
+
+  /**
+   * Runs a command about a key, which is taken as it is, and resolves to the reply, its texts as Buffers.
+   *
+   * @abstract
+   * @param {string} _key
+   * @param {Buffer[]} _args the command and its arguments
+   * @returns {Promise<any>}
+   */
+  async command(_key, _args) {
+    throw new Error("abstract");
+  }
+
+  /** One like it, that connects as it does, and that nobody else uses. Throws if it cannot be had. @returns {UserClient} */
+  duplicate() {
+    const twin = this.duplicateClient();
+    // What goes wrong is told by what it does not do.
+    twin.on("error", () => {});
+    const Kind = /** @type {any} */ (this.constructor);
+    const one = new Kind(twin, this.space);
+    one.wake();
+    return one;
+  }
+
+  /** @returns {any} */
+  duplicateClient() {
+    return this.client.duplicate();
+  }
+
+  /** Connects it, if it has ended. Only for duplicates. */
+  wake() {
+    connect(this.client);
+    this.begin();
+  }
+
+  /** Ends it. Only for duplicates. */
+  end() {
+    this.stop();
+    disconnect(this.client);
   }
 
   /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */

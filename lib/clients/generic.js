@@ -61,6 +61,10 @@ class GenericClient extends UserClient {
     return reading(() => unreadable("a client of no known kind carries its own bytes"));
   }
 
+  get keyFlaw() {
+    return "a client of no known kind cannot carry streams";
+  }
+
   get isOpen() {
     return this.client.isOpen !== false && this.client.status !== "end";
   }

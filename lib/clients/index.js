@@ -5,6 +5,7 @@
  * The user's Redis clients: one that publishes and one that subscribes, of whatever kind each is.
  */
 
+const { disconnect } = require("../duplicate");
 const { wrong } = require("../options");
 const { removeListener } = require("./client");
 const { GenericClient } = require("./generic");
@@ -30,22 +31,37 @@ const LOOK_EVERY = 100;
 /** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
-/** A pair of clients, made by `clientsOf`; or one that only publishes, made by `publisherOf`. */
+/**
+ * A pair of clients, or one that does everything, or one that only sends. Made by `clientsOf`, `clientOf` and
+ * `publisherOf`.
+ *
+ * @typedef {object} Role what one client has to do
+ * @property {boolean} subscribes what else that needs are duplicates of it
+ * @property {boolean} runsCommands about keys
+ */
 class Clients {
   /** @type {UserClient} */
   #pub;
-  /** Null if nothing is subscribed to. @type {UserClient | null} */
+  /** Another one, unless the first does not have to subscribe. @type {UserClient} */
   #sub;
+  /** If the user has given one, rather than two. @type {Role | null} */
+  #role;
+  /** Duplicates that wait for what is added to a stream, by the numbers of the readers. @type {Map<string, UserClient>} */
+  #readers = new Map();
   /** What ends the watch. @type {(() => void)[]} */
   #endings = [];
+  /** @type {{ onChange: () => void, onFailure: () => void } | null} */
+  #watch = null;
 
   /**
    * @param {UserClient} pub
-   * @param {UserClient | null} sub
+   * @param {UserClient} sub
+   * @param {Role | null} [role]
    */
-  constructor(pub, sub) {
+  constructor(pub, sub, role = null) {
     this.#pub = pub;
     this.#sub = sub;
+    this.#role = role;
   }
 
   /**
@@ -55,7 +71,7 @@ class Clients {
    */
   settings() {
     const pub = this.#pub.settings();
-    const sub = this.#sub === null || this.#sub === this.#pub ? pub : this.#sub.settings();
+    const sub = this.#sub.settings();
     if (pub.settings === null || sub.settings === null) return pub.settings === null ? pub : sub;
     if (areSame(pub.settings, sub.settings)) return pub;
     return { settings: null, reason: "the two clients do not connect to the same place" };
@@ -63,22 +79,35 @@ class Clients {
 
   /** Why these clients cannot carry the bytes, and what would help; null if they can. */
   flaw() {
-    return this.#sub?.flaw ?? null;
+    const { subscribes = true, runsCommands = false } = this.#role ?? {};
+    return (subscribes ? this.#sub.flaw : null) ?? (runsCommands ? this.#pub.keyFlaw : null);
+  }
+
+  /** What they prepend to the names of keys. */
+  get keyPrefix() {
+    return this.#pub.keyPrefix;
+  }
+
+  /** They are to carry the bytes: one that subscribes can do nothing else. */
+  begin() {
+    if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
+    this.#sub = this.#pub.duplicate();
+    if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
   }
 
   /** Whether neither client is connected nor on the way there. */
   hasEnded() {
-    return !this.#pub.isOpen && !this.#sub?.isOpen;
+    return !this.#pub.isOpen && (this.#role !== null || !this.#sub.isOpen);
   }
 
   /** Whether both clients are connected. */
   isReady() {
-    return this.#pub.isReady && (this.#sub?.isReady ?? true);
+    return this.#pub.isReady && this.#sub.isReady;
   }
 
   /** Whether what is given to a client that is on its way to Redis waits there. */
   queues() {
-    return this.#pub.queues && (this.#sub?.queues ?? true);
+    return this.#pub.queues && this.#sub.queues;
   }
 
   /**
@@ -91,18 +120,39 @@ class Clients {
    * @param {() => void} onFailure
    */
   watch(onChange, onFailure) {
-    for (const one of this.#both) {
-      one.begin();
-      for (const event of one.changes) this.#listen(one.client, event, onChange);
-      for (const event of one.failures) this.#listen(one.client, event, onFailure);
-      this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
-      if (one.isSilent) this.#look(one, onChange, onFailure);
-    }
+    this.#watch = {
+      onChange: () => {
+        this.#followFirst();
+        onChange();
+      },
+      onFailure: () => {
+        this.#followFirst();
+        onFailure();
+      },
+    };
+    for (const one of new Set([this.#pub, this.#sub])) this.#watchOne(one, this.#watch);
   }
 
   /** Ends that. */
   unwatch() {
+    this.#watch = null;
     for (const end of this.#endings.splice(0)) end();
+  }
+
+  /** @param {UserClient} one @param {{ onChange: () => void, onFailure: () => void }} watch */
+  #watchOne(one, { onChange, onFailure }) {
+    one.begin();
+    for (const event of one.changes) this.#listen(one.client, event, onChange);
+    for (const event of one.failures) this.#listen(one.client, event, onFailure);
+    this.#listen(one.client, "error", (error) => tellOnce(one.client, error));
+    if (one.isSilent) this.#look(one, onChange, onFailure);
+  }
+
+  /** A duplicate comes and goes with the user's own. */
+  #followFirst() {
+    if (this.#role === null || this.#sub === this.#pub) return;
+    if (this.#pub.isOpen) this.#sub.wake();
+    else if (this.#sub.isOpen) disconnect(this.#sub.client);
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -111,13 +161,13 @@ class Clients {
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
-  async subscribe(kind, name, onMessage) {
-    await this.#subscriber.subscribe(kind, name, onMessage);
+  subscribe(kind, name, onMessage) {
+    return this.#sub.subscribe(kind, name, onMessage);
   }
 
   /** @param {number} kind @param {string} name */
-  async unsubscribe(kind, name) {
-    await this.#subscriber.unsubscribe(kind, name);
+  unsubscribe(kind, name) {
+    return this.#sub.unsubscribe(kind, name);
   }
 
   /** @param {string[]} channels */
@@ -126,31 +176,49 @@ class Clients {
   }
 
   /**
+   * Runs a command, and resolves to the reply.
+   *
+   * @param {string} reader whose client of its own it is for; empty if it is for the one that publishes
+   * @param {string} key
+   * @param {Buffer[]} args the command and its arguments
+   * @returns {Promise<any>}
+   */
+  async command(reader, key, args) {
+    if (reader === "") return this.#pub.command(key, args);
+    let one = this.#readers.get(reader);
+    if (one === undefined) this.#readers.set(reader, (one = this.#pub.duplicate()));
+    else one.wake();
+    return one.command(key, args);
+  }
+
+  /** @param {string} reader that is not needed any more */
+  closeReader(reader) {
+    this.#readers.get(reader)?.end();
+    this.#readers.delete(reader);
+  }
+
+  /**
    * Wants to hear of subscriptions that are lost and have to be made again.
    *
    * @param {import("./client").OnLost} onLost
    */
   onLost(onLost) {
-    if (this.#sub !== null) this.#sub.onLost = onLost;
+    this.#sub.onLost = onLost;
   }
 
   /** Nothing more is to be carried. */
   stop() {
-    for (const one of this.#both) one.stop();
-  }
-
-  get #both() {
-    return new Set(this.#sub === null ? [this.#pub] : [this.#sub, this.#pub]);
-  }
-
-  get #subscriber() {
-    if (this.#sub === null) throw new Error("the client only publishes");
-    return this.#sub;
+    for (const reader of [...this.#readers.keys()]) this.closeReader(reader);
+    this.#sub.stop();
+    this.#pub.stop();
+    if (this.#role === null || this.#sub === this.#pub) return;
+    this.#sub.end();
+    this.#sub = this.#pub;
   }
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
   #listen(client, event, listener) {
-    // A mock that only publishes tells nothing.
+    // What only publishes may be a mock that says nothing.
     if (typeof client.on !== "function") return;
     client.on(event, listener);
     this.#endings.push(() => removeListener(client, event, listener));
@@ -187,9 +255,8 @@ function tellOnce(client, error) {
  * @returns {Clients}
  */
 function clientsOf(pub, sub, space) {
-  for (const [name, client] of Object.entries({ pubClient: pub, subClient: sub })) {
-    checkObject(name, client);
-  }
+  checkObject("pubClient", pub);
+  checkObject("subClient", sub);
   const [PubKind, SubKind] = [kindOf(pub), kindOf(sub)];
   check("pubClient", pub, PubKind.publishes(pub, space));
   check("subClient", sub, SubKind.subscribes(sub, space));
@@ -198,19 +265,35 @@ function clientsOf(pub, sub, space) {
 }
 
 /**
- * Returns a client of the user's that has nothing to do but to publish, be it a mock that can nothing else. Throws a
- * TypeError that says what it lacks.
+ * The same for one that does everything.
  *
  * @param {any} client
  * @param {Space} space
  * @returns {Clients}
  */
-function publisherOf(client, space) {
+function clientOf(client, space) {
+  checkObject("redisClient", client);
+  const Kind = kindOf(client);
+  check("redisClient", client, [...Kind.publishes(client, space), ...Kind.subscribes(client, space)]);
+  const one = new Kind(client, space);
+  return new Clients(one, one, { subscribes: true, runsCommands: true });
+}
+
+/**
+ * The same for one that only sends: be it a mock that can do nothing else.
+ *
+ * @param {any} client
+ * @param {Space} space
+ * @param {boolean} runsCommands
+ * @returns {Clients}
+ */
+function publisherOf(client, space, runsCommands) {
   checkObject("redisClient", client);
   const Kind = kindOf(client);
   const needed = Kind.publishes(client, space).filter((method) => method !== "on");
   check("redisClient", client, needed);
-  return new Clients(new Kind(client, space), null);
+  const one = new Kind(client, space);
+  return new Clients(one, one, { subscribes: false, runsCommands });
 }
 
 const EXPECTED = "a client of the redis or ioredis package";
@@ -254,4 +337,4 @@ function check(name, client, methods) {
   }
 }
 
-module.exports = { Clients, clientsOf, publisherOf };
+module.exports = { Clients, clientOf, clientsOf, publisherOf };

@@ -6,7 +6,7 @@
  */
 
 const { keyOf, ofKey, readCounts, sumCounts } = require("./client");
-const { IoredisClient, channelsOf, plainOf } = require("./ioredis");
+const { DUPLICATE, IoredisClient, channelsOf, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -95,6 +95,15 @@ class IoredisCluster extends IoredisClient {
         count: async () => readCounts(await plainOf(node).call("PUBSUB", this.counter, ...channels)),
       })),
     );
+  }
+
+  duplicateClient() {
+    const { keyPrefix, enableAutoPipelining, enableOfflineQueue, lazyConnect, ...ofNodes } = DUPLICATE;
+    const redisOptions = { ...this.client.options.redisOptions, ...ofNodes, keyPrefix };
+    return this.client.duplicate([], {
+      ...{ keyPrefix, enableAutoPipelining, enableOfflineQueue, lazyConnect },
+      redisOptions,
+    });
   }
 
   stop() {

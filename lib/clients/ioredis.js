@@ -21,6 +21,17 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
+/** What duplicates have of their own: they are told at once what is lost, and nothing is done to what they are given. */
+const DUPLICATE = Object.freeze({
+  keyPrefix: "",
+  enableAutoPipelining: false,
+  enableOfflineQueue: true,
+  lazyConnect: false,
+  maxRetriesPerRequest: 0,
+  // What blocks takes its time.
+  commandTimeout: undefined,
+});
+
 class IoredisClient extends UserClient {
   /** @type {Set<string>} */
   #names = new Set();
@@ -105,6 +116,20 @@ class IoredisClient extends UserClient {
     return readCounts(await this.#plain.call("PUBSUB", this.counter, ...channels));
   }
 
+  /** @param {string} _key @param {Buffer[]} args @returns {Promise<any>} */
+  async command(_key, [name, ...args]) {
+    this.#checkOpen();
+    const reply = await this.#plain.callBuffer(String(name), ...args);
+    // 6 hands out maps flat, with RESP3.
+    return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
+      ? inPairs(reply)
+      : reply;
+  }
+
+  duplicateClient() {
+    return this.client.duplicate(DUPLICATE);
+  }
+
   stop() {
     super.stop();
     this.drop(this.#names);
@@ -178,6 +203,11 @@ function channelsOf(condition) {
   );
 }
 
+/** @param {any[]} list */
+function inPairs(list) {
+  return Array.from({ length: list.length / 2 }, (_, index) => list.slice(2 * index, 2 * index + 2));
+}
+
 /** @type {WeakMap<object, any>} */
 const plains = new WeakMap();
 
@@ -201,4 +231,4 @@ function plainOf(client) {
   return plain;
 }
 
-module.exports = { IoredisClient, channelsOf, plainOf };
+module.exports = { DUPLICATE, IoredisClient, channelsOf, plainOf };

@@ -6,7 +6,7 @@
  */
 
 const { SHARD, keyOf, ofKey, readCounts, sumCounts } = require("./client");
-const { NodeRedisClient } = require("./node-redis");
+const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");
 const { reading } = require("./settings");
 
@@ -90,6 +90,11 @@ class NodeRedisCluster extends NodeRedisClient {
           },
         })),
     );
+  }
+
+  /** @param {string} key @param {Buffer[]} args @returns {Promise<any>} */
+  async command(key, [name, ...args]) {
+    return this.client.sendCommand(key, false, [String(name), ...args], AS_BUFFERS);
   }
 
   stop() {

@@ -12,13 +12,7 @@ const { reading, unreadable } = require("./settings");
 class NodeRedisPool extends NodeRedisClient {
   isSilent = true;
   /** By one connection at a time: on several, one message could overtake another. */
-  #batches = new Batches((use) =>
-    this.client.execute((/** @type {any} */ client) =>
-      use(async (channel, payload) =>
-        this.space === "shard" ? client.sPublish(channel, payload) : client.publish(channel, payload),
-      ),
-    ),
-  );
+  #batches = new Batches((use) => this.client.execute(use));
 
   settings() {
     return reading(() => unreadable("a pool shows none of its clients' options"));
@@ -26,7 +20,9 @@ class NodeRedisPool extends NodeRedisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
-    return this.#batches.publish(channel, payload);
+    return this.#batches.add(async (client) =>
+      this.space === "shard" ? client.sPublish(channel, payload) : client.publish(channel, payload),
+    );
   }
 }
 

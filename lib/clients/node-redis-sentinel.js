@@ -7,7 +7,7 @@
 
 const { readCounts } = require("./client");
 const { Batches } = require("./batches");
-const { NodeRedisClient } = require("./node-redis");
+const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readSentinel } = require("./node-redis-settings");
 const { reading } = require("./settings");
 
@@ -18,13 +18,7 @@ class NodeRedisSentinel extends NodeRedisClient {
    * By a connection to the master that is borrowed for it. Those that the client finds by itself may be one for each
    * message, and to a replica, where nobody listens.
    */
-  #batches = new Batches((use) =>
-    this.client.use((/** @type {any} */ master) =>
-      use(async (channel, payload) =>
-        master.sendCommand(false, [this.space === "shard" ? "SPUBLISH" : "PUBLISH", channel, payload]),
-      ),
-    ),
-  );
+  #batches = new Batches((use) => this.client.use(use));
 
   settings() {
     return reading(() => readSentinel(this.client));
@@ -32,7 +26,27 @@ class NodeRedisSentinel extends NodeRedisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
-    return this.#batches.publish(channel, payload);
+    return this.#run([this.space === "shard" ? "SPUBLISH" : "PUBLISH", channel, payload]);
+  }
+
+  get keyFlaw() {
+    return typeof this.client.duplicate === "function"
+      ? null
+      : "a createSentinel of this version has no duplicate(): take a newer redis";
+  }
+
+  get keyPrefix() {
+    return String(this.client._keyPrefix ?? "");
+  }
+
+  /** @param {string} _key @param {Buffer[]} args @returns {Promise<any>} */
+  async command(_key, args) {
+    return this.#run(args, AS_BUFFERS);
+  }
+
+  /** @param {(Buffer | string)[]} args @param {object} [options] @returns {Promise<any>} */
+  #run(args, options) {
+    return this.#batches.add(async (master) => master.sendCommand(false, args, options));
   }
 
   /** @param {string[]} channels */

@@ -20,6 +20,14 @@ const COMMANDS = Object.freeze([
   { subscribe: "sSubscribe", unsubscribe: "sUnsubscribe" },
 ]);
 
+/** Has 4, and 5 and 6, hand out Buffers; these may speak RESP3, with maps in it. */
+const AS_BUFFERS = Object.freeze({
+  returnBuffers: true,
+  typeMapping: Object.freeze({ [codeOf("$")]: Buffer, [codeOf("%")]: Map }),
+  // What blocks takes its time.
+  timeout: undefined,
+});
+
 class NodeRedisClient extends UserClient {
   /** @type {Map<string, Listener>} */
   #listeners = new Map();
@@ -57,7 +65,11 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    return this.call(this.space === "shard" ? "sPublish" : "publish", channel, payload);
+    if (this.space !== "shard") return this.call("publish", channel, payload);
+    // The channels of shards are keys to 6, which it would prepend its prefix to.
+    return this.keyPrefix === ""
+      ? this.call("sPublish", channel, payload)
+      : this.call("sendCommand", ["SPUBLISH", channel, payload]);
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
@@ -73,6 +85,11 @@ class NodeRedisClient extends UserClient {
   /** @param {string[]} channels */
   async count(channels) {
     return readCounts(await this.call("sendCommand", ["PUBSUB", this.counter, ...channels]));
+  }
+
+  /** @param {string} _key @param {Buffer[]} args @returns {Promise<any>} */
+  async command(_key, args) {
+    return this.call("sendCommand", args, AS_BUFFERS);
   }
 
   stop() {
@@ -148,4 +165,9 @@ class NodeRedisClient extends UserClient {
   };
 }
 
-module.exports = { NodeRedisClient };
+/** @param {string} type as a reply begins with it */
+function codeOf(type) {
+  return type.charCodeAt(0);
+}
+
+module.exports = { AS_BUFFERS, NodeRedisClient };

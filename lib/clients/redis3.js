@@ -32,6 +32,10 @@ class Redis3Client extends UserClient {
     return reading(() => unreadable("a client of redis 3 carries its own bytes"));
   }
 
+  get keyFlaw() {
+    return "a client of redis 3 cannot carry streams: take redis 4 or later, or ioredis";
+  }
+
   get isOpen() {
     return this.client.closing !== true;
   }

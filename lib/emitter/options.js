@@ -7,7 +7,7 @@
 
 const { randomBytes } = require("node:crypto");
 const msgpack = require("../msgpack");
-const { checkNumber, present, readLinkOptions, wrong } = require("../options");
+const { present, readLinkOptions, readShardedOptions, readStreamsOptions, wrong } = require("../options");
 
 /** Who emitters are in the messages that they send. */
 const UID = "emitter";
@@ -55,7 +55,7 @@ function readEmitterOptions(given) {
 /** @type {Record<Mode, (given: Record<string, any>) => Pick<EmitterOptions, "identity" | "shown"> & Partial<EmitterOptions>>} */
 const READERS = {
   classic({ key, parser }) {
-    checkString("opts.key", key);
+    if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
     if (present(parser) && typeof parser?.encode !== "function")
       throw wrong("opts.parser", "an object with encode()", parser);
     const prefix = key || "socket.io";
@@ -67,43 +67,19 @@ const READERS = {
     };
   },
 
-  sharded({ channelPrefix, subscriptionMode }) {
-    checkString("opts.channelPrefix", channelPrefix);
-    if (present(subscriptionMode) && !["static", "dynamic", "dynamic-private"].includes(subscriptionMode))
-      throw wrong("opts.subscriptionMode", `"static", "dynamic" or "dynamic-private"`, subscriptionMode);
-    const shown = {
-      channelPrefix: channelPrefix ?? "socket.io",
-      subscriptionMode: subscriptionMode ?? "dynamic",
-    };
-    const identity = identityOf("sharded", shown.channelPrefix);
-    return { identity: { ...identity, mode: shown.subscriptionMode }, shown };
+  sharded(given) {
+    const { key: channelPrefix, subscriptionMode } = readShardedOptions(given);
+    const identity = { ...identityOf("sharded", channelPrefix), mode: subscriptionMode };
+    return { identity, shown: { channelPrefix, subscriptionMode } };
   },
 
-  streams({ streamName, streamCount, maxLen, channelPrefix, useShardedPubSub, onlyPlaintext }) {
-    checkString("opts.streamName", streamName);
-    checkString("opts.channelPrefix", channelPrefix);
-    checkNumber("opts.maxLen", maxLen, "a number of entries");
-    if (present(streamCount) && !(Number.isInteger(streamCount) && streamCount >= 1))
-      throw wrong("opts.streamCount", "a whole number of streams", streamCount);
-    const shown = {
-      streamName: streamName ?? "socket.io",
-      streamCount: streamCount ?? 1,
-      channelPrefix: channelPrefix ?? "socket.io",
-      useShardedPubSub: !!useShardedPubSub,
-      maxLen: maxLen ?? 10_000,
-      onlyPlaintext: !!onlyPlaintext,
-    };
-    const identity = identityOf(useShardedPubSub ? "streams-sharded" : "streams", shown.channelPrefix);
-    const stream = {
-      name: shown.streamName,
-      count: shown.streamCount,
-      maxLen: shown.maxLen,
-      // It does not read.
-      readCount: 0,
-      block: 0,
-      recovers: false,
-    };
-    return { identity: { ...identity, stream }, onlyPlaintext: shown.onlyPlaintext, shown };
+  streams(given) {
+    const { family, key, streamName, streamCount, maxLen, onlyPlaintext } = readStreamsOptions(given);
+    // It does not read.
+    const stream = { name: streamName, count: streamCount, maxLen, readCount: 1, block: 0, recovers: false };
+    const useShardedPubSub = family === "streams-sharded";
+    const shown = { streamName, streamCount, channelPrefix: key, useShardedPubSub, maxLen, onlyPlaintext };
+    return { identity: { ...identityOf(family, key), stream }, onlyPlaintext, shown };
   },
 };
 
@@ -118,11 +94,6 @@ function identityOf(family, prefix) {
     frames: false,
     emitter: `${UID}-${randomBytes(8).toString("hex")}`,
   };
-}
-
-/** @param {string} what @param {unknown} value */
-function checkString(what, value) {
-  if (present(value) && typeof value !== "string") throw wrong(what, "a string", value);
 }
 
 module.exports = { UID, readEmitterOptions };

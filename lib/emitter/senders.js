@@ -6,7 +6,7 @@
  */
 
 const { REQUESTS, BROADCASTS } = require("../adapter");
-const { MESSAGE, isBinary, printMessage } = require("../cluster-messages");
+const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
 const { channelRoom } = require("../link");
 const msgpack = require("../msgpack");
@@ -39,7 +39,11 @@ class Sender {
    */
   constructor(outlet, options, nsp) {
     this.#outlet = outlet;
-    this.#identity = { ...options.identity, nsp };
+    const { identity } = options;
+    const { stream } = identity;
+    // A key, to which the user's client has a prefix of its own, perhaps.
+    const named = stream && { ...stream, name: outlet.link.keyPrefix + stream.name };
+    this.#identity = { ...identity, nsp, ...(named && { stream: named }) };
     this.nsp = nsp;
   }
 
@@ -84,7 +88,7 @@ class Sender {
   /** @param {number} type @param {string} data */
   _append(type, data) {
     this.open();
-    this.#outlet.link.append(this.#member, type, data);
+    this.#outlet.link.append(this.#member, type, Buffer.from(data));
   }
 
   /** The room whose channel a broadcast takes. @param {Target} target @returns {string | null} */
@@ -230,13 +234,12 @@ class StreamsSender extends Sender {
   /** @param {any[]} args */
   serverSideEmit(args) {
     const message = { type: MESSAGE.SERVER_SIDE_EMIT, data: { packet: args }, uid: UID, nsp: this.nsp };
-    this._send(REQUESTS, null, msgpack.encode(message));
+    this._send(REQUESTS, null, msgpack.encodeAsIs(message));
   }
 
   /** Adds an entry to the stream of the namespace. @param {number} type @param {object} data */
   #add(type, data) {
-    const binary = !this.#onlyPlaintext && isBinary(type, data);
-    this._append(type, binary ? msgpack.encode(data).toString("base64") : JSON.stringify(data));
+    this._append(type, encodeData(type, data, this.#onlyPlaintext));
   }
 }
 

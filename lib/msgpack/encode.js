@@ -1,11 +1,14 @@
 // @ts-check
 "use strict";
 
-/** Writes msgpack. */
+/** Writes msgpack: as notepack.io does, or as `@msgpack/msgpack` does, who differ in what they make of some values. */
 
 const { isAnyArrayBuffer, isBooleanObject, isDate, isNumberObject, isStringObject } =
   require("node:util").types;
 const { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64, asBuffer } = require("./format");
+
+/** Deepest nesting of what is written as it is, since `@msgpack/msgpack` goes no deeper. */
+const MAX_DEPTH_AS_IS = 100;
 
 /** Size of the scratch buffer, in bytes; one that a large message made grow beyond it is given up afterwards. */
 const SCRATCH_SIZE = 64 * 1024;
@@ -21,6 +24,8 @@ const LONG_STRING = 64 * 1024;
 
 let scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
 let at = 0;
+/** Whether values are written as they are, rather than as JSON would have them. */
+let asIs = false;
 
 /**
  * Returns the msgpack bytes of `value`, in a buffer of their own. Throws for what has none: a BigInt, a symbol,
@@ -30,8 +35,28 @@ let at = 0;
  * @returns {Buffer}
  */
 function encode(value) {
+  return encoded(value, false);
+}
+
+/**
+ * Returns the bytes that `@msgpack/msgpack` 2.8 makes of it: nobody's toJSON is asked, undefined members are there, as
+ * nil, and integers that are not safe are doubles. Throws for functions, too, and for what is nested deeper than 100.
+ *
+ * Of what that package gets wrong, an ArrayBuffer is its bytes here (FAULTS D14), and a date that is none is nil.
+ *
+ * @param {unknown} value
+ * @returns {Buffer}
+ */
+function encodeAsIs(value) {
+  return encoded(value, true);
+}
+
+/** @param {unknown} value @param {boolean} plainly */
+function encoded(value, plainly) {
   // A toJSON or a getter may encode as well: its bytes go behind what is written so far.
   const start = at;
+  const outer = asIs;
+  asIs = plainly;
   try {
     write(value, 0);
     const size = at - start;
@@ -41,6 +66,7 @@ function encode(value) {
     return bytes;
   } finally {
     at = start;
+    asIs = outer;
     if (start === 0 && scratch.length > SCRATCH_SIZE) scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
   }
 }
@@ -73,7 +99,7 @@ function write(value, depth) {
       return value === null ? writeByte(0xc0) : writeObject(value, depth);
     default: {
       const { toJSON } = /** @type {any} */ (value);
-      if (typeof toJSON === "function") return write(toJSON.call(value), depth + 1);
+      if (typeof toJSON === "function" && !asIs) return write(toJSON.call(value), depth + 1);
       throw new Error("Could not encode");
     }
   }
@@ -85,7 +111,8 @@ function write(value, depth) {
  * @returns {void}
  */
 function writeObject(value, depth) {
-  if (depth >= MAX_DEPTH) throw new Error(`Could not encode: circular, or nested deeper than ${MAX_DEPTH}`);
+  const deepest = asIs ? MAX_DEPTH_AS_IS : MAX_DEPTH;
+  if (depth >= deepest) throw new Error(`Could not encode: circular, or nested deeper than ${deepest}`);
   if (Array.isArray(value)) {
     writeHead(value.length, 0x90, 0x10, 0, 0xdc);
     for (let i = 0; i < value.length; i++) write(value[i], depth + 1);
@@ -99,6 +126,7 @@ function writeObject(value, depth) {
       return writeBytes(asBuffer(value.buffer, value.byteOffset, value.byteLength));
     if (isAnyArrayBuffer(value)) return writeBytes(asBuffer(value, 0, value.byteLength));
   }
+  if (asIs) return writeMap(value, depth);
   if (typeof value.toJSON === "function") return write(value.toJSON(), depth + 1);
   if (!plain && (isStringObject(value) || isNumberObject(value) || isBooleanObject(value))) {
     return write(value.valueOf(), depth + 1);
@@ -121,7 +149,7 @@ function writeMap(map, depth) {
   let count = 0;
   for (const key of keys) {
     const value = map[key];
-    if (value === undefined || typeof value === "function") continue;
+    if (!asIs && (value === undefined || typeof value === "function")) continue;
     writeString(key);
     write(value, depth + 1);
     count++;
@@ -220,7 +248,7 @@ function writeText(string) {
 /** @param {number} value */
 function writeNumber(value) {
   reserve(9);
-  if (!Number.isInteger(value) || value >= TWO_64 || value < -TWO_63) {
+  if (asIs ? !Number.isSafeInteger(value) : !Number.isInteger(value) || value >= TWO_64 || value < -TWO_63) {
     scratch[at] = 0xcb;
     at = scratch.writeDoubleBE(value, at + 1);
   } else if (value >= 0) {
@@ -299,4 +327,4 @@ function writeBytes(bytes) {
   at += bytes.copy(scratch, at);
 }
 
-module.exports = { encode };
+module.exports = { encode, encodeAsIs };

@@ -3,10 +3,11 @@
 
 /**
  * msgpack as the reference's parser (notepack.io 3) puts it on the wire: the way round the fast path, for what
- * Rust does not encode. Bytes are the same wherever the reference is right; where it is not, see FAULTS.
+ * Rust does not encode. Bytes are the same wherever the reference is right; where it is not, see FAULTS. `encodeAsIs`
+ * is that of the streams adapter (`@msgpack/msgpack` 2).
  */
 
 const { decode } = require("./decode");
-const { encode } = require("./encode");
+const { encode, encodeAsIs } = require("./encode");
 
-module.exports = { encode, decode };
+module.exports = { encode, encodeAsIs, decode };

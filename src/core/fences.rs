@@ -6,6 +6,11 @@
 
 use std::collections::VecDeque;
 
+use super::streams::StreamId;
+
+/// How many entries were added to each stream, ever.
+pub type Entries = Vec<(StreamId, u64)>;
+
 /// The fences of a link, and how much of it is in flight.
 #[derive(Debug, Default)]
 pub struct Fences {
@@ -17,14 +22,16 @@ pub struct Fences {
 struct Fence {
     /// Messages between the fence before and this one that are not released yet.
     before: usize,
+    /// What had been added to the streams: those keep their entries until they are answered.
+    entries: Entries,
     token: u32,
 }
 
 impl Fences {
-    /// A fence behind all that waits: `waiting` messages that are not released yet.
-    pub fn add(&mut self, waiting: usize, token: u32) {
+    /// A fence behind all that waits: `waiting` messages that are not released yet, and these entries.
+    pub fn add(&mut self, waiting: usize, entries: Entries, token: u32) {
         let counted: usize = self.fences.iter().map(|fence| fence.before).sum();
-        self.fences.push_back(Fence { before: waiting.saturating_sub(counted), token });
+        self.fences.push_back(Fence { before: waiting.saturating_sub(counted), entries, token });
     }
 
     /// How many messages may be released; `None` if all may.
@@ -75,9 +82,13 @@ impl Fences {
         self.in_flight == 0
     }
 
-    /// Takes the first fence if it is lifted: its token.
-    pub fn lifted(&mut self) -> Option<u32> {
-        if self.in_flight > 0 || self.room() != Some(0) {
+    /// Takes the first fence if it is lifted: its token. `settled` says whether so many entries of a stream are.
+    pub fn lifted(&mut self, settled: impl Fn(StreamId, u64) -> bool) -> Option<u32> {
+        let first = self.fences.front()?;
+        let lifted = self.in_flight == 0
+            && first.before == 0
+            && first.entries.iter().all(|&(stream, count)| settled(stream, count));
+        if !lifted {
             return None;
         }
         self.fences.pop_front().map(|fence| fence.token)
@@ -88,57 +99,69 @@ impl Fences {
 mod tests {
     use super::*;
 
+    fn lifted(fences: &mut Fences) -> Option<u32> {
+        fences.lifted(|_, _| true)
+    }
+
     #[test]
     fn a_fence_is_lifted_when_all_before_it_is_answered() {
         let mut fences = Fences::default();
         fences.released(2);
-        fences.add(3, 7);
+        fences.add(3, Vec::new(), 7);
         assert_eq!(fences.room(), Some(3));
         fences.answered(2);
-        assert_eq!(fences.lifted(), None, "three are not even released");
+        assert_eq!(lifted(&mut fences), None, "three are not even released");
         fences.released(3);
-        assert_eq!((fences.room(), fences.lifted()), (Some(0), None));
+        assert_eq!((fences.room(), lifted(&mut fences)), (Some(0), None));
         fences.answered(3);
-        assert_eq!(fences.lifted(), Some(7));
-        assert_eq!((fences.room(), fences.lifted()), (None, None));
+        assert_eq!(lifted(&mut fences), Some(7));
+        assert_eq!((fences.room(), lifted(&mut fences)), (None, None));
     }
 
     #[test]
     fn fences_stand_one_behind_the_other() {
         let mut fences = Fences::default();
-        fences.add(1, 1);
-        fences.add(3, 2);
-        fences.add(3, 3);
+        fences.add(1, Vec::new(), 1);
+        fences.add(3, Vec::new(), 2);
+        fences.add(3, Vec::new(), 3);
         fences.released(1);
-        assert_eq!((fences.room(), fences.lifted()), (Some(0), None));
+        assert_eq!((fences.room(), lifted(&mut fences)), (Some(0), None));
         fences.answered(1);
-        assert_eq!(fences.lifted(), Some(1));
+        assert_eq!(lifted(&mut fences), Some(1));
         assert_eq!(fences.room(), Some(2));
         fences.released(2);
         fences.answered(2);
-        assert_eq!(fences.lifted(), Some(2));
-        assert_eq!(fences.lifted(), Some(3), "nothing stood between the two");
+        assert_eq!(lifted(&mut fences), Some(2));
+        assert_eq!(lifted(&mut fences), Some(3), "nothing stood between the two");
     }
 
     #[test]
     fn what_is_dropped_or_comes_back_is_accounted_for() {
         let mut fences = Fences::default();
         fences.released(1);
-        fences.add(2, 1);
-        fences.add(4, 2);
+        fences.add(2, Vec::new(), 1);
+        fences.add(4, Vec::new(), 2);
         fences.no_longer_wait(3);
         fences.returned();
         assert_eq!(fences.room(), Some(1), "what came back is before the first fence");
         fences.released(1);
         fences.answered(1);
-        assert_eq!(fences.lifted(), Some(1));
+        assert_eq!(lifted(&mut fences), Some(1));
         assert_eq!(fences.room(), Some(1));
         fences.nothing_waits();
-        assert_eq!(fences.lifted(), Some(2));
+        assert_eq!(lifted(&mut fences), Some(2));
         fences.no_longer_wait(5);
         fences.answered(5);
         assert!(fences.is_answered());
         fences.released(4);
         assert_eq!((fences.lose_all(), fences.lose_all()), (4, 0));
+    }
+
+    #[test]
+    fn entries_of_streams_are_waited_for() {
+        let mut fences = Fences::default();
+        fences.add(0, vec![(3, 5), (4, 1)], 1);
+        assert_eq!(fences.lifted(|stream, count| (stream, count) == (3, 5)), None);
+        assert_eq!(fences.lifted(|stream, count| [(3, 5), (4, 1)].contains(&(stream, count))), Some(1));
     }
 }

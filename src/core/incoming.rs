@@ -1,5 +1,8 @@
 //! What the transport reports: connections that come and go, and messages.
 
+use std::borrow::Cow;
+use std::fmt::Display;
+
 use super::counting::Purpose;
 use super::effects::{Change, Effects, Encoding, Kind, MemberId};
 use super::event::Event;
@@ -12,6 +15,7 @@ use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::cluster;
 use crate::wire::request::RequestType;
+use crate::wire::streams::EntryId;
 use crate::wire::typed::{JSON_MARK, check_nesting};
 
 impl Core {
@@ -59,6 +63,7 @@ impl Core {
                 self.stats.lost_in_flight += unanswered + unwritten;
                 self.stats.outages += u64::from(self.flow.is_connected());
                 self.flow.down();
+                self.streams_down(fx);
                 self.event(fx, 0, &Event::Down { reason });
             }
             Incoming::LaneDown { lane, reason } => {
@@ -133,6 +138,9 @@ impl Core {
             return;
         }
         for &id in ids {
+            if self.streams.is_waiting(id) || !self.members.get(&id).is_some_and(Member::is_subscribed) {
+                continue;
+            }
             self.event(fx, id, &Event::Ready);
             if self.flow.is_open() && self.members.get(&id).is_some_and(|member| member.peers == 0) {
                 self.count(Purpose::Peers { member: id }, fx);
@@ -187,8 +195,25 @@ impl Core {
             Role::Broadcast => self.on_broadcast(id, channel, payload, fx),
             Role::Request => self.on_request(id, payload, fx),
             Role::Response => self.on_response(id, payload, fx),
-            Role::Cluster => self.on_cluster_message(id, payload, fx),
+            Role::Cluster => self.on_cluster_message(id, payload, None, fx),
         };
+        self.tally(id, &channel_name(channel), done, fx);
+    }
+
+    /// An entry of a stream, as an envelope; `offset` is what its clients are to know it by.
+    pub(super) fn deliver_message(
+        &mut self,
+        id: MemberId,
+        entry: &EntryId,
+        envelope: &[u8],
+        offset: Option<&str>,
+        fx: &mut Effects,
+    ) {
+        let done = self.on_cluster_message(id, envelope, offset, fx);
+        self.tally(id, entry, done, fx);
+    }
+
+    fn tally(&mut self, id: MemberId, place: &dyn Display, done: Result<Fate, Malformed>, fx: &mut Effects) {
         match done {
             Ok(Fate::Delivered) => self.stats.delivered += 1,
             Ok(Fate::Ignored) => self.stats.ignored += 1,
@@ -196,8 +221,7 @@ impl Core {
             Err(error) => {
                 self.stats.malformed += 1;
                 if self.config.verbose {
-                    let channel = String::from_utf8_lossy(channel);
-                    self.note(fx, id, &format!("ignoring malformed message on {channel}: {error}"));
+                    self.note(fx, id, &format!("ignoring malformed message, {place}: {error}"));
                 }
             }
         }
@@ -226,7 +250,7 @@ impl Core {
             return Ok(Fate::Own);
         }
         let broadcast = classic::decode_broadcast(payload)?;
-        self.on_decoded_broadcast(id, &broadcast, payload, fx)
+        self.on_decoded_broadcast(id, &broadcast, payload, None, fx)
     }
 
     /// A broadcast of another member, in whatever family.
@@ -235,6 +259,7 @@ impl Core {
         id: MemberId,
         broadcast: &Broadcast<'_>,
         payload: &[u8],
+        offset: Option<&str>,
         fx: &mut Effects,
     ) -> Result<Fate, Malformed> {
         let Some(member) = self.members.get(&id) else {
@@ -252,19 +277,24 @@ impl Core {
             return Ok(Fate::Ignored);
         }
         if !member.spec.frames {
-            let encoding = match broadcast.arguments {
+            let encoding = match &broadcast.arguments {
                 Arguments::Json(text) => {
                     check_nesting(text.as_bytes())?;
                     Encoding::Json
                 }
                 Arguments::Msgpack(_) => Encoding::Msgpack,
             };
-            return Ok(raw_record(fx, Kind::Broadcast, id, encoding, payload));
+            return Ok(broadcast_record(fx, id, encoding, payload, offset));
         }
+        // It is one more argument.
+        let arguments = match offset {
+            Some(offset) if member.recovers() => broadcast.arguments.with(offset)?,
+            _ => broadcast.arguments.clone(),
+        };
         let mut draft = fx.batch.draft(Kind::Frame, id);
         let (nsp, packet_id) = (&broadcast.nsp, broadcast.id);
-        let (frame, data) = match broadcast.arguments {
-            Arguments::Msgpack(data) => (write_event_frame(nsp, packet_id, data, draft.bytes())?, data),
+        let (frame, data) = match &arguments {
+            Arguments::Msgpack(data) => (write_event_frame(nsp, packet_id, data, draft.bytes())?, &**data),
             Arguments::Json(text) => {
                 (write_event_frame_of_text(nsp, packet_id, text, draft.bytes())?, &b""[..])
             }
@@ -324,6 +354,7 @@ impl Core {
         &mut self,
         id: MemberId,
         payload: &[u8],
+        offset: Option<&str>,
         fx: &mut Effects,
     ) -> Result<Fate, Malformed> {
         let Some(member) = self.members.get_mut(&id) else {
@@ -338,7 +369,7 @@ impl Core {
                 if broadcast.uid == member.spec.uid {
                     return Ok(Fate::Own);
                 }
-                self.on_decoded_broadcast(id, &broadcast, payload, fx)
+                self.on_decoded_broadcast(id, &broadcast, payload, offset, fx)
             }
             Some(cluster::Message::Request(request)) => {
                 if request.uid.as_deref() == Some(member.spec.uid.as_str()) {
@@ -398,7 +429,7 @@ impl Core {
             return Ok(Fate::Ignored);
         };
         if self.config.family.has_envelopes() {
-            return self.on_cluster_message(id, payload, fx);
+            return self.on_cluster_message(id, payload, None, fx);
         }
         if payload.first() != Some(&JSON_MARK) && member.spec.custom_parser {
             return Ok(raw_record(fx, Kind::Response, id, Encoding::Custom, payload));
@@ -410,6 +441,27 @@ impl Core {
         let known = self.requests.answered(id, request_id, response.answer(), payload, fx.now, &mut fx.batch);
         Ok(if known { Fate::Delivered } else { Fate::Ignored })
     }
+}
+
+/// A broadcast that JS decodes.
+fn broadcast_record(
+    fx: &mut Effects,
+    id: MemberId,
+    encoding: Encoding,
+    payload: &[u8],
+    offset: Option<&str>,
+) -> Fate {
+    let mut draft = fx.batch.draft(Kind::Broadcast, id);
+    draft.part(0, payload);
+    draft.part(1, offset.unwrap_or_default().as_bytes());
+    draft.record.n = encoding as u32;
+    draft.done();
+    Fate::Delivered
+}
+
+/// For the operator to read.
+fn channel_name(channel: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(channel)
 }
 
 /// What became of a message.

@@ -137,6 +137,11 @@ impl Member {
         self.peers > u64::from(self.listens())
     }
 
+    /// Whether its packets carry the ids of their entries.
+    pub fn recovers(&self) -> bool {
+        self.spec.stream.as_ref().is_some_and(|stream| stream.recovers)
+    }
+
     /// What it listens to as long as it is there.
     pub fn vital(&self) -> Vec<(Subscription, Role)> {
         let channels = &self.channels;

@@ -31,6 +31,7 @@ use member::{Member, MemberSpec};
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
+use streams::Streams;
 use subscriptions::Subscriptions;
 
 /// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
@@ -136,6 +137,9 @@ pub struct Core {
     /// When they are tried again, after one that failed.
     waiting_until: Option<Instant>,
     stats: Stats,
+    streams: Streams,
+    /// Memory for what is put together.
+    envelope: Vec<u8>,
 }
 
 impl Core {
@@ -160,6 +164,8 @@ impl Core {
             waiting: Vec::new(),
             waiting_until: None,
             stats: Stats::default(),
+            streams: Streams::default(),
+            envelope: Vec::new(),
         }
     }
 
@@ -175,6 +181,7 @@ impl Core {
         for (name, _) in member.vital() {
             member.subscriptions.add(name, true);
         }
+        self.join_streams(id, &member.spec, fx);
         let complete = member.is_subscribed();
         self.members.insert(id, member);
         if complete {
@@ -193,6 +200,7 @@ impl Core {
                 fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
             }
         }
+        self.leave_streams(id, fx);
         self.requests.leave(id, &mut fx.batch);
         self.barriers.retain(|barrier| {
             let over = barrier.member == id;
@@ -315,6 +323,7 @@ impl Core {
     /// Another transport carries the bytes from now on.
     pub fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, fx: &mut Effects) {
         self.has_lanes = has_lanes;
+        let known = self.flow.is_proven();
         self.flow.reset(!needs_proof);
         // The transport that was has taken it along.
         self.lose_in_flight();
@@ -335,6 +344,7 @@ impl Core {
             }
             self.subscribe(id, fx);
         }
+        self.change_streams(known, fx);
     }
 
     // --- outgoing --------------------------------------------------------------------------------------
@@ -342,6 +352,9 @@ impl Core {
     /// Publishes an event.
     pub fn broadcast(&mut self, id: MemberId, emit: &Emit<'_>, fx: &mut Effects) {
         let &Emit { payload, attachments, room, opts } = emit;
+        if matches!(self.config.family, Family::Streams { .. }) {
+            return self.broadcast_entry(id, emit, fx);
+        }
         let Some(member) = self.members.get(&id) else {
             self.stats.dropped += 1;
             return;
@@ -446,21 +459,24 @@ impl Core {
             }
         }
         self.stats.published += fx.publishes.len() as u64;
+        self.release_streams(room, fx);
         self.heal(fx);
     }
 
     /// Returns how many messages may be released, now that some are answered or gone.
     fn lift_fences(&mut self, fx: &mut Effects) -> usize {
-        while let Some(token) = self.fences.lifted() {
+        let Core { fences, streams, .. } = self;
+        while let Some(token) = fences.lifted(|stream, count| streams.has_settled(stream, count)) {
             counting::count_record(fx, 0, token, 0);
         }
-        self.fences.room().unwrap_or(usize::MAX)
+        fences.room().unwrap_or(usize::MAX)
     }
 
     /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a
     /// [`Kind::Count`] record with this token. What is published later waits for it, too.
     pub fn when_answered(&mut self, token: u32, fx: &Effects) {
-        self.fences.add(self.flow.backlog.len() + fx.publishes.len(), token);
+        let waiting = self.flow.backlog.len() + fx.publishes.len();
+        self.fences.add(waiting, self.streams.unsettled(), token);
     }
 
     /// Whether Redis has answered for all that was handed to the transport.
@@ -493,7 +509,7 @@ impl Core {
 
     /// Whether nothing waits in the backlog.
     pub fn is_flushed(&self) -> bool {
-        self.flow.backlog.is_empty()
+        self.flow.backlog.is_empty() && self.streams.is_flushed()
     }
 
     /// Says whether the link is shut for good, as far as anyone knows: then nothing waits for it, and what is
@@ -503,6 +519,7 @@ impl Core {
         if shut {
             self.flow.backlog.clear();
             self.fences.nothing_waits();
+            self.shut_streams();
         }
     }
 
@@ -531,13 +548,17 @@ impl Core {
         for (member, id) in self.requests.tick(fx.now, &mut fx.batch) {
             self.count_when_ready(Purpose::Request { member, id }, fx);
         }
+        self.tick_streams(fx);
         self.heal(fx);
     }
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
-        [self.requests.deadline(), self.flow.deadline(), waiting].into_iter().flatten().min()
+        [self.requests.deadline(), self.flow.deadline(), waiting, self.streams_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // --- the operator ----------------------------------------------------------------------------------
@@ -546,7 +567,7 @@ impl Core {
     pub fn stats(&self) -> Stats {
         Stats {
             dropped: self.stats.dropped + self.flow.backlog.dropped(),
-            backlog: self.flow.backlog.len() as u64,
+            backlog: self.flow.backlog.len() as u64 + self.streams.backlog(),
             pending_requests: self.requests.len() as u64,
             ..self.stats.clone()
         }

@@ -461,7 +461,7 @@ fn task_record(task: Task, batch: &mut Batch) {
             draft.part(1, &payload);
             draft.done();
         }
-        Task::Command(KeyCommand { port, token, key, args }) => {
+        Task::Command(KeyCommand { port, token, key, args, .. }) => {
             let mut draft = batch.draft(Kind::Command, 0);
             draft.record.token = narrow(token);
             draft.part(0, args.get(key));

@@ -47,6 +47,12 @@ impl<'a> Reader<'a> {
         self.input.len() - self.rest.len()
     }
 
+    /// What is not read yet.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether all has been taken.
     #[inline]
     pub const fn is_empty(&self) -> bool {

@@ -12,6 +12,7 @@ pub mod redis;
 pub mod resp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use resp::Reply;
 
@@ -132,6 +133,9 @@ pub struct KeyCommand {
     pub key: usize,
     /// The command.
     pub args: Arc<Args>,
+    /// How long a reader may bring nothing before its connection is taken for lost: as long as the command may block,
+    /// and some seconds for Redis to answer. `None` waits for ever. Not for [`Port::Shared`], which has no such bound.
+    pub patience: Option<Duration>,
 }
 
 impl KeyCommand {
@@ -263,7 +267,7 @@ pub trait Transport {
     /// what is handed in at other times is reported as unwritten by the next `Down`.
     fn publish(&mut self, channel: &[u8], payload: &[u8]);
 
-    /// Bytes accepted by [`Transport::publish`] that are not yet with the kernel: the caller holds back above a bound.
+    /// Bytes of publishes and of commands of the shared port that are not yet with the kernel, while it is up: the caller holds back above a bound.
     fn unwritten(&self) -> usize;
 
     /// Whether all that was published has been handed to the kernel.
@@ -281,12 +285,13 @@ pub trait Transport {
     /// [`Incoming::Counted`] with the same token, even if the link goes down meanwhile.
     fn count(&mut self, token: u64, channels: &[&[u8]]);
 
-    /// Runs a command about a key; ends with [`Incoming::Replied`] and its token, whatever happens. Before the
-    /// connection is up it waits for it, or for the failure of the attempt. A reader is opened by its first command
-    /// and kept up.
+    /// Runs a command about a key; ends with [`Incoming::Replied`] and its token, whatever happens but
+    /// [`Transport::close_reader`]. Before the connection is up it waits for it, or for the failure of the attempt. When
+    /// a connection is lost, its commands end in their order, those of the shared port after [`Incoming::Down`]. A
+    /// reader is opened by its first command, and opened again, with backoff, by the next one after a loss.
     fn command(&mut self, command: KeyCommand);
 
-    /// Closes a reader, whose number may be used anew. What it was doing ends as [`Outcome::Lost`] or not at all.
+    /// Closes a reader, whose number may be used anew. Nothing more is heard of what it was doing.
     fn close_reader(&mut self, reader: usize);
 
     /// Stops (or goes on) reading the lanes and readers; Redis then sees a slow consumer.

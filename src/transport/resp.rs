@@ -244,6 +244,11 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    /// Returns whether no item is to come.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
     /// Returns how many items are still to come.
     pub fn len(&self) -> usize {
         self.left

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::target::Target;
-use crate::packet::Malformed;
+use crate::packet::{Malformed, Reader, write_array_len, write_str};
 
 /// The type of an event packet in the Socket.IO protocol.
 pub const EVENT: u64 = 2;
@@ -27,12 +27,43 @@ pub struct Broadcast<'a> {
 }
 
 /// The arguments of an event, in the encoding in which they came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arguments<'a> {
     /// msgpack as notepack.io writes it.
-    Msgpack(&'a [u8]),
+    Msgpack(Cow<'a, [u8]>),
     /// JSON, well-formed.
-    Json(&'a str),
+    Json(Cow<'a, str>),
+}
+
+impl Arguments<'_> {
+    /// The same with one more, a text that needs no escapes.
+    ///
+    /// # Errors
+    /// If they are no array.
+    pub fn with(&self, text: &str) -> Result<Self, Malformed> {
+        Ok(match self {
+            Arguments::Msgpack(data) => Arguments::Msgpack(Cow::Owned(with_argument(data, text)?)),
+            Arguments::Json(json) => Arguments::Json(Cow::Owned(with_argument_text(json, text))),
+        })
+    }
+}
+
+/// Appends a value to the arguments of an event, in JSON.
+fn with_argument_text(arguments: &str, text: &str) -> String {
+    let open = arguments.trim_end().strip_suffix(']').unwrap_or(arguments);
+    let separator = if open.trim_end().ends_with('[') { "" } else { "," };
+    format!("{open}{separator}\"{text}\"]")
+}
+
+/// The same in msgpack.
+fn with_argument(arguments: &[u8], text: &str) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader::new(arguments);
+    let len = reader.array_len()?;
+    let mut out = Vec::with_capacity(arguments.len() + text.len() + 8);
+    write_array_len(&mut out, len + 1)?;
+    out.extend_from_slice(reader.rest());
+    write_str(&mut out, text)?;
+    Ok(out)
 }
 
 pub(super) fn whole(number: f64) -> Result<u64, Malformed> {
@@ -50,4 +81,17 @@ pub(super) fn check_type(packet_type: Option<u64>) -> Result<(), Malformed> {
         return Ok(());
     }
     Err(Malformed::WrongShape("a broadcast is an event"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_one_more_argument() {
+        assert_eq!(with_argument_text(r#"["e",{"a":[1]}]"#, "1-0"), r#"["e",{"a":[1]},"1-0"]"#);
+        assert_eq!(with_argument_text("[ ]", "1-0"), r#"[ "1-0"]"#);
+        assert_eq!(with_argument(b"\x92\xa1e\x01", "1-0").unwrap(), b"\x93\xa1e\x01\xa31-0");
+        assert!(with_argument(b"\x80", "1-0").is_err());
+    }
 }

@@ -45,7 +45,7 @@ pub fn decode_broadcast(payload: &[u8]) -> Result<Broadcast<'_>, Malformed> {
         uid,
         nsp: Cow::Borrowed(packet.nsp),
         id: packet.id,
-        arguments: Arguments::Msgpack(packet.data),
+        arguments: Arguments::Msgpack(packet.data.into()),
         target,
     })
 }
@@ -300,7 +300,7 @@ mod tests {
         let broadcast = decode_broadcast(CAPTURED).unwrap();
         assert_eq!(broadcast.uid, "5sZd1M");
         assert_eq!(broadcast.nsp, "/");
-        assert_eq!(broadcast.arguments, Arguments::Msgpack(b"\x93\xa5hello\x01\xa1a"));
+        assert_eq!(broadcast.arguments, Arguments::Msgpack(b"\x93\xa5hello\x01\xa1a"[..].into()));
         assert!(broadcast.target.is_trivial());
         assert_eq!(peek_uid(CAPTURED).unwrap(), "5sZd1M");
     }

@@ -19,9 +19,12 @@ use super::target::{Target, is_nil, write_plain_opts, write_plain_opts_json};
 use super::typed::{JSON_MARK, decode, write_json_string};
 use crate::packet::{EventText, Malformed, Reader, json_to_msgpack, write_map_len, write_str, write_uint};
 
+/// The type of a broadcast.
+pub const BROADCAST: u64 = 3;
+
 /// The types of messages, as far as this node does something about them.
 mod kind {
-    pub(super) const BROADCAST: u64 = 3;
+    pub(super) use super::BROADCAST;
     pub(super) const SOCKETS_JOIN: u64 = 4;
     pub(super) const SOCKETS_LEAVE: u64 = 5;
     pub(super) const DISCONNECT_SOCKETS: u64 = 6;
@@ -221,7 +224,7 @@ impl<'a> Head<'a> {
             uid: envelope.uid.unwrap_or_default(),
             nsp: envelope.nsp.ok_or(Malformed::WrongShape("an envelope needs nsp"))?,
             id: packet.id,
-            arguments: Arguments::Json(arguments),
+            arguments: Arguments::Json(arguments.into()),
             target: match data.opts {
                 Some(opts) => Target::from_json(opts.get())?,
                 None => Target::everyone(),
@@ -267,7 +270,7 @@ impl<'a> Head<'a> {
             uid: Cow::Borrowed(uid),
             nsp: Cow::Borrowed(nsp.ok_or(Malformed::WrongShape("an envelope needs nsp"))?),
             id: packet.id,
-            arguments: Arguments::Msgpack(packet.data),
+            arguments: Arguments::Msgpack(packet.data.into()),
             target,
         }))
     }
@@ -466,12 +469,41 @@ pub fn encode_broadcast(
     opts: Option<&[u8]>,
     out: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
+    if attachments.is_empty() {
+        out.extend_from_slice(br#"{"type":3,"data":"#);
+        encode_broadcast_data(nsp, payload, attachments, room, opts, out)?;
+        out.extend_from_slice(&tail(uid, nsp));
+        return Ok(());
+    }
+    write_map_len(out, 4)?;
+    write_str(out, "type")?;
+    write_uint(out, BROADCAST);
+    write_str(out, "data")?;
+    encode_broadcast_data(nsp, payload, attachments, room, opts, out)?;
+    write_str(out, "uid")?;
+    write_str(out, uid)?;
+    write_str(out, "nsp")?;
+    write_str(out, nsp)
+}
+
+/// Appends the `data` of the same message.
+///
+/// # Errors
+/// As [`encode_broadcast`].
+pub fn encode_broadcast_data(
+    nsp: &str,
+    payload: &[u8],
+    attachments: &[&[u8]],
+    room: Option<&str>,
+    opts: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
     let text = EventText::parse(payload, nsp)?;
     if text.attachments != attachments.len() {
         return Err(Malformed::WrongShape("attachments are missing"));
     }
     if attachments.is_empty() {
-        out.extend_from_slice(br#"{"type":3,"data":{"packet":{"type":2,"data":"#);
+        out.extend_from_slice(br#"{"packet":{"type":2,"data":"#);
         out.extend_from_slice(text.json);
         out.extend_from_slice(br#"},"opts":"#);
         match opts {
@@ -479,13 +511,8 @@ pub fn encode_broadcast(
             None => write_plain_opts_json(out, room),
         }
         out.push(b'}');
-        out.extend_from_slice(&tail(uid, nsp));
         return Ok(());
     }
-    write_map_len(out, 4)?;
-    write_str(out, "type")?;
-    write_uint(out, kind::BROADCAST);
-    write_str(out, "data")?;
     write_map_len(out, 2)?;
     write_str(out, "packet")?;
     write_map_len(out, 2)?;
@@ -498,10 +525,7 @@ pub fn encode_broadcast(
         Some(opts) => out.extend_from_slice(opts),
         None => write_plain_opts(out, room)?,
     }
-    write_str(out, "uid")?;
-    write_str(out, uid)?;
-    write_str(out, "nsp")?;
-    write_str(out, nsp)
+    Ok(())
 }
 
 /// What a node answers that has no client for an acknowledged broadcast, or no socket to tell of.
@@ -564,7 +588,7 @@ mod tests {
         let broadcast = broadcast(CAPTURED.as_bytes());
         assert_eq!(broadcast.uid, "0123456789abcdef");
         assert_eq!(broadcast.nsp, "/");
-        assert_eq!(broadcast.arguments, Arguments::Json(r#"["hello",1,"a"]"#));
+        assert_eq!(broadcast.arguments, Arguments::Json(r#"["hello",1,"a"]"#.into()));
         assert!(broadcast.target.is_trivial());
     }
 
@@ -573,7 +597,7 @@ mod tests {
         let out = encoded(r#"451-["e",{"_placeholder":true,"num":0}]"#, &[b"bytes"], Some("r"));
         assert!(out.starts_with(b"\x84\xa4type\x03\xa4data\x82\xa6packet\x82\xa4type\x02\xa4data\x92\xa1e\xc4\x05bytes\xa4opts\x83\xa5rooms\x91\xa1r"));
         let broadcast = broadcast(&out);
-        assert_eq!(broadcast.arguments, Arguments::Msgpack(b"\x92\xa1e\xc4\x05bytes"));
+        assert_eq!(broadcast.arguments, Arguments::Msgpack(b"\x92\xa1e\xc4\x05bytes"[..].into()));
         assert!(broadcast.target.any_room(|room| room == b"r"));
     }
 

@@ -11,6 +11,7 @@ pub mod classic;
 pub mod cluster;
 pub mod request;
 mod shape;
+pub mod streams;
 pub mod target;
 pub mod typed;
 

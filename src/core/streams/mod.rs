@@ -1,29 +1,452 @@
 //! Streams: what is added to them, what is read from them, and the sessions that are restored from them.
+//!
+//! All I/O is commands about keys: each stream has a reader of its own that blocks until there is something, and what
+//! is added goes by the connection that publishes.
 
-use std::time::Duration;
+mod appends;
+mod history;
+mod pages;
+mod reader;
+mod restore;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Core;
-use super::effects::{Effects, MemberId};
-use crate::transport::Outcome;
+use super::effects::{Effects, Kind, MemberId};
+use super::event::Event;
+use super::member::MemberSpec;
+use crate::transport::{Args, KeyCommand, Outcome, Port};
+use crate::wire::streams::{EntryId, StreamNames};
+use appends::Appends;
+use history::History;
+use pages::Pages;
+use reader::Reader;
+use restore::Restores;
+use sessions::Sessions;
 
-impl Core {
-    /// Adds a message that JS has encoded to the stream of a member.
-    pub fn append(&mut self, _id: MemberId, _kind: u32, _data: &[u8], _fx: &mut Effects) {}
+/// The number of a stream within its link.
+pub(super) type StreamId = usize;
 
-    /// Keeps a session under a key.
-    pub fn persist(
-        &mut self,
-        _id: MemberId,
-        _key: &[u8],
-        _session: &[u8],
-        _lifetime: Duration,
-        _fx: &mut Effects,
-    ) {
+/// So many members that have left can still add to their streams: what is emitted after `close()` goes out, as with
+/// the reference.
+const MAX_DEPARTED: usize = 256;
+
+/// What a command was sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The reader wants to know the last entry.
+    Last(StreamId),
+    /// The reader wants to know the oldest entry.
+    Oldest(StreamId),
+    /// The reader reads.
+    Read(StreamId),
+    /// An entry is added.
+    Add(StreamId),
+    /// The last entry before anything is added.
+    Baseline(StreamId),
+    /// What of that which was added has arrived.
+    Sift(StreamId),
+    /// The last entry, for sessions.
+    NewestKept(StreamId),
+    /// The oldest entry, for sessions.
+    OldestKept(StreamId),
+    /// Entries that the memory does not reach back to.
+    Page(StreamId),
+    /// A session is taken, by one command or by two.
+    Take(u32),
+    /// As above, where Redis does not know the one command.
+    Get(u32),
+    /// The end of that.
+    Delete,
+    /// A session is kept.
+    Persist(u64),
+}
+
+/// A member that adds to a stream.
+#[derive(Debug)]
+struct Author {
+    uid: String,
+    nsp: String,
+    written: StreamId,
+    /// All that it reads.
+    read: Vec<StreamId>,
+    max_len: u64,
+    recovers: bool,
+    /// How much it has added, ever.
+    tickets: u32,
+}
+
+/// A stream.
+#[derive(Debug)]
+struct Stream {
+    name: String,
+    /// The members that read it, by their namespaces.
+    listeners: HashMap<String, Vec<MemberId>>,
+    reader: Reader,
+    appends: Appends,
+    /// Recent entries, if any of the members recovers connections.
+    history: Option<History>,
+    pages: Pages,
+}
+
+/// The streams of a link.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    list: BTreeMap<StreamId, Stream>,
+    by_name: HashMap<String, StreamId>,
+    next_stream: StreamId,
+    authors: HashMap<MemberId, Author>,
+    /// Those who have left, the first one first.
+    departed: VecDeque<MemberId>,
+    purposes: HashMap<u64, Purpose>,
+    next_token: u32,
+    restores: Restores,
+    sessions: Sessions,
+}
+
+impl Streams {
+    fn send(&mut self, port: Port, purpose: Purpose, key: usize, args: Arc<Args>, fx: &mut Effects) {
+        self.send_patiently(port, purpose, key, args, None, fx);
     }
 
-    /// Takes a session from a key, and gathers what it has missed.
-    pub fn restore(&mut self, _id: MemberId, _token: u32, _key: &[u8], _offset: &[u8], _fx: &mut Effects) {}
+    fn send_patiently(
+        &mut self,
+        port: Port,
+        purpose: Purpose,
+        key: usize,
+        args: Arc<Args>,
+        patience: Option<Duration>,
+        fx: &mut Effects,
+    ) {
+        // The tokens of those whose bytes the user's client carries have 32 bits.
+        self.next_token = self.next_token.wrapping_add(1);
+        let token = u64::from(self.next_token);
+        self.purposes.insert(token, purpose);
+        fx.commands.push(KeyCommand { port, token, key, args, patience });
+    }
+
+    /// Asks for the oldest or the newest entry.
+    fn look(&mut self, port: Port, purpose: Purpose, oldest: bool, name: &str, fx: &mut Effects) {
+        let (command, from, to): (&[u8], &[u8], &[u8]) =
+            if oldest { (b"XRANGE", b"-", b"+") } else { (b"XREVRANGE", b"+", b"-") };
+        let args = Args::of(&[command, name.as_bytes(), from, to, b"COUNT", b"1"]);
+        self.send(port, purpose, 1, Arc::new(args), fx);
+    }
+
+    /// The stream with this name, which is made if need be.
+    fn stream(&mut self, name: &str) -> StreamId {
+        if let Some(&number) = self.by_name.get(name) {
+            return number;
+        }
+        let number = self.next_stream;
+        self.next_stream += 1;
+        self.by_name.insert(name.to_owned(), number);
+        self.list.insert(
+            number,
+            Stream {
+                name: name.to_owned(),
+                listeners: HashMap::new(),
+                reader: Reader::default(),
+                appends: Appends::default(),
+                history: None,
+                pages: Pages::default(),
+            },
+        );
+        number
+    }
+
+    /// Whether nothing is on its way to Redis.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.list.values().all(|stream| stream.appends.is_empty()) && self.sessions.is_empty()
+    }
+
+    /// How much was added, ever, to each stream that has not settled all of that.
+    pub(super) fn unsettled(&self) -> Vec<(StreamId, u64)> {
+        let streams = self.list.iter().filter(|(_, stream)| !stream.appends.is_empty());
+        streams.map(|(&number, stream)| (number, stream.appends.added())).collect()
+    }
+
+    /// Whether it is certain what became of the first so many entries that were added to a stream.
+    pub(super) fn has_settled(&self, number: StreamId, count: u64) -> bool {
+        self.list.get(&number).is_none_or(|stream| stream.appends.settled() >= count)
+    }
+
+    /// How many entries wait to be sent.
+    pub(super) fn backlog(&self) -> u64 {
+        self.list.values().map(|stream| stream.appends.waiting()).sum()
+    }
+
+    /// Whether the member has to wait until it is known where its streams stand.
+    pub(super) fn is_waiting(&self, id: MemberId) -> bool {
+        self.authors.get(&id).is_some_and(|author| {
+            author
+                .read
+                .iter()
+                .any(|number| self.list.get(number).is_some_and(|stream| stream.reader.position().is_none()))
+        })
+    }
+}
+
+impl Core {
+    /// A member joins that speaks by streams.
+    pub(super) fn join_streams(&mut self, id: MemberId, spec: &MemberSpec, fx: &mut Effects) {
+        let Some(options) = &spec.stream else {
+            return;
+        };
+        let names = StreamNames::of(&options.name, options.count, &spec.nsp);
+        let streams = &mut self.streams;
+        let written = streams.stream(&names.written);
+        let mut read = Vec::new();
+        if spec.emitter.is_none() {
+            read.push(written);
+            read.extend(names.astray.as_deref().map(|name| streams.stream(name)));
+        }
+        for number in &read {
+            if let Some(stream) = streams.list.get_mut(number) {
+                stream.listeners.entry(spec.nsp.clone()).or_default().push(id);
+                stream.reader.open(options.read_count, options.block);
+                if options.recovers {
+                    let position = stream.reader.position();
+                    let history = stream.history.get_or_insert_with(|| History::new(position));
+                    history.allow(options.max_len);
+                }
+            }
+        }
+        let author = Author {
+            uid: spec.uid.clone(),
+            nsp: spec.nsp.clone(),
+            written,
+            read: read.clone(),
+            max_len: options.max_len,
+            recovers: options.recovers,
+            tickets: 0,
+        };
+        streams.authors.insert(id, author);
+        for number in read {
+            self.drive_reader(number, fx);
+        }
+    }
+
+    /// A member leaves. What it has added goes out, and what it still may add, too.
+    pub(super) fn leave_streams(&mut self, id: MemberId, fx: &mut Effects) {
+        let Some(author) = self.streams.authors.get_mut(&id) else {
+            return;
+        };
+        author.recovers = false;
+        for number in std::mem::take(&mut author.read) {
+            if let Some(stream) = self.streams.list.get_mut(&number) {
+                stream.leave(&author.nsp, id);
+            }
+        }
+        self.streams.departed.push_back(id);
+        if self.streams.departed.len() > MAX_DEPARTED
+            && let Some(first) = self.streams.departed.pop_front()
+        {
+            self.streams.authors.remove(&first);
+        }
+        self.fail_restores(|restore| restore.member == id, "the adapter was closed", fx);
+        self.sweep_streams(fx);
+    }
+
+    /// Closes the readers that nobody needs, and forgets streams of which nothing is left.
+    fn sweep_streams(&mut self, fx: &mut Effects) {
+        let Core { streams, .. } = self;
+        for (&number, stream) in &mut streams.list {
+            if stream.listeners.is_empty() && stream.reader.close() {
+                stream.history = None;
+                stream.pages = Pages::default();
+                fx.closed_readers.extend([reading_port(number), paging_port(number)]);
+                streams.purposes.retain(|_, purpose| {
+                    !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Read(of)
+                        | Purpose::Page(of) if of == number)
+                });
+            }
+        }
+        let written: Vec<StreamId> = streams.authors.values().map(|author| author.written).collect();
+        streams.list.retain(|number, stream| {
+            !stream.listeners.is_empty() || !stream.appends.is_empty() || written.contains(number)
+        });
+        let list = &streams.list;
+        streams.by_name.retain(|_, number| list.contains_key(number));
+    }
 
     /// Takes the end of a command.
-    pub(super) fn replied(&mut self, _token: u64, _outcome: Outcome<'_>, _fx: &mut Effects) {}
+    pub(super) fn replied(&mut self, token: u64, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Some(purpose) = self.streams.purposes.remove(&token) else {
+            return;
+        };
+        match purpose {
+            Purpose::Last(stream) => self.looked(stream, false, outcome, fx),
+            Purpose::Oldest(stream) => self.looked(stream, true, outcome, fx),
+            Purpose::Read(stream) => self.read(stream, outcome, fx),
+            Purpose::Add(stream) => self.added(stream, outcome, fx),
+            Purpose::Baseline(stream) => self.baseline(stream, outcome, fx),
+            Purpose::Sift(stream) => self.sifted(stream, outcome, fx),
+            Purpose::NewestKept(stream) => self.kept_looked(stream, false, outcome, fx),
+            Purpose::OldestKept(stream) => self.kept_looked(stream, true, outcome, fx),
+            Purpose::Page(stream) => self.paged(stream, outcome, fx),
+            Purpose::Take(restore) => self.taken(restore, outcome, true, fx),
+            Purpose::Get(restore) => self.taken(restore, outcome, false, fx),
+            Purpose::Delete => {}
+            Purpose::Persist(session) => self.persisted(session, outcome, fx),
+        }
+        self.try_restores(fx);
+    }
+
+    /// Sends what waits and may go out. `room` is how many bytes the transport takes now.
+    pub(super) fn release_streams(&mut self, room: usize, fx: &mut Effects) {
+        if self.shut || !self.flow.is_connected() || !self.flow.is_proven() {
+            return;
+        }
+        let mut room = room;
+        let numbers: Vec<StreamId> = self.streams.list.keys().copied().collect();
+        for number in numbers {
+            room = self.drive_appends(number, room, fx);
+        }
+        self.drive_sessions(fx);
+    }
+
+    /// The link is lost: nobody waits for the ids of what is added meanwhile.
+    pub(super) fn streams_down(&mut self, fx: &mut Effects) {
+        for stream in self.streams.list.values_mut() {
+            stream.appends.answer_all(fx);
+        }
+    }
+
+    /// Another transport begins: what was under way has no end any more. `known` says that the link was known to reach
+    /// the same Redis, so that what was read there still tells where to read on.
+    pub(super) fn change_streams(&mut self, known: bool, fx: &mut Effects) {
+        self.streams_down(fx);
+        self.streams.purposes.clear();
+        let now = fx.now;
+        for stream in self.streams.list.values_mut() {
+            stream.appends.interrupt();
+            stream.reader.interrupt(known);
+            stream.pages = Pages::default();
+            if !known && let Some(history) = &mut stream.history {
+                history.begin(None);
+            }
+        }
+        self.streams.sessions.interrupt();
+        self.fail_restores(|_| true, "the link has changed", fx);
+        let numbers: Vec<StreamId> = self.streams.list.keys().copied().collect();
+        debug_assert!(now <= fx.now);
+        for number in numbers {
+            self.drive_reader(number, fx);
+        }
+    }
+
+    /// The link is shut: what waits is dropped and counted, and what is under way is of no interest.
+    pub(super) fn shut_streams(&mut self) {
+        for stream in self.streams.list.values_mut() {
+            let (dropped, lost) = stream.appends.clear();
+            self.stats.dropped += dropped;
+            self.stats.lost_in_flight += lost;
+        }
+        self.stats.dropped += self.streams.sessions.clear();
+    }
+
+    /// Does what is due.
+    pub(super) fn tick_streams(&mut self, fx: &mut Effects) {
+        let numbers: Vec<StreamId> = self.streams.list.keys().copied().collect();
+        for number in numbers {
+            self.drive_reader(number, fx);
+            if let Some(stream) = self.streams.list.get_mut(&number) {
+                stream.appends.tick(fx);
+            }
+        }
+        self.fail_late_restores(fx);
+    }
+
+    /// When that is to be called.
+    pub(super) fn streams_deadline(&self) -> Option<Instant> {
+        let streams = self.streams.list.values();
+        streams
+            .flat_map(|stream| [stream.reader.deadline(), stream.appends.deadline()])
+            .chain([self.streams.restores.deadline(), self.streams.sessions.deadline()])
+            .flatten()
+            .min()
+    }
+}
+
+impl Stream {
+    fn leave(&mut self, nsp: &str, id: MemberId) {
+        if let Some(members) = self.listeners.get_mut(nsp) {
+            members.retain(|&member| member != id);
+            if members.is_empty() {
+                self.listeners.remove(nsp);
+            }
+        }
+    }
+}
+
+/// Where a stream is read.
+fn reading_port(number: StreamId) -> usize {
+    2 * number
+}
+
+/// Where the past of a stream is read.
+fn paging_port(number: StreamId) -> usize {
+    2 * number + 1
+}
+
+/// How long something rests that has failed so often: 25 ms, and twice as long each time, to a bound.
+fn rest(failures: u32, bound: Duration) -> Duration {
+    let first = Duration::from_millis(25);
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(bound)
+}
+
+/// Whether an error says that Redis, or this one, cannot do it now: it will be done later.
+fn passes(error: &[u8]) -> bool {
+    const PASSING: [&[u8]; 9] = [
+        b"LOADING",
+        b"READONLY",
+        b"MASTERDOWN",
+        b"CLUSTERDOWN",
+        b"TRYAGAIN",
+        b"UNBLOCKED",
+        b"BUSY",
+        b"MOVED",
+        b"ASK",
+    ];
+    PASSING.iter().any(|start| error.starts_with(start))
+}
+
+/// Tells JS the id that something got, or that it has none.
+fn added_record(member: MemberId, ticket: u32, id: Option<EntryId>, fx: &mut Effects) {
+    let mut draft = fx.batch.draft(Kind::Added, member);
+    draft.record.token = ticket;
+    if let Some(id) = id {
+        draft.part(0, id.to_string().as_bytes());
+    }
+    draft.done();
+}
+
+/// Why a command has brought nothing.
+fn reason_of(outcome: &Outcome<'_>) -> String {
+    match outcome {
+        Outcome::Replied(crate::transport::resp::Reply::Error(error)) => {
+            String::from_utf8_lossy(error).into_owned()
+        }
+        Outcome::Replied(_) => "an answer that makes no sense".to_owned(),
+        Outcome::NotRun { reason } | Outcome::Lost { reason } => (*reason).to_owned(),
+    }
+}
+
+impl Core {
+    fn tell_readers(&self, number: StreamId, event: &Event<'_>, fx: &mut Effects) {
+        let Some(stream) = self.streams.list.get(&number) else {
+            return;
+        };
+        let mut members: Vec<MemberId> = stream.listeners.values().flatten().copied().collect();
+        members.sort_unstable();
+        for id in members {
+            self.event(fx, id, event);
+        }
+    }
 }

@@ -1,4 +1,3 @@
-use super::command::is_publish;
 use crate::transport::resp::{Message, ProtocolError, Reply, Scanner};
 
 /// What one read takes at most unless a large reply is under way: some 250 messages of 200 B, so that the system
@@ -123,13 +122,11 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns how many publishes there are of which not a byte is written.
-    pub(super) fn unwritten_publishes(&self) -> u64 {
-        let mut publishes = 0;
-        self.walk(|start, command| {
-            publishes += u64::from(start >= self.written && is_publish(command));
-        });
-        publishes
+    /// Returns how many commands there are of which not a byte is written: the last ones that were appended.
+    pub(super) fn unwritten_commands(&self) -> u64 {
+        let mut commands = 0;
+        self.walk(|start, _| commands += u64::from(start >= self.written));
+        commands
     }
 
     /// Forgets all commands.
@@ -243,18 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn counts_publishes_that_are_not_begun() {
+    fn counts_commands_that_are_not_begun() {
         let mut buffer = WriteBuffer::new();
         for _ in 0..3 {
             write_publish(buffer.commands(), Space::Global, b"channel", b"payload");
             write_count(buffer.commands(), Space::Global, &[b"channel"]);
         }
-        assert_eq!(buffer.unwritten_publishes(), 3);
+        assert_eq!(buffer.unwritten_commands(), 6);
         buffer.wrote(1);
-        assert_eq!(buffer.unwritten_publishes(), 2);
+        assert_eq!(buffer.unwritten_commands(), 5);
         let left = buffer.unwritten().len();
         buffer.wrote(left - 1);
-        assert_eq!(buffer.unwritten_publishes(), 0);
+        assert_eq!(buffer.unwritten_commands(), 0);
         buffer.wrote(1);
         assert!(buffer.unwritten().is_empty());
     }
@@ -274,7 +271,7 @@ mod tests {
             assert_eq!(buffer.unwritten().len(), 200 * command);
             assert!(buffer.unwritten().starts_with(b"*3\r\n"), "round {round}");
         }
-        assert_eq!(buffer.unwritten_publishes(), 200);
+        assert_eq!(buffer.unwritten_commands(), 200);
         assert!(buffer.bytes.capacity() < 4 * KEEP);
     }
 

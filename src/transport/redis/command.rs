@@ -1,12 +1,11 @@
 //! Commands as they go to Redis. The hot one is written by hand, the others by the redis crate.
 
-use crate::transport::Space;
+use crate::transport::{Args, Space};
 
 /// How many names go into one (P|S)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else; a longer
 /// list is sent as several commands in one write.
 pub(super) const MAX_NAMES: usize = 500;
 
-/// What a written PUBLISH begins with: tells it from other commands in a write buffer.
 const PUBLISH: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n";
 const SPUBLISH: &[u8] = b"*3\r\n$8\r\nSPUBLISH\r\n";
 
@@ -22,9 +21,12 @@ pub(super) fn write_publish(out: &mut Vec<u8>, space: Space, channel: &[u8], pay
     write_bulk(out, payload);
 }
 
-/// Returns whether a written command is a PUBLISH or SPUBLISH.
-pub(super) fn is_publish(command: &[u8]) -> bool {
-    command.starts_with(PUBLISH) || command.starts_with(SPUBLISH)
+/// Appends a command of any parts.
+pub(super) fn write_args(out: &mut Vec<u8>, args: &Args) {
+    // 20 digits at most, the byte before them and the ends of lines, for each.
+    out.reserve(args.len() + (args.iter().len() + 1) * 25);
+    write_length(out, b'*', args.iter().len());
+    args.iter().for_each(|part| write_bulk(out, part));
 }
 
 /// Appends `PUBSUB NUMSUB channel…`, or `SHARDNUMSUB`.
@@ -46,8 +48,14 @@ pub(super) fn write_names<'a>(out: &mut Vec<u8>, verb: &str, names: impl IntoIte
 }
 
 fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_length(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(out: &mut Vec<u8>, of: u8, length: usize) {
     let mut digits = [b'0'; 20];
-    let mut rest = bytes.len();
+    let mut rest = length;
     let mut len = 0;
     for digit in digits.iter_mut().rev() {
         *digit = u8::try_from(rest % 10).map_or(b'0', |value| b'0' + value);
@@ -57,10 +65,8 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
             break;
         }
     }
-    out.push(b'$');
+    out.push(of);
     out.extend_from_slice(digits.get(digits.len() - len..).unwrap_or_default());
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -80,8 +86,22 @@ mod tests {
                 write_publish(&mut out, space, &channel, &payload);
                 let twin = redis::cmd(name).arg(&channel).arg(&payload).get_packed_command();
                 prop_assert_eq!(&out, &twin);
-                prop_assert!(is_publish(&out));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_command_is_written_as_the_redis_crate_writes_it(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 1..12),
+        ) {
+            let mut out = Vec::new();
+            write_args(&mut out, &Args::of(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+            let mut twin = redis::Cmd::new();
+            parts.iter().for_each(|part| {
+                twin.arg(part);
+            });
+            prop_assert_eq!(out, twin.get_packed_command());
         }
     }
 
@@ -89,7 +109,6 @@ mod tests {
     fn other_commands() {
         let mut out = Vec::new();
         write_count(&mut out, Space::Global, &[b"a", b"bc"]);
-        assert!(!is_publish(&out));
         write_names(&mut out, "SUBSCRIBE", [&b"x"[..]]);
         assert_eq!(
             out,

@@ -2,15 +2,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::command::{write_count, write_publish};
+use super::abandoned::Abandoned;
+use super::command::{write_args, write_count, write_publish};
 use super::connection::{Connection, Opened};
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
-use super::{Incoming, Space, Step};
+use super::{Incoming, KeyCommand, Outcome, Space, Step};
 use crate::transport::resp::{Items, ProtocolError, Reply};
 
-/// The command connection: publishes, counts, and the replies to both.
+/// The command connection: publishes, counts, commands about keys, and the replies to all of them.
 pub(super) struct Commands {
     space: Space,
     connection: Connection,
@@ -24,23 +25,36 @@ pub(super) struct Commands {
 enum Run {
     Publishes(u64),
     Count { token: u64, channels: usize },
+    Command { token: u64 },
 }
 
 /// What went down with a connection.
 pub(super) struct Lost {
     pub(super) unanswered: u64,
     pub(super) unwritten: u64,
-    /// The tokens of the counts that get no reply.
-    pub(super) counts: Vec<u64>,
+    /// What else gets no reply, in order.
+    asked: Vec<Asked>,
+}
+
+enum Asked {
+    Count { token: u64 },
+    Command(Abandoned),
 }
 
 impl Lost {
     /// Reports it.
     pub(super) fn report(&self, reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
         sink(Incoming::Down { reason, unanswered: self.unanswered, unwritten: self.unwritten });
-        for &token in &self.counts {
-            sink(Incoming::Counted { token, counts: None });
+        for asked in &self.asked {
+            match asked {
+                &Asked::Count { token } => sink(Incoming::Counted { token, counts: None }),
+                Asked::Command(command) => command.report(reason, sink),
+            }
         }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.unanswered == 0 && self.unwritten == 0 && self.asked.is_empty()
     }
 }
 
@@ -66,8 +80,7 @@ impl Commands {
         let reported = self.connection.is_closed() || self.connection.is_waiting();
         let lost = self.lost();
         self.connection.close();
-        let nothing = lost.unanswered == 0 && lost.unwritten == 0 && lost.counts.is_empty();
-        (!reported || !nothing).then_some(lost)
+        (!reported || !lost.is_nothing()).then_some(lost)
     }
 
     /// Appends a publish; counts it as unwritten if the connection is not up.
@@ -88,6 +101,12 @@ impl Commands {
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
         write_count(self.connection.commands.commands(), self.space, channels);
         self.in_flight.push_back(Run::Count { token, channels: channels.len() });
+    }
+
+    /// Appends a command about a key; waits as a count does.
+    pub(super) fn command(&mut self, command: &KeyCommand) {
+        write_args(self.connection.commands.commands(), &command.args);
+        self.in_flight.push_back(Run::Command { token: command.token });
     }
 
     /// The bytes that wait for the kernel.
@@ -170,6 +189,11 @@ impl Commands {
                     sink(Incoming::Counted { token, counts });
                     self.in_flight.pop_front();
                 }
+                (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
+                (Some(&mut Run::Command { token }), reply) => {
+                    sink(Incoming::Replied { token, outcome: Outcome::Replied(reply) });
+                    self.in_flight.pop_front();
+                }
                 (None, Reply::Error(error)) => {
                     return Err(Loss::Refused(String::from_utf8_lossy(error).into_owned()));
                 }
@@ -181,20 +205,26 @@ impl Commands {
 
     /// Takes what would go down with the connection now.
     fn lost(&mut self) -> Lost {
-        let mut publishes = 0;
-        let mut counts = Vec::new();
-        for run in self.in_flight.drain(..) {
+        // They were appended in order, and are answered in order: what is not begun are the last ones.
+        let mut not_begun = self.connection.commands.unwritten_commands();
+        let mut lost =
+            Lost { unanswered: 0, unwritten: std::mem::take(&mut self.too_early), asked: Vec::new() };
+        for run in self.in_flight.drain(..).rev() {
+            let begun = not_begun == 0;
+            let commands = if let Run::Publishes(run) = run { run } else { 1 };
+            let unwritten = commands.min(not_begun);
+            not_begun -= unwritten;
             match run {
-                Run::Publishes(run) => publishes += run,
-                Run::Count { token, .. } => counts.push(token),
+                Run::Publishes(run) => {
+                    lost.unwritten += unwritten;
+                    lost.unanswered += run - unwritten;
+                }
+                Run::Count { token, .. } => lost.asked.push(Asked::Count { token }),
+                Run::Command { token } => lost.asked.push(Asked::Command(Abandoned { token, begun })),
             }
         }
-        let unwritten = self.connection.commands.unwritten_publishes();
-        Lost {
-            unanswered: publishes - unwritten,
-            unwritten: unwritten + std::mem::take(&mut self.too_early),
-            counts,
-        }
+        lost.asked.reverse();
+        lost
     }
 }
 

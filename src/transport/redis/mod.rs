@@ -1,4 +1,5 @@
-//! The link's own connections to one Redis: one for commands, one per lane, one per sentinel if there are any.
+//! The link's own connections to one Redis: one for commands, one per lane, one per reader, one per sentinel if there
+//! are any.
 //!
 //! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
 //! no timer stand between the socket and the driver, and an idle link costs nothing (the kernel keeps it alive).
@@ -7,10 +8,13 @@
 //!
 //! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
+mod abandoned;
 mod backoff;
 mod buffer;
 mod cluster;
 mod command;
+#[cfg(test)]
+mod command_tests;
 mod commands;
 mod connection;
 mod credentials;
@@ -19,6 +23,7 @@ mod lane;
 mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
+mod reader;
 mod sent;
 mod sentinel;
 #[cfg(test)]
@@ -37,13 +42,16 @@ pub use sentinel::Sentinels;
 pub use settings::{Address, Settings, SettingsError};
 pub use tls::{Tls, TlsOptions};
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Incoming, KeyCommand, Lane, Outcome, Space, Subscription, SubscriptionKind, Transport};
+use super::{Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport};
+use abandoned::Abandoned;
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};
+use reader::Reader;
 use sentinel::{Master, Watches};
 use stream::Loss;
 
@@ -61,6 +69,7 @@ pub struct RedisTransport {
     lanes: Vec<LaneConnection>,
     /// The lane that is served first next time.
     first_lane: Lane,
+    readers: BTreeMap<usize, Reader>,
     open: bool,
     paused: bool,
     /// What came about outside of `incoming`.
@@ -71,7 +80,7 @@ enum Deferred {
     Lost(Lost),
     LaneDown(Lane),
     NotCounted(u64),
-    NotRun(u64),
+    Abandoned(Abandoned),
 }
 
 /// What one look at a connection brought.
@@ -98,6 +107,7 @@ impl RedisTransport {
             wanted: false,
             lanes: Vec::new(),
             first_lane: 0,
+            readers: BTreeMap::new(),
             open: true,
             paused: false,
             deferred: Vec::new(),
@@ -121,7 +131,7 @@ impl RedisTransport {
     /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
     /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
     /// next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each connection that stood or was on
-    /// its way; while closed it reports nothing else and waits.
+    /// its way, and the end of each command; while closed it reports nothing else and waits.
     pub fn set_open(&mut self, open: bool) {
         self.open = open;
         if open {
@@ -139,6 +149,9 @@ impl RedisTransport {
                 self.deferred.push(Deferred::LaneDown(number));
             }
         }
+        for reader in self.readers.values_mut() {
+            self.deferred.extend(reader.close().into_iter().map(Deferred::Abandoned));
+        }
     }
 
     /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
@@ -146,6 +159,7 @@ impl RedisTransport {
         self.set_open(false);
         self.wanted = false;
         self.lanes.iter_mut().for_each(LaneConnection::clear);
+        self.readers.clear();
     }
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Poll<()> {
@@ -173,6 +187,13 @@ impl RedisTransport {
                     more |= step.more;
                 }
             }
+            for reader in self.readers.values_mut() {
+                if round == 0 || reader.more {
+                    let step = reader.poll(cx, self.paused, sink);
+                    reported |= step.reported;
+                    more |= step.more;
+                }
+            }
             if !more {
                 break;
             }
@@ -194,6 +215,9 @@ impl RedisTransport {
         for lane in &mut self.lanes {
             reported |= lane.follow(master, &reason, sink);
         }
+        for reader in self.readers.values_mut() {
+            reported |= reader.follow(master, &reason, sink);
+        }
         reported
     }
 
@@ -205,9 +229,7 @@ impl RedisTransport {
                 Deferred::Lost(lost) => lost.report(&reason, sink),
                 Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
-                Deferred::NotRun(token) => {
-                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: &reason } });
-                }
+                Deferred::Abandoned(command) => command.report(&reason, sink),
             }
         }
         any
@@ -260,10 +282,23 @@ impl Transport for RedisTransport {
     }
 
     fn command(&mut self, command: KeyCommand) {
-        self.deferred.push(Deferred::NotRun(command.token));
+        self.open();
+        if !self.open {
+            self.deferred.push(Deferred::Abandoned(Abandoned { token: command.token, begun: false }));
+            return;
+        }
+        match command.port {
+            Port::Shared => self.commands.command(&command),
+            Port::Reader(reader) => {
+                let reader = self.readers.entry(reader);
+                reader.or_insert_with(|| Reader::new(Arc::clone(&self.settings))).command(&command);
+            }
+        }
     }
 
-    fn close_reader(&mut self, _reader: usize) {}
+    fn close_reader(&mut self, reader: usize) {
+        self.readers.remove(&reader);
+    }
 
     fn pause(&mut self, paused: bool) {
         self.paused = paused;

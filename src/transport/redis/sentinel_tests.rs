@@ -7,11 +7,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::command_tests::command;
 use super::mock_peer::{Client, MockPeer, block_on};
 use super::sentinel::Sentinels;
 use super::settings::{Address, Settings};
 use super::tests::{Event, Rig, channel, confirmation, push};
-use crate::transport::Transport;
+use crate::transport::{Outcome, Port, Transport};
 
 /// A sentinel that serves by itself.
 struct MockSentinel {
@@ -249,18 +250,30 @@ fn all_connections_follow_the_master() {
         rig.transport.subscribe(0, vec![channel("c")]);
         let mut lane = accept(&mut rig, &mut old, "master").await;
         rig.serve(&mut lane, 1).await;
+        rig.transport.command(command(Port::Reader(0), 1, &[b"XREAD"]));
+        let mut reader = accept(&mut rig, &mut old, "master").await;
+        rig.with_peer(reader.command()).await;
         one.watched(&mut rig, 1).await;
         two.watched(&mut rig, 1).await;
         rig.transport.publish(b"a", b"1");
-        rig.with_peer(commands.command()).await;
+        rig.transport.command(command(Port::Shared, 2, &[b"XADD"]));
+        rig.with_peer(async {
+            commands.expect(&["PUBLISH", "a", "1"]).await;
+            commands.expect(&["XADD"]).await;
+        })
+        .await;
 
         two.switch("mymaster", &old, &new);
         let reason = format!("the sentinels say that the master is {}", new.address());
         assert_eq!(rig.next().await, Event::Down(reason.clone(), 1, 0));
+        let lost = format!("{:?}", Outcome::Lost { reason: &reason });
+        assert_eq!(rig.next().await, Event::Replied(2, lost.clone()));
         assert_eq!(rig.next().await, Event::LaneDown(0, reason));
+        assert_eq!(rig.next().await, Event::Replied(1, lost));
         rig.with_peer(async {
             commands.closed().await;
             lane.closed().await;
+            reader.closed().await;
         })
         .await;
         // The other sentinel hears of it later, and says nothing new.
@@ -279,6 +292,9 @@ fn all_connections_follow_the_master() {
         assert_eq!(rig.next().await, Event::Up);
         assert_eq!(rig.next().await, Event::Subscribed(0, false, "c".to_owned()));
         assert!(rig.events.is_empty(), "{:?}", rig.events);
+        rig.transport.command(command(Port::Reader(0), 3, &[b"XREAD"]));
+        let mut reader = accept(&mut rig, &mut new, "master").await;
+        rig.with_peer(reader.expect(&["XREAD"])).await;
     });
 }
 

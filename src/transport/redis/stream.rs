@@ -51,6 +51,8 @@ pub(super) enum Loss {
     Credentials(String),
     /// Redis refused the connection or the handshake, in its own words.
     Refused(String),
+    /// A command got no reply for as long as it was to be waited for.
+    Silent(Duration),
     /// Redis sent what can't be understood.
     Protocol(ProtocolError),
     /// The user's clients are gone, and the link with them.
@@ -74,6 +76,7 @@ impl fmt::Display for Loss {
             }
             Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
             Self::Refused(error) => f.write_str(error),
+            Self::Silent(patience) => write!(f, "Redis has said nothing for {} s", patience.as_secs_f32()),
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
         }
@@ -188,7 +191,7 @@ pub(super) struct Connected {
 /// Connects to where the settings say.
 ///
 /// # Errors
-/// All of [`Loss`] but [`Loss::Ended`].
+/// All of [`Loss`] but [`Loss::Silent`] and [`Loss::Ended`].
 pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
     let deadline = Instant::now() + OPEN_TIMEOUT;
     let attempt = async {

@@ -20,12 +20,12 @@ pub(super) enum Event {
     Replied(u64, String),
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Event {
-    fn of(incoming: Incoming<'_>) -> Self {
+    pub(super) fn of(incoming: Incoming<'_>) -> Self {
         match incoming {
             Incoming::Up => Self::Up,
             Incoming::Down { reason, unanswered, unwritten } => {
@@ -58,11 +58,11 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    async fn tcp() -> Self {
+    pub(super) async fn tcp() -> Self {
         Self::with(MockPeer::tcp().await)
     }
 
-    fn with(peer: MockPeer) -> Self {
+    pub(super) fn with(peer: MockPeer) -> Self {
         Self::over(Settings::new(peer.address()), peer)
     }
 
@@ -71,7 +71,7 @@ impl Rig {
     }
 
     /// With the command connection up.
-    async fn up(peer: MockPeer) -> (Self, Client) {
+    pub(super) async fn up(peer: MockPeer) -> (Self, Client) {
         let mut rig = Self::with(peer);
         rig.transport.open();
         let client = rig.accept().await;
@@ -80,7 +80,7 @@ impl Rig {
     }
 
     /// With one lane up besides, and `names` confirmed on it.
-    async fn subscribed(names: &[Subscription]) -> (Self, Client, Client) {
+    pub(super) async fn subscribed(names: &[Subscription]) -> (Self, Client, Client) {
         let (mut rig, commands) = Self::up(MockPeer::tcp().await).await;
         rig.transport.subscribe(0, names.to_vec());
         let mut lane = rig.accept().await;
@@ -153,7 +153,7 @@ fn pattern(name: &str) -> Subscription {
     Subscription::pattern(name)
 }
 
-fn is_down(event: &Event, unanswered: u64, unwritten: u64) {
+pub(super) fn is_down(event: &Event, unanswered: u64, unwritten: u64) {
     let Event::Down(reason, a, b) = event else {
         panic!("{event:?} is not Down");
     };

@@ -1,0 +1,212 @@
+// @ts-check
+"use strict";
+
+/**
+ * What the adapters have in common whose messages are `{ type, data, uid, nsp }`: the sharded one and that of streams.
+ */
+
+const { randomBytes } = require("node:crypto");
+const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
+const { ClusterResponder, MESSAGE, decodeMessage } = require("./cluster-messages");
+const { eventOf, readTarget } = require("./delivery");
+const msgpack = require("./msgpack");
+const { rawOptions } = require("./outgoing");
+const { REQUEST } = require("./requests");
+
+/** @abstract */
+class ClusterMemberAdapter extends MemberAdapter {
+  #responder = new ClusterResponder({
+    nsp: () => this.nsp,
+    respond: (requester, type, data) => this._send(RESPONSES, requester, this._encodeMessage(type, data)),
+    encode: (type, data) => this._encodeMessage(type, data),
+    ignore: (error) => this._ignore(error),
+    settled: () => this._settled(),
+    subscribed: () => this._confirmation(),
+    joined: (rooms) => this._cover(rooms),
+    local: this._local,
+  });
+
+  // --- what a family defines ---------------------------------------------------------------------------
+
+  /** A message as it goes over a channel. @param {number} _type @param {object} _data @returns {Buffer} */
+  _encodeMessage(_type, _data) {
+    throw new Error("abstract");
+  }
+
+  /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data @returns {any} */
+  _tell(_type, _data) {
+    throw new Error("abstract");
+  }
+
+  /** When Redis has confirmed the rooms of by now, or after a while; null if it has. @returns {Promise<boolean> | null} */
+  _confirmation() {
+    return null;
+  }
+
+  /** Sockets somewhere are joining rooms. @param {any[]} _rooms */
+  _cover(_rooms) {}
+
+  // --- how messages look -------------------------------------------------------------------------------
+
+  /** @param {any} opts @param {boolean} binary */
+  _encodeOptions(opts, binary) {
+    const options = rawOptions(opts);
+    return binary ? msgpack.encode(options) : Buffer.from(JSON.stringify(options));
+  }
+
+  /** The text goes into the message as it is. @param {any} _packet @param {Buffer[]} attachments */
+  _isExact(_packet, attachments) {
+    return attachments.length === 0;
+  }
+
+  _newRequestId() {
+    return randomId();
+  }
+
+  /** @param {string} requestId @param {any} packet @param {any} opts */
+  _encodeAckRequest(requestId, { type, data }, opts) {
+    const message = { packet: { type, data }, requestId, opts: rawOptions(opts) };
+    return this._encodeMessage(MESSAGE.BROADCAST, message);
+  }
+
+  /** @param {string} requestId @param {any} opts */
+  _encodeFetch(requestId, opts) {
+    return this._encodeMessage(MESSAGE.FETCH_SOCKETS, { opts: rawOptions(opts), requestId });
+  }
+
+  /** @param {Buffer} bytes @param {string} offset @returns {{ packet: any, opts: any } | null} */
+  _decodeBroadcast(bytes, offset) {
+    const { data } = decodeMessage(bytes);
+    const { type, id } = data.packet;
+    const packet = eventOf({
+      type,
+      data: data.packet.data,
+      nsp: this.nsp.name,
+      ...(id !== undefined && { id }),
+    });
+    if (offset !== "") packet.data.push(offset);
+    return { packet, opts: readTarget(data.opts ?? {}) };
+  }
+
+  /** @param {Buffer} bytes */
+  _onRequest(bytes) {
+    return this.#responder.onRequest(bytes);
+  }
+
+  /** @param {Buffer} bytes @param {string | null} id */
+  async _onResponse(bytes, id) {
+    let message;
+    try {
+      message = decodeMessage(bytes);
+    } catch (error) {
+      return this._ignore(String(error));
+    }
+    const { type, data } = message;
+    const request = this.ackRequests.get(id ?? data.requestId);
+    if (type === MESSAGE.BROADCAST_CLIENT_COUNT) request?.clientCountCallback(data.clientCount);
+    else if (type === MESSAGE.BROADCAST_ACK) request?.ack(data.packet);
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------
+
+  /** The names of all rooms of the cluster. @returns {Promise<Set<any>>} */
+  async allRooms() {
+    const rooms = new Set(this.rooms.keys());
+    const everywhere = { rooms: new Set(), except: new Set(), flags: {} };
+    for (const socket of await this.#fetch(everywhere, this.requestsTimeout))
+      for (const room of socket.rooms) rooms.add(room);
+    return rooms;
+  }
+
+  /**
+   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
+   *
+   * @param {Set<any>} rooms
+   * @returns {Promise<Set<any>>}
+   */
+  async sockets(rooms = new Set()) {
+    const sids = await super.sockets(rooms);
+    const opts = { rooms, except: new Set(), flags: {} };
+    for (const { id } of await this.#fetch(opts, this.requestsTimeout)) sids.add(id);
+    return sids;
+  }
+
+  /**
+   * @param {any} opts
+   * @returns {Promise<any[]>}
+   */
+  async fetchSockets(opts) {
+    const sockets = await super.fetchSockets(opts);
+    if (opts.flags?.local) return sockets;
+    return sockets.concat(await this.#fetch(opts, opts.flags?.timeout || this.requestsTimeout));
+  }
+
+  /**
+   * The sockets of the other servers.
+   *
+   * @param {any} opts
+   * @param {number} timeout in milliseconds
+   * @returns {Promise<any[]>}
+   */
+  async #fetch(opts, timeout) {
+    const requestId = randomId();
+    const request = this._encodeFetch(requestId, opts);
+    const { status, expected, answers } = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
+    const responses = answers.map((bytes) => decodeMessage(bytes).data);
+    if (status === "done") return responses.flatMap(({ sockets }) => sockets);
+    // What has come is not thrown away.
+    throw Object.assign(new Error(failure(status, answers.length, expected)), { responses, expected });
+  }
+
+  /** @param {any} opts @param {any[]} rooms @returns {any} */
+  addSockets(opts, rooms) {
+    if (opts.flags?.local) return this._local.addSockets(opts, rooms);
+    this._inOrder(() => this._local.addSockets(opts, rooms));
+    this._cover(rooms);
+    return this._tell(MESSAGE.SOCKETS_JOIN, { opts: rawOptions(opts), rooms: [...rooms] });
+  }
+
+  /** @param {any} opts @param {any[]} rooms @returns {any} */
+  delSockets(opts, rooms) {
+    if (opts.flags?.local) return this._local.delSockets(opts, rooms);
+    this._inOrder(() => this._local.delSockets(opts, rooms));
+    return this._tell(MESSAGE.SOCKETS_LEAVE, { opts: rawOptions(opts), rooms: [...rooms] });
+  }
+
+  /** @param {any} opts @param {boolean} close @returns {any} */
+  disconnectSockets(opts, close) {
+    if (opts.flags?.local) return this._local.disconnectSockets(opts, close);
+    this._inOrder(() => this._local.disconnectSockets(opts, close));
+    return this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: rawOptions(opts), close });
+  }
+
+  /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
+  serverSideEmit(packet) {
+    const withAck = typeof packet[packet.length - 1] === "function";
+    if (!withAck)
+      return this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
+    const ack = packet.pop();
+    const requestId = randomId();
+    const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
+    const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
+    asked.then(({ status, expected, answers }) => {
+      const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
+      if (status === "done") ack(null, responses);
+      else ack(new Error(failure(status, responses.length, expected)), responses);
+    });
+  }
+}
+
+/** @param {string} status @param {number} responses @param {number} expected */
+function failure(status, responses, expected) {
+  return status === "timeout"
+    ? `timeout reached: only ${responses} responses received out of ${expected}`
+    : "the adapter was closed";
+}
+
+/** Sixteen hexadecimal digits, for uids and request ids. */
+function randomId() {
+  return randomBytes(8).toString("hex");
+}
+
+module.exports = { ClusterMemberAdapter, randomId };

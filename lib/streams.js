@@ -1,0 +1,316 @@
+// @ts-check
+"use strict";
+
+/**
+ * The adapter of streams: what is to last goes into a Redis stream, what is asked and answered over pub/sub, as
+ * `@socket.io/redis-streams-adapter` has it. Its clients can recover their connections.
+ */
+
+const { REQUESTS } = require("./adapter");
+const { ClusterMemberAdapter, randomId } = require("./cluster");
+const { MESSAGE, encodeData } = require("./cluster-messages");
+const { Link } = require("./link");
+const msgpack = require("./msgpack");
+const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = require("./offsets");
+const { readStreamsOptions } = require("./options");
+const { rawOptions } = require("./outgoing");
+const { Sessions } = require("./sessions");
+
+/** How long a session is waited for that another connection of the same client is taking, in milliseconds. */
+const TURN_PATIENCE = 2000;
+
+class RedisStreamsAdapter extends ClusterMemberAdapter {
+  #onlyPlaintext;
+  #sessionKeyPrefix;
+  /** How long sessions are kept, in milliseconds; null if connections are not recovered. @type {number | null} */
+  #lifetime;
+  /** How many messages were added to the stream, or handed over to be. */
+  #added = 0;
+  #waiting = new WaitingDeliveries();
+  /** Sockets that are left out of the broadcast that is being delivered. @type {string[] | null} */
+  #served = null;
+  #sessions = new Sessions({
+    rooms: (sid) => this.sids.get(sid),
+    socket: (sid) => this.nsp.sockets.get(sid),
+    drop: (sid) => this.nsp._preConnectSockets?.get(sid)?.client.conn.close(),
+    persist: (pid, raw) => this._persist(this.#sessionKeyPrefix + pid, raw, this.#lifetime ?? 0),
+  });
+  /** Sessions that are being restored, by their pid. @type {Map<string, Promise<void>>} */
+  #turns = new Map();
+
+  /**
+   * @param {any} nsp the namespace
+   * @param {any} redisClient
+   * @param {any} [opts]
+   */
+  constructor(nsp, redisClient, opts) {
+    const options = readStreamsOptions(opts);
+    const link = redisClient instanceof Link ? redisClient : Link.ofClient(redisClient, options);
+    const recovery = nsp.server.opts?.connectionStateRecovery;
+    super(nsp, link, {
+      uid: randomId(),
+      prefix: options.key,
+      family: options.family,
+      stream: {
+        // Keys, to which the user's client has a prefix of its own, perhaps.
+        name: link.keyPrefix + options.streamName,
+        count: options.streamCount,
+        maxLen: options.maxLen,
+        readCount: options.readCount,
+        block: options.blockTimeInMs,
+        recovers: Boolean(recovery),
+      },
+      customParser: false,
+      specificResponses: true,
+    });
+    this.requestsTimeout = options.requestsTimeout;
+    this.#onlyPlaintext = options.onlyPlaintext;
+    this.#sessionKeyPrefix = link.keyPrefix + options.sessionKeyPrefix;
+    this.#lifetime = recovery ? Number(recovery.maxDisconnectionDuration) || DEFAULT_LIFETIME : null;
+    this._join();
+  }
+
+  // --- how messages look -------------------------------------------------------------------------------
+
+  /** @param {number} type @param {object} data */
+  _encodeMessage(type, data) {
+    return msgpack.encodeAsIs({ type, data, uid: this.uid, nsp: this.nsp.name });
+  }
+
+  /** @param {any} opts @param {boolean} binary */
+  _encodeOptions(opts, binary) {
+    return binary ? msgpack.encodeAsIs(rawOptions(opts)) : super._encodeOptions(opts, binary);
+  }
+
+  /** @param {Buffer[]} attachments */
+  _isNative(attachments) {
+    return attachments.length === 0 || !this.#onlyPlaintext;
+  }
+
+  /** @param {any} packet @param {any} opts */
+  _sendBroadcast({ type, data }, opts) {
+    this.#add(MESSAGE.BROADCAST, { packet: { type, data }, opts: rawOptions(opts) });
+  }
+
+  /** @param {number} type @param {any} data */
+  _tell(type, data) {
+    this.#add(type, data);
+  }
+
+  /** @param {number} type @param {any} data */
+  #add(type, data) {
+    this._append(type, encodeData(type, data, this.#onlyPlaintext));
+    this.#added++;
+  }
+
+  _handedOver() {
+    this.#added++;
+  }
+
+  // --- broadcasts --------------------------------------------------------------------------------------
+
+  /**
+   * With recovery, what has an offset is delivered when Redis has said which, and what comes behind it behind it.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   */
+  broadcast(packet, opts) {
+    if (this.#lifetime === null || opts?.flags?.local) return super.broadcast(packet, opts);
+    const recoverable = isRecoverable(packet, opts);
+    const waits = recoverable && this._isReady;
+    if (!waits && this.#waiting.isEmpty) {
+      super.broadcast(packet, opts);
+      if (recoverable) this.#sessions.keep(packet, opts);
+      return;
+    }
+    const encoded = this._publish(packet, opts);
+    this.#waiting.push(waits ? this.#added : 0, (id) => this.#deliverOwn(packet, opts, encoded, id));
+  }
+
+  /**
+   * @param {any} packet
+   * @param {any} opts
+   * @param {any[]} encoded what the server's parser made of it
+   * @param {string} id of its entry, if it has an offset
+   */
+  #deliverOwn(packet, opts, encoded, id) {
+    const [text, ...attachments] = encoded;
+    const known = id !== "";
+    const own = known ? withOffset(packet, id) : packet;
+    if (isRecoverable(packet, opts)) this.#sessions.keep(own, opts, id);
+    this.#served = this.#sessions.served(id);
+    try {
+      super._deliver(own, opts, this._encodedTo(own, known ? addOffset(text, id) : text, attachments));
+    } finally {
+      this.#served = null;
+    }
+  }
+
+  /**
+   * Of another node.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @param {import("./adapter").Incoming | null} incoming
+   */
+  _deliver(packet, opts, incoming) {
+    this.#sessions.keep(packet, opts);
+    super._deliver(packet, opts, incoming);
+  }
+
+  /** @param {Set<any>} [exceptRooms] */
+  computeExceptSids(exceptRooms) {
+    const sids = super.computeExceptSids(exceptRooms);
+    for (const sid of this.#served ?? []) sids.add(sid);
+    return sids;
+  }
+
+  /** @param {() => void} act */
+  _inOrder(act) {
+    if (this.#waiting.isEmpty) act();
+    else this.#waiting.push(0, act);
+  }
+
+  /** @param {number} token @param {string} id */
+  _onAdded(token, id) {
+    this.#waiting.added(token, id);
+  }
+
+  // --- sessions ----------------------------------------------------------------------------------------
+
+  /** @param {any} id @param {Set<any>} rooms */
+  addAll(id, rooms) {
+    const joined = super.addAll(id, rooms);
+    this.#sessions.joined(id);
+    return joined;
+  }
+
+  /** @param {any} id */
+  delAll(id) {
+    super.delAll(id);
+    this.#sessions.left(id);
+  }
+
+  /** @param {any} session */
+  persistSession(session) {
+    if (this.#lifetime === null) return;
+    let bytes;
+    try {
+      bytes = msgpack.encodeAsIs(session);
+    } catch (error) {
+      return warnOfSession(error);
+    }
+    this._persist(
+      this.#sessionKeyPrefix + session.pid,
+      Buffer.from(bytes.toString("base64")),
+      this.#lifetime,
+    );
+  }
+
+  /**
+   * Resolves to what a socket is to be made with so that it is what it was, and gets what it has missed. Rejects if
+   * that is not to be had.
+   *
+   * @param {any} pid
+   * @param {any} offset
+   * @returns {Promise<any>}
+   */
+  async restoreSession(pid, offset) {
+    if (this.#lifetime === null) return null;
+    if (typeof pid !== "string" || typeof offset !== "string" || !OFFSET.test(offset))
+      throw new Error("invalid offset");
+    // An earlier connection of this client may have ended before its socket was connected: it is about to say so.
+    const earlier = this.#turns.get(pid);
+    if (earlier !== undefined) await patience(earlier);
+    /** @type {() => void} */
+    let end = () => {};
+    const turn = new Promise((resolve) => (end = () => resolve(undefined)));
+    this.#turns.set(pid, turn);
+    const onEnd = () => {
+      if (this.#turns.get(pid) === turn) this.#turns.delete(pid);
+      end();
+    };
+    return new Promise((resolve, reject) => {
+      this._restore(this.#sessionKeyPrefix + pid, offset, (record) => {
+        try {
+          const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
+          if (record === null || reason !== "") throw new Error(reason);
+          // At once: what is delivered from now on is what it has not missed.
+          resolve(this.#sessions.take(record, pid, onEnd));
+        } catch (error) {
+          onEnd();
+          reject(error);
+        }
+      });
+    });
+  }
+
+  // --- what else there is ------------------------------------------------------------------------------
+
+  /** Not to be had: what is asked for here and what is answered take different ways. @returns {Promise<void>} */
+  async barrier() {
+    throw new Error("the adapter of streams has no barrier");
+  }
+
+  /** @param {import("./link").LinkEvent} event */
+  _onEvent({ type, stream, after, before, error }) {
+    if (type === "trimmed") {
+      const reason = `entries of the stream ${stream} were trimmed before they were read: a greater maxLen keeps them for longer`;
+      warnOnce(reason);
+      super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
+    } else if (type === "unreadable") {
+      const failure = new Error(`the stream ${stream} cannot be read: ${error}`);
+      if (this.listenerCount("error") > 0) super.emit("error", failure);
+      else warnOnce(failure.message);
+    }
+  }
+
+  close() {
+    this.#sessions.close();
+    super.close();
+    this.#waiting.flush();
+  }
+}
+
+/** As Socket.IO has it, in milliseconds. */
+const DEFAULT_LIFETIME = 2 * 60 * 1000;
+
+/** When an entry was added, in milliseconds, as its id has it. @param {string} [id] */
+function timeOf(id = "0-0") {
+  return Number(id.split("-")[0]);
+}
+
+/** @param {Promise<void>} promise */
+function patience(promise) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, TURN_PATIENCE).unref();
+    promise.then(() => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+  });
+}
+
+let sessionsWarned = false;
+
+/** @param {unknown} error */
+function warnOfSession(error) {
+  if (sessionsWarned) return;
+  sessionsWarned = true;
+  console.warn(
+    `socket.io-redis: a session could not be kept, since its socket.data cannot be encoded (${error})`,
+  );
+}
+
+/** What was warned of. @type {Set<string>} */
+const warned = new Set();
+
+/** @param {string} text */
+function warnOnce(text) {
+  if (warned.has(text)) return;
+  warned.add(text);
+  console.warn(`socket.io-redis: ${text}`);
+}
+
+module.exports = { RedisStreamsAdapter };

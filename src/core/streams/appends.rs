@@ -1,0 +1,471 @@
+//! What is added to a stream: kept until Redis has answered, so that none is lost and none is there twice.
+//!
+//! A connection that is lost leaves it open whether the last entries have arrived. Those that have are found in the
+//! stream, behind the last one that was answered, and the others are sent again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::reader::entry_looked_at;
+use super::{Purpose, StreamId, added_record, passes, reason_of, rest};
+use crate::core::effects::{Effects, MemberId};
+use crate::core::event::Event;
+use crate::core::{Core, Emit};
+use crate::packet::Malformed;
+use crate::transport::resp::{Items, Reply};
+use crate::transport::{Args, Outcome, Port};
+use crate::wire::cluster;
+use crate::wire::streams::{EntryId, encode_broadcast_data, id_and_fields};
+
+/// How long a packet waits for the id of its entry before it is delivered here without.
+const ID_BOUND: Duration = Duration::from_secs(1);
+
+/// How many bytes may be with Redis and not answered.
+const MAX_SENT: usize = 4 << 20;
+
+/// How many entries may be.
+const MAX_SENT_ENTRIES: usize = 10_000;
+
+/// How many entries are looked at in one go for those that have arrived.
+const SIFT_PAGE: usize = 200;
+
+/// How long adding rests at most.
+const MAX_REST: Duration = Duration::from_secs(1);
+
+/// Where the fields begin in `XADD stream MAXLEN ~ n * field value…`.
+const FIELDS: usize = 6;
+
+/// What is added to one stream.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    /// Not sent yet.
+    waiting: VecDeque<Append>,
+    /// Sent, and not answered.
+    sent: VecDeque<Append>,
+    /// Sent, and nobody knows what became of it.
+    unsure: VecDeque<Append>,
+    /// The bytes of all of these.
+    bytes: usize,
+    sent_bytes: usize,
+    /// Members that wait for ids, in the order in which they will get them.
+    awaited: VecDeque<(Instant, MemberId, u32)>,
+    /// All that was added before is not behind this entry.
+    base: Option<EntryId>,
+    state: State,
+    failures: u32,
+    /// How many there were, ever.
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Append {
+    member: MemberId,
+    ticket: u32,
+    args: Arc<Args>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// The stream is to be looked at before more is sent.
+    #[default]
+    Unknown,
+    Looking,
+    Ready,
+    Resting(Instant),
+}
+
+impl Appends {
+    /// Whether nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.sent.is_empty() && self.unsure.is_empty()
+    }
+
+    /// How many there were, ever.
+    pub(super) fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Of how many of these, the oldest, it is certain what became of them.
+    pub(super) fn settled(&self) -> u64 {
+        self.added - (self.waiting.len() + self.sent.len() + self.unsure.len()) as u64
+    }
+
+    /// How many entries are not sent, or have to be sent again perhaps.
+    pub(super) fn waiting(&self) -> u64 {
+        (self.waiting.len() + self.unsure.len()) as u64
+    }
+
+    /// The greatest id that Redis has given to one of ours.
+    pub(super) fn base(&self) -> Option<EntryId> {
+        self.base
+    }
+
+    /// When it is to be driven, or somebody is to be told.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let resting = match self.state {
+            State::Resting(until) => Some(until),
+            _ => None,
+        };
+        let awaited = self.awaited.front().map(|(since, ..)| *since + ID_BOUND);
+        [resting, awaited].into_iter().flatten().min()
+    }
+
+    /// Tells JS of what is late.
+    pub(super) fn tick(&mut self, fx: &mut Effects) {
+        while let Some(&(since, member, ticket)) = self.awaited.front()
+            && fx.now >= since + ID_BOUND
+        {
+            self.awaited.pop_front();
+            added_record(member, ticket, None, fx);
+        }
+    }
+
+    /// Nobody waits for ids any more.
+    pub(super) fn answer_all(&mut self, fx: &mut Effects) {
+        for (_, member, ticket) in self.awaited.drain(..) {
+            added_record(member, ticket, None, fx);
+        }
+    }
+
+    /// What was under way has no end any more.
+    pub(super) fn interrupt(&mut self) {
+        self.unsure.append(&mut self.sent);
+        self.sent_bytes = 0;
+        self.state = State::Unknown;
+    }
+
+    /// Drops everything; how many entries were never sent, and how many may have arrived.
+    pub(super) fn clear(&mut self) -> (u64, u64) {
+        let lost = (self.sent.len() + self.unsure.len()) as u64;
+        let dropped = self.waiting.len() as u64;
+        *self = Appends { base: self.base, state: State::Unknown, added: self.added, ..Appends::default() };
+        (dropped, lost)
+    }
+
+    fn take(&mut self, append: &Append) {
+        self.bytes = self.bytes.saturating_sub(append.args.len());
+    }
+
+    /// Tells JS what id an entry has, if it still waits for that.
+    fn answer(&mut self, append: &Append, id: Option<EntryId>, fx: &mut Effects) {
+        if self
+            .awaited
+            .front()
+            .is_some_and(|&(_, member, ticket)| (member, ticket) == (append.member, append.ticket))
+        {
+            self.awaited.pop_front();
+            added_record(append.member, append.ticket, id, fx);
+        }
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Resting(now + rest(self.failures, MAX_REST));
+    }
+
+    /// What nobody knows of is the rest's to be looked for as soon as nothing more is answered.
+    fn settle(&mut self, now: Instant) {
+        if self.sent.is_empty() && !self.unsure.is_empty() && matches!(self.state, State::Ready) {
+            self.rest(now);
+        }
+    }
+}
+
+impl Core {
+    /// Adds a message that JS has encoded to the stream of a member.
+    pub fn append(&mut self, id: MemberId, kind: u32, data: &[u8], fx: &mut Effects) {
+        self.add(
+            id,
+            u64::from(kind),
+            |out| {
+                out.extend_from_slice(data);
+                Ok(())
+            },
+            fx,
+        );
+    }
+
+    /// Adds an event to the stream of a member.
+    pub(in crate::core) fn broadcast_entry(&mut self, id: MemberId, emit: &Emit<'_>, fx: &mut Effects) {
+        let &Emit { payload, attachments, room, opts } = emit;
+        let Some(nsp) = self.streams.authors.get(&id).map(|author| author.nsp.clone()) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        self.add(
+            id,
+            cluster::BROADCAST,
+            |out| encode_broadcast_data(&nsp, payload, attachments, room, opts, out),
+            fx,
+        );
+    }
+
+    fn add(
+        &mut self,
+        id: MemberId,
+        kind: u64,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
+        fx: &mut Effects,
+    ) {
+        let connected = self.flow.is_connected();
+        let Some(author) = self.streams.authors.get_mut(&id) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        author.tickets = author.tickets.wrapping_add(1);
+        let (ticket, recovers) = (author.tickets, author.recovers);
+        let mut data = std::mem::take(&mut self.envelope);
+        data.clear();
+        let written = write(&mut data);
+        let sent = match (&written, self.streams.list.get_mut(&author.written), self.shut) {
+            (Ok(()), Some(stream), false) => {
+                let (max_len, kind) = (author.max_len.to_string(), kind.to_string());
+                let mut parts: Vec<&[u8]> = vec![
+                    b"XADD",
+                    stream.name.as_bytes(),
+                    b"MAXLEN",
+                    b"~",
+                    max_len.as_bytes(),
+                    b"*",
+                    b"uid",
+                    author.uid.as_bytes(),
+                    b"nsp",
+                    author.nsp.as_bytes(),
+                    b"type",
+                    kind.as_bytes(),
+                ];
+                if !data.is_empty() {
+                    parts.extend([&b"data"[..], &data]);
+                }
+                let append = Append { member: id, ticket, args: Arc::new(Args::of(&parts)) };
+                let appends = &mut stream.appends;
+                appends.bytes += append.args.len();
+                appends.waiting.push_back(append);
+                appends.added += 1;
+                if recovers && connected {
+                    appends.awaited.push_back((fx.now, id, ticket));
+                }
+                true
+            }
+            (Ok(()), ..) => {
+                self.stats.dropped += 1;
+                false
+            }
+            (Err(_), ..) => {
+                self.stats.unencodable += 1;
+                false
+            }
+        };
+        let number = author.written;
+        self.envelope = data;
+        if recovers && !(sent && connected) {
+            added_record(id, ticket, None, fx);
+        }
+        if let Err(error) = written {
+            self.note(fx, id, &format!("a broadcast was not published: {error}"));
+        }
+        self.bound_appends(number, fx);
+    }
+
+    /// At the bound the oldest give way.
+    fn bound_appends(&mut self, number: StreamId, fx: &mut Effects) {
+        let bound = self.config.max_backlog;
+        let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
+            return;
+        };
+        while appends.bytes > bound.saturating_add(appends.sent_bytes)
+            && let Some(append) = appends.waiting.pop_front()
+        {
+            appends.take(&append);
+            self.stats.dropped += 1;
+            // Those before it come first.
+            if appends
+                .awaited
+                .iter()
+                .any(|&(_, member, ticket)| (member, ticket) == (append.member, append.ticket))
+            {
+                while let Some((_, member, ticket)) = appends.awaited.pop_front() {
+                    added_record(member, ticket, None, fx);
+                    if (member, ticket) == (append.member, append.ticket) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what may go out, `room` bytes at most; returns how many are left of that.
+    pub(super) fn drive_appends(&mut self, number: StreamId, room: usize, fx: &mut Effects) -> usize {
+        let streams = &mut self.streams;
+        let Some(stream) = streams.list.get_mut(&number) else {
+            return room;
+        };
+        let appends = &mut stream.appends;
+        if let State::Resting(until) = appends.state
+            && fx.now >= until
+        {
+            appends.state = State::Unknown;
+        }
+        if appends.is_empty() {
+            return room;
+        }
+        if let (State::Unknown, true) = (&appends.state, appends.sent.is_empty()) {
+            match appends.base {
+                None => {
+                    appends.state = State::Looking;
+                    let name = stream.name.clone();
+                    streams.look(Port::Shared, Purpose::Baseline(number), false, &name, fx);
+                    return room;
+                }
+                Some(base) if !appends.unsure.is_empty() => {
+                    appends.state = State::Looking;
+                    let (from, count) = (base.next().to_string(), SIFT_PAGE.to_string());
+                    let args = Args::of(&[
+                        b"XRANGE",
+                        stream.name.as_bytes(),
+                        from.as_bytes(),
+                        b"+",
+                        b"COUNT",
+                        count.as_bytes(),
+                    ]);
+                    streams.send(Port::Shared, Purpose::Sift(number), 1, Arc::new(args), fx);
+                    return room;
+                }
+                Some(_) => appends.state = State::Ready,
+            }
+        }
+        let mut room = room;
+        let mut args = Vec::new();
+        while matches!(appends.state, State::Ready)
+            && appends.unsure.is_empty()
+            && room > 0
+            && appends.sent_bytes < MAX_SENT
+            && appends.sent.len() < MAX_SENT_ENTRIES
+            && let Some(append) = appends.waiting.pop_front()
+        {
+            room = room.saturating_sub(append.args.len());
+            appends.sent_bytes += append.args.len();
+            args.push(Arc::clone(&append.args));
+            appends.sent.push_back(append);
+        }
+        self.stats.published += args.len() as u64;
+        for args in args {
+            streams.send(Port::Shared, Purpose::Add(number), 1, args, fx);
+        }
+        room
+    }
+
+    /// The reply to the oldest of what was sent.
+    pub(super) fn added(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
+            return;
+        };
+        let Some(append) = appends.sent.pop_front() else {
+            return;
+        };
+        appends.sent_bytes = appends.sent_bytes.saturating_sub(append.args.len());
+        let id = match &outcome {
+            Outcome::Replied(Reply::Bulk(id)) => EntryId::parse(id),
+            _ => None,
+        };
+        match (id, &outcome) {
+            (Some(id), _) => {
+                if appends.unsure.is_empty() {
+                    appends.base = appends.base.max(Some(id));
+                }
+                appends.failures = 0;
+                appends.take(&append);
+                appends.answer(&append, Some(id), fx);
+                self.stats.acknowledged += 1;
+            }
+            (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {
+                appends.take(&append);
+                appends.answer(&append, None, fx);
+                self.stats.refused += 1;
+                let error = reason_of(&outcome);
+                appends.settle(fx.now);
+                return self.event(fx, 0, &Event::Refused { what: "publish", error: &error });
+            }
+            _ => {
+                appends.unsure.push_back(append);
+                self.stats.published = self.stats.published.saturating_sub(1);
+            }
+        }
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
+        stream.appends.settle(fx.now);
+        if stream.listeners.is_empty() && stream.appends.is_empty() {
+            self.sweep_streams(fx);
+        }
+    }
+
+    /// What was in the stream before anything is added.
+    pub(super) fn baseline(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
+            return;
+        };
+        let last = entry_looked_at(&outcome);
+        match (last, &outcome) {
+            (Some(last), _) => appends.base = Some(last.unwrap_or(EntryId::ZERO)),
+            // Not allowed, say: then all that the stream has is looked at, if it comes to that.
+            (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {
+                appends.base = Some(EntryId::ZERO);
+            }
+            _ => return appends.rest(fx.now),
+        }
+        appends.state = State::Unknown;
+    }
+
+    /// Entries behind the last one that was answered: those of ours among them have arrived.
+    pub(super) fn sifted(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
+            return;
+        };
+        let items = match &outcome {
+            Outcome::Replied(Reply::Array(items)) => items.clone(),
+            Outcome::Replied(Reply::Error(error)) if !passes(error) => {
+                // Nobody can tell: sent again, some might be there twice.
+                let lost = std::mem::take(&mut appends.unsure);
+                for append in &lost {
+                    appends.take(append);
+                    appends.answer(append, None, fx);
+                }
+                self.stats.published += lost.len() as u64;
+                self.stats.lost_in_flight += lost.len() as u64;
+                appends.state = State::Unknown;
+                return;
+            }
+            _ => return appends.rest(fx.now),
+        };
+        let mut count = 0;
+        for item in items {
+            count += 1;
+            let Some((id, fields)) = id_and_fields(item) else {
+                continue;
+            };
+            appends.base = appends.base.max(Some(id));
+            if appends.unsure.front().is_some_and(|append| is_entry(&append.args, fields))
+                && let Some(append) = appends.unsure.pop_front()
+            {
+                appends.take(&append);
+                appends.answer(&append, Some(id), fx);
+                self.stats.published += 1;
+                self.stats.acknowledged += 1;
+            }
+        }
+        if count < SIFT_PAGE {
+            while let Some(append) = appends.unsure.pop_back() {
+                appends.waiting.push_front(append);
+            }
+        }
+        appends.state = State::Unknown;
+    }
+}
+
+/// Whether an entry is what this command adds.
+fn is_entry(args: &Args, mut fields: Items<'_>) -> bool {
+    let mut wanted = args.iter().skip(FIELDS);
+    fields.len() == wanted.len() && wanted.all(|part| fields.next_bulk() == Some(part))
+}

@@ -1,0 +1,109 @@
+//! Recent entries, for the sessions of clients that come back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::wire::streams::{Audience, EntryId};
+
+/// How many bytes of a stream are kept in memory: 10,000 entries, the reference's default length of a stream, of 1.6 KB.
+/// What was before is read from Redis again when a session needs it.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What an entry takes beside its data.
+const OVERHEAD: usize = 160;
+
+/// An event that a session may have missed.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) id: EntryId,
+    pub(super) nsp: Arc<str>,
+    pub(super) audience: Audience,
+    /// As it stands in the entry.
+    pub(super) data: Box<[u8]>,
+}
+
+/// The events of a stream from some entry on.
+#[derive(Debug)]
+pub(super) struct History {
+    entries: VecDeque<Kept>,
+    bytes: usize,
+    /// All events behind this one are here; `None` as long as it is not known where reading begins.
+    floor: Option<EntryId>,
+    max_len: u64,
+}
+
+impl History {
+    /// One that begins behind `position`.
+    pub(super) fn new(position: Option<EntryId>) -> Self {
+        History { entries: VecDeque::new(), bytes: 0, floor: position, max_len: 0 }
+    }
+
+    /// No more entries than the stream itself has: `maxLen`, the largest of the members.
+    pub(super) fn allow(&mut self, max_len: u64) {
+        self.max_len = self.max_len.max(max_len);
+    }
+
+    /// Forgets everything, and begins behind `position`.
+    pub(super) fn begin(&mut self, position: Option<EntryId>) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+        self.floor = position;
+    }
+
+    /// Adds an event; the oldest ones give way.
+    pub(super) fn push(&mut self, kept: Kept) {
+        self.bytes += kept.data.len() + OVERHEAD;
+        self.entries.push_back(kept);
+        while self.bytes > MAX_BYTES || self.entries.len() as u64 > self.max_len {
+            let Some(first) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes -= first.data.len() + OVERHEAD;
+            self.floor = self.floor.max(Some(first.id));
+        }
+    }
+
+    /// All events behind this one are here.
+    pub(super) fn floor(&self) -> Option<EntryId> {
+        self.floor
+    }
+
+    /// Whether there is an event with this id.
+    pub(super) fn contains(&self, id: EntryId) -> bool {
+        self.entries.binary_search_by(|kept| kept.id.cmp(&id)).is_ok()
+    }
+
+    /// The events behind an id.
+    pub(super) fn after(&self, id: EntryId) -> impl Iterator<Item = &Kept> {
+        let start = self.entries.partition_point(|kept| kept.id <= id);
+        self.entries.range(start..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(seq: u64, len: usize) -> Kept {
+        let id = EntryId { time: 1, seq };
+        Kept { id, nsp: "/".into(), audience: Audience::default(), data: vec![b'x'; len].into() }
+    }
+
+    #[test]
+    fn the_oldest_give_way_and_the_floor_rises() {
+        let mut history = History::new(Some(EntryId::ZERO));
+        history.allow(3);
+        for seq in 1..=5 {
+            history.push(kept(seq, 1));
+        }
+        assert_eq!(history.floor(), Some(EntryId { time: 1, seq: 2 }));
+        assert!(!history.contains(EntryId { time: 1, seq: 2 }));
+        assert!(history.contains(EntryId { time: 1, seq: 3 }));
+        let after: Vec<u64> = history.after(EntryId { time: 1, seq: 3 }).map(|kept| kept.id.seq).collect();
+        assert_eq!(after, [4, 5]);
+        history.push(kept(6, MAX_BYTES));
+        assert_eq!((history.bytes, history.floor()), (0, Some(EntryId { time: 1, seq: 6 })));
+        history.begin(None);
+        assert_eq!(history.floor(), None);
+    }
+}

@@ -1,0 +1,398 @@
+//! Reading a stream: from where it stood when the first member joined, and on from there whatever happens.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::history::Kept;
+use super::{Purpose, StreamId, passes, reading_port, reason_of, rest};
+use crate::core::Core;
+use crate::core::effects::{Effects, MemberId};
+use crate::core::event::Event;
+use crate::packet::Malformed;
+use crate::transport::resp::Reply;
+use crate::transport::{Args, Outcome, Port};
+use crate::wire::streams::{Entry, EntryId, event_of, id_and_fields};
+
+/// How long reading rests at most when Redis refuses it.
+const MAX_REST: Duration = Duration::from_secs(30);
+
+/// How much later than a command has to end Redis is taken to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who reads a stream, and how far.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// None as long as nobody listens.
+    options: Option<Options>,
+    /// The last entry that was read, or the last that there was before.
+    position: Option<EntryId>,
+    state: State,
+    /// What the stream has is to be looked at before reading goes on: entries may be gone, or all of it.
+    unsure: bool,
+    /// The last page was full, so that there are more, and they may be about to be trimmed.
+    behind: bool,
+    failures: u32,
+    /// JS has been told that it cannot be read.
+    told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    count: u64,
+    /// In milliseconds; 0 is for ever.
+    block: u64,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    Resting(Instant),
+    Looking {
+        last: Option<Option<EntryId>>,
+        oldest: Option<Option<EntryId>>,
+    },
+    Reading,
+}
+
+impl Reader {
+    /// Somebody listens. Who was first decides how it is read.
+    pub(super) fn open(&mut self, count: u64, block: u64) {
+        self.options.get_or_insert(Options { count: count.max(1), block });
+    }
+
+    /// Nobody listens any more; whether somebody did.
+    pub(super) fn close(&mut self) -> bool {
+        std::mem::take(self).options.is_some()
+    }
+
+    /// What was under way has no end any more.
+    pub(super) fn interrupt(&mut self, known: bool) {
+        self.state = State::Idle;
+        self.unsure = true;
+        if !known {
+            self.position = None;
+        }
+    }
+
+    /// The last entry that was read; none as long as it is not known where to begin.
+    pub(super) fn position(&self) -> Option<EntryId> {
+        self.position
+    }
+
+    /// When it is to be driven.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Resting(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    fn rest(&mut self, until: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Resting(until);
+    }
+}
+
+impl Core {
+    /// Sends what a reader is to do next.
+    pub(super) fn drive_reader(&mut self, number: StreamId, fx: &mut Effects) {
+        let streams = &mut self.streams;
+        let Some(stream) = streams.list.get_mut(&number) else {
+            return;
+        };
+        let reader = &mut stream.reader;
+        let Some(Options { count, block }) = reader.options else {
+            return;
+        };
+        match reader.state {
+            State::Idle => {}
+            State::Resting(until) if fx.now >= until => {}
+            _ => return,
+        }
+        let port = Port::Reader(reading_port(number));
+        let name = stream.name.clone();
+        let position = match reader.position {
+            Some(position) if !reader.unsure => position,
+            _ => {
+                reader.state = State::Looking { last: None, oldest: None };
+                streams.look(port, Purpose::Last(number), false, &name, fx);
+                streams.look(port, Purpose::Oldest(number), true, &name, fx);
+                return;
+            }
+        };
+        reader.state = State::Reading;
+        if std::mem::take(&mut reader.behind) {
+            streams.look(port, Purpose::Oldest(number), true, &name, fx);
+        }
+        let (count, blocked, position) = (count.to_string(), block.to_string(), position.to_string());
+        let args = Args::of(&[
+            b"XREAD",
+            b"BLOCK",
+            blocked.as_bytes(),
+            b"COUNT",
+            count.as_bytes(),
+            b"STREAMS",
+            name.as_bytes(),
+            position.as_bytes(),
+        ]);
+        let patience = (block > 0).then(|| Duration::from_millis(block) + PATIENCE);
+        streams.send_patiently(port, Purpose::Read(number), 6, Arc::new(args), patience, fx);
+    }
+
+    /// The oldest or the last entry is known.
+    pub(super) fn looked(
+        &mut self,
+        number: StreamId,
+        is_oldest: bool,
+        outcome: Outcome<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(entry) = entry_looked_at(&outcome) else {
+            return self.reading_failed(number, outcome, fx);
+        };
+        let Some(reader) = self.streams.list.get_mut(&number).map(|stream| &mut stream.reader) else {
+            return;
+        };
+        match &mut reader.state {
+            State::Looking { last, oldest } => {
+                *(if is_oldest { &mut *oldest } else { &mut *last }) = Some(entry);
+                if let (Some(last), Some(oldest)) = (*last, *oldest) {
+                    self.begin_reading(number, last, oldest, fx);
+                }
+            }
+            // While it goes on, in front of a page.
+            State::Reading => self.check_gap(number, entry, fx),
+            _ => {}
+        }
+    }
+
+    fn begin_reading(
+        &mut self,
+        number: StreamId,
+        last: Option<EntryId>,
+        oldest: Option<EntryId>,
+        fx: &mut Effects,
+    ) {
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
+        let reader = &mut stream.reader;
+        reader.state = State::Idle;
+        reader.unsure = false;
+        reader.failures = 0;
+        reader.told = false;
+        match reader.position {
+            None => {
+                let position = last.unwrap_or(EntryId::ZERO);
+                reader.position = Some(position);
+                if let Some(history) = &mut stream.history {
+                    history.begin(Some(position));
+                }
+                self.announce_readers(number, fx);
+            }
+            // Redis has lost the stream, and another one may have begun.
+            Some(position) if last.is_none_or(|last| last < position) => {
+                reader.position = Some(EntryId::ZERO);
+                if let Some(history) = &mut stream.history {
+                    history.begin(Some(EntryId::ZERO));
+                }
+                if let Some(oldest) = oldest {
+                    self.report_gap(number, position, oldest, fx);
+                }
+            }
+            Some(_) => self.check_gap(number, oldest, fx),
+        }
+        self.drive_reader(number, fx);
+    }
+
+    /// Entries may have been trimmed that were not read.
+    fn check_gap(&mut self, number: StreamId, oldest: Option<EntryId>, fx: &mut Effects) {
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
+        let (Some(position), Some(oldest)) = (stream.reader.position, oldest) else {
+            return;
+        };
+        if position == EntryId::ZERO || oldest <= position {
+            return;
+        }
+        // What is read next is behind it.
+        let before = oldest.previous();
+        stream.reader.position = Some(position.max(before));
+        if let Some(history) = &mut stream.history {
+            history.begin(Some(before));
+        }
+        self.report_gap(number, position, oldest, fx);
+    }
+
+    fn report_gap(&mut self, number: StreamId, after: EntryId, before: EntryId, fx: &mut Effects) {
+        let name = self.streams.list.get(&number).map(|stream| stream.name.clone()).unwrap_or_default();
+        let (after, before) = (after.to_string(), before.to_string());
+        self.tell_readers(number, &Event::Trimmed { stream: &name, after: &after, before: &before }, fx);
+    }
+
+    /// It is known where reading begins: the members that have waited for that alone are ready.
+    fn announce_readers(&mut self, number: StreamId, fx: &mut Effects) {
+        let Some(stream) = self.streams.list.get(&number) else {
+            return;
+        };
+        let mut members: Vec<MemberId> = stream.listeners.values().flatten().copied().collect();
+        members.sort_unstable();
+        self.announce(&members, fx);
+    }
+
+    /// A page has come.
+    pub(super) fn read(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let entries = match outcome {
+            Outcome::Replied(Reply::Nil) => None,
+            Outcome::Replied(Reply::Array(mut streams)) => match streams.next() {
+                None => None,
+                Some(Reply::Array(mut stream)) => {
+                    stream.next_bulk();
+                    match stream.next() {
+                        Some(Reply::Array(entries)) => Some(entries),
+                        _ => return self.reading_failed(number, NO_SENSE, fx),
+                    }
+                }
+                Some(_) => return self.reading_failed(number, NO_SENSE, fx),
+            },
+            outcome => return self.reading_failed(number, outcome, fx),
+        };
+        let mut count = 0;
+        for item in entries.into_iter().flatten() {
+            count += 1;
+            self.entry(number, item, fx);
+        }
+        if let Some(Reader { options: Some(options), state, behind, failures, told, .. }) =
+            self.streams.list.get_mut(&number).map(|stream| &mut stream.reader)
+        {
+            *behind = count >= options.count;
+            *state = State::Idle;
+            *failures = 0;
+            *told = false;
+        }
+        self.drive_reader(number, fx);
+    }
+
+    fn reading_failed(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
+        let reader = &mut stream.reader;
+        reader.unsure = true;
+        let (refused, reading) = match &outcome {
+            Outcome::Replied(Reply::Error(error)) => (!passes(error), true),
+            Outcome::Replied(_) => (true, true),
+            _ => (false, false),
+        };
+        // Both commands of a look have failed, but that is one failure.
+        if let State::Resting(_) = reader.state {
+            return;
+        }
+        // A connection that was lost is made anew at once; the transport waits if it cannot be.
+        let delay = if reading || reader.failures > 0 {
+            rest(reader.failures + 1, if refused { MAX_REST } else { Duration::from_secs(1) })
+        } else {
+            Duration::ZERO
+        };
+        reader.rest(fx.now + delay);
+        if refused && !std::mem::replace(&mut reader.told, true) {
+            let name = stream.name.clone();
+            let error = reason_of(&outcome);
+            self.tell_readers(number, &Event::Unreadable { stream: &name, error: &error }, fx);
+        }
+        self.streams.purposes.retain(|_, purpose| {
+            !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Read(of) if of == number)
+        });
+    }
+
+    /// Takes an entry.
+    fn entry(&mut self, number: StreamId, item: Reply<'_>, fx: &mut Effects) {
+        self.stats.received += 1;
+        let mut id = EntryId::ZERO;
+        let entry = Entry::of(item, &mut id);
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
+        stream.reader.position = stream.reader.position.max(Some(id));
+        let members = match &entry {
+            Ok(Some(entry)) => stream.listeners.get(entry.nsp).cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        match entry {
+            Ok(Some(entry)) if !members.is_empty() => {
+                if let Err(error) = self.deliver_entry(number, &entry, &members, fx) {
+                    self.malformed_entry(number, id, error, fx);
+                }
+            }
+            Ok(_) => self.stats.ignored += 1,
+            Err(error) => self.malformed_entry(number, id, error, fx),
+        }
+    }
+
+    fn malformed_entry(&mut self, number: StreamId, id: EntryId, error: Malformed, fx: &mut Effects) {
+        self.stats.malformed += 1;
+        if self.config.verbose {
+            let name = self.streams.list.get(&number).map(|stream| stream.name.clone()).unwrap_or_default();
+            self.note(fx, 0, &format!("ignoring malformed entry {id} of {name}: {error}"));
+        }
+    }
+
+    fn deliver_entry(
+        &mut self,
+        number: StreamId,
+        entry: &Entry<'_>,
+        members: &[MemberId],
+        fx: &mut Effects,
+    ) -> Result<(), Malformed> {
+        let keeps = entry.is_broadcast()
+            && self.streams.list.get(&number).is_some_and(|stream| stream.history.is_some());
+        let is_own = |core: &Core, id: &MemberId| {
+            core.members.get(id).is_some_and(|member| member.spec.uid == entry.uid)
+        };
+        let foreign: Vec<MemberId> = members.iter().copied().filter(|id| !is_own(self, id)).collect();
+        if foreign.len() < members.len() {
+            self.stats.own += 1;
+        }
+        if foreign.is_empty() && !keeps {
+            return Ok(());
+        }
+        let mut envelope = std::mem::take(&mut self.envelope);
+        envelope.clear();
+        let written = entry.write_envelope(&mut envelope);
+        if written.is_ok() {
+            let offset = if keeps { self.keep(number, entry, &envelope) } else { None };
+            for id in foreign {
+                self.deliver_message(id, &entry.id, &envelope, offset.as_deref(), fx);
+            }
+        }
+        envelope.shrink_to(MAX_SCRATCH);
+        self.envelope = envelope;
+        written
+    }
+
+    /// Keeps an event that a session may miss; what its clients are to know it by, if it is one.
+    fn keep(&mut self, number: StreamId, entry: &Entry<'_>, envelope: &[u8]) -> Option<String> {
+        let audience = event_of(envelope)?;
+        let history = self.streams.list.get_mut(&number)?.history.as_mut()?;
+        history.push(Kept { id: entry.id, nsp: entry.nsp.into(), audience, data: entry.data.into() });
+        Some(entry.id.to_string())
+    }
+}
+
+/// The memory for a single envelope that is kept for the next one.
+const MAX_SCRATCH: usize = 1 << 16;
+
+const NO_SENSE: Outcome<'static> = Outcome::Replied(Reply::Nil);
+
+/// The only entry that was asked for, if there is one; `None` if the answer is another.
+pub(super) fn entry_looked_at(outcome: &Outcome<'_>) -> Option<Option<EntryId>> {
+    let Outcome::Replied(Reply::Array(items)) = outcome else {
+        return None;
+    };
+    match items.clone().next() {
+        None => Some(None),
+        Some(item) => id_and_fields(item).map(|(id, _)| Some(id)),
+    }
+}

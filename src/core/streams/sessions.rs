@@ -1,0 +1,143 @@
+//! Sessions that are to be kept: sent until Redis has taken them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Purpose, passes, reason_of};
+use crate::core::Core;
+use crate::core::effects::{Effects, MemberId};
+use crate::core::event::Event;
+use crate::transport::resp::Reply;
+use crate::transport::{Args, Outcome, Port};
+
+/// How many bytes of sessions wait for Redis; at the bound the oldest give way, and their clients begin anew.
+const MAX_BYTES: usize = 8 << 20;
+
+/// How many may be with Redis and not answered.
+const MAX_SENT: usize = 1000;
+
+/// How long one that was not taken rests.
+const REST: Duration = Duration::from_millis(200);
+
+/// The sessions that Redis has not taken yet, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    list: BTreeMap<u64, Session>,
+    next: u64,
+    bytes: usize,
+    resting: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Session {
+    args: Arc<Args>,
+    sent: bool,
+}
+
+impl Sessions {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What was under way has no end any more.
+    pub(super) fn interrupt(&mut self) {
+        self.list.values_mut().for_each(|session| session.sent = false);
+    }
+
+    /// Drops all; how many that were.
+    pub(super) fn clear(&mut self) -> u64 {
+        let dropped = self.list.len() as u64;
+        self.list.clear();
+        self.bytes = 0;
+        dropped
+    }
+
+    /// When it is to be driven.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.resting
+    }
+
+    fn remove(&mut self, number: u64) -> bool {
+        match self.list.remove(&number) {
+            Some(session) => {
+                self.bytes -= session.args.len();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Core {
+    /// Keeps a session under a key.
+    pub fn persist(
+        &mut self,
+        id: MemberId,
+        key: &[u8],
+        session: &[u8],
+        lifetime: Duration,
+        fx: &mut Effects,
+    ) {
+        if self.shut || !self.streams.authors.contains_key(&id) {
+            self.stats.dropped += 1;
+            return;
+        }
+        let lifetime = lifetime.as_millis().max(1).to_string();
+        let args = Arc::new(Args::of(&[b"SET", key, session, b"PX", lifetime.as_bytes()]));
+        let sessions = &mut self.streams.sessions;
+        sessions.bytes += args.len();
+        sessions.list.insert(sessions.next, Session { args, sent: false });
+        sessions.next += 1;
+        while sessions.bytes > MAX_BYTES
+            && let Some((&first, _)) = sessions.list.first_key_value()
+        {
+            sessions.remove(first);
+            self.stats.dropped += 1;
+        }
+        let _ = fx;
+    }
+
+    /// Sends those that are not.
+    pub(super) fn drive_sessions(&mut self, fx: &mut Effects) {
+        let streams = &mut self.streams;
+        if streams.sessions.resting.is_some_and(|until| fx.now < until) {
+            return;
+        }
+        streams.sessions.resting = None;
+        let mut sent = Vec::new();
+        for (&number, session) in streams.sessions.list.iter_mut().take(MAX_SENT) {
+            if !std::mem::replace(&mut session.sent, true) {
+                sent.push((number, Arc::clone(&session.args)));
+            }
+        }
+        for (number, args) in sent {
+            streams.send(Port::Shared, Purpose::Persist(number), 1, args, fx);
+        }
+    }
+
+    /// Redis has answered.
+    pub(super) fn persisted(&mut self, number: u64, outcome: Outcome<'_>, fx: &mut Effects) {
+        let sessions = &mut self.streams.sessions;
+        match &outcome {
+            Outcome::Replied(Reply::Error(error)) if !passes(error) => {
+                if sessions.remove(number) {
+                    self.stats.refused += 1;
+                    let error = reason_of(&outcome);
+                    self.event(fx, 0, &Event::Refused { what: "publish", error: &error });
+                }
+            }
+            Outcome::Replied(Reply::Error(_)) | Outcome::NotRun { .. } | Outcome::Lost { .. } => {
+                // It is kept again as it was: that does no harm.
+                if let Some(session) = sessions.list.get_mut(&number) {
+                    session.sent = false;
+                    sessions.resting = Some(fx.now + REST);
+                }
+            }
+            Outcome::Replied(_) => {
+                sessions.remove(number);
+            }
+        }
+    }
+}

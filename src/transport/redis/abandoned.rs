@@ -1,0 +1,16 @@
+use super::{Incoming, Outcome};
+
+/// A command about a key that gets no reply, since its connection is gone.
+pub(super) struct Abandoned {
+    pub(super) token: u64,
+    /// Whether some of it is written: Redis may have run it.
+    pub(super) begun: bool,
+}
+
+impl Abandoned {
+    /// Reports how it ended.
+    pub(super) fn report(&self, reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let outcome = if self.begun { Outcome::Lost { reason } } else { Outcome::NotRun { reason } };
+        sink(Incoming::Replied { token: self.token, outcome });
+    }
+}

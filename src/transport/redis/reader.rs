@@ -1,0 +1,204 @@
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::abandoned::Abandoned;
+use super::command::write_args;
+use super::connection::{Connection, Opened};
+use super::sentinel::Master;
+use super::settings::Settings;
+use super::stream::Loss;
+use super::{Incoming, KeyCommand, Outcome, Step};
+use crate::transport::resp::{ProtocolError, Reply};
+
+/// What Redis answers to a command that blocks when the node is no longer the one to ask: a master that becomes a
+/// replica ends all of them so.
+const UNBLOCKED: &[u8] = b"UNBLOCKED";
+
+/// One connection for commands that may block. They are pipelined, and answered in order.
+pub(super) struct Reader {
+    connection: Connection,
+    /// The commands whose reply is not in.
+    in_flight: VecDeque<Asked>,
+    /// Since when there is nothing new for the oldest of them.
+    silent_since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the last read brought something, so that another one may.
+    pub(super) more: bool,
+}
+
+struct Asked {
+    token: u64,
+    patience: Option<Duration>,
+}
+
+impl Reader {
+    /// Returns a reader that opens with its first command.
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            connection: Connection::new(settings),
+            in_flight: VecDeque::new(),
+            silent_since: Instant::now(),
+            timer: None,
+            more: false,
+        }
+    }
+
+    /// Appends a command. Before the connection is up it waits for it, or for the failure of the attempt.
+    pub(super) fn command(&mut self, command: &KeyCommand) {
+        self.connection.open();
+        if self.in_flight.is_empty() {
+            self.silent_since = Instant::now();
+        }
+        write_args(self.connection.commands.commands(), &command.args);
+        self.in_flight.push_back(Asked { token: command.token, patience: command.patience });
+    }
+
+    /// Drops the connection; returns the commands that go down with it.
+    pub(super) fn close(&mut self) -> Vec<Abandoned> {
+        let abandoned = self.abandon();
+        self.connection.close();
+        abandoned
+    }
+
+    /// Opens, writes all, and reads once unless paused.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Step {
+        let mut reported = false;
+        let mut sink = |incoming: Incoming<'_>| {
+            reported = true;
+            sink(incoming);
+        };
+        match self.advance(cx, paused, &mut sink) {
+            Ok(more) => self.more = more,
+            Err(loss) => {
+                let abandoned = self.abandon();
+                self.connection.lose();
+                report(&abandoned, &loss.to_string(), &mut sink);
+            }
+        }
+        Step { reported, more: self.more }
+    }
+
+    /// Leaves a connection that does not go to the master; returns whether there was something to report.
+    pub(super) fn follow(
+        &mut self,
+        master: &Master,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        if !self.connection.is_astray(master) {
+            return false;
+        }
+        let abandoned = self.abandon();
+        self.connection.leave();
+        report(&abandoned, reason, sink);
+        !abandoned.is_empty()
+    }
+
+    /// Returns whether a read brought something.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<bool, Loss> {
+        // A connection that was lost is not made again for nobody.
+        if self.in_flight.is_empty() && !self.connection.is_open() {
+            return Ok(false);
+        }
+        match self.connection.poll_open(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(opened) => {
+                if opened? == Opened::Now {
+                    self.silent_since = Instant::now();
+                }
+            }
+        }
+        self.connection.poll_flush(cx)?;
+        if paused {
+            return Ok(false);
+        }
+        let filled = self.connection.poll_fill(cx);
+        let more = filled.is_ready();
+        if let Poll::Ready(filled) = filled {
+            filled?;
+            self.silent_since = Instant::now();
+        }
+        self.take_replies(sink)?;
+        if !more {
+            self.poll_patience(cx)?;
+        }
+        Ok(more)
+    }
+
+    /// Reports all whole replies.
+    fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Loss> {
+        while let Some(reply) = self.connection.next_reply()? {
+            if matches!(reply, Reply::Message(_)) {
+                return Err(ProtocolError::Unexpected.into());
+            }
+            let Some(Asked { token, .. }) = self.in_flight.pop_front() else {
+                return Err(match reply {
+                    Reply::Error(error) => Loss::Refused(String::from_utf8_lossy(error).into_owned()),
+                    _ => ProtocolError::Unexpected.into(),
+                });
+            };
+            let error = match &reply {
+                Reply::Error(error) if error.starts_with(UNBLOCKED) => Some(String::from_utf8_lossy(error)),
+                _ => None,
+            };
+            let outcome = match &error {
+                Some(reason) => Outcome::NotRun { reason },
+                None => Outcome::Replied(reply),
+            };
+            sink(Incoming::Replied { token, outcome });
+        }
+        Ok(())
+    }
+
+    /// Becomes a loss when the oldest command was silent for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
+        let patience = self.in_flight.front().and_then(|asked| asked.patience);
+        let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
+        let (Some(patience), Some(deadline)) = (patience, deadline) else {
+            self.timer = None;
+            return Ok(());
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that ends early costs less than one that is set anew with each read.
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Err(Loss::Silent(patience));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Ok(())
+    }
+
+    /// Takes the commands that would go down with the connection now.
+    fn abandon(&mut self) -> Vec<Abandoned> {
+        let not_begun = usize::try_from(self.connection.commands.unwritten_commands()).unwrap_or(usize::MAX);
+        let begun = self.in_flight.len().saturating_sub(not_begun);
+        self.timer = None;
+        self.more = false;
+        let commands = self.in_flight.drain(..).enumerate();
+        commands.map(|(place, Asked { token, .. })| Abandoned { token, begun: place < begun }).collect()
+    }
+}
+
+fn report(abandoned: &[Abandoned], reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+    abandoned.iter().for_each(|command| command.report(reason, sink));
+}

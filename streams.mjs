@@ -1,0 +1,3 @@
+import streams from "./streams.js";
+
+export const { createAdapter } = streams;
