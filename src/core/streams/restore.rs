@@ -348,11 +348,8 @@ impl Core {
                 waits = true;
                 continue;
             };
-            // This node does not know yet what the client may know, or what it has told JS itself.
-            if newest.is_some_and(|newest| position < newest)
-                || stream.appends.base().is_some_and(|base| position < base)
-                || part.paging
-            {
+            // This node does not know yet what the client may know.
+            if newest.is_some_and(|newest| position < newest) || part.paging {
                 waits = true;
                 continue;
             }
@@ -407,6 +404,10 @@ impl Core {
         draft.part(2, boundary.to_string().as_bytes());
         draft.list(items.iter().zip(&missed).flat_map(|(id, (_, data))| [id.as_slice(), *data]));
         draft.done();
+        // Its rooms are not known here before JS has made the socket, which may take until a middleware is done.
+        if let Some(member) = self.members.get_mut(&restore.member) {
+            member.interest().unsettle();
+        }
     }
 
     /// Ends those that take too long.
