@@ -1,6 +1,7 @@
 //! Links over a Redis in memory: from the commands of JS to the records for JS, with the faults between.
 
 mod sharded;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::inbox::{Fetched, STRIDE};
 use super::link::{Link, Shared};
 use super::outbox::Command;
 use crate::core::effects::Kind;
-use crate::core::member::{MemberSpec, SubscriptionMode};
+use crate::core::member::{MemberSpec, StreamSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
 use crate::wire::Family;
@@ -50,7 +51,14 @@ impl Node {
             custom_parser: false,
             specific_responses: false,
             frames: true,
-            stream: None,
+            stream: matches!(family, Family::Streams { .. }).then(|| StreamSpec {
+                name: "s".into(),
+                count: 1,
+                max_len: 10_000,
+                read_count: 100,
+                block: 5000,
+                recovers: true,
+            }),
             listens: true,
             mode: SubscriptionMode::Dynamic,
         };
