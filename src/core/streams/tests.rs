@@ -149,7 +149,7 @@ impl Rig {
                 block: 5000,
                 recovers,
             }),
-            listens: true,
+            emitter: None,
         };
         rig.core.join(1, spec, &mut rig.fx);
         rig.core.incoming(Incoming::Up, &mut rig.fx);

@@ -1,13 +1,27 @@
 //! Members that speak by streams: entries that come once whatever is lost, and sessions.
 
 use super::*;
+use crate::core::member::StreamSpec;
 use crate::transport::Space;
 
-const STREAMS: Family = Family::Streams { space: Space::Global };
-
 impl Node {
+    fn start_streaming(hub: &Hub, uid: &str) -> Self {
+        let node = Self::alone(hub, 1 << 20, Family::Streams { space: Space::Global }, None);
+        let stream = StreamSpec {
+            name: "s".into(),
+            count: 1,
+            max_len: 10_000,
+            read_count: 100,
+            block: 5000,
+            recovers: true,
+        };
+        let spec = MemberSpec { stream: Some(stream), ..spec_of(uid) };
+        node.shared.outbox.push(|_| Command::Join(1, spec));
+        node
+    }
+
     async fn streaming(hub: &Hub, uid: &str) -> Self {
-        let mut node = Self::start_in(hub, uid, 1 << 20, STREAMS);
+        let mut node = Self::start_streaming(hub, uid);
         node.event("ready").await;
         node.occupy();
         node
@@ -143,7 +157,7 @@ fn a_stream_that_is_something_else_is_said_to_be_unreadable() {
     run(async {
         let hub = Hub::default();
         hub.run(&[b"SET", b"s", b"text"]);
-        let mut node = Node::start_in(&hub, "aaaaaaaaaaaaaaaa", 1 << 20, STREAMS);
+        let mut node = Node::start_streaming(&hub, "aaaaaaaaaaaaaaaa");
         let seen = node.event("unreadable").await;
         assert!(seen.parts[0].contains("WRONGTYPE"), "{seen:?}");
         assert_eq!(hub.run(&[b"DEL", b"s"]), b":1\r\n");
