@@ -52,6 +52,8 @@ export declare class Link {
   serverCount(member: MemberId, token: number): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
+  /** Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token. */
+  whenAnswered(token: number): void
   /** Whether nothing that was published is still on its way to the kernel. */
   isFlushed(): boolean
   /** Wants a `flushed` event; false if there is nothing to wait for. */
@@ -115,6 +117,9 @@ export declare function encodeBroadcast(family: string, uid: string, nsp: string
  */
 export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => boolean
 
+/** Returns the function that publishes what is ready for the wire, as `Link.send` does: `bytes` may be a string. */
+export declare function fastSend(): (link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean
+
 /**
  * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
  * needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
@@ -155,6 +160,8 @@ export interface LinkMember {
   mode?: string
   /** The streams of one of streams. */
   stream?: LinkStream
+  /** The name of its own channel if it is an emitter. */
+  emitter?: string
 }
 
 /** Where a node of a cluster is, seen from here. */
@@ -243,6 +250,7 @@ export interface LinkSettings {
 export interface LinkStats {
   published: number
   acknowledged: number
+  receivers: number
   refused: number
   lostInFlight: number
   dropped: number

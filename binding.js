@@ -839,6 +839,7 @@ module.exports.Link = nativeBinding.Link
 module.exports.broadcastBinary = nativeBinding.broadcastBinary
 module.exports.encodeBroadcast = nativeBinding.encodeBroadcast
 module.exports.fastBroadcast = nativeBinding.fastBroadcast
+module.exports.fastSend = nativeBinding.fastSend
 module.exports.fetch = nativeBinding.fetch
 module.exports.mayMislead = nativeBinding.mayMislead
 module.exports.setOccupied = nativeBinding.setOccupied

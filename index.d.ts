@@ -95,6 +95,8 @@ export interface LinkStats {
   published: number;
   /** That Redis has answered for. */
   acknowledged: number;
+  /** How many subscribers Redis has handed those to, summed up. */
+  receivers: number;
   /** That Redis has refused. */
   refused: number;
   /** In flight when the connection was lost: Redis may or may not have had them. */

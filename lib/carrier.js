@@ -49,7 +49,9 @@ class Carrier {
   /** When Rust last heard of what goes to the clients at once. */
   #told = -Infinity;
   /** What went to the clients in the same tick: Rust knows nothing of it. */
-  counts = { published: 0, acknowledged: 0, refused: 0 };
+  counts = { published: 0, acknowledged: 0, receivers: 0, refused: 0 };
+  /** That of it which the client has not answered for. @type {Set<Promise<void>>} */
+  #unanswered = new Set();
 
   /**
    * @param {import("./clients").Clients} clients
@@ -103,7 +105,7 @@ class Carrier {
    *
    * @param {number} member
    * @param {string} channel
-   * @param {Buffer} bytes
+   * @param {Buffer | string} bytes
    */
   publish(member, channel, bytes) {
     this.counts.published++;
@@ -112,13 +114,24 @@ class Carrier {
       this.#told = now;
       this.#native.clientCarries(member);
     }
-    this.#clients.publish(channel, bytes).then(
-      () => void this.counts.acknowledged++,
+    const done = this.#clients.publish(channel, bytes).then(
+      (receivers) => {
+        this.#unanswered.delete(done);
+        this.counts.acknowledged++;
+        this.counts.receivers += Number(receivers) || 0;
+      },
       (error) => {
+        this.#unanswered.delete(done);
         this.counts.refused++;
         this.#onRefused(messageOf(error));
       },
     );
+    this.#unanswered.add(done);
+  }
+
+  /** Resolves when the client has answered for what went to it in the same tick. */
+  async answered() {
+    await Promise.all(this.#unanswered);
   }
 
   /**

@@ -44,10 +44,22 @@ const MAY_BE_BINARY = new Set([
  * @returns {Buffer}
  */
 function encodeMessage(type, data, uid, nsp) {
+  const message = printMessage(type, data, uid, nsp);
+  return typeof message === "string" ? Buffer.from(message) : message;
+}
+
+/**
+ * The same, as a string if it is JSON.
+ *
+ * @param {number} type
+ * @param {object} data
+ * @param {string} uid
+ * @param {string} nsp
+ * @returns {Buffer | string}
+ */
+function printMessage(type, data, uid, nsp) {
   const message = { type, data, uid, nsp };
-  return MAY_BE_BINARY.has(type) && holdsBinary(data)
-    ? msgpack.encode(message)
-    : Buffer.from(JSON.stringify(message));
+  return MAY_BE_BINARY.has(type) && holdsBinary(data) ? msgpack.encode(message) : JSON.stringify(message);
 }
 
 /**
@@ -177,4 +189,12 @@ function present(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { ClusterResponder, MESSAGE, decodeData, decodeMessage, encodeData, encodeMessage };
+module.exports = {
+  ClusterResponder,
+  MESSAGE,
+  decodeData,
+  decodeMessage,
+  encodeData,
+  encodeMessage,
+  printMessage,
+};

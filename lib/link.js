@@ -8,7 +8,7 @@
 
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
-const { clientOf, clientsOf } = require("./clients");
+const { clientOf, clientsOf, publisherOf } = require("./clients");
 const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
@@ -19,6 +19,7 @@ const { Restores } = require("./restores");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
+const send = binding.fastSend();
 
 /** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
 const IDLE_TIMEOUT = 1000;
@@ -39,6 +40,8 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
  *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
+ * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes">} LinkOptions
+ *
  * @typedef {object} Identity
  * @property {string} uid
  * @property {string} nsp
@@ -49,6 +52,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {boolean} customParser
  * @property {boolean} specificResponses
  * @property {boolean} frames
+ * @property {string} [emitter] the name of a channel of its own, if it is an emitter's
  */
 
 /**
@@ -61,10 +65,18 @@ const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
 /** The same where there is only one. @type {Record<"streams" | "streams-sharded", WeakMap<object, Link>>} */
 const linksOfClient = { streams: new WeakMap(), "streams-sharded": new WeakMap() };
 
+/** Those of emitters, by their client. @type {Record<string, WeakMap<object, Link>>} */
+const linksOfEmitters = {
+  classic: new WeakMap(),
+  sharded: new WeakMap(),
+  streams: new WeakMap(),
+  "streams-sharded": new WeakMap(),
+};
+
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
   #clients;
-  /** @type {import("./options").AdapterOptions} */
+  /** @type {LinkOptions} */
   #options;
   /** @type {import("./clients/settings").Settings | null} where the own connections go */
   #settings = null;
@@ -76,6 +88,8 @@ class Link {
   #id = 0;
   /** @type {Map<number, MemberHandlers>} */
   #members = new Map();
+  /** Whether it is an emitter's. */
+  #emits = false;
   /** Whether the user's clients are to carry the bytes. */
   #byClient = false;
   /** @type {Carrier | null} */
@@ -111,7 +125,7 @@ class Link {
   /**
    * @param {import("./clients").Clients | null} clients
    * @param {import("./clients/settings").Settings | null} settings
-   * @param {import("./options").AdapterOptions} options those of the first member
+   * @param {LinkOptions} options those of the first member
    */
   constructor(clients, settings, options) {
     this.#clients = clients;
@@ -125,7 +139,7 @@ class Link {
    *
    * @param {any} pub
    * @param {any} sub
-   * @param {import("./options").AdapterOptions} options
+   * @param {LinkOptions} options
    */
   static ofClients(pub, sub, options) {
     const clients = clientsOf(pub, sub, spaceOf(options.family));
@@ -138,10 +152,26 @@ class Link {
   }
 
   /**
+   * The link of a client that emitters publish by: the same one for all of them.
+   *
+   * @param {any} client
+   * @param {LinkOptions} options
+   */
+  static ofEmitter(client, options) {
+    const links = linksOfEmitters[options.family];
+    const known = typeof client === "object" && client !== null ? links.get(client) : undefined;
+    if (known !== undefined) return known;
+    const clients = publisherOf(client, spaceOf(options.family), options.family.startsWith("streams"));
+    const link = new Link(clients, null, options);
+    links.set(client, link);
+    return link;
+  }
+
+  /**
    * The link of a client that does everything: the same one for all namespaces of all servers that share it.
    *
    * @param {any} client
-   * @param {import("./options").AdapterOptions} options
+   * @param {LinkOptions} options
    */
   static ofClient(client, options) {
     const clients = clientOf(client, spaceOf(options.family));
@@ -155,7 +185,7 @@ class Link {
    * A link of its own, without clients.
    *
    * @param {string} url
-   * @param {import("./options").AdapterOptions} options
+   * @param {LinkOptions} options
    */
   static ofUrl(url, options) {
     const problem = binding.urlProblem(url);
@@ -171,7 +201,7 @@ class Link {
    * The same, where the settings are known in parts.
    *
    * @param {import("./clients").Settings} settings
-   * @param {import("./options").AdapterOptions} options
+   * @param {LinkOptions} options
    */
   static ofSettings(settings, options) {
     return new Link(null, settings, options);
@@ -195,9 +225,10 @@ class Link {
     stats.malformed += this.#malformed;
     stats.delivered -= this.#malformed;
     if (this.#carrier === null) return stats;
-    const { published, acknowledged, refused } = this.#carrier.counts;
+    const { published, acknowledged, receivers, refused } = this.#carrier.counts;
     stats.published += published;
     stats.acknowledged += acknowledged;
+    stats.receivers += receivers;
     stats.refused += refused;
     return stats;
   }
@@ -214,7 +245,8 @@ class Link {
     const native = this.#open();
     this.#stopIdling();
     const member = native.join(identity);
-    this.#ownChannel = channelOf(identity, 2, identity.uid);
+    this.#emits = identity.emitter !== undefined;
+    this.#ownChannel = channelOf(identity, 2, identity.emitter ?? identity.uid);
     this.#members.set(member, handlers);
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
@@ -231,6 +263,11 @@ class Link {
     // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
     if (!this.#byClient && !this.#proven) this.#forget();
     else this.#idle();
+  }
+
+  /** Ends a link that nobody uses any more, rather than in a while. */
+  end() {
+    if (this.#members.size === 0) this.#forget();
   }
 
   // --- outgoing ---------------------------------------------------------------------------------------
@@ -284,15 +321,15 @@ class Link {
    * @param {Identity} identity
    * @param {0 | 1 | 2} to
    * @param {string | null} name
-   * @param {Buffer} bytes
+   * @param {Buffer | string} bytes
    */
   send(member, identity, to, name, bytes) {
     const native = this.#open();
     if (this.#isDirect()) return this.#carrier?.publish(member, channelOf(identity, to, name), bytes);
     this.#handOver();
-    if (this.#members.has(member)) return native.send(member, to, name, bytes);
+    if (this.#members.has(member)) return void send(this.#id, member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
-    native.publish(channelOf(identity, to, name), bytes);
+    native.publish(channelOf(identity, to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
     this.#idle();
   }
 
@@ -338,6 +375,25 @@ class Link {
     return this.#clients?.keyPrefix ?? "";
   }
 
+  /** How many messages of an emitter Redis has neither answered for yet, nor is certain not to. */
+  get unanswered() {
+    const stats = this.stats();
+    if (stats === null) return 0;
+    const { acknowledged, refused, lostInFlight, dropped } = stats;
+    const published = this.#handedOver + (this.#carrier?.counts.published ?? 0);
+    return published - (acknowledged + refused + lostInFlight + dropped);
+  }
+
+  /**
+   * Resolves when Redis has answered for all that was published by now, or it is certain that it will not.
+   */
+  async answered() {
+    const [native, carrier] = [this.#native, this.#carrier];
+    if (native === null) return;
+    if (this.#handedOver > 0) await this.#counted((token) => native.whenAnswered(token));
+    await carrier?.answered();
+  }
+
   /**
    * Sends a request and gathers the answers; ends with an ANSWERS or ACK_END record.
    *
@@ -380,11 +436,17 @@ class Link {
    * @returns {Promise<number>}
    */
   #call(member, call) {
+    if (!this.#members.has(member)) return Promise.resolve(0);
+    const native = this.#open();
+    return this.#counted((token) => call(native, token));
+  }
+
+  /** @param {(token: number) => void} call @returns {Promise<number>} */
+  #counted(call) {
     return new Promise((resolve) => {
-      if (!this.#members.has(member)) return resolve(0);
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       this.#counts.set(this.#nextToken, resolve);
-      call(this.#open(), this.#nextToken);
+      call(this.#nextToken);
     });
   }
 
@@ -413,10 +475,20 @@ class Link {
 
   /** Whether something that was published still has a way to go, and somebody who takes it there. */
   holdsProcess() {
-    if (this.#native === null || this.#native.isFlushed()) return false;
+    if (this.#native === null || (this.#native.isFlushed() && !this.#isUnanswered)) return false;
     // Clients that nobody has connected will not be connected by waiting.
     if (this.#clients !== null && !this.#clientsSeen && this.#clients.hasEnded()) return false;
-    return this.#native.watchFlushed();
+    if (!this.#isUnanswered) return this.#native.watchFlushed();
+    this.answered().then(() => letGo(this));
+    return true;
+  }
+
+  /**
+   * Whether it is an emitter's, and something of it unanswered. There may be much of that, and a connection that ends
+   * before its replies are read is reset: what is with the kernel then may never reach Redis.
+   */
+  get #isUnanswered() {
+    return this.#emits && !this.#byClient && this.unanswered > 0;
   }
 
   /** Blocks until it is there. @param {number} timeout in milliseconds */
@@ -684,7 +756,7 @@ class Link {
         this.#flowing = event.flowing === true && event.seen === this.#handedOver;
         return;
       case "flushed":
-        return letGo(this);
+        return this.#isUnanswered ? undefined : letGo(this);
       case "note":
         return debug("%s", event.text);
       case "ready":

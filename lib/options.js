@@ -196,4 +196,12 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
-module.exports = { present, readOptions, readShardedOptions, readStreamsOptions, wrong };
+module.exports = {
+  checkNumber,
+  present,
+  readLinkOptions,
+  readOptions,
+  readShardedOptions,
+  readStreamsOptions,
+  wrong,
+};

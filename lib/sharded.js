@@ -9,26 +9,15 @@
 const { JOIN_PATIENCE, REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, randomId } = require("./cluster");
 const { MESSAGE, encodeMessage } = require("./cluster-messages");
+const { CoveredRooms } = require("./covered-rooms");
 const { Later } = require("./later");
 const { Link, channelRoom } = require("./link");
 const { readShardedOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
 
-/**
- * How long a room that sockets have been told to join is reached by the channel of the namespace, which all servers
- * listen to, in milliseconds: until they listen to the room's own.
- */
-const JOIN_COVER = 2000;
-
-/** More rooms than this are not remembered one by one. */
-const MAX_COVERED = 10_000;
-
 class ShardedRedisAdapter extends ClusterMemberAdapter {
   #mode;
-  /** Rooms that sockets were told to join, and until when that may be on its way. @type {Map<string, number>} */
-  #covered = new Map();
-  /** Until when that is so for any room. */
-  #allCovered = 0;
+  #covered = new CoveredRooms();
   /** Whether rooms were subscribed to since Redis last confirmed everything. */
   #unconfirmed = false;
 
@@ -74,7 +63,7 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
 
   /** @param {any} room @returns {string | null} */
   _channelRoom(room) {
-    return this.#isCovered(room) ? null : String(room);
+    return this.#covered.has(room) ? null : String(room);
   }
 
   /** @param {string} room */
@@ -102,35 +91,9 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     return new Later(() => this.barrier());
   }
 
-  // --- rooms that others may not listen to yet ---------------------------------------------------------
-
   /** @param {any[]} rooms */
   _cover(rooms) {
-    if (this.#mode === "static") return;
-    const until = performance.now() + JOIN_COVER;
-    if (this.#covered.size + rooms.length > MAX_COVERED) {
-      this.#covered.clear();
-      this.#allCovered = until;
-      return;
-    }
-    for (const room of rooms) {
-      const name = String(room);
-      // Anew, so that the oldest stand first.
-      this.#covered.delete(name);
-      this.#covered.set(name, until);
-    }
-  }
-
-  /** @param {any} room */
-  #isCovered(room) {
-    if (this.#covered.size === 0 && this.#allCovered === 0) return false;
-    const now = performance.now();
-    if (now >= this.#allCovered) this.#allCovered = 0;
-    for (const [name, until] of this.#covered) {
-      if (now < until) break;
-      this.#covered.delete(name);
-    }
-    return this.#allCovered > 0 || this.#covered.has(String(room));
+    if (this.#mode !== "static") this.#covered.add(rooms);
   }
 }
 

@@ -31,14 +31,21 @@ const LOOK_EVERY = 100;
 /** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
-/** A pair of clients, or one that does everything. Made by `clientsOf` and `clientOf`. */
+/**
+ * A pair of clients, or one that does everything, or one that only sends. Made by `clientsOf`, `clientOf` and
+ * `publisherOf`.
+ *
+ * @typedef {object} Role what one client has to do
+ * @property {boolean} subscribes what else that needs are duplicates of it
+ * @property {boolean} runsCommands about keys
+ */
 class Clients {
   /** @type {UserClient} */
   #pub;
   /** Another one, unless the first does not have to subscribe. @type {UserClient} */
   #sub;
-  /** Whether the user has given one that does everything: what else is needed are duplicates of it. */
-  #isOne;
+  /** If the user has given one, rather than two. @type {Role | null} */
+  #role;
   /** Duplicates that wait for what is added to a stream, by the numbers of the readers. @type {Map<string, UserClient>} */
   #readers = new Map();
   /** What ends the watch. @type {(() => void)[]} */
@@ -49,12 +56,12 @@ class Clients {
   /**
    * @param {UserClient} pub
    * @param {UserClient} sub
-   * @param {boolean} [isOne]
+   * @param {Role | null} [role]
    */
-  constructor(pub, sub, isOne = false) {
+  constructor(pub, sub, role = null) {
     this.#pub = pub;
     this.#sub = sub;
-    this.#isOne = isOne;
+    this.#role = role;
   }
 
   /**
@@ -72,7 +79,8 @@ class Clients {
 
   /** Why these clients cannot carry the bytes, and what would help; null if they can. */
   flaw() {
-    return this.#sub.flaw ?? (this.#isOne ? this.#pub.keyFlaw : null);
+    const { subscribes = true, runsCommands = false } = this.#role ?? {};
+    return (subscribes ? this.#sub.flaw : null) ?? (runsCommands ? this.#pub.keyFlaw : null);
   }
 
   /** What they prepend to the names of keys. */
@@ -82,14 +90,14 @@ class Clients {
 
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
-    if (!this.#isOne || this.#sub !== this.#pub) return;
+    if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
     this.#sub = this.#pub.duplicate();
     if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
   }
 
   /** Whether neither client is connected nor on the way there. */
   hasEnded() {
-    return !this.#pub.isOpen && (this.#isOne || !this.#sub.isOpen);
+    return !this.#pub.isOpen && (this.#role !== null || !this.#sub.isOpen);
   }
 
   /** Whether both clients are connected. */
@@ -140,11 +148,11 @@ class Clients {
     if (one.isSilent) this.#look(one, onChange, onFailure);
   }
 
-  /** A duplicate comes and goes with the user's own. */
+  /** Duplicates come and go with the user's own. */
   #followFirst() {
-    if (!this.#isOne || this.#sub === this.#pub) return;
-    if (this.#pub.isOpen) this.#sub.wake();
-    else if (this.#sub.isOpen) disconnect(this.#sub.client);
+    if (this.#role === null || this.#sub === this.#pub) return;
+    if (this.#pub.isOpen) return void this.#sub.wake();
+    for (const one of [this.#sub, ...this.#readers.values()]) if (one.isOpen) disconnect(one.client);
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -177,9 +185,10 @@ class Clients {
    */
   async command(reader, key, args) {
     if (reader === "") return this.#pub.command(key, args);
+    if (!this.#pub.isOpen) throw new Error("the client has ended");
     let one = this.#readers.get(reader);
     if (one === undefined) this.#readers.set(reader, (one = this.#pub.duplicate()));
-    else one.wake();
+    await one.wake();
     return one.command(key, args);
   }
 
@@ -203,13 +212,15 @@ class Clients {
     for (const reader of [...this.#readers.keys()]) this.closeReader(reader);
     this.#sub.stop();
     this.#pub.stop();
-    if (!this.#isOne || this.#sub === this.#pub) return;
+    if (this.#role === null || this.#sub === this.#pub) return;
     this.#sub.end();
     this.#sub = this.#pub;
   }
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
   #listen(client, event, listener) {
+    // What only publishes may be a mock that says nothing.
+    if (typeof client.on !== "function") return;
     client.on(event, listener);
     this.#endings.push(() => removeListener(client, event, listener));
   }
@@ -245,9 +256,8 @@ function tellOnce(client, error) {
  * @returns {Clients}
  */
 function clientsOf(pub, sub, space) {
-  for (const [name, client] of Object.entries({ pubClient: pub, subClient: sub })) {
-    if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
-  }
+  checkObject("pubClient", pub);
+  checkObject("subClient", sub);
   const [PubKind, SubKind] = [kindOf(pub), kindOf(sub)];
   check("pubClient", pub, PubKind.publishes(pub, space));
   check("subClient", sub, SubKind.subscribes(sub, space));
@@ -263,11 +273,28 @@ function clientsOf(pub, sub, space) {
  * @returns {Clients}
  */
 function clientOf(client, space) {
-  if (client === null || typeof client !== "object") throw wrong("redisClient", EXPECTED, client);
+  checkObject("redisClient", client);
   const Kind = kindOf(client);
   check("redisClient", client, [...Kind.publishes(client, space), ...Kind.subscribes(client, space)]);
   const one = new Kind(client, space);
-  return new Clients(one, one, true);
+  return new Clients(one, one, { subscribes: true, runsCommands: true });
+}
+
+/**
+ * The same for one that only sends: be it a mock that can do nothing else.
+ *
+ * @param {any} client
+ * @param {Space} space
+ * @param {boolean} runsCommands
+ * @returns {Clients}
+ */
+function publisherOf(client, space, runsCommands) {
+  checkObject("redisClient", client);
+  const Kind = kindOf(client);
+  const needed = Kind.publishes(client, space).filter((method) => method !== "on");
+  check("redisClient", client, needed);
+  const one = new Kind(client, space);
+  return new Clients(one, one, { subscribes: false, runsCommands });
 }
 
 const EXPECTED = "a client of the redis or ioredis package";
@@ -291,6 +318,11 @@ function kindOf(client) {
   return GenericClient;
 }
 
+/** @param {string} name @param {any} client */
+function checkObject(name, client) {
+  if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
+}
+
 /**
  * @param {string} name
  * @param {any} client
@@ -306,4 +338,4 @@ function check(name, client, methods) {
   }
 }
 
-module.exports = { Clients, clientOf, clientsOf };
+module.exports = { Clients, clientOf, clientsOf, publisherOf };

@@ -1,4 +1,4 @@
-//! The one call that is made for every message that goes out, as Node-API itself has it: 60 ns, where a function
+//! The calls that are made for every message that goes out, as Node-API itself has them: 60 ns, where a function
 //! of napi-rs takes 230, since it looks after borrows of JS memory that outlive the call. None does here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use napi::{Env, Error, Result, Status, check_status};
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::link::broadcast_parts;
+use super::link::{broadcast_parts, send_parts};
 
 /// Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
 /// printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It
@@ -23,14 +23,29 @@ pub fn fast_broadcast(env: &Env) -> Result<Function<'_, (), ()>> {
     env.create_function("broadcast", broadcast)
 }
 
-const ARGUMENTS: usize = 6;
+/// Returns the function that publishes what is ready for the wire, as `Link.send` does: `bytes` may be a string.
+#[napi(
+    catch_unwind,
+    ts_return_type = "(link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean"
+)]
+pub fn fast_send(env: &Env) -> Result<Function<'_, (), ()>> {
+    env.create_function("send", send)
+}
 
 extern "C" fn broadcast(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: Node-API calls this with a live `env` and `info`, on the thread of that `env`.
-        unsafe { read_and_broadcast(env, info) }
-    }));
-    let result = done.unwrap_or_else(|_| Err(Error::new(Status::GenericFailure, "a broadcast has panicked")));
+    // SAFETY: Node-API calls this with a live `env` and `info`, on the thread of that `env`.
+    answer(env, || unsafe { read_and_broadcast(env, info) })
+}
+
+extern "C" fn send(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: Node-API calls this with a live `env` and `info`, on the thread of that `env`.
+    answer(env, || unsafe { read_and_send(env, info) })
+}
+
+/// Makes of a result what JS gets of the running call.
+fn answer(env: sys::napi_env, call: impl FnOnce() -> Result<bool>) -> sys::napi_value {
+    let done = catch_unwind(AssertUnwindSafe(call));
+    let result = done.unwrap_or_else(|_| Err(Error::new(Status::GenericFailure, "a message has panicked")));
     // SAFETY: as above; no exception is pending, since nothing above runs JS.
     match result.and_then(|sent| unsafe { ToNapiValue::to_napi_value(env, sent) }) {
         Ok(value) => value,
@@ -45,8 +60,52 @@ extern "C" fn broadcast(env: sys::napi_env, info: sys::napi_callback_info) -> sy
 /// # Safety
 /// `env` and `info` are those of a call that is running.
 unsafe fn read_and_broadcast(env: sys::napi_env, info: sys::napi_callback_info) -> Result<bool> {
-    let mut count = ARGUMENTS;
-    let mut arguments = [ptr::null_mut(); ARGUMENTS];
+    // SAFETY: the caller's.
+    let [link, member, payload, room, opts, checked] = unsafe { arguments(env, info)? };
+    // SAFETY: Node-API fills what was not given with `undefined`, so that all are values of this call.
+    unsafe {
+        broadcast_parts(
+            u32::from_napi_value(env, link)?,
+            u32::from_napi_value(env, member)?,
+            &Bytes::from_napi_value(env, payload)?,
+            &[],
+            Text::if_string(env, room)?,
+            Bytes::if_buffer(env, opts),
+            bool::from_napi_value(env, checked)?,
+        )
+    }
+}
+
+/// # Safety
+/// `env` and `info` are those of a call that is running.
+unsafe fn read_and_send(env: sys::napi_env, info: sys::napi_callback_info) -> Result<bool> {
+    // SAFETY: the caller's.
+    let [link, member, to, name, bytes] = unsafe { arguments(env, info)? };
+    // SAFETY: Node-API fills what was not given with `undefined`, so that all are values of this call.
+    unsafe {
+        let (link, member) = (u32::from_napi_value(env, link)?, u32::from_napi_value(env, member)?);
+        let (to, name) = (u32::from_napi_value(env, to)?, Text::if_string(env, name)?);
+        match Text::if_string(env, bytes)? {
+            Some(text) => send_parts(link, member, to, name, |out| text.append_to(out)),
+            None => {
+                let bytes = Bytes::from_napi_value(env, bytes)?;
+                send_parts(link, member, to, name, |out| {
+                    out.extend_from_slice(bytes.as_slice());
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `env` and `info` are those of a call that is running.
+unsafe fn arguments<const N: usize>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> Result<[sys::napi_value; N]> {
+    let mut count = N;
+    let mut arguments = [ptr::null_mut(); N];
     check_status!(
         // SAFETY: `arguments` has room for `count` values; the other out pointers may be null.
         unsafe {
@@ -61,17 +120,5 @@ unsafe fn read_and_broadcast(env: sys::napi_env, info: sys::napi_callback_info) 
         },
         "the arguments cannot be read"
     )?;
-    let [link, member, payload, room, opts, checked] = arguments;
-    // SAFETY: Node-API fills what was not given with `undefined`, so that all are values of this call.
-    unsafe {
-        broadcast_parts(
-            u32::from_napi_value(env, link)?,
-            u32::from_napi_value(env, member)?,
-            &Bytes::from_napi_value(env, payload)?,
-            &[],
-            Text::if_string(env, room)?,
-            Bytes::if_buffer(env, opts),
-            bool::from_napi_value(env, checked)?,
-        )
-    }
+    Ok(arguments)
 }

@@ -66,6 +66,8 @@ pub struct LinkMember {
     pub mode: Option<String>,
     /// The streams of one of streams.
     pub stream: Option<LinkStream>,
+    /// The name of its own channel if it is an emitter.
+    pub emitter: Option<String>,
 }
 
 /// The options of a member about its streams.
@@ -91,6 +93,7 @@ pub struct LinkStream {
 pub struct LinkStats {
     pub published: f64,
     pub acknowledged: f64,
+    pub receivers: f64,
     pub refused: f64,
     pub lost_in_flight: f64,
     pub dropped: f64,
@@ -187,12 +190,12 @@ impl Link {
             custom_parser: member.custom_parser,
             specific_responses: member.specific_responses,
             frames: member.frames,
+            emitter: member.emitter,
             mode: match member.mode.as_deref() {
                 Some("dynamic") => SubscriptionMode::Dynamic,
                 Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
                 _ => SubscriptionMode::Static,
             },
-            listens: true,
             stream: member.stream.map(|stream| StreamSpec {
                 name: stream.name,
                 count: stream.count,
@@ -216,12 +219,7 @@ impl Link {
     /// requests (1) or of responses (2, `name` the uid of a single member).
     #[napi(catch_unwind)]
     pub fn send(&self, member: MemberId, to: u32, name: Option<Text>, bytes: Bytes) -> napi::Result<()> {
-        let name = name.map(|name| name.to_string()).transpose()?;
-        let to = match to {
-            0 => Destination::Broadcast { room: name },
-            1 => Destination::Request,
-            _ => Destination::Response { uid: name },
-        };
+        let to = destination(to, name)?;
         self.shared.outbox.push(|commands| {
             let bytes = commands.put(bytes.as_slice());
             Command::Send { member, to, bytes }
@@ -317,6 +315,12 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn when_subscribed(&self, member: MemberId, token: u32) {
         self.shared.outbox.push(|_| Command::WhenSubscribed(member, token));
+    }
+
+    /// Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token.
+    #[napi(catch_unwind)]
+    pub fn when_answered(&self, token: u32) {
+        self.shared.outbox.push(|_| Command::WhenAnswered(token));
     }
 
     /// Whether nothing that was published is still on its way to the kernel.
@@ -451,6 +455,7 @@ impl Link {
         LinkStats {
             published: to_f64(stats.published),
             acknowledged: to_f64(stats.acknowledged),
+            receivers: to_f64(stats.receivers),
             refused: to_f64(stats.refused),
             lost_in_flight: to_f64(stats.lost_in_flight),
             dropped: to_f64(stats.dropped),
@@ -642,6 +647,35 @@ pub fn broadcast_parts(
         });
     })?;
     failed.map(|()| true)
+}
+
+/// See [`super::fast::fast_send`].
+pub fn send_parts(
+    link: u32,
+    member: MemberId,
+    to: u32,
+    name: Option<Text>,
+    put: impl FnOnce(&mut Vec<u8>) -> napi::Result<()>,
+) -> napi::Result<bool> {
+    let to = destination(to, name)?;
+    let mut put_in = Ok(());
+    with_link(link, |link| {
+        link.outbox.push(|commands| {
+            let start = commands.bytes.len();
+            put_in = put(&mut commands.bytes);
+            Command::Send { member, to, bytes: start..commands.bytes.len() }
+        });
+    })?;
+    put_in.map(|()| true)
+}
+
+fn destination(to: u32, name: Option<Text>) -> napi::Result<Destination> {
+    let name = name.map(|name| name.to_string()).transpose()?;
+    Ok(match to {
+        0 => Destination::Broadcast { room: name },
+        1 => Destination::Request,
+        _ => Destination::Response { uid: name },
+    })
 }
 
 fn register(link: Arc<Shared>) -> u32 {

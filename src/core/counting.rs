@@ -118,7 +118,7 @@ impl Core {
             Purpose::Peers { member } => {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.peers = members.next().unwrap_or(0);
-                    if member.peers <= 1 {
+                    if !member.has_peers() {
                         member.peers_due = Some(fx.now + ALONE_EVERY);
                     }
                 }
@@ -154,7 +154,7 @@ impl Core {
             return;
         }
         let mut members: Vec<MemberId> =
-            self.members.iter().filter(|(_, member)| member.peers > 1).map(|(&id, _)| id).collect();
+            self.members.iter().filter(|(_, member)| member.has_peers()).map(|(&id, _)| id).collect();
         members.sort_unstable();
         self.count(Purpose::Healing { members }, fx);
     }

@@ -49,15 +49,17 @@ impl Backlog {
     pub fn push(&mut self, channel: &[u8], payload: &[u8]) {
         self.bytes += channel.len() + payload.len();
         self.messages.push_back((channel.into(), payload.into()));
-        while self.bytes > self.bound && self.pop().is_some() {
-            self.dropped += 1;
-        }
+        self.give_way();
     }
 
     /// Adds a message that has been published before all others that are here but those which came back too.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
         self.bytes += channel.len() + payload.len();
         self.returned.push_back((channel.into(), payload.into()));
+        self.give_way();
+    }
+
+    fn give_way(&mut self) {
         while self.bytes > self.bound && self.pop().is_some() {
             self.dropped += 1;
         }
@@ -146,10 +148,13 @@ impl Flow {
         };
     }
 
-    /// A publish has come back, since its slot has moved: it waits until the others have followed.
-    pub fn give_back(&mut self, now: Instant, channel: &[u8], payload: &[u8]) {
+    /// A publish has come back, since its slot has moved: it waits until the others have followed. Returns how many
+    /// have given way to it.
+    pub fn give_back(&mut self, now: Instant, channel: &[u8], payload: &[u8]) -> u64 {
+        let dropped = self.backlog.dropped();
         self.backlog.give_back(channel, payload);
         self.heal(now);
+        self.backlog.dropped() - dropped
     }
 
     /// Subscriptions of this node are lost, though the link stands. So may be those of the others: publishes wait until

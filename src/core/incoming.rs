@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::counting::Purpose;
-use super::effects::{Effects, Encoding, Kind, MemberId};
+use super::effects::{Change, Effects, Encoding, Kind, MemberId};
 use super::event::Event;
 use super::member::Member;
 use super::routes::Role;
@@ -26,8 +26,13 @@ impl Core {
                 self.stats.received += 1;
                 self.message(lane, kind, name, channel, payload, fx);
             }
-            Incoming::Published { .. } => self.stats.acknowledged += 1,
+            Incoming::Published { receivers } => {
+                self.fences.answered(1);
+                self.stats.acknowledged += 1;
+                self.stats.receivers += receivers;
+            }
             Incoming::PublishRefused { error } => {
+                self.fences.answered(1);
                 self.stats.refused += 1;
                 self.event(fx, 0, &Event::Refused { what: "publish", error });
             }
@@ -39,18 +44,22 @@ impl Core {
             Incoming::Returned { channel, payload } => {
                 self.stats.published = self.stats.published.saturating_sub(1);
                 if self.shut {
+                    self.fences.answered(1);
                     self.stats.dropped += 1;
                 } else {
-                    self.flow.give_back(fx.now, channel, payload);
+                    self.fences.returned();
+                    let dropped = self.flow.give_back(fx.now, channel, payload);
+                    self.fences.no_longer_wait(dropped);
                 }
             }
             Incoming::Up => {
-                let peers_before = self.members.values().any(|member| member.peers > 1);
+                let peers_before = self.members.values().any(Member::has_peers);
                 self.flow.up(fx.now, peers_before);
                 self.event(fx, 0, &Event::Up);
                 self.announce_all(fx);
             }
             Incoming::Down { reason, unanswered, unwritten } => {
+                self.fences.answered(unanswered + unwritten);
                 self.stats.lost_in_flight += unanswered + unwritten;
                 self.stats.outages += u64::from(self.flow.is_connected());
                 self.flow.down();
@@ -100,7 +109,7 @@ impl Core {
 
     /// Members have lost subscriptions that held.
     fn deafen(&mut self, ids: &[MemberId], reason: &str, fx: &mut Effects) {
-        if ids.iter().any(|id| self.members.get(id).is_some_and(|member| member.peers > 1)) {
+        if ids.iter().any(|id| self.members.get(id).is_some_and(Member::has_peers)) {
             self.flow.heal(fx.now);
         }
         for &id in ids {
@@ -143,7 +152,20 @@ impl Core {
     pub fn trust(&mut self, fx: &mut Effects) {
         if !self.flow.is_proven() {
             self.flow.set_proven(true);
+            self.end_proofs(fx);
             self.announce_all(fx);
+        }
+    }
+
+    /// Emitters need not listen any more.
+    fn end_proofs(&mut self, fx: &mut Effects) {
+        for (&id, member) in self.members.iter_mut().filter(|(_, member)| member.proves) {
+            member.proves = false;
+            for name in std::mem::take(&mut member.subscriptions).iter() {
+                if self.routes.remove(member.lane, name, id) {
+                    fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
+                }
+            }
         }
     }
 
@@ -399,6 +421,7 @@ impl Core {
         {
             self.flow.set_proven(true);
             self.event(fx, 0, &Event::Proven);
+            self.end_proofs(fx);
             self.announce_all(fx);
             return Ok(Fate::Own);
         }

@@ -28,8 +28,9 @@ pub struct MemberSpec {
     pub frames: bool,
     /// The streams that it adds to and reads, if it is one of streams.
     pub stream: Option<StreamSpec>,
-    /// Whether it hears what the others say, and is one of those who are counted. One that does not only publishes.
-    pub listens: bool,
+    /// The name of its own channel if it is an emitter: it publishes as `uid`, listens to nothing but that channel as
+    /// long as the link is not proven, and nobody counts it.
+    pub emitter: Option<String>,
 }
 
 /// The options of a member about its streams.
@@ -86,11 +87,13 @@ pub struct Member {
     pub lane: Lane,
     /// What it listens to.
     pub subscriptions: Subscriptions,
+    /// Whether it is an emitter that listens for the proof.
+    pub proves: bool,
     /// What its messages end with, if it is sharded.
     pub tail: Vec<u8>,
     /// Rooms that have come or gone since their subscriptions were last looked at.
     dirty: Vec<Box<[u8]>>,
-    /// Subscribers of its channels when last counted, itself included: what an outage waits for at its end.
+    /// Subscribers of its channels when last counted, itself included if it listens: what an outage waits for at its end.
     pub peers: u64,
     /// When they are to be counted again, if it publishes.
     pub peers_due: Option<Instant>,
@@ -101,11 +104,17 @@ impl Member {
     /// A member whose subscriptions are to sit in `lane`.
     pub fn new(family: Family, spec: MemberSpec, lane: Lane) -> Self {
         Member {
-            channels: Channels::new(family, &spec.prefix, &spec.nsp, &spec.uid),
+            channels: Channels::new(
+                family,
+                &spec.prefix,
+                &spec.nsp,
+                spec.emitter.as_deref().unwrap_or(&spec.uid),
+            ),
             tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
             spec,
             lane,
             subscriptions: Subscriptions::default(),
+            proves: false,
             dirty: Vec::new(),
             peers: 0,
             peers_due: None,
@@ -115,7 +124,17 @@ impl Member {
 
     /// Whether all its subscriptions hold.
     pub fn is_subscribed(&self) -> bool {
-        self.subscriptions.is_whole()
+        self.subscriptions.is_whole() || (!self.listens() && !self.proves)
+    }
+
+    /// Whether it hears the others, and they count it.
+    pub fn listens(&self) -> bool {
+        self.spec.emitter.is_none()
+    }
+
+    /// Whether there were others when last counted.
+    pub fn has_peers(&self) -> bool {
+        self.peers > u64::from(self.listens())
     }
 
     /// Whether its packets carry the ids of their entries.
@@ -127,6 +146,10 @@ impl Member {
     pub fn vital(&self) -> Vec<(Subscription, Role)> {
         let channels = &self.channels;
         let own = channels.own_response.as_slice();
+        if !self.listens() {
+            let own = Subscription { kind: channels.counted().kind, name: own.to_vec() };
+            return if self.proves { vec![(own, Role::Response)] } else { Vec::new() };
+        }
         match channels.family {
             Family::Classic => vec![
                 (Subscription::pattern(channels.pattern()), Role::Broadcast),
@@ -270,7 +293,7 @@ mod tests {
             specific_responses: false,
             frames: true,
             stream: None,
-            listens: true,
+            emitter: None,
             mode: SubscriptionMode::Dynamic,
         };
         Member::new(Family::Sharded, spec, 0)

@@ -5,6 +5,7 @@
 mod counting;
 pub mod effects;
 mod event;
+mod fences;
 pub mod flow;
 mod incoming;
 pub mod member;
@@ -24,12 +25,14 @@ use crate::wire::request::RequestType;
 use counting::Purpose;
 use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
+use fences::Fences;
 use flow::Flow;
 use member::{Member, MemberSpec};
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
 use streams::Streams;
+use subscriptions::Subscriptions;
 
 /// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
 /// is at most this old.
@@ -119,6 +122,7 @@ pub struct Core {
     routes: Routes,
     requests: Requests,
     flow: Flow,
+    fences: Fences,
     was_flowing: bool,
     seen: u64,
     told_seen: u64,
@@ -143,6 +147,7 @@ impl Core {
     pub fn new(config: Config, has_lanes: bool) -> Self {
         Core {
             flow: Flow::new(config.max_backlog, config.proof.is_none(), config.settle),
+            fences: Fences::default(),
             config,
             has_lanes,
             members: HashMap::new(),
@@ -172,11 +177,16 @@ impl Core {
         if self.has_lanes {
             member.lane = self.routes.free_lane(&member.channels.counted());
         }
+        member.proves = !member.listens() && !self.flow.is_proven();
         for (name, _) in member.vital() {
             member.subscriptions.add(name, true);
         }
         self.join_streams(id, &member.spec, fx);
+        let complete = member.is_subscribed();
         self.members.insert(id, member);
+        if complete {
+            self.announce(&[id], fx);
+        }
         self.subscribe(id, fx);
     }
 
@@ -315,6 +325,8 @@ impl Core {
         self.has_lanes = has_lanes;
         let known = self.flow.is_proven();
         self.flow.reset(!needs_proof);
+        // The transport that was has taken it along.
+        self.lose_in_flight();
         self.routes = Routes::default();
         let counts = std::mem::take(&mut self.counts);
         self.waiting.extend(counts.into_values().filter(Purpose::outlives_the_link));
@@ -323,6 +335,10 @@ impl Core {
         for id in ids {
             if let Some(member) = self.members.get_mut(&id) {
                 member.subscriptions.lose_all();
+                if member.proves && !needs_proof {
+                    member.proves = false;
+                    member.subscriptions = Subscriptions::default();
+                }
                 let counted = member.channels.counted();
                 member.lane = if has_lanes { self.routes.free_lane(&counted) } else { 0 };
             }
@@ -411,16 +427,21 @@ impl Core {
         if self.shut {
             self.stats.dropped += fx.publishes.len() as u64;
             fx.publishes.clear();
+            self.fences.nothing_waits();
         }
         let open = self.flow.is_open();
-        if !open || !self.flow.backlog.is_empty() || room == 0 {
+        let mut messages = self.lift_fences(fx);
+        if !open || !self.flow.backlog.is_empty() || room == 0 || fx.publishes.len() > messages {
+            let dropped = self.flow.backlog.dropped();
             for (channel, payload) in fx.publishes.iter() {
                 self.flow.backlog.push(channel, payload);
             }
             fx.publishes.clear();
+            self.fences.no_longer_wait(self.flow.backlog.dropped() - dropped);
+            messages = self.lift_fences(fx);
         }
         if open {
-            while room > 0 {
+            while room > 0 && fx.publishes.len() < messages {
                 let Some((channel, payload)) = self.flow.backlog.pop() else {
                     break;
                 };
@@ -428,6 +449,7 @@ impl Core {
                 self.publish(&channel, &payload, fx);
             }
         }
+        self.fences.released(fx.publishes.len());
         if self.waiting_until.is_some_and(|until| fx.now >= until) {
             self.waiting_until = None;
         }
@@ -439,6 +461,32 @@ impl Core {
         self.stats.published += fx.publishes.len() as u64;
         self.release_streams(room, fx);
         self.heal(fx);
+    }
+
+    /// Returns how many messages may be released, now that some are answered or gone.
+    fn lift_fences(&mut self, fx: &mut Effects) -> usize {
+        let Core { fences, streams, .. } = self;
+        while let Some(token) = fences.lifted(|stream, count| streams.has_settled(stream, count)) {
+            counting::count_record(fx, 0, token, 0);
+        }
+        fences.room().unwrap_or(usize::MAX)
+    }
+
+    /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a
+    /// [`Kind::Count`] record with this token. What is published later waits for it, too.
+    pub fn when_answered(&mut self, token: u32, fx: &Effects) {
+        let waiting = self.flow.backlog.len() + fx.publishes.len();
+        self.fences.add(waiting, self.streams.unsettled(), token);
+    }
+
+    /// Whether Redis has answered for all that was handed to the transport.
+    pub fn is_answered(&self) -> bool {
+        self.fences.is_answered()
+    }
+
+    /// Nobody will answer for what was handed to the transport.
+    pub fn lose_in_flight(&mut self) {
+        self.stats.lost_in_flight += self.fences.lose_all();
     }
 
     /// Tells JS if publishes go out at once now, or no longer do. To be called when what was released is carried.
@@ -470,6 +518,7 @@ impl Core {
         self.shut = shut;
         if shut {
             self.flow.backlog.clear();
+            self.fences.nothing_waits();
             self.shut_streams();
         }
     }

@@ -10,6 +10,8 @@ pub struct Stats {
     pub published: u64,
     /// That Redis has answered for.
     pub acknowledged: u64,
+    /// How many subscribers Redis has handed those to, summed up.
+    pub receivers: u64,
     /// That Redis has refused (NOPERM, READONLY, OOM, …).
     pub refused: u64,
     /// That were in flight when the link was lost: Redis may or may not have had them.

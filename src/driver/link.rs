@@ -281,13 +281,17 @@ impl<W: Fn()> Link<W> {
         let Some(until) = self.ending else {
             return false;
         };
-        let flushed = self.core.is_flushed() && self.carrier.is_flushed();
+        // What is written is not heard yet: a connection that is closed before the replies are read is reset.
+        let flushed = self.core.is_flushed() && self.carrier.is_flushed() && self.core.is_answered();
         if !flushed && self.effects.now < until {
             return false;
         }
         self.ending = None;
         self.core.set_shut(true);
         self.carrier.set_open(false);
+        if let Carrier::Client(_) = self.carrier {
+            self.core.lose_in_flight();
+        }
         self.check_flushed();
         self.closing
     }
@@ -373,6 +377,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Leave(id) => core.leave(id, fx),
             Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
             Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
+            Command::WhenAnswered(token) => core.when_answered(token, fx),
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);

@@ -60,6 +60,8 @@ pub(super) struct Appends {
     base: Option<EntryId>,
     state: State,
     failures: u32,
+    /// How many there were, ever.
+    added: u64,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,16 @@ impl Appends {
     /// Whether nothing is on its way.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.sent.is_empty() && self.unsure.is_empty()
+    }
+
+    /// How many there were, ever.
+    pub(super) fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Of how many of these, the oldest, it is certain what became of them.
+    pub(super) fn settled(&self) -> u64 {
+        self.added - (self.waiting.len() + self.sent.len() + self.unsure.len()) as u64
     }
 
     /// How many entries are not sent, or have to be sent again perhaps.
@@ -137,7 +149,7 @@ impl Appends {
     pub(super) fn clear(&mut self) -> (u64, u64) {
         let lost = (self.sent.len() + self.unsure.len()) as u64;
         let dropped = self.waiting.len() as u64;
-        *self = Appends { base: self.base, state: State::Unknown, ..Appends::default() };
+        *self = Appends { base: self.base, state: State::Unknown, added: self.added, ..Appends::default() };
         (dropped, lost)
     }
 
@@ -272,6 +284,7 @@ impl Core {
                 let append = Append { member: id, ticket, args: Arc::new(Args::of(&parts)) };
                 let appends = &mut stream.appends;
                 appends.bytes += append.args.len();
+                appends.added += 1;
                 if recovers && connected {
                     let args = Arc::clone(&append.args);
                     let awaited = Awaited { since: fx.now, member: id, ticket, args, fate: None };

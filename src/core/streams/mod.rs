@@ -30,7 +30,7 @@ use restore::Restores;
 use sessions::Sessions;
 
 /// The number of a stream within its link.
-type StreamId = usize;
+pub(super) type StreamId = usize;
 
 /// So many members that have left can still add to their streams: what is emitted after `close()` goes out, as with
 /// the reference.
@@ -165,6 +165,17 @@ impl Streams {
         self.list.values().all(|stream| stream.appends.is_empty()) && self.sessions.is_empty()
     }
 
+    /// How much was added, ever, to each stream that has not settled all of that.
+    pub(super) fn unsettled(&self) -> Vec<(StreamId, u64)> {
+        let streams = self.list.iter().filter(|(_, stream)| !stream.appends.is_empty());
+        streams.map(|(&number, stream)| (number, stream.appends.added())).collect()
+    }
+
+    /// Whether it is certain what became of the first so many entries that were added to a stream.
+    pub(super) fn has_settled(&self, number: StreamId, count: u64) -> bool {
+        self.list.get(&number).is_none_or(|stream| stream.appends.settled() >= count)
+    }
+
     /// How many entries wait to be sent.
     pub(super) fn backlog(&self) -> u64 {
         self.list.values().map(|stream| stream.appends.waiting()).sum()
@@ -191,7 +202,7 @@ impl Core {
         let streams = &mut self.streams;
         let written = streams.stream(&names.written);
         let mut read = Vec::new();
-        if spec.listens {
+        if spec.emitter.is_none() {
             read.push(written);
             read.extend(names.astray.as_deref().map(|name| streams.stream(name)));
         }
@@ -349,7 +360,7 @@ impl Core {
                 stream.appends.tick(fx);
             }
         }
-        self.fail_late_restores(fx);
+        self.tick_restores(fx);
     }
 
     /// When that is to be called.

@@ -149,7 +149,7 @@ impl Rig {
                 block: 5000,
                 recovers,
             }),
-            listens: true,
+            emitter: None,
         };
         rig.core.join(1, spec, &mut rig.fx);
         rig.core.incoming(Incoming::Up, &mut rig.fx);
@@ -480,6 +480,9 @@ fn a_session_gets_what_it_missed_from_memory() {
     let looks = rig.redis.ran.iter().filter(|name| *name == "XRANGE").count();
     assert!(looks <= 2, "{looks}");
     rig.core.restore(1, 6, b"k1", b"1-1", &mut rig.fx);
+    rig.settle();
+    assert_eq!(restored(&mut rig), [], "it may be about to be kept");
+    rig.fx.now += Duration::from_millis(30);
     rig.settle();
     assert_eq!(restored(&mut rig), [(6, not_found)]);
 }

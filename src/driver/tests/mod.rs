@@ -1,6 +1,8 @@
 //! Links over a Redis in memory: from the commands of JS to the records for JS, with the faults between.
 
+mod emitter;
 mod sharded;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,24 +39,19 @@ impl Node {
     }
 
     fn start_in(hub: &Hub, uid: &str, max_backlog: usize, family: Family) -> Self {
+        let node = Self::alone(hub, max_backlog, family, None);
+        node.shared.outbox.push(|_| Command::Join(1, spec_of(uid)));
+        node
+    }
+
+    /// A node without members.
+    fn alone(hub: &Hub, max_backlog: usize, family: Family, proof: Option<String>) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config { family, settle: Duration::ZERO, max_backlog, proof: None, verbose: true };
+        let config = Config { family, settle: Duration::ZERO, max_backlog, proof, verbose: true };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
-        let spec = MemberSpec {
-            uid: uid.into(),
-            nsp: "/".into(),
-            prefix: "socket.io".into(),
-            custom_parser: false,
-            specific_responses: false,
-            frames: true,
-            stream: None,
-            listens: true,
-            mode: SubscriptionMode::Dynamic,
-        };
-        shared.outbox.push(|_| Command::Join(1, spec));
         Node { shared, woken, seen: Vec::new() }
     }
 
@@ -141,6 +138,20 @@ impl Node {
     }
 }
 
+fn spec_of(uid: &str) -> MemberSpec {
+    MemberSpec {
+        uid: uid.into(),
+        nsp: "/".into(),
+        prefix: "socket.io".into(),
+        custom_parser: false,
+        specific_responses: false,
+        frames: true,
+        stream: None,
+        emitter: None,
+        mode: SubscriptionMode::Dynamic,
+    }
+}
+
 async fn pair(hub: &Hub) -> (Node, Node) {
     let mut a = Node::start(hub, "aaaaaa", 1 << 20);
     let mut b = Node::start(hub, "bbbbbb", 1 << 20);
@@ -207,18 +218,7 @@ fn members_of_one_process_are_counted_apart() {
     run(async {
         let hub = Hub::default();
         let (mut a, _b) = pair(&hub).await;
-        let twin = MemberSpec {
-            uid: "a2a2a2".into(),
-            nsp: "/".into(),
-            prefix: "socket.io".into(),
-            custom_parser: false,
-            specific_responses: false,
-            frames: true,
-            stream: None,
-            listens: true,
-            mode: SubscriptionMode::Dynamic,
-        };
-        a.shared.outbox.push(|_| Command::Join(2, twin));
+        a.shared.outbox.push(|_| Command::Join(2, spec_of("a2a2a2")));
         a.event("ready").await;
         a.shared.outbox.push(|_| Command::ServerCount(1, 9));
         let count = a.until("the count", |seen| seen.kind == Kind::Count as u32).await;
@@ -329,6 +329,10 @@ fn a_closed_link_writes_what_waits_and_then_takes_nothing() {
         a.emit(r#"42["last"]"#, None);
         a.shared.outbox.push(|_| Command::Close);
         assert_eq!(b.frame().await, r#"2["last"]"#);
+        // It ends when Redis has answered.
+        while Arc::strong_count(&a.shared) > 1 {
+            tokio::task::yield_now().await;
+        }
         a.emit(r#"42["late"]"#, None);
         assert!(a.shared.outbox.is_flushed());
     });

@@ -1,0 +1,99 @@
+// @ts-check
+"use strict";
+
+/**
+ * What an `Emitter` was given: checked, with the defaults filled in.
+ */
+
+const { randomBytes } = require("node:crypto");
+const msgpack = require("../msgpack");
+const { present, readLinkOptions, readShardedOptions, readStreamsOptions, wrong } = require("../options");
+
+/** Who emitters are in the messages that they send. */
+const UID = "emitter";
+
+/**
+ * @typedef {"classic" | "sharded" | "streams"} Mode which of the adapters the servers have
+ * @typedef {{ encode(value: any): any }} Encoder
+ * @typedef {Omit<import("../link").Identity, "nsp">} Identity
+ *
+ * @typedef {object} EmitterOptions
+ * @property {Mode} mode
+ * @property {Identity} identity
+ * @property {Encoder} parser
+ * @property {boolean} customParser whether the user gave the parser
+ * @property {boolean} onlyPlaintext
+ * @property {import("../link").LinkOptions} link
+ * @property {object} shown what `emitter.opts` is
+ */
+
+/**
+ * Returns the options with their defaults. Throws a TypeError for what cannot be meant.
+ *
+ * @param {Record<string, any> | null} [given]
+ * @returns {EmitterOptions}
+ */
+function readEmitterOptions(given) {
+  if (given === undefined || given === null) return readEmitterOptions({});
+  if (typeof given !== "object") throw wrong("opts", "an object", given);
+  const mode = given.mode ?? "classic";
+  if (!["classic", "sharded", "streams"].includes(mode))
+    throw wrong("opts.mode", `"classic", "sharded" or "streams"`, given.mode);
+  const { transport, maxBacklogBytes, maxInboxBytes } = readLinkOptions(given);
+  const { shown, ...rest } = READERS[/** @type {Mode} */ (mode)](given);
+  return {
+    mode,
+    parser: msgpack,
+    customParser: false,
+    onlyPlaintext: false,
+    ...rest,
+    link: { family: rest.identity.family, transport, maxBacklogBytes, maxInboxBytes },
+    shown: { ...shown, ...given },
+  };
+}
+
+/** @type {Record<Mode, (given: Record<string, any>) => Pick<EmitterOptions, "identity" | "shown"> & Partial<EmitterOptions>>} */
+const READERS = {
+  classic({ key, parser }) {
+    if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
+    if (present(parser) && typeof parser?.encode !== "function")
+      throw wrong("opts.parser", "an object with encode()", parser);
+    const prefix = key || "socket.io";
+    return {
+      identity: identityOf("classic", prefix),
+      parser: parser || msgpack,
+      customParser: present(parser) && parser !== msgpack,
+      shown: { key: prefix, parser: msgpack },
+    };
+  },
+
+  sharded(given) {
+    const { key: channelPrefix, subscriptionMode } = readShardedOptions(given);
+    const identity = { ...identityOf("sharded", channelPrefix), mode: subscriptionMode };
+    return { identity, shown: { channelPrefix, subscriptionMode } };
+  },
+
+  streams(given) {
+    const { family, key, streamName, streamCount, maxLen, onlyPlaintext } = readStreamsOptions(given);
+    // It does not read.
+    const stream = { name: streamName, count: streamCount, maxLen, readCount: 1, block: 0, recovers: false };
+    const useShardedPubSub = family === "streams-sharded";
+    const shown = { streamName, streamCount, channelPrefix: key, useShardedPubSub, maxLen, onlyPlaintext };
+    return { identity: { ...identityOf(family, key), stream }, onlyPlaintext, shown };
+  },
+};
+
+/** @param {import("../options").Family} family @param {string} prefix @returns {Identity} */
+function identityOf(family, prefix) {
+  return {
+    uid: UID,
+    prefix,
+    family,
+    customParser: false,
+    specificResponses: false,
+    frames: false,
+    emitter: `${UID}-${randomBytes(8).toString("hex")}`,
+  };
+}
+
+module.exports = { UID, readEmitterOptions };

@@ -1,0 +1,131 @@
+// @ts-check
+"use strict";
+
+/**
+ * The link that emitters send by, one for all of a client's; what has become of what they have sent; and its end.
+ */
+
+const { Link } = require("../link");
+const { senderOf } = require("./senders");
+const debug = require("debug")("socket.io-redis:emitter");
+
+/** So many namespaces are known to the link at a time; each costs it some memory, and a count now and then. */
+const MAX_SENDERS = 1000;
+
+/** @type {WeakMap<Link, Outlet>} */
+const outlets = new WeakMap();
+
+class Outlet {
+  /** @type {Map<string, import("./senders").Sender>} */
+  #senders = new Map();
+  /** Those that are members of the link, oldest first. @type {Set<import("./senders").Sender>} */
+  #joined = new Set();
+  /** The emitters that are not closed. @type {Set<object>} */
+  #users = new Set();
+  /** What Redis has said when it last refused something. */
+  #refusal = "";
+  /** What was wrong when the connection was last lost. */
+  #outage = "";
+
+  /** @param {Link} link */
+  constructor(link) {
+    this.link = link;
+  }
+
+  /**
+   * The outlet of a client, or one of its own for a URL. Throws a TypeError for what is neither.
+   *
+   * @param {any} clientOrUrl
+   * @param {import("./options").EmitterOptions} options
+   */
+  static of(clientOrUrl, options) {
+    if (typeof clientOrUrl === "string") return new Outlet(Link.ofUrl(clientOrUrl, options.link));
+    const link = Link.ofEmitter(clientOrUrl, options.link);
+    let outlet = outlets.get(link);
+    if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link)));
+    return outlet;
+  }
+
+  /**
+   * What sends for a namespace: the same for all emitters that would send alike.
+   *
+   * @param {import("./options").EmitterOptions} options
+   * @param {string} nsp
+   */
+  sender(options, nsp) {
+    // What a parser does nobody can compare.
+    if (options.customParser) return senderOf(this, options, nsp);
+    const { prefix, mode, stream } = options.identity;
+    const name = JSON.stringify([prefix, mode, stream, options.onlyPlaintext, nsp]);
+    let sender = this.#senders.get(name);
+    if (sender === undefined) {
+      if (this.#senders.size >= MAX_SENDERS) this.#senders.clear();
+      this.#senders.set(name, (sender = senderOf(this, options, nsp)));
+    }
+    return sender;
+  }
+
+  /** Makes a sender a member of the link. @param {import("./senders").Sender} sender @param {import("../link").Identity} identity */
+  join(sender, identity) {
+    if (this.#joined.size >= MAX_SENDERS) {
+      const [oldest] = this.#joined;
+      this.#joined.delete(oldest);
+      oldest.close();
+    }
+    this.#joined.add(sender);
+    return this.link.join(identity, { onRecord() {}, onEvent: (event) => this.#onEvent(event) });
+  }
+
+  /** @param {object} emitter */
+  enter(emitter) {
+    this.#users.add(emitter);
+  }
+
+  /** The last emitter that is closed ends the link. @param {object} emitter */
+  leave(emitter) {
+    if (!this.#users.delete(emitter) || this.#users.size > 0) return;
+    for (const sender of this.#joined) sender.close();
+    this.#joined.clear();
+    this.link.end();
+  }
+
+  /** What has become of all that was sent by now. */
+  count() {
+    const {
+      acknowledged = 0,
+      receivers = 0,
+      refused = 0,
+      lostInFlight = 0,
+      dropped = 0,
+    } = this.link.stats() ?? {};
+    const pending = this.link.unanswered;
+    return { sent: acknowledged, receivers, refused, lost: lostInFlight + dropped, pending };
+  }
+
+  /** Why something has not reached Redis. @param {{ refused: number, lost: number, pending: number }} counts */
+  explain({ refused, lost, pending }) {
+    const why = [];
+    if (refused > 0) why.push(`${refused} refused (${this.#refusal})`);
+    if (lost > 0)
+      why.push(`${lost} lost (${this.#outage || "the client has ended, or the backlog was full"})`);
+    if (pending > 0) why.push(`${pending} not answered in time${this.#outage && ` (${this.#outage})`}`);
+    return why.join(", ");
+  }
+
+  /** @param {import("../link").LinkEvent} event */
+  #onEvent(event) {
+    switch (event.type) {
+      case "refused":
+        if (event.what !== "publish") return;
+        this.#refusal = event.error ?? "";
+        return debug("Redis refused to publish: %s", event.error);
+      case "down":
+        this.#outage = event.reason ?? "";
+        return debug("down: %s", event.reason);
+      case "up":
+        this.#outage = "";
+    }
+  }
+}
+
+module.exports = { Outlet };

@@ -1,0 +1,270 @@
+// @ts-check
+"use strict";
+
+/**
+ * How what an emitter sends looks: to the servers of each family.
+ */
+
+const { REQUESTS, BROADCASTS } = require("../adapter");
+const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
+const { CoveredRooms } = require("../covered-rooms");
+const { channelRoom } = require("../link");
+const msgpack = require("../msgpack");
+const { REQUEST } = require("../requests");
+const { UID } = require("./options");
+
+/** The type of an event packet. */
+const EVENT = 2;
+
+/**
+ * @typedef {import("./options").EmitterOptions} EmitterOptions
+ *
+ * @typedef {object} Target whom something is for
+ * @property {Set<any>} rooms
+ * @property {Set<any>} except
+ * @property {Record<string, any>} flags
+ */
+
+/** What sends for one namespace. @abstract */
+class Sender {
+  #outlet;
+  /** @type {import("../link").Identity} */
+  #identity;
+  #member = 0;
+
+  /**
+   * @param {import("./outlet").Outlet} outlet
+   * @param {EmitterOptions} options
+   * @param {string} nsp
+   */
+  constructor(outlet, options, nsp) {
+    this.#outlet = outlet;
+    const { identity } = options;
+    const { stream } = identity;
+    // A key, to which the user's client has a prefix of its own, perhaps.
+    const named = stream && { ...stream, name: outlet.link.keyPrefix + stream.name };
+    this.#identity = { ...identity, nsp, ...(named && { stream: named }) };
+    this.nsp = nsp;
+  }
+
+  /** @abstract @param {any[]} _data @param {Target} _target */
+  emit(_data, _target) {
+    throw new Error("abstract");
+  }
+  /** @abstract @param {any[]} _rooms @param {Target} _target */
+  join(_rooms, _target) {
+    throw new Error("abstract");
+  }
+  /** @abstract @param {any[]} _rooms @param {Target} _target */
+  leave(_rooms, _target) {
+    throw new Error("abstract");
+  }
+  /** @abstract @param {any} _close @param {Target} _target */
+  disconnect(_close, _target) {
+    throw new Error("abstract");
+  }
+  /** @abstract @param {any[]} _args */
+  serverSideEmit(_args) {
+    throw new Error("abstract");
+  }
+
+  /** Connects, if that is not done. */
+  open() {
+    if (this.#member === 0) this.#member = this.#outlet.join(this, this.#identity);
+  }
+
+  /** Is no longer part of the link; until it has something to send again. */
+  close() {
+    this.#outlet.link.leave(this.#member);
+    this.#member = 0;
+  }
+
+  /** @param {0 | 1} to @param {string | null} room @param {Buffer | string} bytes */
+  _send(to, room, bytes) {
+    this.open();
+    this.#outlet.link.send(this.#member, this.#identity, to, room, bytes);
+  }
+
+  /** @param {number} type @param {string} data */
+  _append(type, data) {
+    this.open();
+    this.#outlet.link.append(this.#member, type, Buffer.from(data));
+  }
+
+  /** The room whose channel a broadcast takes. @param {Target} target @returns {string | null} */
+  _roomOf({ rooms }) {
+    if (rooms.size !== 1) return null;
+    const [room] = rooms;
+    return channelRoom(this.#identity, String(room));
+  }
+}
+
+/** To servers with the classic adapter, and those of `socket.io-redis`. */
+class ClassicSender extends Sender {
+  #parser;
+
+  /**
+   * @param {import("./outlet").Outlet} outlet
+   * @param {EmitterOptions} options
+   * @param {string} nsp
+   */
+  constructor(outlet, options, nsp) {
+    super(outlet, options, nsp);
+    this.#parser = options.parser;
+  }
+
+  /** @param {any[]} data @param {Target} target */
+  emit(data, target) {
+    const packet = { type: EVENT, data, nsp: this.nsp };
+    const { rooms, except, flags } = target;
+    const bytes = this.#parser.encode([UID, packet, { rooms: [...rooms], flags, except: [...except] }]);
+    this._send(
+      BROADCASTS,
+      this._roomOf(target),
+      typeof bytes === "string" || Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes),
+    );
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  join(rooms, target) {
+    this.#request({ type: REQUEST.REMOTE_JOIN, opts: targetOf(target), rooms });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  leave(rooms, target) {
+    this.#request({ type: REQUEST.REMOTE_LEAVE, opts: targetOf(target), rooms });
+  }
+
+  /** @param {any} close @param {Target} target */
+  disconnect(close, target) {
+    this.#request({ type: REQUEST.REMOTE_DISCONNECT, opts: targetOf(target), close });
+  }
+
+  /** @param {any[]} args */
+  serverSideEmit(args) {
+    this.#request({ uid: UID, type: REQUEST.SERVER_SIDE_EMIT, data: args });
+  }
+
+  /** @param {object} request */
+  #request(request) {
+    this._send(REQUESTS, null, JSON.stringify(request));
+  }
+}
+
+/** To servers with the sharded adapter. */
+class ShardedSender extends Sender {
+  #covered = new CoveredRooms();
+
+  /** @param {any[]} data @param {Target} target */
+  emit(data, target) {
+    const room = this._roomOf(target);
+    const message = this.#print(MESSAGE.BROADCAST, {
+      packet: { type: EVENT, data },
+      opts: optionsOf(target),
+    });
+    this._send(BROADCASTS, room === null || this.#covered.has(room) ? null : room, message);
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  join(rooms, target) {
+    this.#covered.add(rooms);
+    this.#tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  leave(rooms, target) {
+    this.#tell(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any} close @param {Target} target */
+  disconnect(close, target) {
+    this.#tell(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+  }
+
+  /** @param {any[]} args */
+  serverSideEmit(args) {
+    this.#tell(MESSAGE.SERVER_SIDE_EMIT, { packet: args });
+  }
+
+  /** @param {number} type @param {object} data */
+  #tell(type, data) {
+    this._send(REQUESTS, null, this.#print(type, data));
+  }
+
+  /** @param {number} type @param {object} data */
+  #print(type, data) {
+    return printMessage(type, data, UID, this.nsp);
+  }
+}
+
+/** To servers with the streams adapter. */
+class StreamsSender extends Sender {
+  #onlyPlaintext;
+
+  /**
+   * @param {import("./outlet").Outlet} outlet
+   * @param {EmitterOptions} options
+   * @param {string} nsp
+   */
+  constructor(outlet, options, nsp) {
+    super(outlet, options, nsp);
+    this.#onlyPlaintext = options.onlyPlaintext;
+  }
+
+  /** @param {any[]} data @param {Target} target */
+  emit(data, target) {
+    this.#add(MESSAGE.BROADCAST, { packet: { type: EVENT, data }, opts: optionsOf(target) });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  join(rooms, target) {
+    this.#add(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  leave(rooms, target) {
+    this.#add(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any} close @param {Target} target */
+  disconnect(close, target) {
+    this.#add(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+  }
+
+  /** @param {any[]} args */
+  serverSideEmit(args) {
+    const message = { type: MESSAGE.SERVER_SIDE_EMIT, data: { packet: args }, uid: UID, nsp: this.nsp };
+    this._send(REQUESTS, null, msgpack.encodeAsIs(message));
+  }
+
+  /** Adds an entry to the stream of the namespace. @param {number} type @param {object} data */
+  #add(type, data) {
+    this._append(type, encodeData(type, data, this.#onlyPlaintext));
+  }
+}
+
+/** @param {Target} target */
+function targetOf({ rooms, except }) {
+  return { rooms: [...rooms], except: [...except] };
+}
+
+/** @param {Target} target */
+function optionsOf({ rooms, except, flags }) {
+  return { rooms: [...rooms], except: [...except], flags };
+}
+
+const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: StreamsSender };
+
+/**
+ * Returns what sends for a namespace, as the options have it.
+ *
+ * @param {import("./outlet").Outlet} outlet
+ * @param {EmitterOptions} options
+ * @param {string} nsp
+ * @returns {Sender}
+ */
+function senderOf(outlet, options, nsp) {
+  return new SENDERS[options.mode](outlet, options, nsp);
+}
+
+module.exports = { Sender, senderOf };
