@@ -8,6 +8,8 @@
 pub mod client;
 #[cfg(test)]
 pub mod memory;
+#[cfg(test)]
+mod memory_streams;
 pub mod redis;
 pub mod resp;
 
