@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The streams of a ring: which namespace has which, and when a node hears them. The reference tells nobody when it
- * begins to read, and what is added before is lost to it.
+ * The streams of a ring: which namespace has which, and when the reference hears them: it tells nobody when it begins
+ * to read, and what is added before is lost to it. Ours says so by `ready`.
  */
 
 const { waitFor } = require("./wait");
@@ -37,7 +37,7 @@ function entryOf(nsp, event, rooms = [], more = {}) {
 }
 
 /**
- * Resolves once nodes read the streams that a namespace may have.
+ * Resolves once nodes of the reference read all streams.
  *
  * @param {import("./ring").Ring} ring
  * @param {import("./ring-node").Node[]} nodes
@@ -45,15 +45,11 @@ function entryOf(nsp, event, rooms = [], more = {}) {
  */
 async function hearStreams(ring, nodes, nsp) {
   const { streamName, streamCount } = ring;
-  const own = ring.stream(nsp);
-  // Ours may add to any that the reference reads.
-  const read =
-    streamCount === 1 ? [own] : Array.from({ length: streamCount }, (_, i) => `${streamName}-${i}`);
-  const listeners = nodes.map((node) => {
-    const isOurs = node.kind === "ours";
-    const streams = isOurs ? [own] : read;
-    return { node, missing: new Set(streams), ...listen(node, nsp) };
-  });
+  const streams =
+    streamCount === 1 ? [streamName] : Array.from({ length: streamCount }, (_, i) => `${streamName}-${i}`);
+  const listeners = nodes
+    .filter(({ kind }) => kind === "reference")
+    .map((node) => ({ missing: new Set(streams), ...listen(node, nsp) }));
   try {
     await waitFor(
       async () => {
@@ -63,11 +59,10 @@ async function hearStreams(ring, nodes, nsp) {
           for (const stream of heard) missing.delete(stream);
           for (const stream of missing) probed.add(stream);
         }
-        if (probed.size === 0) return true;
         for (const stream of probed) {
           await ring.raw.xAdd(stream, "*", entryOf(nsp, ["probe", stream], [PROBES]));
         }
-        return false;
+        return probed.size === 0;
       },
       { what: `the nodes to read the streams of ${nsp}` },
     );
@@ -98,4 +93,23 @@ function listen(node, nsp) {
   return { heard, stop };
 }
 
-module.exports = { entryOf, hashOf, hearStreams, streamOf };
+/** Resolves with the ids of the connections that read streams. @param {import("./redis").RedisServer} redis */
+async function readersOf(redis) {
+  const list = String(await redis.cli("CLIENT", "LIST"));
+  return Array.from(list.matchAll(/^id=(\d+) .* cmd=xread /gm), ([, id]) => id);
+}
+
+/** Closes the connections that read streams; resolves with their number. @param {import("./redis").RedisServer} redis */
+async function killReaders(redis) {
+  const ids = await readersOf(redis);
+  const killed = await Promise.all(ids.map((id) => redis.cli("CLIENT", "KILL", "ID", id)));
+  return killed.reduce((sum, count) => sum + Number(count), 0);
+}
+
+/** Resolves with how often a command was called since the start of the server. @param {import("./redis").RedisServer} redis @param {string} command */
+async function callsOf(redis, command) {
+  const stats = (await redis.info("commandstats"))[`cmdstat_${command}`] ?? "";
+  return Number(/calls=(\d+)/.exec(stats)?.[1] ?? 0) + Number(/rejected_calls=(\d+)/.exec(stats)?.[1] ?? 0);
+}
+
+module.exports = { callsOf, entryOf, hashOf, hearStreams, killReaders, readersOf, streamOf };
