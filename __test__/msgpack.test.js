@@ -5,7 +5,8 @@ const assert = require("node:assert");
 const vm = require("node:vm");
 // @ts-ignore: it has no types
 const notepack = require("notepack.io");
-const { encode, decode } = require("../lib/msgpack");
+const theirs = require("@msgpack/msgpack");
+const { encode, encodeAsIs, decode } = require("../lib/msgpack");
 
 /** @param {unknown} value */
 const hex = (value) => encode(value).toString("hex");
@@ -116,6 +117,96 @@ describe("msgpack", () => {
       // Again: what the first pass left in the scratch buffer makes no difference.
       same(encode(decode(reference)), notepack.encode(notepack.decode(reference)), context);
     }
+  });
+
+  describe("as @msgpack/msgpack writes it", () => {
+    /** @param {unknown} value */
+    const reference = (value) => Buffer.from(theirs.encode(value));
+
+    /** What is written, or that nothing can be. @param {() => Buffer} write */
+    const outcome = (write) => {
+      try {
+        return write();
+      } catch {
+        return null;
+      }
+    };
+
+    it("agrees on generated values, both ways", () => {
+      const seed = Number(process.env.MSGPACK_SEED ?? Math.floor(Math.random() * 2 ** 32));
+      const random = mulberry32(seed);
+      let written = 0;
+      for (let i = 0; i < 4000; i++) {
+        const value = generate(random, 4);
+        const context = `MSGPACK_SEED=${seed}, value ${i}`;
+        const wanted = outcome(() => reference(value));
+        const got = outcome(() => encodeAsIs(value));
+        assert.strictEqual(got === null, wanted === null, context);
+        if (wanted === null || got === null) continue;
+        written++;
+        same(got, wanted, context);
+        // Theirs hands out plain byte arrays.
+        same(encodeAsIs(decode(wanted)), reference(theirs.decode(wanted)), context);
+      }
+      assert.ok(written > 1500, `${written} could be written`);
+    });
+
+    it("agrees at the borders of all lengths", () => {
+      for (const n of [15, 16, 31, 32, 33, 255, 256, 65535, 65536]) {
+        for (const value of [
+          "a".repeat(n),
+          "é".repeat(n),
+          Buffer.alloc(n, 1),
+          Array(n).fill(n),
+          Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, undefined])),
+        ]) {
+          same(encodeAsIs(value), reference(value), `length ${n} of ${typeof value}`);
+        }
+      }
+    });
+
+    it("differs from the other: undefined members, toJSON, integers that are not safe, what is no map", () => {
+      class Point {
+        x = 1;
+        toJSON() {
+          return "a point";
+        }
+      }
+      for (const value of [
+        { a: undefined, b: [undefined, , 1] },
+        new Point(),
+        [2 ** 53 - 1, 2 ** 53, -(2 ** 53), 2 ** 63, 1e21],
+        [new String("ab"), new Number(1), new Map([[1, 2]]), new Set([1]), /x/],
+        [new Float32Array([1, 2]), new DataView(new ArrayBuffer(3)), new BigInt64Array([1n])],
+      ]) {
+        same(encodeAsIs(value), reference(value), String(value));
+        assert.notDeepStrictEqual(
+          outcome(() => encode(value)),
+          ArrayBuffer.isView(/** @type {any} */ (value)[0]) ? null : reference(value),
+        );
+      }
+      for (const value of [() => {}, { a() {} }, 1n, Symbol("a"), nested(101)]) {
+        assert.throws(() => encodeAsIs(value), String(value));
+        assert.throws(() => reference(value), String(value));
+      }
+      same(encodeAsIs(nested(100)), reference(nested(100)), "100 deep");
+    });
+
+    it("D14: an ArrayBuffer is its bytes (theirs is an empty map), and a date that is none is nil", () => {
+      const memory = Uint8Array.from([1, 2]).buffer;
+      assert.strictEqual(encodeAsIs(memory).toString("hex"), "c4020102");
+      assert.strictEqual(reference(memory).toString("hex"), "80");
+      assert.strictEqual(encodeAsIs(new Date(NaN)).toString("hex"), "c0");
+    });
+
+    it("does not change how the other writes, even from within", () => {
+      const outer = {
+        toJSON: () => ({ a: undefined, bytes: encodeAsIs({ a: undefined }) }),
+      };
+      assert.deepStrictEqual(decode(encode(outer)), { bytes: Buffer.from("81a161c0", "hex") });
+      assert.throws(() => encodeAsIs({ a() {} }));
+      assert.strictEqual(hex({ a() {} }), "80");
+    });
   });
 
   describe("faults mended", () => {
@@ -390,6 +481,11 @@ function mulberry32(seed) {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** Arrays in arrays. @param {number} depth @returns {any} */
+function nested(depth) {
+  return depth === 1 ? [] : [nested(depth - 1)];
 }
 
 /**

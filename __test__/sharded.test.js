@@ -8,6 +8,7 @@
 
 const assert = require("node:assert");
 const { broadcasts } = require("./fixtures/broadcasts");
+const { essentials, oddities } = require("./fixtures/oddities");
 const { acknowledgements, commands, questions, silences } = require("./fixtures/requests");
 const { BINARY, OURS, PATIENCE, REFERENCE, UNICODE } = require("./fixtures/rings");
 const { answering, describeRing, expected, fakeSocket, fromEach, settled } = require("./fixtures/rings");
@@ -32,9 +33,6 @@ const MIXED = [OURS, REFERENCE, OURS];
 /** @type {Kind[]} */
 const AMONG_REFERENCES = [REFERENCE, OURS, REFERENCE];
 
-/** Twenty characters, as the id of a socket has; to a publisher in dynamic mode, it is one. */
-const TWENTY = "exactly-twenty-chars";
-
 /** @type {Awaited<ReturnType<typeof startRedis>>} */
 let redis;
 
@@ -44,210 +42,13 @@ before(async () => {
 
 after(() => redis.stop());
 
-/** What is special about rooms and values here. @param {() => Ring} ring @param {readonly Kind[]} kinds */
-function oddities(ring, kinds) {
-  fromEach(ring, kinds, "reaches a room whose name is as long as a socket's id", async (ring, sender) => {
-    for (const { peers } of ring.nodes) peers[1].socket.join(TWENTY);
-    const got = await ring.collect(sender, () => sender.io.to(TWENTY).emit("twenty"));
-    assert.deepStrictEqual(
-      got,
-      expected(ring, [["twenty"]], (peer) => peer === peer.node.peers[1]),
-    );
-  });
-
-  fromEach(ring, kinds, "reaches rooms that are named as channels are", async (ring, sender) => {
-    for (const name of ["#", "##", "a#b#", `${ring.key}#/#`, UNICODE]) {
-      for (const { peers } of ring.nodes) peers[0].socket.join(name);
-      const got = await ring.collect(sender, () => {
-        sender.io.to(name).emit("in", name);
-        sender.io.to("a").emit("elsewhere");
-      });
-      assert.deepStrictEqual(
-        got,
-        expected(ring, [["in", name]], (peer) => peer === peer.node.peers[0]),
-        JSON.stringify(name),
-      );
-    }
-  });
-
-  fromEach(ring, kinds, "keeps the order across rooms", async (ring, sender) => {
-    for (const { peers } of ring.nodes) {
-      peers[0].socket.join(["one", "two"]);
-      peers[1].socket.join(TWENTY);
-    }
-    const got = await ring.collect(sender, () => {
-      for (let n = 0; n < 20; n++) {
-        sender.io.to("one").emit("n", n, "one");
-        sender.io.emit("n", n, "all");
-        sender.io.to(["two", TWENTY]).emit("n", n, "both");
-        sender.io.to(TWENTY).emit("n", n, "twenty");
-      }
-    });
-    const log = (/** @type {string[]} */ ways) =>
-      Array.from({ length: 20 }, (_, n) => ways.map((way) => ["n", n, way])).flat();
-    const wanted = [log(["one", "all", "both"]), log(["all", "both", "twenty"])];
-    assert.deepStrictEqual(
-      got,
-      ring.nodes.map(() => wanted),
-    );
-  });
-
-  fromEach(ring, kinds, "carries what JSON has no word for", async (ring, sender) => {
-    const args = [
-      new Date(5),
-      undefined,
-      NaN,
-      -Infinity,
-      -0,
-      [undefined, NaN],
-      { a: undefined, b: new Date(0) },
-    ];
-    const got = await ring.collect(sender, () => sender.io.emit("odd", ...args));
-    const log = [
-      ["odd", new Date(5).toJSON(), null, null, null, 0, [null, null], { b: new Date(0).toJSON() }],
-    ];
-    assert.deepStrictEqual(got, expected(ring, log));
-    // Beside binary, it goes by msgpack.
-    const beside = [new Date(5), undefined, NaN, { a: undefined, b: [new Date(0)] }];
-    const both = await ring.collect(sender, () => sender.io.emit("odd", BINARY, ...beside));
-    const wanted = [["odd", BINARY, new Date(5).toJSON(), null, null, { b: [new Date(0).toJSON()] }]];
-    assert.deepStrictEqual(both, expected(ring, wanted));
-  });
-
-  fromEach(ring, kinds, "carries big numbers (FAULTS F12)", async (ring, sender) => {
-    const numbers = [2 ** 53, 2 ** 63, -(2 ** 63), 2 ** 64, 1e21, -1e300, 5e-324];
-    const got = await ring.collect(sender, () => sender.io.emit("big", ...numbers));
-    assert.deepStrictEqual(got, expected(ring, [["big", ...numbers]]));
-    // The reference's encoder wraps integers of 2^64 and more.
-    const beside = sender.kind === OURS ? numbers : numbers.slice(0, 3);
-    const both = await ring.collect(sender, () => sender.io.emit("big", BINARY, ...beside));
-    assert.deepStrictEqual(both, expected(ring, [["big", BINARY, ...beside]]));
-  });
-
-  fromEach(ring, kinds, "has servers exchange binary", async (ring, sender) => {
-    const others = ring.nodes.filter((node) => node !== sender);
-    const heard = others.map(({ io }) => once(io, "note"));
-    sender.io.serverSideEmit("note", BINARY, { deep: [BINARY] });
-    for (const got of await Promise.all(heard)) assert.deepStrictEqual(got, [BINARY, { deep: [BINARY] }]);
-    for (const { io } of others) io.once("question", (bytes, ack) => ack({ echo: bytes }));
-    const answers = await sender.io.serverSideEmitWithAck("question", BINARY);
-    assert.deepStrictEqual(
-      answers,
-      others.map(() => ({ echo: BINARY })),
-    );
-    await settled(ring);
-  });
-
-  fromEach(ring, kinds, "fetches sockets with binary in their data", async (ring, sender) => {
-    for (const { socket } of ring.peers()) socket.data = { bytes: BINARY, name: UNICODE };
-    const sockets = await sender.io.fetchSockets();
-    assert.strictEqual(sockets.length, ring.peers().length);
-    for (const { data } of sockets) assert.deepStrictEqual(data, { bytes: BINARY, name: UNICODE });
-    for (const { socket } of ring.peers()) socket.data = {};
-  });
-
-  fromEach(ring, kinds, "tells the others apart from itself", async (ring, sender) => {
-    sender.io.once("note", () => assert.fail("heard itself"));
-    const heard = ring.nodes.filter((node) => node !== sender).map(({ io }) => once(io, "note"));
-    sender.io.serverSideEmit("note");
-    await Promise.all(heard);
-    await ring.mark(sender);
-    sender.io.removeAllListeners("note");
-  });
-}
-
 /** @param {() => Ring} ring @param {readonly Kind[]} kinds */
 function everything(ring, kinds) {
   describe("a broadcast", () => broadcasts(ring, kinds));
   describe("a broadcast with acknowledgements", () => acknowledgements(ring, kinds));
-  describe("a question", () => questions(ring, kinds, { sharded: true }));
-  describe("a command", () => commands(ring, kinds, { sharded: true }));
-  describe("an oddity", () => oddities(ring, kinds));
-}
-
-/** One of each kind, where the rest has been seen. @param {() => Ring} ring @param {readonly Kind[]} kinds */
-function essentials(ring, kinds) {
-  fromEach(ring, kinds, "reaches all, rooms and sockets", async (ring, sender) => {
-    const members = ring.nodes.map(({ peers }) => peers[0]);
-    for (const { socket } of members) socket.join(["room", TWENTY, /** @type {any} */ (123), "not"]);
-    const last = ring.nodes[ring.nodes.length - 1].peers[1];
-    const got = await ring.collect(sender, () => {
-      sender.io.emit("all", 1, "é", { a: [null] });
-      sender.io.emit("binary", BINARY, new Date(5));
-      sender.io.except("not").emit("except");
-    });
-    const rest = await ring.collect(sender, () => sender.io.to("room").emit("room"));
-    const odd = await ring.collect(sender, () => sender.io.to(/** @type {any} */ (123)).emit("number"));
-    const twenty = await ring.collect(sender, () => sender.io.to(TWENTY).emit("twenty", BINARY));
-    const several = await ring.collect(sender, () => sender.io.to("room").to(last.id).emit("several"));
-    const one = await ring.collect(sender, () => sender.io.to(last.id).emit("one"));
-    const local = await ring.collect(sender, () => sender.io.local.volatile.emit("local"));
-    const isMember = (/** @type {any} */ peer) => members.includes(peer);
-    const all = [
-      ["all", 1, "é", { a: [null] }],
-      ["binary", BINARY, new Date(5).toJSON()],
-    ];
-    assert.deepStrictEqual(
-      got,
-      ring.nodes.map(() => [all, [...all, ["except"]]]),
-    );
-    assert.deepStrictEqual(rest, expected(ring, [["room"]], isMember));
-    assert.deepStrictEqual(odd, expected(ring, [["number"]], isMember));
-    assert.deepStrictEqual(twenty, expected(ring, [["twenty", BINARY]], isMember));
-    assert.deepStrictEqual(
-      several,
-      expected(ring, [["several"]], (peer) => isMember(peer) || peer === last),
-    );
-    assert.deepStrictEqual(
-      one,
-      expected(ring, [["one"]], (peer) => peer === last),
-    );
-    assert.deepStrictEqual(
-      local,
-      expected(ring, [["local"]], (peer) => peer.node === sender),
-    );
-  });
-
-  fromEach(ring, kinds, "asks sockets and servers", async (ring, sender) => {
-    answering(ring, "ask", (peer, [bytes]) => ({ id: peer.id, bytes }));
-    const answers = await sender.io.timeout(PATIENCE).emitWithAck("ask", BINARY);
-    assert.deepStrictEqual(
-      answers.map((/** @type {any} */ { id }) => id).sort(),
-      ring
-        .peers()
-        .map(({ id }) => id)
-        .sort(),
-    );
-    assert.ok(answers.every((/** @type {any} */ { bytes }) => bytes.equals(BINARY)));
-    assert.strictEqual((await sender.io.fetchSockets()).length, ring.peers().length);
-    assert.strictEqual(await sender.adapter().serverCount(), ring.nodes.length);
-    const others = ring.nodes.filter((node) => node !== sender);
-    for (const { io } of others) io.once("question", (bytes, ack) => ack(bytes));
-    assert.deepStrictEqual(
-      await sender.io.serverSideEmitWithAck("question", BINARY),
-      others.map(() => BINARY),
-    );
-    if (sender.kind === OURS) {
-      assert.strictEqual((await sender.adapter().sockets(new Set())).size, ring.peers().length);
-      const rooms = await sender.adapter().allRooms();
-      assert.ok(ring.peers().every(({ id }) => rooms.has(id)));
-    }
-    await settled(ring);
-  });
-
-  fromEach(ring, kinds, "has sockets join, leave and go", async (ring, sender) => {
-    sender.io.socketsJoin(["a", "b"]);
-    await waitFor(() => ring.peers().every(({ rooms }) => rooms.join() === "a,b"), { what: "all to join" });
-    const got = await ring.collect(sender, () => sender.io.to("b").emit("joined"));
-    assert.deepStrictEqual(got, expected(ring, [["joined"]]));
-    sender.io.in("a").socketsLeave("b");
-    await waitFor(() => ring.peers().every(({ rooms }) => rooms.join() === "a"), { what: "all to leave" });
-    const extra = await Promise.all(ring.nodes.map((node) => node.connect()));
-    const gone = extra.map(({ client }) => once(client, "disconnect"));
-    sender.io.in(extra.map(({ id }) => id)).disconnectSockets();
-    await Promise.all(gone);
-    assert.strictEqual(ring.peers().length, 2 * ring.nodes.length);
-  });
+  describe("a question", () => questions(ring, kinds, { adapter: "sharded" }));
+  describe("a command", () => commands(ring, kinds, { adapter: "sharded" }));
+  describe("an oddity", () => oddities(ring, kinds, "sharded"));
 }
 
 describe("sharded rings", () => {
@@ -271,7 +72,7 @@ describe("sharded rings", () => {
     suite({ nodes: MIXED, clients: "ioredis", transport: "native" }, (ring) => rest(ring, MIXED));
     suite({ nodes: ALONE, clients: "redis", transport: "native" }, (ring) => {
       rest(ring, ALONE);
-      if (mode === "dynamic") describe("a silence", () => silences(ring, ALONE, { sharded: true }));
+      if (mode === "dynamic") describe("a silence", () => silences(ring, ALONE, { adapter: "sharded" }));
     });
     for (const clients of /** @type {const} */ (["redis-5", "ioredis-5"])) {
       for (const transport of TRANSPORTS) {

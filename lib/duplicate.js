@@ -29,10 +29,16 @@ function duplicateOf(client) {
   return twin;
 }
 
-/** Connects it, unless it is connected or about to be. Those of `redis` 4 and later wait to be told. @param {any} twin */
+/**
+ * Connects it, unless it is connected or about to be: those of `redis` 4 and later wait to be told. Returns a promise of
+ * the end of that, whatever it is; null if there is nothing to do.
+ *
+ * @param {any} twin
+ * @returns {Promise<any> | null}
+ */
 function connect(twin) {
   const idle = twin.isOpen === false || twin.status === "end";
-  if (idle) Promise.resolve(twin.connect()).catch(() => {});
+  return idle ? Promise.resolve(twin.connect()).catch(() => {}) : null;
 }
 
 /** Ends it at once. @param {any} twin */

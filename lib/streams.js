@@ -84,7 +84,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
 
   /** @param {Buffer[]} attachments */
   _isNative(attachments) {
-    return attachments.length === 0 || !this.#onlyPlaintext;
+    return attachments.length === 0;
   }
 
   /** @param {any} packet @param {any} opts */
@@ -231,15 +231,23 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       if (this.#turns.get(pid) === turn) this.#turns.delete(pid);
       end();
     };
+    // Rust is to know the rooms of the socket before it passes over what is for them.
+    const onMade = () => {
+      this._settled();
+      onEnd();
+    };
     return new Promise((resolve, reject) => {
       this._restore(this.#sessionKeyPrefix + pid, offset, (record) => {
-        try {
-          const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
-          if (record === null || reason !== "") throw new Error(reason);
-          // At once: what is delivered from now on is what it has not missed.
-          resolve(this.#sessions.take(record, pid, onEnd));
-        } catch (error) {
+        const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
+        if (record === null || reason !== "") {
           onEnd();
+          return reject(new Error(reason));
+        }
+        try {
+          // At once: what is delivered from now on is what it has not missed.
+          resolve(this.#sessions.take(record, pid, onMade));
+        } catch (error) {
+          onMade();
           reject(error);
         }
       });

@@ -13,13 +13,14 @@ const { RedisCluster } = require("./cluster");
 const LETTERS = { n: 10, r: 13, t: 9, a: 7, b: 8 };
 
 /**
- * Resolves with a list of the sharded publishes with a prefix, filled from now on; `stop()` ends it. There is no
- * order between the nodes of a cluster.
+ * Resolves with a list of commands, filled from now on; `stop()` ends it. There is no order between the nodes of a
+ * cluster.
  *
  * @param {import("./connect").Topology} topology
- * @param {string} prefix of the channels
+ * @param {Record<string, string>} prefixes which commands, and how the channel or key begins that comes first; what
+ *   follows it are the bytes, with a null between two arguments
  */
-async function captureShards(topology, prefix) {
+async function captureCommands(topology, prefixes) {
   /** @type {{ channel: string, bytes: Buffer }[]} */
   const messages = [];
   // A master passes on to its replicas what is published to it.
@@ -30,10 +31,11 @@ async function captureShards(topology, prefix) {
       client.on("error", () => {});
       await client.connect();
       await client.monitor((/** @type {any} */ line) => {
-        const [command, channel, payload] = wordsOf(String(line));
-        if (command?.toString().toLowerCase() !== "spublish") return;
-        if (channel.toString().startsWith(prefix))
-          messages.push({ channel: channel.toString(), bytes: payload });
+        const [command, first, ...rest] = wordsOf(String(line));
+        const prefix = prefixes[command?.toString().toLowerCase()];
+        if (prefix === undefined) return;
+        const channel = first.toString();
+        if (channel.startsWith(prefix)) messages.push({ channel, bytes: joined(rest) });
       });
       return client;
     }),
@@ -43,6 +45,11 @@ async function captureShards(topology, prefix) {
       for (const client of monitors) client.destroy();
     },
   });
+}
+
+/** @param {Buffer[]} words */
+function joined(words) {
+  return words.length === 1 ? words[0] : Buffer.concat(words.flatMap((word) => [word, Buffer.of(0)]));
 }
 
 /** The words of a line of MONITOR: what it has in quotes. @param {string} line @returns {Buffer[]} */
@@ -57,4 +64,4 @@ function wordsOf(line) {
   });
 }
 
-module.exports = { captureShards };
+module.exports = { captureCommands };

@@ -8,8 +8,6 @@
 const http = require("node:http");
 const { Server } = require("socket.io");
 const { io: connectSocket } = require("socket.io-client");
-const ours = require("../..");
-const reference = require("@socket.io/redis-adapter");
 const { once, waitFor } = require("./wait");
 
 /** The events that tests use to know that all before it has come. */
@@ -19,7 +17,59 @@ const MARKER = "marker";
 const MARKER_ROOM = "room of markers ";
 
 /**
+ * What makes an adapter of two Redis clients, or for streams of one. They are loaded when they are used.
+ *
+ * @type {Record<Adapter, Record<Kind, (pub: any, sub: any, opts: any) => any>>}
+ */
+const ADAPTERS = {
+  classic: {
+    ours: (pub, sub, opts) => require("../..").createAdapter(pub, sub, opts),
+    reference: (pub, sub, opts) => require("@socket.io/redis-adapter").createAdapter(pub, sub, opts),
+  },
+  sharded: {
+    ours: (pub, sub, opts) => require("../..").createShardedAdapter(pub, sub, opts),
+    reference: (pub, sub, opts) => require("@socket.io/redis-adapter").createShardedAdapter(pub, sub, opts),
+  },
+  streams: {
+    ours: (client, _, opts) => require("../../streams").createAdapter(client, opts),
+    reference: (client, _, opts) =>
+      require("@socket.io/redis-streams-adapter").createAdapter(duplicates.watch(client), opts),
+  },
+};
+
+/** The Redis clients that the reference makes of the one that it is given. */
+const duplicates = {
+  /** @type {WeakMap<object, any[]>} */
+  made: new WeakMap(),
+
+  /** Returns the client. @param {any} client */
+  watch(client) {
+    if (this.made.has(client)) return client;
+    /** @type {any[]} */
+    const list = [];
+    this.made.set(client, list);
+    const duplicate = client.duplicate.bind(client);
+    client.duplicate = (/** @type {any[]} */ ...args) => {
+      const copy = duplicate(...args);
+      list.push(copy);
+      return copy;
+    };
+    return client;
+  },
+
+  /** Whether all that were made of a client have ended. @param {any} client */
+  ended(client) {
+    const list = this.made.get(client) ?? [];
+    // "close": of a cluster.
+    return list.every(({ status, isOpen }) =>
+      status === undefined ? !isOpen : status === "end" || status === "close",
+    );
+  },
+};
+
+/**
  * @typedef {"ours" | "reference"} Kind
+ * @typedef {"classic" | "sharded" | "streams"} Adapter
  * @typedef {any[][]} Log what a client received, oldest first, markers left out
  */
 
@@ -100,7 +150,7 @@ class Node {
   /**
    * @param {number} index
    * @param {Kind} kind
-   * @param {{ pub: any, sub: any }} clients
+   * @param {{ pub: any, sub: any }} clients for streams the same
    * @param {(nsp: string) => string[]} markerRooms what every client joins
    */
   constructor(index, kind, { pub, sub }, markerRooms) {
@@ -117,14 +167,12 @@ class Node {
   }
 
   /**
-   * @param {"createAdapter" | "createShardedAdapter"} create
+   * @param {Adapter} name
    * @param {object} adapterOpts
    * @param {object} serverOpts
    */
-  async start(create, adapterOpts, serverOpts) {
-    /** @type {any} */
-    const exported = this.kind === "ours" ? ours : reference;
-    const adapter = exported[create](this.pub, this.sub, adapterOpts);
+  async start(name, adapterOpts, serverOpts) {
+    const adapter = ADAPTERS[name][this.kind](this.pub, this.sub, adapterOpts);
     this.io = new Server(this.#http, { adapter, ...serverOpts });
     this.#http.listen(0, "127.0.0.1");
     await once(this.#http, "listening");
@@ -154,6 +202,8 @@ class Node {
     this.#closed = true;
     for (const peer of this.peers) peer.client.disconnect();
     await this.io.close();
+    // The readers of the reference end when they have nothing to wait for.
+    await waitFor(() => duplicates.ended(this.pub), { what: `the Redis clients of ${this.name} to end` });
   }
 }
 

@@ -8,8 +8,9 @@
 
 const { RedisCluster, slotOf } = require("./cluster");
 const { connectClient, countSubscribers, endClient } = require("./connect");
-const { captureShards } = require("./monitor");
+const { captureCommands } = require("./monitor");
 const { MARKER, MARKER_ROOM, Node } = require("./ring-node");
+const { hearStreams, streamOf } = require("./streams");
 const { waitFor } = require("./wait");
 
 let rings = 0;
@@ -22,8 +23,10 @@ let markers = 0;
  * @typedef {object} RingOptions
  * @property {import("./connect").Topology} redis as `startRedis`, `startCluster` or `startSentinel` gives it
  * @property {Kind[]} nodes
- * @property {"classic" | "sharded"} [adapter] "classic" unless given
+ * @property {import("./ring-node").Adapter} [adapter] "classic" unless given
  * @property {"static" | "dynamic" | "dynamic-private"} [mode] of the sharded adapter; "dynamic" unless given
+ * @property {number} [streamCount] of the streams adapter; 1 unless given
+ * @property {boolean} [useShardedPubSub] of the streams adapter
  * @property {import("./connect").Clients} [clients] which package's Redis clients; "redis" unless given
  * @property {import("./connect").Credentials} [credentials] of the Redis clients
  * @property {"native" | "client" | "auto"} [transport] of ours; "native" unless given
@@ -32,7 +35,7 @@ let markers = 0;
  * @property {number} [sockets] clients per node in each namespace; 2 unless given
  * @property {string[]} [namespaces] `["/"]` unless given
  * @property {object} [socketOpts] options of the Socket.IO clients
- * @property {boolean} [shared] whether all nodes share one pair of Redis clients
+ * @property {boolean} [shared] whether all nodes share their Redis clients
  * @property {string} [key] prefix of the channels; one of the ring's own unless given
  * @property {number} [elsewhere] how many subscribers Redis counts already, if the key is used by others
  * @property {(io: import("socket.io").Server, index: number) => void} [setUp] run before anything connects
@@ -62,8 +65,13 @@ class Ring {
     this.#options = options;
     this.key = options.key ?? `ring-${++rings}`;
     this.namespaces = options.namespaces ?? ["/"];
-    this.sharded = options.adapter === "sharded";
-    this.mode = options.mode ?? "dynamic";
+    this.family = options.adapter ?? "classic";
+    this.mode = this.family === "sharded" ? (options.mode ?? "dynamic") : null;
+    this.streamCount = options.streamCount ?? 1;
+    /** Whether by SSUBSCRIBE. */
+    this.sharded = this.family === "sharded" || options.useShardedPubSub === true;
+    /** Of the streams adapter. */
+    this.streamName = `${this.key}-stream`;
   }
 
   get ours() {
@@ -86,10 +94,15 @@ class Ring {
     return `${this.key}#${nsp}#${room === "" ? "" : `${room}#`}`;
   }
   requestChannel(nsp = "/") {
-    return `${this.key}-request#${nsp}#`;
+    return this.family === "classic" ? `${this.key}-request#${nsp}#` : this.channel(nsp);
   }
   responseChannel(nsp = "/", uid = "") {
     return `${this.key}-response#${nsp}#${uid === "" ? "" : `${uid}#`}`;
+  }
+
+  /** The stream to which the reference adds what concerns a namespace. */
+  stream(nsp = "/") {
+    return streamOf(this.streamName, this.streamCount, nsp);
   }
 
   /**
@@ -99,8 +112,7 @@ class Ring {
    * @param {number} count
    */
   async subscribed(nsp, count) {
-    const channel = this.sharded ? this.channel(nsp) : this.requestChannel(nsp);
-    await this.#counted([channel], ([n]) => n === count, `${count} subscribers in ${nsp}`);
+    await this.#counted([this.requestChannel(nsp)], ([n]) => n === count, `${count} subscribers in ${nsp}`);
   }
 
   /** Resolves once each node hears the others in a namespace. */
@@ -109,9 +121,10 @@ class Ring {
     for (const node of members) if (node.kind === "ours") await node.adapter(nsp).ready;
     // The pattern comes before the channels, on the same connection.
     if (!this.#options.shared) await this.subscribed(nsp, count + (this.#options.elsewhere ?? 0));
-    if (!this.sharded) return;
+    if (this.family === "classic") return;
     const own = members.map((node) => this.channel(nsp, node.adapter(nsp).uid));
     await this.#counted(own, (counts) => counts.every((n) => n > 0), "the nodes to hear responses");
+    if (this.family === "streams") await hearStreams(this, members, nsp);
   }
 
   /**
@@ -119,7 +132,7 @@ class Ring {
    * they have channels of their own, and subscriptions take their time.
    */
   async joined() {
-    if (!this.sharded || this.mode === "static") return;
+    if (this.mode === null || this.mode === "static") return;
     /** @type {Map<string, number>} */
     const wanted = new Map([...this.#left].map((channel) => [channel, 0]));
     this.#left.clear();
@@ -200,20 +213,17 @@ class Ring {
       setUp,
     } = this.#options;
     this.raw = await this.#redisClient("redis");
-    if (redis instanceof RedisCluster && this.sharded && this.mode !== "static") {
+    if (redis instanceof RedisCluster && this.mode !== null && this.mode !== "static") {
       this.#slots = await redis.slots();
     }
     const pair = shared ? await this.#pair() : null;
     for (const [index, kind] of nodes.entries()) {
       const node = new Node(index, kind, pair ?? (await this.#pair()), (nsp) => this.#markersOf(nsp));
       this.nodes.push(node);
-      const ownOpts = this.sharded
-        ? { channelPrefix: this.key, subscriptionMode: this.mode }
-        : { key: this.key };
       await node.start(
-        this.sharded ? "createShardedAdapter" : "createAdapter",
+        this.family,
         {
-          ...ownOpts,
+          ...this.#ownOpts(kind),
           ...(kind === "ours" && { transport }),
           ...(typeof opts === "function" ? opts(index) : opts),
         },
@@ -231,6 +241,29 @@ class Ring {
       ),
     );
     return this;
+  }
+
+  /** What sets the ring apart from others on the same Redis. @param {Kind} kind */
+  #ownOpts(kind) {
+    if (this.family === "classic") return { key: this.key };
+    if (this.family === "sharded") return { channelPrefix: this.key, subscriptionMode: this.mode };
+    const { key: channelPrefix, streamName, streamCount } = this;
+    const sessionKeyPrefix = `${this.key}-session:`;
+    // A reader of the reference's ends when its command does.
+    const block = kind === "reference" ? { blockTimeInMs: 100 } : {};
+    return {
+      channelPrefix,
+      streamName,
+      streamCount,
+      sessionKeyPrefix,
+      useShardedPubSub: this.sharded,
+      ...block,
+    };
+  }
+
+  /** The key of the session of a client. @param {string} pid */
+  sessionKey(pid) {
+    return `${this.key}-session:${pid}`;
   }
 
   /**
@@ -303,9 +336,18 @@ class Ring {
     await this.joined();
   }
 
-  /** A list of what is published with this ring's prefix, filled from now on; `stop()` ends it. */
+  /**
+   * A list of what is published with this ring's prefix, or added to its streams, filled from now on; `stop()` ends
+   * it.
+   */
   async capture() {
-    if (this.sharded) return captureShards(this.#options.redis, `${this.key}#`);
+    const { redis } = this.#options;
+    if (this.family === "streams") {
+      const publish = this.sharded ? "spublish" : "publish";
+      const stream = this.streamName;
+      return captureCommands(redis, { [publish]: `${this.key}#`, xadd: stream });
+    }
+    if (this.sharded) return captureCommands(redis, { spublish: `${this.key}#` });
     const subscriber = await this.#redisClient("redis");
     /** @type {{ channel: string, bytes: Buffer }[]} */
     const messages = [];
@@ -322,7 +364,7 @@ class Ring {
 
   /** Closes servers, clients and Redis clients. */
   async close() {
-    if (this.#options.redis instanceof RedisCluster) {
+    if (this.#options.redis instanceof RedisCluster && this.family !== "streams") {
       // To unsubscribe leaves rejections behind, over a cluster client of redis 5. The connections end anyway.
       for (const { io } of this.references) {
         for (const { adapter } of io._nsps.values()) {
@@ -339,6 +381,10 @@ class Ring {
 
   async #pair() {
     const kind = this.#options.clients ?? "redis";
+    if (this.family === "streams") {
+      const client = await this.#redisClient(kind);
+      return { pub: client, sub: client };
+    }
     return { pub: await this.#redisClient(kind), sub: await this.#redisClient(kind) };
   }
 

@@ -36,6 +36,8 @@ class UserClient {
   failures = ["end", "close", "reconnecting"];
   /** Whether it changes without an event. */
   isSilent = false;
+  /** @type {Promise<any> | null} */
+  #connecting = null;
 
   /**
    * @param {any} client
@@ -156,7 +158,7 @@ class UserClient {
     twin.on("error", () => {});
     const Kind = /** @type {any} */ (this.constructor);
     const one = new Kind(twin, this.space);
-    one.wake();
+    void one.wake();
     return one;
   }
 
@@ -165,10 +167,12 @@ class UserClient {
     return this.client.duplicate();
   }
 
-  /** Connects it, if it has ended. Only for duplicates. */
-  wake() {
-    connect(this.client);
+  /** Connects it, if it has ended; resolves when it can be given something. Only for duplicates. @returns {Promise<void>} */
+  async wake() {
+    // One of a cluster refuses what it is given before.
+    this.#connecting = connect(this.client) ?? this.#connecting;
     this.begin();
+    await this.#connecting;
   }
 
   /** Ends it. Only for duplicates. */

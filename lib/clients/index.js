@@ -148,11 +148,11 @@ class Clients {
     if (one.isSilent) this.#look(one, onChange, onFailure);
   }
 
-  /** A duplicate comes and goes with the user's own. */
+  /** Duplicates come and go with the user's own. */
   #followFirst() {
     if (this.#role === null || this.#sub === this.#pub) return;
-    if (this.#pub.isOpen) this.#sub.wake();
-    else if (this.#sub.isOpen) disconnect(this.#sub.client);
+    if (this.#pub.isOpen) return void this.#sub.wake();
+    for (const one of [this.#sub, ...this.#readers.values()]) if (one.isOpen) disconnect(one.client);
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -185,9 +185,10 @@ class Clients {
    */
   async command(reader, key, args) {
     if (reader === "") return this.#pub.command(key, args);
+    if (!this.#pub.isOpen) throw new Error("the client has ended");
     let one = this.#readers.get(reader);
     if (one === undefined) this.#readers.set(reader, (one = this.#pub.duplicate()));
-    else one.wake();
+    await one.wake();
     return one.command(key, args);
   }
 

@@ -53,7 +53,7 @@ pub enum Kind {
     /// 1 for each member, `a` the id of its entry; empty if that is not known in time, or will never be.
     Added = 16,
     /// The answer to a restore: `token`, `a` the session as it was persisted, `d` a table of `n` items: id and data of
-    /// each entry that was missed, in turn. `b` is why there is nothing to restore, if there is not; `c` the id up to
+    /// each entry that was missed, in turn; JS has to settle the member then, when it has made the socket. `b` is why there is nothing to restore, if there is not; `c` the id up to
     /// which entries have been looked at, in each stream that the namespace has.
     Restored = 17,
 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, SubscriptionKind, Transport};
+use super::memory_streams::Keys;
+use super::resp::Reply;
+use super::{Args, Incoming, KeyCommand, Lane, Outcome, Port, Subscription, SubscriptionKind, Transport};
 
 #[derive(Debug)]
 enum Owned {
@@ -19,13 +21,19 @@ enum Owned {
     Published(u64),
     Returned(Vec<u8>, Vec<u8>),
     Counted(u64, Option<Vec<u64>>),
+    Replied(u64, Vec<u8>),
     NotRun(u64),
+    Lost(u64),
 }
 
 #[derive(Debug, Default)]
 struct Node {
     lanes: Vec<BTreeSet<Subscription>>,
     events: VecDeque<Owned>,
+    /// The reply to the next entry that it adds is lost, with the connection.
+    loses_reply: bool,
+    /// That connection is lost, and back once all is told.
+    cut: bool,
     changed: Rc<Notify>,
 }
 
@@ -35,6 +43,59 @@ struct State {
     down: bool,
     /// Channels whose slot is elsewhere: publishes to them come back.
     moved: BTreeSet<Vec<u8>>,
+    keys: Keys,
+    /// Commands that block, and those behind them, each with its node.
+    pending: Vec<(usize, KeyCommand)>,
+}
+
+impl State {
+    /// Runs what does not block, until nothing changes any more.
+    fn settle(&mut self) {
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            let mut blocked: BTreeSet<(usize, Port)> = BTreeSet::new();
+            for (node, command) in std::mem::take(&mut self.pending) {
+                let place = (node, command.port);
+                let reply = if blocked.contains(&place) { None } else { self.keys.run(&command.args) };
+                let Some(reply) = reply else {
+                    blocked.insert(place);
+                    self.pending.push((node, command));
+                    continue;
+                };
+                moved = true;
+                self.nodes[node].answer(&command, reply);
+            }
+        }
+    }
+
+    /// Commands that match have no end any more but this.
+    fn lose(&mut self, lost: impl Fn(usize, Port) -> bool) {
+        for (node, command) in std::mem::take(&mut self.pending) {
+            if lost(node, command.port) {
+                self.nodes[node].push(Owned::Lost(command.token));
+            } else {
+                self.pending.push((node, command));
+            }
+        }
+    }
+}
+
+impl Node {
+    fn push(&mut self, event: Owned) {
+        self.events.push_back(event);
+        self.changed.notify_one();
+    }
+
+    fn answer(&mut self, command: &KeyCommand, reply: Vec<u8>) {
+        let adds = command.port == Port::Shared && command.args.get(0) == b"XADD";
+        if adds && std::mem::take(&mut self.loses_reply) {
+            self.cut = true;
+            self.push(Owned::Down(0));
+            self.push(Owned::Lost(command.token));
+        } else {
+            self.push(Owned::Replied(command.token, reply));
+        }
+    }
 }
 
 /// The server. Clones share it.
@@ -54,19 +115,44 @@ impl Hub {
         MemoryTransport { hub: self.clone(), node: state.nodes.len() - 1, changed }
     }
 
-    /// Kills the server: all connections are lost.
+    /// Kills the server: all connections are lost. It keeps its keys.
     pub fn kill(&self) {
         let mut state = self.state.borrow_mut();
         state.down = true;
         for node in &mut state.nodes {
-            // What was not read is lost with the connection.
-            node.events.clear();
+            // What was not read is lost with the connection; commands have an end even so.
+            let unread = std::mem::take(&mut node.events);
+            node.cut = false;
             node.events.push_back(Owned::Down(0));
+            node.events.extend(unread.into_iter().filter_map(|event| match event {
+                Owned::Replied(token, _) => Some(Owned::Lost(token)),
+                Owned::NotRun(_) | Owned::Lost(_) => Some(event),
+                _ => None,
+            }));
             for lane in 0..node.lanes.len() {
                 node.events.push_back(Owned::LaneDown(lane));
             }
             node.changed.notify_one();
         }
+        state.lose(|_, _| true);
+    }
+
+    /// Kills the connections of a node's readers.
+    pub fn cut_readers(&self, node: usize) {
+        self.state.borrow_mut().lose(|of, port| of == node && port != Port::Shared);
+    }
+
+    /// The next entry that a node adds is there, and its connection is lost before it hears of that.
+    pub fn lose_reply(&self, node: usize) {
+        self.state.borrow_mut().nodes[node].loses_reply = true;
+    }
+
+    /// Runs a command about a key as a foreign client would, and returns the reply.
+    pub fn run(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut state = self.state.borrow_mut();
+        let reply = state.keys.run(&Args::of(parts)).expect("it blocks");
+        state.settle();
+        reply
     }
 
     /// Starts it again: the given nodes come back, and subscribe anew.
@@ -169,12 +255,12 @@ pub struct MemoryTransport {
 
 impl MemoryTransport {
     fn push(&self, event: Owned) {
-        self.hub.state.borrow_mut().nodes[self.node].events.push_back(event);
-        self.changed.notify_one();
+        self.hub.state.borrow_mut().nodes[self.node].push(event);
     }
 
     fn is_down(&self) -> bool {
-        self.hub.state.borrow().down
+        let state = self.hub.state.borrow();
+        state.down || state.nodes[self.node].cut
     }
 }
 
@@ -228,16 +314,30 @@ impl Transport for MemoryTransport {
     }
 
     fn command(&mut self, command: KeyCommand) {
-        self.push(Owned::NotRun(command.token));
+        // The readers' connections are others.
+        let down = if command.port == Port::Shared { self.is_down() } else { self.hub.state.borrow().down };
+        if down {
+            return self.push(Owned::NotRun(command.token));
+        }
+        let mut state = self.hub.state.borrow_mut();
+        state.pending.push((self.node, command));
+        state.settle();
     }
 
-    fn close_reader(&mut self, _reader: usize) {}
+    fn close_reader(&mut self, reader: usize) {
+        let pending = &mut self.hub.state.borrow_mut().pending;
+        pending.retain(|(node, command)| (*node, command.port) != (self.node, Port::Reader(reader)));
+    }
 
     fn pause(&mut self, _paused: bool) {}
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
         loop {
-            let event = self.hub.state.borrow_mut().nodes[self.node].events.pop_front();
+            let event = {
+                let node = &mut self.hub.state.borrow_mut().nodes[self.node];
+                let back = || std::mem::take(&mut node.cut).then_some(Owned::Up);
+                node.events.pop_front().or_else(back)
+            };
             let Some(event) = event else {
                 self.changed.notified().await;
                 continue;
@@ -263,7 +363,14 @@ impl Transport for MemoryTransport {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
                 }
                 &Owned::NotRun(token) => {
-                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: "no streams" } });
+                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: "killed" } });
+                }
+                &Owned::Lost(token) => {
+                    sink(Incoming::Replied { token, outcome: Outcome::Lost { reason: "killed" } });
+                }
+                Owned::Replied(token, reply) => {
+                    let outcome = Outcome::Replied(Reply::of(reply).unwrap());
+                    sink(Incoming::Replied { token: *token, outcome });
                 }
             }
             return;

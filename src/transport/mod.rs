@@ -8,6 +8,8 @@
 pub mod client;
 #[cfg(test)]
 pub mod memory;
+#[cfg(test)]
+mod memory_streams;
 pub mod redis;
 pub mod resp;
 
@@ -134,7 +136,8 @@ pub struct KeyCommand {
     /// The command.
     pub args: Arc<Args>,
     /// How long a reader may bring nothing before its connection is taken for lost: as long as the command may block,
-    /// and some seconds for Redis to answer. `None` waits for ever. Not for [`Port::Shared`], which has no such bound.
+    /// and some seconds for Redis to answer. `None` waits for ever, or for as long as what is asked behind it may. Not
+    /// for [`Port::Shared`], which has no such bound.
     pub patience: Option<Duration>,
 }
 

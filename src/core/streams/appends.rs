@@ -21,6 +21,9 @@ use crate::wire::streams::{EntryId, encode_broadcast_data, id_and_fields};
 /// How long a packet waits for the id of its entry before it is delivered here without.
 const ID_BOUND: Duration = Duration::from_secs(1);
 
+/// How many entries are looked out for that nobody waits for any more.
+const MAX_LATE: usize = 10_000;
+
 /// How many bytes may be with Redis and not answered.
 const MAX_SENT: usize = 4 << 20;
 
@@ -49,7 +52,10 @@ pub(super) struct Appends {
     bytes: usize,
     sent_bytes: usize,
     /// Members that wait for ids, in the order in which they will get them.
-    awaited: VecDeque<(Instant, MemberId, u32)>,
+    awaited: VecDeque<Awaited>,
+    /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
+    /// what came later.
+    late: VecDeque<Awaited>,
     /// All that was added before is not behind this entry.
     base: Option<EntryId>,
     state: State,
@@ -63,6 +69,18 @@ struct Append {
     member: MemberId,
     ticket: u32,
     args: Arc<Args>,
+}
+
+/// A member waits to be told the id of what it has added. It is told in the order of the stream, between what others
+/// have added before and behind: when the reader comes by. So the offsets that a client sees only grow.
+#[derive(Debug)]
+struct Awaited {
+    since: Instant,
+    member: MemberId,
+    ticket: u32,
+    args: Arc<Args>,
+    /// The id, or none if it has been refused; not known yet.
+    fate: Option<Option<EntryId>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,35 +114,27 @@ impl Appends {
         (self.waiting.len() + self.unsure.len()) as u64
     }
 
-    /// The greatest id that Redis has given to one of ours.
-    pub(super) fn base(&self) -> Option<EntryId> {
-        self.base
-    }
-
     /// When it is to be driven, or somebody is to be told.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let resting = match self.state {
             State::Resting(until) => Some(until),
             _ => None,
         };
-        let awaited = self.awaited.front().map(|(since, ..)| *since + ID_BOUND);
+        let awaited = self.awaited.front().map(|awaited| awaited.since + ID_BOUND);
         [resting, awaited].into_iter().flatten().min()
     }
 
     /// Tells JS of what is late.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
-        while let Some(&(since, member, ticket)) = self.awaited.front()
-            && fx.now >= since + ID_BOUND
-        {
-            self.awaited.pop_front();
-            added_record(member, ticket, None, fx);
+        while self.awaited.front().is_some_and(|awaited| fx.now >= awaited.since + ID_BOUND) {
+            self.give_up_first(fx);
         }
     }
 
     /// Nobody waits for ids any more.
     pub(super) fn answer_all(&mut self, fx: &mut Effects) {
-        for (_, member, ticket) in self.awaited.drain(..) {
-            added_record(member, ticket, None, fx);
+        while !self.awaited.is_empty() {
+            self.give_up_first(fx);
         }
     }
 
@@ -147,15 +157,48 @@ impl Appends {
         self.bytes = self.bytes.saturating_sub(append.args.len());
     }
 
-    /// Tells JS what id an entry has, if it still waits for that.
-    fn answer(&mut self, append: &Append, id: Option<EntryId>, fx: &mut Effects) {
-        if self
-            .awaited
-            .front()
-            .is_some_and(|&(_, member, ticket)| (member, ticket) == (append.member, append.ticket))
-        {
+    /// It will never be there.
+    fn forgo(&mut self, append: &Append) {
+        let who = (append.member, append.ticket);
+        let awaited = self.awaited.iter_mut().find(|awaited| (awaited.member, awaited.ticket) == who);
+        if let Some(awaited) = awaited {
+            awaited.fate = Some(None);
+        }
+    }
+
+    /// The reader comes by an entry with these fields, which one of the link's members has added.
+    pub(super) fn pass(&mut self, id: EntryId, fields: &Items<'_>) {
+        let is_it = |awaited: &Awaited| awaited.fate.is_none() && is_entry(&awaited.args, fields.clone());
+        if let Some(place) = self.late.iter().position(is_it) {
+            self.late.remove(place);
+        } else if let Some(awaited) = self.awaited.iter_mut().find(|awaited| is_it(awaited)) {
+            awaited.fate = Some(Some(id));
+        }
+    }
+
+    /// Tells JS what can be told.
+    pub(super) fn answer(&mut self, fx: &mut Effects) {
+        while let Some(Awaited { member, ticket, fate: Some(id), .. }) = self.awaited.front() {
+            added_record(*member, *ticket, *id, fx);
             self.awaited.pop_front();
-            added_record(append.member, append.ticket, id, fx);
+        }
+    }
+
+    /// Whether the reader has to look for entries of ours.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.awaited.is_empty() || !self.late.is_empty()
+    }
+
+    /// Tells JS that there is no id for the first one, which may come all the same.
+    fn give_up_first(&mut self, fx: &mut Effects) {
+        if let Some(awaited) = self.awaited.pop_front() {
+            added_record(awaited.member, awaited.ticket, awaited.fate.flatten(), fx);
+            if awaited.fate.is_none() {
+                self.late.push_back(awaited);
+            }
+            if self.late.len() > MAX_LATE {
+                self.late.pop_front();
+            }
         }
     }
 
@@ -241,11 +284,13 @@ impl Core {
                 let append = Append { member: id, ticket, args: Arc::new(Args::of(&parts)) };
                 let appends = &mut stream.appends;
                 appends.bytes += append.args.len();
-                appends.waiting.push_back(append);
                 appends.added += 1;
                 if recovers && connected {
-                    appends.awaited.push_back((fx.now, id, ticket));
+                    let args = Arc::clone(&append.args);
+                    let awaited = Awaited { since: fx.now, member: id, ticket, args, fate: None };
+                    appends.awaited.push_back(awaited);
                 }
+                appends.waiting.push_back(append);
                 true
             }
             (Ok(()), ..) => {
@@ -279,19 +324,15 @@ impl Core {
         {
             appends.take(&append);
             self.stats.dropped += 1;
-            // Those before it come first.
-            if appends
-                .awaited
-                .iter()
-                .any(|&(_, member, ticket)| (member, ticket) == (append.member, append.ticket))
-            {
-                while let Some((_, member, ticket)) = appends.awaited.pop_front() {
-                    added_record(member, ticket, None, fx);
-                    if (member, ticket) == (append.member, append.ticket) {
-                        break;
-                    }
-                }
-            }
+            appends.forgo(&append);
+        }
+        self.answer_awaited(number, fx);
+    }
+
+    /// Tells JS what can be told.
+    fn answer_awaited(&mut self, number: StreamId, fx: &mut Effects) {
+        if let Some(stream) = self.streams.list.get_mut(&number) {
+            stream.appends.answer(fx);
         }
     }
 
@@ -376,15 +417,15 @@ impl Core {
                 }
                 appends.failures = 0;
                 appends.take(&append);
-                appends.answer(&append, Some(id), fx);
                 self.stats.acknowledged += 1;
             }
             (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {
                 appends.take(&append);
-                appends.answer(&append, None, fx);
+                appends.forgo(&append);
                 self.stats.refused += 1;
                 let error = reason_of(&outcome);
                 appends.settle(fx.now);
+                self.answer_awaited(number, fx);
                 return self.event(fx, 0, &Event::Refused { what: "publish", error: &error });
             }
             _ => {
@@ -430,12 +471,12 @@ impl Core {
                 let lost = std::mem::take(&mut appends.unsure);
                 for append in &lost {
                     appends.take(append);
-                    appends.answer(append, None, fx);
+                    appends.forgo(append);
                 }
                 self.stats.published += lost.len() as u64;
                 self.stats.lost_in_flight += lost.len() as u64;
                 appends.state = State::Unknown;
-                return;
+                return self.answer_awaited(number, fx);
             }
             _ => return appends.rest(fx.now),
         };
@@ -450,7 +491,6 @@ impl Core {
                 && let Some(append) = appends.unsure.pop_front()
             {
                 appends.take(&append);
-                appends.answer(&append, Some(id), fx);
                 self.stats.published += 1;
                 self.stats.acknowledged += 1;
             }

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::core::effects::{Effects, MemberId};
 use crate::core::event::Event;
 use crate::packet::Malformed;
-use crate::transport::resp::Reply;
+use crate::transport::resp::{Items, Reply};
 use crate::transport::{Args, Outcome, Port};
 use crate::wire::streams::{Entry, EntryId, event_of, id_and_fields};
 
@@ -311,6 +311,7 @@ impl Core {
     fn entry(&mut self, number: StreamId, item: Reply<'_>, fx: &mut Effects) {
         self.stats.received += 1;
         let mut id = EntryId::ZERO;
+        let fields = id_and_fields(item.clone()).map(|(_, fields)| fields);
         let entry = Entry::of(item, &mut id);
         let Some(stream) = self.streams.list.get_mut(&number) else {
             return;
@@ -322,12 +323,22 @@ impl Core {
         };
         match entry {
             Ok(Some(entry)) if !members.is_empty() => {
-                if let Err(error) = self.deliver_entry(number, &entry, &members, fx) {
+                if let Err(error) = self.deliver_entry(number, &entry, fields.as_ref(), &members, fx) {
                     self.malformed_entry(number, id, error, fx);
                 }
             }
             Ok(_) => self.stats.ignored += 1,
             Err(error) => self.malformed_entry(number, id, error, fx),
+        }
+    }
+
+    /// Members that wait for the id of this entry, which is one of theirs, are told.
+    fn pass_own(&mut self, number: StreamId, id: EntryId, fields: Option<&Items<'_>>, fx: &mut Effects) {
+        if let (Some(stream), Some(fields)) = (self.streams.list.get_mut(&number), fields)
+            && stream.appends.is_awaited()
+        {
+            stream.appends.pass(id, fields);
+            stream.appends.answer(fx);
         }
     }
 
@@ -343,6 +354,7 @@ impl Core {
         &mut self,
         number: StreamId,
         entry: &Entry<'_>,
+        fields: Option<&Items<'_>>,
         members: &[MemberId],
         fx: &mut Effects,
     ) -> Result<(), Malformed> {
@@ -354,6 +366,7 @@ impl Core {
         let foreign: Vec<MemberId> = members.iter().copied().filter(|id| !is_own(self, id)).collect();
         if foreign.len() < members.len() {
             self.stats.own += 1;
+            self.pass_own(number, entry.id, fields, fx);
         }
         if foreign.is_empty() && !keeps {
             return Ok(());

@@ -18,6 +18,10 @@ use crate::wire::streams::{Audience, Entry, EntryId, session_rooms};
 /// How long a client that comes back is kept waiting before it has to begin anew.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a session that is not there is waited for, once: the node that its client has left keeps it in the same
+/// moment, by another connection.
+const LATE_SESSION: Duration = Duration::from_millis(30);
+
 /// How many bytes of missed entries are gathered at a time, for all sessions. Whose share goes beyond begins anew.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -45,8 +49,18 @@ pub(super) struct Restore {
     offset: EntryId,
     nsp: String,
     since: Instant,
+    late: Late,
     session: Option<Session>,
     parts: Vec<Part>,
+}
+
+/// Whether a session was not there at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    Unknown,
+    /// It is asked for again then.
+    Until(Instant),
+    Asked,
 }
 
 /// A session, taken.
@@ -92,7 +106,11 @@ struct Look {
 impl Restores {
     /// When the first of them is late.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.list.values().map(|restore| restore.since + PATIENCE).min()
+        let due = |restore: &Restore| match restore.late {
+            Late::Until(until) => until,
+            _ => restore.since + PATIENCE,
+        };
+        self.list.values().map(due).min()
     }
 
     /// Where a restore wants the entries of a stream from, if it waits for pages.
@@ -195,6 +213,7 @@ impl Core {
             offset,
             nsp: author.nsp.clone(),
             since: fx.now,
+            late: Late::Unknown,
             session: None,
             parts: parts.collect(),
         };
@@ -237,7 +256,12 @@ impl Core {
                 }
                 self.fail_some_restores(&[number], "the session makes no sense", fx);
             }
-            Outcome::Replied(Reply::Nil) => self.fail_some_restores(&[number], NOT_FOUND, fx),
+            Outcome::Replied(Reply::Nil) => match self.streams.restores.list.get_mut(&number) {
+                Some(restore) if restore.late == Late::Unknown => {
+                    restore.late = Late::Until(fx.now + LATE_SESSION);
+                }
+                _ => self.fail_some_restores(&[number], NOT_FOUND, fx),
+            },
             // As old as it may be, or forbidden: by two commands then.
             Outcome::Replied(Reply::Error(error))
                 if by_one && (error.starts_with(b"ERR unknown command") || error.starts_with(b"NOPERM")) =>
@@ -348,11 +372,8 @@ impl Core {
                 waits = true;
                 continue;
             };
-            // This node does not know yet what the client may know, or what it has told JS itself.
-            if newest.is_some_and(|newest| position < newest)
-                || stream.appends.base().is_some_and(|base| position < base)
-                || part.paging
-            {
+            // This node does not know yet what the client may know.
+            if newest.is_some_and(|newest| position < newest) || part.paging {
                 waits = true;
                 continue;
             }
@@ -407,11 +428,25 @@ impl Core {
         draft.part(2, boundary.to_string().as_bytes());
         draft.list(items.iter().zip(&missed).flat_map(|(id, (_, data))| [id.as_slice(), *data]));
         draft.done();
+        // Its rooms are not known here before JS has made the socket, which may take until a middleware is done.
+        if let Some(member) = self.members.get_mut(&restore.member) {
+            member.interest().unsettle();
+        }
     }
 
-    /// Ends those that take too long.
-    pub(super) fn fail_late_restores(&mut self, fx: &mut Effects) {
+    /// Asks again for sessions that were not there, and ends those that take too long.
+    pub(super) fn tick_restores(&mut self, fx: &mut Effects) {
         let now = fx.now;
+        let mut again = Vec::new();
+        for (&number, restore) in &mut self.streams.restores.list {
+            if matches!(restore.late, Late::Until(until) if now >= until) {
+                restore.late = Late::Asked;
+                again.push(number);
+            }
+        }
+        for number in again {
+            self.take_session(number, fx);
+        }
         self.fail_restores(|restore| now >= restore.since + PATIENCE, "timeout reached", fx);
     }
 

@@ -12,10 +12,13 @@ use crate::transport::{Args, Incoming, KeyCommand, Outcome, Port, Space, Subscri
 use crate::wire::Family;
 use crate::wire::streams::EntryId;
 
+/// An entry: its id, and its fields and values in turn.
+type Stored = (EntryId, Vec<Vec<u8>>);
+
 /// What XADD and its like do, and no more.
 #[derive(Default)]
 struct Redis {
-    streams: BTreeMap<Vec<u8>, Vec<(EntryId, Vec<Vec<u8>>)>>,
+    streams: BTreeMap<Vec<u8>, Vec<Stored>>,
     keys: BTreeMap<Vec<u8>, Vec<u8>>,
     ran: Vec<String>,
 }
@@ -43,7 +46,7 @@ impl Redis {
         self.foreign("s", "/", &format!(r#"{{"packet":{{"type":2,"data":["{name}"]}},"opts":{opts}}}"#))
     }
 
-    fn entries(&self, stream: &[u8]) -> &[(EntryId, Vec<Vec<u8>>)] {
+    fn entries(&self, stream: &[u8]) -> &[Stored] {
         self.streams.get(stream).map_or(&[], Vec::as_slice)
     }
 
@@ -91,7 +94,7 @@ impl Redis {
     }
 }
 
-fn write_entries(out: &mut Vec<u8>, entries: Vec<&(EntryId, Vec<Vec<u8>>)>) {
+fn write_entries(out: &mut Vec<u8>, entries: Vec<&Stored>) {
     out.extend_from_slice(format!("*{}\r\n", entries.len()).as_bytes());
     for (id, fields) in entries {
         out.extend_from_slice(b"*2\r\n");
@@ -389,6 +392,25 @@ fn ids_are_told_in_order_or_not_waited_for() {
 }
 
 #[test]
+fn ids_are_told_where_the_entries_stand_among_those_of_others() {
+    let mut rig = Rig::reading(true);
+    rig.emit("early");
+    rig.settle();
+    rig.records();
+    rig.redis.event("before", ALL);
+    rig.emit("mine");
+    rig.settle();
+    rig.redis.event("behind", ALL);
+    rig.settle();
+    let kinds: Vec<u8> = rig.records().into_iter().map(|(kind, ..)| kind).collect();
+    let (frame, added) = (Kind::Frame as u8, Kind::Added as u8);
+    assert_eq!(
+        kinds.into_iter().filter(|&kind| kind == frame || kind == added).collect::<Vec<_>>(),
+        [frame, added, frame]
+    );
+}
+
+#[test]
 fn offsets_are_added_to_what_may_be_missed() {
     let mut rig = Rig::reading(true);
     rig.redis.event("kept", ALL);
@@ -458,6 +480,9 @@ fn a_session_gets_what_it_missed_from_memory() {
     let looks = rig.redis.ran.iter().filter(|name| *name == "XRANGE").count();
     assert!(looks <= 2, "{looks}");
     rig.core.restore(1, 6, b"k1", b"1-1", &mut rig.fx);
+    rig.settle();
+    assert_eq!(restored(&mut rig), [], "it may be about to be kept");
+    rig.fx.now += Duration::from_millis(30);
     rig.settle();
     assert_eq!(restored(&mut rig), [(6, not_found)]);
 }

@@ -2,6 +2,7 @@
 
 mod emitter;
 mod sharded;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;

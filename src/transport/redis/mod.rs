@@ -291,7 +291,7 @@ impl Transport for RedisTransport {
             Port::Shared => self.commands.command(&command),
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);
-                reader.or_insert_with(|| Reader::new(Arc::clone(&self.settings))).command(&command);
+                reader.or_insert_with(|| Reader::new(Arc::clone(&self.settings), false)).command(&command);
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
+use super::cluster::Redirect;
 use super::command::write_args;
 use super::connection::{Connection, Opened};
 use super::sentinel::Master;
@@ -25,9 +26,12 @@ pub(super) struct Reader {
     connection: Connection,
     /// The commands whose reply is not in.
     in_flight: VecDeque<Asked>,
-    /// Since when there is nothing new for the oldest of them.
+    /// Since when nothing has come for them.
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the node may say that the key is another one's.
+    in_cluster: bool,
+    news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
 }
@@ -37,14 +41,25 @@ struct Asked {
     patience: Option<Duration>,
 }
 
+/// What came up that concerns more than the connection.
+#[derive(Default)]
+pub(super) struct News {
+    /// What the node said of keys that it does not have.
+    pub(super) redirects: Vec<Redirect>,
+    /// The connection is lost, or could not be made, or the node is no longer a master.
+    pub(super) trouble: bool,
+}
+
 impl Reader {
     /// Returns a reader that opens with its first command.
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, in_cluster: bool) -> Self {
         Self {
             connection: Connection::new(settings),
             in_flight: VecDeque::new(),
             silent_since: Instant::now(),
             timer: None,
+            in_cluster,
+            news: News::default(),
             more: false,
         }
     }
@@ -66,6 +81,22 @@ impl Reader {
         abandoned
     }
 
+    /// Goes to another node: with the next command if it has a connection, else with the next attempt. Returns the
+    /// commands that go down with the connection.
+    pub(super) fn move_to(&mut self, settings: Arc<Settings>) -> Vec<Abandoned> {
+        let abandoned = self.abandon();
+        if !self.connection.is_waiting() {
+            self.connection.close();
+        }
+        self.connection.set_settings(settings);
+        abandoned
+    }
+
+    /// Takes what came up since the last time.
+    pub(super) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
     /// Opens, writes all, and reads once unless paused.
     pub(super) fn poll(
         &mut self,
@@ -81,6 +112,7 @@ impl Reader {
         match self.advance(cx, paused, &mut sink) {
             Ok(more) => self.more = more,
             Err(loss) => {
+                self.news.trouble = true;
                 let abandoned = self.abandon();
                 self.connection.lose();
                 report(&abandoned, &loss.to_string(), &mut sink);
@@ -153,11 +185,18 @@ impl Reader {
                     _ => ProtocolError::Unexpected.into(),
                 });
             };
-            let error = match &reply {
-                Reply::Error(error) if error.starts_with(UNBLOCKED) => Some(String::from_utf8_lossy(error)),
+            let not_run = match &reply {
+                Reply::Error(error) if error.starts_with(UNBLOCKED) => {
+                    self.news.trouble = true;
+                    Some(String::from_utf8_lossy(error))
+                }
+                Reply::Error(error) if self.in_cluster => Redirect::of(error).map(|redirect| {
+                    self.news.redirects.push(redirect);
+                    String::from_utf8_lossy(error)
+                }),
                 _ => None,
             };
-            let outcome = match &error {
+            let outcome = match &not_run {
                 Some(reason) => Outcome::NotRun { reason },
                 None => Outcome::Replied(reply),
             };
@@ -166,9 +205,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Becomes a loss when the oldest command was silent for too long.
+    /// Becomes a loss when Redis was silent for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let patience = self.in_flight.front().and_then(|asked| asked.patience);
+        let patience = self.in_flight.iter().find_map(|asked| asked.patience);
         let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
         let (Some(patience), Some(deadline)) = (patience, deadline) else {
             self.timer = None;
@@ -192,6 +231,7 @@ impl Reader {
     fn abandon(&mut self) -> Vec<Abandoned> {
         let not_begun = usize::try_from(self.connection.commands.unwritten_commands()).unwrap_or(usize::MAX);
         let begun = self.in_flight.len().saturating_sub(not_begun);
+        self.connection.commands.clear();
         self.timer = None;
         self.more = false;
         let commands = self.in_flight.drain(..).enumerate();

@@ -19,7 +19,7 @@ pub(super) struct MockNode {
     pub(super) epoch: u64,
     /// What CLUSTER SLOTS answers instead of the view; empty for nothing at all.
     pub(super) slots: Option<Vec<u8>>,
-    /// What each publish answers instead.
+    /// What each publish in a shard, and each command about a key, answers instead.
     pub(super) refusal: Option<&'static str>,
     /// It takes what it is sent and answers nothing.
     pub(super) hangs: bool,
@@ -27,6 +27,8 @@ pub(super) struct MockNode {
     /// All commands but those of the handshake.
     pub(super) log: Vec<String>,
     lanes: Vec<mpsc::UnboundedSender<Vec<u8>>>,
+    /// Those who have sent XREAD.
+    readers: Vec<mpsc::UnboundedSender<Vec<u8>>>,
     task: AbortHandle,
 }
 
@@ -55,6 +57,7 @@ impl MockCluster {
                 subscribers: 0,
                 log: Vec::new(),
                 lanes: Vec::new(),
+                readers: Vec::new(),
                 task,
             });
         }
@@ -78,6 +81,7 @@ impl MockCluster {
         let mut nodes = self.nodes();
         nodes[index].task.abort();
         nodes[index].lanes.clear();
+        nodes[index].readers.clear();
     }
 
     /// Ends the connections of the subscribers of a node.
@@ -88,6 +92,16 @@ impl MockCluster {
     /// Sends something to all subscribers of a node.
     pub(super) fn push(&self, index: usize, bytes: &[u8]) {
         self.nodes()[index].lanes.retain(|lane| lane.send(bytes.to_vec()).is_ok());
+    }
+
+    /// Sends something to all readers of a node; ends their connections if it is nothing.
+    pub(super) fn feed(&self, index: usize, bytes: &[u8]) {
+        self.nodes()[index].readers.retain(|reader| reader.send(bytes.to_vec()).is_ok());
+    }
+
+    /// How many readers a node has.
+    pub(super) fn readers(&self, index: usize) -> usize {
+        self.nodes()[index].readers.iter().filter(|reader| !reader.is_closed()).count()
     }
 
     pub(super) fn address(&self, index: usize) -> Address {
@@ -204,6 +218,18 @@ fn answer(
         ("SPUBLISH", channel) => {
             let error = node.refusal.map(str::to_owned).or_else(|| moved(channel));
             error.unwrap_or_else(|| ":1\r\n".to_owned()).into_bytes()
+        }
+        ("XADD", key) => {
+            let error = node.refusal.map(str::to_owned).or_else(|| moved(key));
+            error.unwrap_or_else(|| "$3\r\n1-0\r\n".to_owned()).into_bytes()
+        }
+        // It blocks.
+        ("XREAD", _) => {
+            let error = moved(&command[2]);
+            if error.is_none() && !node.readers.iter().any(|known| known.same_channel(lane)) {
+                node.readers.push(lane.clone());
+            }
+            error.unwrap_or_default().into_bytes()
         }
         ("PUBSUB", _) => {
             let channels = &command[2..];

@@ -7,6 +7,8 @@
 //! | publishes | one node, whichever | each master, for the channels of its slots |
 //! | counts | all nodes | the master of the channel's slot and its replicas |
 //! | a lane | one node, whichever | each master that owns a slot of its channels |
+//! | a command about a key | the master of the key's slot | the same |
+//! | a reader | a connection of its own to that master | the same |
 //!
 //! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
 //! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
@@ -14,6 +16,9 @@
 
 mod counting;
 mod handover;
+#[cfg(test)]
+mod key_tests;
+mod keys;
 mod lane;
 #[cfg(test)]
 mod mock_cluster;
@@ -40,10 +45,12 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, Sleep};
 
+use super::abandoned::Abandoned;
 use super::settings::Address;
 use super::stream::Loss;
-use super::{Incoming, KeyCommand, Lane, Space, Subscription, Transport};
+use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
 use counting::Counting;
+use keys::{ClusterReader, Ended};
 use lane::ClusterLane;
 use node::{Node, Report};
 use refresh::Refresh;
@@ -61,6 +68,8 @@ const MAX_UNANSWERED: usize = 8 << 20;
 /// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
 /// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
 /// gone down comes after that `Down`.
+///
+/// Commands about keys run whether it is up or not, if the master of the key's slot is connected.
 pub struct ClusterTransport {
     settings: Arc<ClusterSettings>,
     space: Space,
@@ -73,6 +82,11 @@ pub struct ClusterTransport {
     chosen: Option<Address>,
     counting: Counting,
     lanes: Vec<ClusterLane>,
+    readers: BTreeMap<usize, ClusterReader>,
+    /// Commands that wait for the topology. The caller has them anyway.
+    waiting: Vec<KeyCommand>,
+    /// Commands without a reply, to be told of behind a `Down`.
+    ended: Vec<Ended>,
     /// Shifts the choice of a node, so that not all servers choose the same.
     spread: usize,
     /// Whether a connection was ever needed.
@@ -114,7 +128,7 @@ enum Deferred {
     Down { unanswered: u64, unwritten: u64 },
     LaneDown(Lane),
     NotCounted(u64),
-    NotRun(u64),
+    Abandoned(Abandoned),
 }
 
 impl ClusterTransport {
@@ -131,6 +145,9 @@ impl ClusterTransport {
             chosen: None,
             counting: Counting::default(),
             lanes: Vec::new(),
+            readers: BTreeMap::new(),
+            waiting: Vec::new(),
+            ended: Vec::new(),
             spread: usize::try_from(random % 1024).unwrap_or_default(),
             wanted: false,
             open: true,
@@ -174,6 +191,7 @@ impl ClusterTransport {
             }
         }
         self.deferred.extend(self.counting.give_up().into_iter().map(Deferred::NotCounted));
+        self.close_readers();
     }
 
     /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
@@ -181,6 +199,7 @@ impl ClusterTransport {
         self.set_open(false);
         self.wanted = false;
         self.lanes.iter_mut().for_each(ClusterLane::clear);
+        self.readers.clear();
     }
 
     fn close_nodes(&mut self) {
@@ -190,14 +209,18 @@ impl ClusterTransport {
         let Outage { mut unanswered, .. } = std::mem::take(&mut self.outage);
         self.homeless.clear();
         for mut node in std::mem::take(&mut self.nodes).into_values() {
-            unanswered += node.give_up(&mut |_| unwritten += 1, &mut self.reports);
+            unanswered += node.give_up("", &mut |_| unwritten += 1, &mut self.reports);
         }
-        self.reports.clear();
         self.up = false;
         self.stalled = None;
         self.chosen = None;
         if stood || unanswered > 0 || unwritten > 0 {
             self.deferred.push(Deferred::Down { unanswered, unwritten });
+        }
+        for (_, report) in self.reports.drain(..) {
+            if let Report::Abandoned { command, .. } = report {
+                self.deferred.push(Deferred::Abandoned(command));
+            }
         }
     }
 }
@@ -256,10 +279,18 @@ impl Transport for ClusterTransport {
     }
 
     fn command(&mut self, command: KeyCommand) {
-        self.deferred.push(Deferred::NotRun(command.token));
+        self.wanted = true;
+        if self.open {
+            self.route(command, Instant::now());
+        } else {
+            self.deferred.push(Deferred::Abandoned(Abandoned { token: command.token, begun: false }));
+        }
     }
 
-    fn close_reader(&mut self, _reader: usize) {}
+    fn close_reader(&mut self, reader: usize) {
+        self.readers.remove(&reader);
+        self.waiting.retain(|command| command.port != Port::Reader(reader));
+    }
 
     fn pause(&mut self, paused: bool) {
         self.paused = paused;

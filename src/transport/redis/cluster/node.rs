@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::command::{write_count, write_publish};
+use super::super::abandoned::Abandoned;
+use super::super::command::{write_args, write_count, write_publish};
 use super::super::commands::read_counts;
 use super::super::connection::{Connection, Opened};
 use super::super::settings::Address;
 use super::super::stream::Loss;
-use super::super::{Incoming, Space, Step};
+use super::super::{Incoming, KeyCommand, Outcome, Space, Step};
 use super::redirect::Redirect;
 use super::refresh::{Answer, read_info};
 use super::settings::ClusterSettings;
@@ -19,11 +20,14 @@ use crate::transport::resp::{ProtocolError, Reply};
 /// How long a node may leave its commands without any reply before it is suspected to hang.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long a node is kept for commands about keys after the last one.
+const COMMANDED: Duration = Duration::from_secs(60);
+
 /// What the room for publishes keeps when it is empty.
 const KEEP: usize = 256 * 1024;
 
-/// The command connection of one node: publishes, which are kept until they are answered, counts, and questions
-/// about the cluster.
+/// The command connection of one node: publishes, which are kept until they are answered, counts, commands about keys,
+/// and questions about the cluster.
 pub(super) struct Node {
     address: Address,
     space: Space,
@@ -31,6 +35,10 @@ pub(super) struct Node {
     in_flight: VecDeque<InFlight>,
     kept: Kept,
     publishes: u64,
+    /// Commands about keys that are not answered.
+    commands: u64,
+    /// When the last one came.
+    commanded: Option<Instant>,
     /// How many bytes of commands were appended on this connection.
     appended: u64,
     /// What the last CLUSTER INFO said.
@@ -56,6 +64,11 @@ enum InFlight {
         token: u64,
         channels: usize,
     },
+    /// As with a publish, of which nothing is kept. Without a token nobody waits for the reply.
+    Command {
+        token: Option<u64>,
+        end: u64,
+    },
     Info,
     Slots,
 }
@@ -78,10 +91,16 @@ pub(super) enum Report {
         token: u64,
         counts: Option<Vec<u64>>,
     },
-    /// A publish was not run.
+    /// A publish or a command was not run.
     Redirected {
         redirect: Redirect,
-        error: String,
+        /// What keeps publishes from being run there.
+        stalls: Option<String>,
+    },
+    /// A command gets no reply.
+    Abandoned {
+        command: Abandoned,
+        reason: String,
     },
 }
 
@@ -97,6 +116,8 @@ impl Node {
             in_flight: VecDeque::new(),
             kept: Kept { bytes: Vec::new(), start: 0 },
             publishes: 0,
+            commands: 0,
+            commanded: None,
             appended: 0,
             info: (true, 0),
             counts: Vec::new(),
@@ -116,9 +137,14 @@ impl Node {
         self.connection.is_waiting()
     }
 
-    /// Returns whether a publish is not answered.
-    pub(super) fn has_publishes(&self) -> bool {
-        self.publishes > 0
+    /// Returns whether a publish or a command is not answered.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.publishes > 0 || self.commands > 0
+    }
+
+    /// Returns whether commands about keys go there.
+    pub(super) fn is_commanded(&self, now: Instant) -> bool {
+        self.commands > 0 || self.commanded.is_some_and(|last| now < last + COMMANDED)
     }
 
     /// The bytes that wait for the kernel.
@@ -145,6 +171,14 @@ impl Node {
         let space = self.space;
         self.append(|out| write_count(out, space, channels));
         self.in_flight.push_back(InFlight::Count { token, channels: channels.len() });
+    }
+
+    /// Appends a command about a key. Waits as a count does.
+    pub(super) fn command(&mut self, command: &KeyCommand) {
+        let end = self.append(|out| write_args(out, &command.args));
+        self.commands += 1;
+        self.commanded = Some(Instant::now());
+        self.in_flight.push_back(InFlight::Command { token: Some(command.token), end });
     }
 
     /// Asks what the node knows of the cluster.
@@ -187,26 +221,33 @@ impl Node {
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, Report)>,
     ) -> Step {
-        match self.advance(cx, settings, sink, reports) {
-            Ok(step) => step,
+        let mut reported = false;
+        let mut sink = |incoming: Incoming<'_>| {
+            reported = true;
+            sink(incoming);
+        };
+        let more = match self.advance(cx, settings, &mut sink, reports) {
+            Ok(more) => more,
             Err(loss) => {
-                let before = self.publishes;
-                let unanswered = self.give_up(sink, reports);
-                self.connection.lose();
                 let reason = self.reason(&loss);
+                let unanswered = self.give_up(&reason, &mut sink, reports);
+                self.connection.lose();
                 reports.push((self.address.clone(), Report::Lost { reason, unanswered }));
-                Step { reported: before > unanswered, more: false }
+                false
             }
-        }
+        };
+        Step { reported, more }
     }
 
     /// Gives back what has certainly not run; returns how many publishes may have.
     pub(super) fn give_up(
         &mut self,
+        reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, Report)>,
     ) -> u64 {
-        let unwritten = u64::try_from(self.unwritten()).unwrap_or_default();
+        // What waits for the connection included.
+        let unwritten = u64::try_from(self.connection.commands.unwritten().len()).unwrap_or_default();
         let written = self.appended.saturating_sub(unwritten);
         let mut unanswered = 0;
         for command in std::mem::take(&mut self.in_flight) {
@@ -223,12 +264,33 @@ impl Node {
                 InFlight::Count { token, .. } => {
                     reports.push((self.address.clone(), Report::Counted { token, counts: None }));
                 }
+                InFlight::Command { token: None, .. } => {}
+                InFlight::Command { token: Some(token), end } => {
+                    let command = Abandoned { token, begun: end <= written };
+                    let reason = reason.to_owned();
+                    reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+                }
                 InFlight::Info | InFlight::Slots => {}
             }
         }
         self.publishes = 0;
+        self.commands = 0;
         self.appended = 0;
         unanswered
+    }
+
+    /// Waits no more for the replies to commands about keys.
+    pub(super) fn abandon_commands(&mut self, reason: &str, reports: &mut Vec<(Address, Report)>) {
+        for command in &mut self.in_flight {
+            if let InFlight::Command { token, .. } = command
+                && let Some(token) = token.take()
+            {
+                let command = Abandoned { token, begun: true };
+                let reason = reason.to_owned();
+                reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+            }
+        }
+        self.commands = 0;
     }
 
     /// The loss in words that tell which node it was.
@@ -239,16 +301,17 @@ impl Node {
         }
     }
 
+    /// Returns whether a read brought something.
     fn advance(
         &mut self,
         cx: &mut Context<'_>,
         settings: &ClusterSettings,
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, Report)>,
-    ) -> Result<Step, Loss> {
-        let mut step = Step::default();
+    ) -> Result<bool, Loss> {
+        let mut more = false;
         match self.connection.poll_open(cx) {
-            Poll::Pending => return Ok(step),
+            Poll::Pending => return Ok(false),
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     self.quiet_since = Instant::now();
@@ -260,7 +323,7 @@ impl Node {
         self.connection.poll_flush(cx)?;
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
-            step.more = true;
+            more = true;
             self.hangs = false;
             self.quiet_since = Instant::now();
         }
@@ -275,17 +338,15 @@ impl Node {
                 (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
                     let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
                     sink(Incoming::Published { receivers });
-                    step.reported = true;
                 }
                 (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) => {
-                    step.reported = true;
                     let text = String::from_utf8_lossy(error);
                     match Redirect::of(error) {
                         Some(redirect) => {
                             let (channel, payload) = self.kept.front(channel, payload);
                             sink(Incoming::Returned { channel, payload });
-                            let error = text.into_owned();
-                            reports.push((self.address.clone(), Report::Redirected { redirect, error }));
+                            let stalls = Some(text.into_owned());
+                            reports.push((self.address.clone(), Report::Redirected { redirect, stalls }));
                         }
                         None => sink(Incoming::PublishRefused { error: &text }),
                     }
@@ -297,6 +358,23 @@ impl Node {
                 }
                 (&InFlight::Count { token, .. }, Reply::Error(_)) => {
                     reports.push((self.address.clone(), Report::Counted { token, counts: None }));
+                }
+                (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
+                (InFlight::Command { token: None, .. }, _) => {}
+                (&InFlight::Command { token: Some(token), .. }, reply) => {
+                    let redirect = match reply {
+                        Reply::Error(error) => Redirect::of(error).map(|redirect| (redirect, error)),
+                        _ => None,
+                    };
+                    let outcome = match &redirect {
+                        Some((_, error)) => Outcome::NotRun { reason: &String::from_utf8_lossy(error) },
+                        None => Outcome::Replied(reply),
+                    };
+                    sink(Incoming::Replied { token, outcome });
+                    if let Some((redirect, _)) = redirect {
+                        let report = Report::Redirected { redirect, stalls: None };
+                        reports.push((self.address.clone(), report));
+                    }
                 }
                 (InFlight::Info, Reply::Bulk(info)) => self.info = read_info(info),
                 // An ACL may forbid it; the slots say enough.
@@ -313,12 +391,16 @@ impl Node {
                 }
                 _ => return Err(ProtocolError::Unexpected.into()),
             }
-            if let Some(InFlight::Publish { channel, payload, .. }) = self.in_flight.pop_front() {
-                self.kept.pop(channel + payload);
-                self.publishes -= 1;
+            match self.in_flight.pop_front() {
+                Some(InFlight::Publish { channel, payload, .. }) => {
+                    self.kept.pop(channel + payload);
+                    self.publishes -= 1;
+                }
+                Some(InFlight::Command { token: Some(_), .. }) => self.commands -= 1,
+                _ => {}
             }
         }
-        Ok(step)
+        Ok(more)
     }
 }
 

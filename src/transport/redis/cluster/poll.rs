@@ -1,20 +1,24 @@
 //! One look at everything: what is due, what the nodes say, what the lanes say, and what follows from it.
 
+use std::collections::BTreeSet;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::{READS_PER_CALL, Step};
+use super::keys::Ended;
 use super::lane::{ClusterLane, Hints};
 use super::node::{Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
 use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
-use crate::transport::Outcome;
 
-/// How long a node that is not published to any more has to answer what it was sent.
+/// How long a node that is not needed any more has to answer what it was sent.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Why what it does not answer then is given up.
+const LEFT: &str = "the node is no longer the one to ask";
 
 type Sink<'a> = dyn FnMut(Incoming<'_>) + 'a;
 
@@ -40,9 +44,7 @@ impl ClusterTransport {
                 }
                 Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
-                Deferred::NotRun(token) => {
-                    sink(Incoming::Replied { token, outcome: Outcome::NotRun { reason: &reason } });
-                }
+                Deferred::Abandoned(command) => command.report(&reason, sink),
             }
         }
         any
@@ -68,7 +70,9 @@ impl ClusterTransport {
             self.take_reports(now);
             let lanes = self.poll_lanes(cx, now, sink);
             step.reported |= lanes.reported;
-            step.more |= lanes.more || self.stale;
+            let readers = self.poll_readers(cx, now, sink);
+            step.reported |= readers.reported;
+            step.more |= lanes.more || readers.more || self.stale;
             if !step.more {
                 break;
             }
@@ -80,13 +84,14 @@ impl ClusterTransport {
             }
         });
         step.reported |= self.tell_standing(sink);
+        step.reported |= self.tell_ended(sink);
         if self.poll_timer(cx) || step.more {
             cx.waker().wake_by_ref();
         }
         step.reported
     }
 
-    fn knows_nodes(&self) -> bool {
+    pub(super) fn knows_nodes(&self) -> bool {
         self.topology.nodes().next().is_some()
     }
 
@@ -96,7 +101,7 @@ impl ClusterTransport {
                 node.suspected(now);
                 self.refresh.hint(None, now);
             }
-            self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_publishes());
+            self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_unanswered());
         }
     }
 
@@ -138,6 +143,7 @@ impl ClusterTransport {
                 }
                 Turn::Adopt(answer) => reported |= self.adopt(answer, now, sink),
                 Turn::Failed(reason) => {
+                    self.end_waiting(&reason);
                     self.outage.failed = true;
                     self.outage.reason.get_or_insert(reason);
                 }
@@ -161,6 +167,7 @@ impl ClusterTransport {
             }
         }
         self.refresh.adopted(changed, now);
+        self.route_waiting(now);
         self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
         if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
@@ -180,6 +187,7 @@ impl ClusterTransport {
     /// Opens what is needed and lets go of what is not. Returns whether there was something to report.
     fn plan(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
         let listed = self.topology.node_set();
+        let masters: BTreeSet<Address> = self.topology.masters().cloned().collect();
         if self.space == Space::Global && self.chosen.as_ref().is_none_or(|chosen| !listed.contains(chosen)) {
             self.choose();
         }
@@ -194,17 +202,23 @@ impl ClusterTransport {
         }
         let mut reported = false;
         self.nodes.retain(|address, node| {
+            // One that answers says itself that it does not run them.
+            if node.hangs && !masters.contains(address) {
+                node.abandon_commands(LEFT, &mut self.reports);
+            }
             let counted = self.counting.begun && listed.contains(address);
-            let wanted = needed.contains(address) || counted || self.refresh.is_asking(address);
+            let commanded = masters.contains(address) && node.is_commanded(now);
+            let wanted = needed.contains(address) || counted || commanded || self.refresh.is_asking(address);
             if wanted {
                 node.leaves_at = None;
                 return true;
             }
             let until = *node.leaves_at.get_or_insert(now + GRACE);
-            if node.has_publishes() && node.unwritten() == 0 && now < until && listed.contains(address) {
+            if node.has_unanswered() && node.unwritten() == 0 && now < until && listed.contains(address) {
                 return true;
             }
             self.outage.unanswered += node.give_up(
+                LEFT,
                 &mut |incoming| {
                     reported = true;
                     sink(incoming);
@@ -241,11 +255,14 @@ impl ClusterTransport {
                 Report::Counted { token, counts } => {
                     self.counting.counted(&address, token, counts.as_deref());
                 }
-                Report::Redirected { redirect, error } => {
-                    if !self.follow(&redirect, &address, now) {
+                Report::Redirected { redirect, stalls } => {
+                    if !self.follow(&redirect, &address, now)
+                        && let Some(error) = stalls
+                    {
                         self.stalled.get_or_insert(error);
                     }
                 }
+                Report::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
                 Report::Lost { reason, unanswered } => {
                     self.stale = true;
                     self.outage.unanswered += unanswered;
@@ -254,6 +271,8 @@ impl ClusterTransport {
                         self.refresh.hint(None, now);
                         self.outage.failed = true;
                         self.outage.reason = Some(reason);
+                    } else if self.nodes.get(&address).is_some_and(|node| node.is_commanded(now)) {
+                        self.refresh.hint(None, now);
                     }
                     if self.chosen.as_ref() == Some(&address) {
                         self.choose();
@@ -264,7 +283,7 @@ impl ClusterTransport {
     }
 
     /// Believes a node that says whose a slot is. Returns whether that helps: the slot has another owner than the node.
-    fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
+    pub(super) fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
         let Some((slot, owner)) = redirect.owner(&self.settings, asked) else {
             self.refresh.hint(None, now);
             return false;

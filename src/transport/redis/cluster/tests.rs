@@ -10,16 +10,16 @@ use super::*;
 use crate::transport::resp::ProtocolError;
 
 /// Channels of the slots 5061, 12182 and 866.
-const LOW: &str = "bar";
-const HIGH: &str = "foo";
-const LOWEST: &str = "hello";
+pub(super) const LOW: &str = "bar";
+pub(super) const HIGH: &str = "foo";
+pub(super) const LOWEST: &str = "hello";
 
-const HALVES: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
-const ALL_AT_0: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[0])];
-const ALL_AT_1: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[1])];
+pub(super) const HALVES: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
+pub(super) const ALL_AT_0: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[0])];
+pub(super) const ALL_AT_1: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[1])];
 
 /// What a node answers to CLUSTER SLOTS that does not say.
-const SILENCE: &[u8] = b"-NOPERM no\r\n";
+pub(super) const SILENCE: &[u8] = b"-NOPERM no\r\n";
 
 fn words(incoming: Incoming<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -43,20 +43,20 @@ fn words(incoming: Incoming<'_>) -> String {
     }
 }
 
-struct Rig {
-    transport: ClusterTransport,
-    events: VecDeque<String>,
-    cluster: MockCluster,
+pub(super) struct Rig {
+    pub(super) transport: ClusterTransport,
+    pub(super) events: VecDeque<String>,
+    pub(super) cluster: MockCluster,
 }
 
 impl Rig {
-    async fn new(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
+    pub(super) async fn new(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
         let cluster = MockCluster::start(view).await;
         let transport = ClusterTransport::new(cluster.settings(&[0]), space);
         Self { transport, events: VecDeque::new(), cluster }
     }
 
-    async fn up(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
+    pub(super) async fn up(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
         let mut rig = Self::new(view, space).await;
         rig.transport.open();
         rig.expect("up").await;
@@ -79,7 +79,7 @@ impl Rig {
         self.until("subscribed 0 bar").await;
     }
 
-    async fn next(&mut self) -> String {
+    pub(super) async fn next(&mut self) -> String {
         let Self { transport, events, .. } = self;
         let work = async {
             loop {
@@ -92,12 +92,12 @@ impl Rig {
         tokio::time::timeout(Duration::from_secs(10), work).await.expect("nothing happens")
     }
 
-    async fn expect(&mut self, event: &str) {
+    pub(super) async fn expect(&mut self, event: &str) {
         assert_eq!(self.next().await, event);
     }
 
     /// All of these come next, in any order.
-    async fn expect_all(&mut self, events: &[impl AsRef<str>]) {
+    pub(super) async fn expect_all(&mut self, events: &[impl AsRef<str>]) {
         let mut expected: Vec<&str> = events.iter().map(AsRef::as_ref).collect();
         while !expected.is_empty() {
             let event = self.next().await;
@@ -107,7 +107,7 @@ impl Rig {
     }
 
     /// Passes over everything up to an event that begins so, which is returned.
-    async fn until(&mut self, beginning: &str) -> String {
+    pub(super) async fn until(&mut self, beginning: &str) -> String {
         loop {
             let event = self.next().await;
             if event.starts_with(beginning) {
@@ -117,7 +117,7 @@ impl Rig {
     }
 
     /// Runs until the mock nodes show something.
-    async fn until_cluster(&mut self, mut shows: impl FnMut(&MockCluster) -> bool) {
+    pub(super) async fn until_cluster(&mut self, mut shows: impl FnMut(&MockCluster) -> bool) {
         let Self { transport, events, cluster } = self;
         let work = async {
             while !shows(cluster) {
@@ -226,8 +226,8 @@ fn a_slot_with_a_new_owner_takes_its_names_along() {
 }
 
 /// The first half goes from node 0 to its replica, node 2.
-const BEFORE_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1])];
-const AFTER_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, 0]), (8192, 16383, &[1])];
+pub(super) const BEFORE_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1])];
+pub(super) const AFTER_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, 0]), (8192, 16383, &[1])];
 
 #[test]
 fn a_replica_that_takes_over_does_not_repeat_its_master() {

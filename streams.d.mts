@@ -1,0 +1,9 @@
+export { createAdapter } from "./streams.js";
+export type {
+  Gap,
+  LinkOptions,
+  LinkStats,
+  RedisStreamsAdapter,
+  RedisStreamsAdapterOptions,
+  TransportInfo,
+} from "./streams.js";

@@ -1,0 +1,130 @@
+import type { Adapter, Room, SocketId } from "socket.io-adapter";
+import type { LinkOptions, LinkStats, TransportInfo } from "./index.js";
+
+export type { LinkOptions, LinkStats, TransportInfo };
+
+export interface RedisStreamsAdapterOptions extends LinkOptions {
+  /**
+   * The name of the Redis stream; if there are several, what their names begin with.
+   *
+   * @default "socket.io"
+   */
+  streamName: string;
+
+  /**
+   * The number of streams. Each namespace has one of them, and each is read by a connection of its own. The same on all
+   * servers.
+   *
+   * @default 1
+   */
+  streamCount: number;
+
+  /**
+   * The prefix of the pub/sub channels, by which servers ask and answer each other.
+   *
+   * @default "socket.io"
+   */
+  channelPrefix: string;
+
+  /**
+   * Whether these are channels of shards, which needs Redis 7. The same on all servers.
+   *
+   * @default false
+   */
+  useShardedPubSub: boolean;
+
+  /**
+   * How many entries a stream has at most, roughly: what is older is trimmed. A server that is away for longer than it
+   * takes to add so many has lost what is between, and clients that were can not recover their connections.
+   *
+   * @default 10000
+   */
+  maxLen: number;
+
+  /**
+   * How many entries are read at a time.
+   *
+   * @default 100
+   */
+  readCount: number;
+
+  /**
+   * How long Redis lets a read wait for new entries, in milliseconds; 0 is for ever.
+   *
+   * @default 5000
+   */
+  blockTimeInMs: number;
+
+  /**
+   * The prefix of the keys of sessions.
+   *
+   * @default "sio:session:"
+   */
+  sessionKeyPrefix: string;
+
+  /**
+   * Whether nothing that is emitted is binary. If something is nevertheless, it arrives as JSON has it.
+   *
+   * @default false
+   */
+  onlyPlaintext: boolean;
+
+  /**
+   * Without effect: servers are counted, rather than waited for to say that they are there.
+   *
+   * @deprecated
+   */
+  heartbeatInterval: number;
+
+  /**
+   * Without effect, as `heartbeatInterval`.
+   *
+   * @deprecated
+   */
+  heartbeatTimeout: number;
+}
+
+/**
+ * How long this server did not hear the others, and why: what the event `gap` comes with. The last three if entries of
+ * a stream were trimmed before they were read: those between the ids `after` and `before`.
+ */
+export interface Gap {
+  milliseconds: number;
+  reason: string;
+  stream?: string;
+  after?: string;
+  before?: string;
+}
+
+/** The adapter of streams of one namespace. */
+export interface RedisStreamsAdapter extends Adapter {
+  readonly uid: string;
+  requestsTimeout: number;
+  /** Resolves when this server hears the others, for the first time. */
+  readonly ready: Promise<void>;
+  /** Who carries the bytes, and why. */
+  readonly transport: TransportInfo;
+  /** The counters; null once the adapter is closed. */
+  stats(): LinkStats | null;
+  /** The names of all rooms of the cluster. */
+  allRooms(): Promise<Set<Room>>;
+  /**
+   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
+   *
+   * @deprecated use `io.in(rooms).fetchSockets()`
+   */
+  sockets(rooms?: Set<Room>): Promise<Set<SocketId>>;
+}
+
+/**
+ * Returns what `new Server({ adapter })` and `io.adapter()` take: the adapter of streams, whose clients can recover their
+ * connections (`connectionStateRecovery`).
+ *
+ * @param redisClient - a client of `redis` or `ioredis`, or the URL of a Redis
+ * @param opts - options
+ * @throws TypeError if an argument cannot be meant
+ */
+export declare function createAdapter(
+  redisClient: any,
+  opts?: Partial<RedisStreamsAdapterOptions>,
+): (nsp: any) => RedisStreamsAdapter;
