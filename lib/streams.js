@@ -19,6 +19,9 @@ const { Sessions } = require("./sessions");
 /** How long a session is waited for that another connection of the same client is taking, in milliseconds. */
 const TURN_PATIENCE = 2000;
 
+/** How long a client that comes back is kept waiting for Redis, in milliseconds. */
+const OUTAGE_PATIENCE = 5000;
+
 class RedisStreamsAdapter extends ClusterMemberAdapter {
   #onlyPlaintext;
   #sessionKeyPrefix;
@@ -223,6 +226,20 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     // An earlier connection of this client may have ended before its socket was connected: it is about to say so.
     const earlier = this.#turns.get(pid);
     if (earlier !== undefined) await patience(earlier);
+    const end = performance.now() + OUTAGE_PATIENCE;
+    for (;;) {
+      await this._whenReady(end - performance.now());
+      try {
+        return await this.#restore(pid, offset);
+      } catch (error) {
+        // Redis may be back in time.
+        if (this._isReady || this._isClosed || performance.now() >= end) throw error;
+      }
+    }
+  }
+
+  /** @param {string} pid @param {string} offset @returns {Promise<any>} */
+  #restore(pid, offset) {
     /** @type {() => void} */
     let end = () => {};
     const turn = new Promise((resolve) => (end = () => resolve(undefined)));

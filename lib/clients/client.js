@@ -70,6 +70,11 @@ class UserClient {
     return null;
   }
 
+  /** Whether it may run a command twice, when a connection is lost: then what is to be run once goes by a duplicate. */
+  get repeats() {
+    return false;
+  }
+
   /** What it prepends to the names of keys. @returns {string} */
   get keyPrefix() {
     return String(this.client.options?.keyPrefix ?? "");

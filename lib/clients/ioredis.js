@@ -21,12 +21,13 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
-/** What duplicates have of their own: they are told at once what is lost, and nothing is done to what they are given. */
+/** What duplicates have of their own: they say at once what is lost, and run nothing twice. */
 const DUPLICATE = Object.freeze({
   keyPrefix: "",
   enableAutoPipelining: false,
   enableOfflineQueue: true,
   lazyConnect: false,
+  autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   // What blocks takes its time.
   commandTimeout: undefined,
@@ -124,6 +125,10 @@ class IoredisClient extends UserClient {
     return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
       ? inPairs(reply)
       : reply;
+  }
+
+  get repeats() {
+    return true;
   }
 
   duplicateClient() {
