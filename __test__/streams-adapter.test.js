@@ -277,6 +277,35 @@ describe("an adapter of streams", function () {
     await endClient(client);
   });
 
+  it("D8: tells of a socket whose data cannot be encoded, without it", async () => {
+    const client = makeClient("node-redis", { port: redis.port });
+    const [a, b] = [1, 2].map(
+      () => new Server({ adapter: createAdapter(client, { transport: "client", streamName: "data" }) }),
+    );
+    const adapters = [a, b].map((io) => /** @type {any} */ (io.of("/").adapter));
+    await Promise.all(adapters.map(({ ready }) => ready));
+    fakeSocket(adapters[1], "good", []);
+    fakeSocket(adapters[1], "bad", []);
+    b.of("/").sockets.get(/** @type {any} */ ("bad")).data = { f() {} };
+    b.of("/").sockets.get(/** @type {any} */ ("good")).data = { bytes: Buffer.from([1]) };
+    const warn = console.warn;
+    console.warn = () => {};
+    try {
+      const sockets = await a.fetchSockets();
+      assert.deepStrictEqual(
+        sockets.map(({ id, data }) => [id, data]),
+        [
+          ["good", { bytes: Buffer.from([1]) }],
+          ["bad", undefined],
+        ],
+      );
+    } finally {
+      console.warn = warn;
+      for (const adapter of adapters) adapter.close();
+      await endClient(client);
+    }
+  });
+
   it("D21: delivers in the same tick, Redis or not, if connections are not recovered", async () => {
     const client = makeClient("node-redis", { port: redis.port });
     const io = new Server({ adapter: createAdapter(client, { transport: "client", streamName: "local" }) });
@@ -332,7 +361,7 @@ function fakeSocket(adapter, id, rooms) {
   /** @type {string[]} */
   const written = [];
   const socket = {
-    ...{ id, handshake: {}, data: {}, notifyOutgoingListeners() {} },
+    ...{ id, handshake: {}, rooms: new Set([id]), data: {}, notifyOutgoingListeners() {} },
     join: (/** @type {any} */ names) => adapter.addAll(id, new Set([names].flat())),
     leave() {},
     client: { writeToEngine: (/** @type {string[]} */ [text]) => written.push(text) },
