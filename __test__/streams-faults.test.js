@@ -544,9 +544,9 @@ describe("hostile entries", function () {
           await ring.raw.xAdd(ring.streamName, "*", entryOf("/", ["good", 1]));
           const isHere = () => ring.peers().every(({ log }) => log.some(([name]) => name === "good"));
           await waitFor(isHere, { timeout: 10_000, what: "the good one" });
-          for (const { io } of ring.nodes) {
-            io.emit("good", 2);
-            await ring.mark(ring.nodes[0]);
+          for (const node of ring.nodes) {
+            node.io.emit("good", 2);
+            await ring.mark(node);
           }
           const kept = ["x", "deep", "good"];
           for (const { log, client } of ring.peers()) {

@@ -94,6 +94,7 @@ class Clients {
 
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
+    if (this.#role?.runsCommands && this.#pub.repeats) this.#duplicates.set("", this.#pub.duplicate(true));
     if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
     this.#sub = this.#pub.duplicate();
     if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
@@ -191,7 +192,7 @@ class Clients {
     if (reader === "" && !this.#pub.repeats) return this.#pub.command(key, args);
     if (!this.#pub.isOpen) throw new Error("the client has ended");
     let one = this.#duplicates.get(reader);
-    if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate()));
+    if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
     await one.wake();
     return one.command(key, args);
   }

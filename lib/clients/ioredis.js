@@ -131,8 +131,9 @@ class IoredisClient extends UserClient {
     return true;
   }
 
-  duplicateClient() {
-    return this.client.duplicate(DUPLICATE);
+  /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
+  duplicateClient(runsCommands) {
+    return this.client.duplicate({ ...DUPLICATE, enableOfflineQueue: !runsCommands });
   }
 
   stop() {

@@ -48,6 +48,14 @@ class NodeRedisSentinel extends NodeRedisClient {
     });
   }
 
+  get repeats() {
+    return false;
+  }
+
+  duplicateClient() {
+    return this.client.duplicate();
+  }
+
   /** @param {(Buffer | string)[]} args */
   #run(args) {
     return this.#batches.add(async (master) => master.sendCommand(false, args));
