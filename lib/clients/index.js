@@ -153,11 +153,20 @@ class Clients {
     if (one.isSilent) this.#look(one, onChange, onFailure);
   }
 
-  /** Duplicates come and go with the user's own. */
+  /** Duplicates come and go with the user's own; the one that has something to run yet goes with that. */
   #followFirst() {
-    if (this.#role === null || this.#sub === this.#pub) return;
-    if (this.#pub.isOpen) return void this.#sub.wake();
-    for (const one of [this.#sub, ...this.#duplicates.values()]) if (one.isOpen) disconnect(one.client);
+    if (this.#role === null) return;
+    if (this.#pub.isOpen) {
+      if (this.#sub !== this.#pub) void this.#sub.wake();
+      return;
+    }
+    if (this.#sub !== this.#pub && this.#sub.isOpen) disconnect(this.#sub.client);
+    for (const [reader, one] of this.#duplicates) if (reader !== "" && one.isOpen) disconnect(one.client);
+  }
+
+  /** Nothing more is to be run, and the user's client has ended. */
+  release() {
+    this.closeReader("");
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -190,8 +199,8 @@ class Clients {
    */
   async command(reader, key, args) {
     if (reader === "" && !this.#pub.repeats) return this.#pub.command(key, args);
-    if (!this.#pub.isOpen) throw new Error("the client has ended");
     let one = this.#duplicates.get(reader);
+    if (!this.#pub.isOpen && (reader !== "" || one === undefined)) throw new Error("the client has ended");
     if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
     await one.wake();
     return one.command(key, args);
