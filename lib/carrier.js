@@ -118,7 +118,7 @@ class Carrier {
       (receivers) => {
         this.#unanswered.delete(done);
         this.counts.acknowledged++;
-        this.counts.receivers += Number(receivers) || 0;
+        this.counts.receivers += toCount(receivers);
       },
       (error) => {
         this.#unanswered.delete(done);
@@ -164,7 +164,7 @@ class Carrier {
   /** @param {string} channel @param {Buffer} bytes */
   #carry(channel, bytes) {
     this.#clients.publish(channel, bytes).then(
-      (receivers) => this.#native.clientPublished(Number(receivers) || 0),
+      (receivers) => this.#native.clientPublished(toCount(receivers)),
       (error) => this.#native.clientPublishFailed(messageOf(error)),
     );
   }
@@ -236,6 +236,11 @@ class Carrier {
       () => this.#native.clientCounted(token, null),
     );
   }
+}
+
+/** What a client says how many there are, if it does. @param {unknown} count */
+function toCount(count) {
+  return typeof count === "number" || typeof count === "string" ? Number(count) || 0 : 0;
 }
 
 /** @param {any} error */

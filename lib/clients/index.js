@@ -94,10 +94,16 @@ class Clients {
 
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
+    const before = this.#vital;
     if (this.#role?.runsCommands && this.#pub.repeats) this.#duplicates.set("", this.#pub.duplicate(true));
-    if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
-    this.#sub = this.#pub.duplicate();
-    if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
+    if (this.#role?.subscribes && this.#sub === this.#pub) this.#sub = this.#pub.duplicate();
+    if (this.#watch === null) return;
+    for (const one of this.#vital) if (!before.has(one)) this.#watchOne(one, this.#watch);
+  }
+
+  /** Without which nothing goes. @returns {Set<UserClient>} */
+  get #vital() {
+    return new Set([this.#pub, this.#sub, this.#duplicates.get("") ?? this.#pub]);
   }
 
   /** Whether neither client is connected nor on the way there. */
@@ -105,9 +111,9 @@ class Clients {
     return !this.#pub.isOpen && (this.#role !== null || !this.#sub.isOpen);
   }
 
-  /** Whether both clients are connected. */
+  /** Whether all of them are connected. */
   isReady() {
-    return this.#pub.isReady && this.#sub.isReady;
+    return this.#pub.isReady && this.#sub.isReady && (this.#duplicates.get("")?.isReady ?? true);
   }
 
   /** Whether what is given to a client that is on its way to Redis waits there. */
@@ -135,7 +141,7 @@ class Clients {
         onFailure();
       },
     };
-    for (const one of new Set([this.#pub, this.#sub])) this.#watchOne(one, this.#watch);
+    for (const one of this.#vital) this.#watchOne(one, this.#watch);
   }
 
   /** Ends that. */
@@ -155,9 +161,13 @@ class Clients {
 
   /** Duplicates come and go with the user's own. */
   #followFirst() {
-    if (this.#role === null || this.#sub === this.#pub) return;
-    if (this.#pub.isOpen) return void this.#sub.wake();
-    for (const one of [this.#sub, ...this.#duplicates.values()]) if (one.isOpen) disconnect(one.client);
+    if (this.#role === null) return;
+    const isOpen = this.#pub.isOpen;
+    for (const one of isOpen ? this.#vital : [this.#sub, ...this.#duplicates.values()]) {
+      if (one === this.#pub) continue;
+      if (isOpen) void one.wake();
+      else if (one.isOpen) disconnect(one.client);
+    }
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
