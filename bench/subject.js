@@ -24,8 +24,9 @@ const PATIENCE = 10_000;
 
 /** @type {Server} */
 let io;
-/** Who waits for a marker, by its number. @type {Map<number, () => void>} */
+/** Who waits for a marker, by its number: markers come in the order of their numbers. @type {Map<number, () => void>} */
 const markers = new Map();
+let lastMarker = 0;
 /** @type {Promise<void>} */
 let burst = Promise.resolve();
 /** @type {Awaited<ReturnType<typeof cpuTimes>>} */
@@ -58,6 +59,8 @@ answerOrders({
 
   /** Answers once a marker has come by the stream. */
   async settled({ id }) {
+    // It may come sooner than the order.
+    if (id <= lastMarker) return;
     await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("no marker comes by the stream")), 3 * PATIENCE);
       markers.set(id, () => {
@@ -119,7 +122,10 @@ function hearMarkers() {
   const socket = /** @type {any} */ ({
     id: "markers",
     rooms: new Set(),
-    notifyOutgoingListeners: (/** @type {any} */ { data }) => markers.get(data[1])?.(),
+    notifyOutgoingListeners: (/** @type {any} */ { data }) => {
+      lastMarker = data[1];
+      markers.get(lastMarker)?.();
+    },
     client: { writeToEngine: () => {} },
   });
   nsp.sockets.set(socket.id, socket);
