@@ -272,7 +272,7 @@ for (const [name, { version }] of Object.entries(LEGACY)) {
             adapters.push(pubClient, subClient);
             return create({ pubClient, subClient, key });
           },
-          { nsp, version },
+          { nsp, version, hears: false },
         );
         await cluster.start();
         await waitFor(

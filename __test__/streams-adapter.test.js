@@ -160,10 +160,10 @@ describe("local deliveries that wait", () => {
 
   it("keep their order, and that of what needs no id", () => {
     waiting.push(1, act("a"));
-    waiting.push(0, act("volatile"));
+    waiting.push(null, act("volatile"));
     waiting.push(3, act("b"));
-    waiting.push(0, act("join"));
-    waiting.push(0, act("leave"));
+    waiting.push(null, act("join"));
+    waiting.push(null, act("leave"));
     waiting.added(1, "1-0");
     assert.deepStrictEqual(log, ["a 1-0", "volatile"]);
     waiting.added(2, "1-1");
@@ -171,6 +171,19 @@ describe("local deliveries that wait", () => {
     waiting.added(3, "1-2");
     assert.deepStrictEqual(log.slice(2), ["b 1-2", "join", "leave"]);
     assert.ok(waiting.isEmpty);
+  });
+
+  it("are told apart when the numbers of 32 bits have been used up", () => {
+    waiting.push(2 ** 32 - 1, act("a"));
+    waiting.push(0, act("b"));
+    waiting.push(1, act("c"));
+    waiting.added(2 ** 32 - 2, "0-1");
+    assert.deepStrictEqual(log, []);
+    waiting.added(2 ** 32 - 1, "1-0");
+    waiting.added(0, "1-1");
+    assert.deepStrictEqual(log, ["a 1-0", "b 1-1"]);
+    waiting.added(1, "1-2");
+    assert.deepStrictEqual(log[2], "c 1-2");
   });
 
   it("go without an id where that is not known, and what was passed over too", () => {

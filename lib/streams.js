@@ -27,7 +27,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   #sessionKeyPrefix;
   /** How long sessions are kept, in milliseconds; null if connections are not recovered. @type {number | null} */
   #lifetime;
-  /** How many messages were added to the stream, or handed over to be. */
+  /** How many messages were handed over to be added to the stream, in 32 bits, as Rust counts them. */
   #added = 0;
   #waiting = new WaitingDeliveries();
   /** Sockets that are left out of the broadcast that is being delivered. @type {string[] | null} */
@@ -103,11 +103,11 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {number} type @param {any} data */
   #add(type, data) {
     this._append(type, encodeData(type, data, this.#onlyPlaintext));
-    this.#added++;
+    this._handedOver();
   }
 
   _handedOver() {
-    this.#added++;
+    this.#added = (this.#added + 1) >>> 0;
   }
 
   // --- broadcasts --------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       return;
     }
     const encoded = this._publish(packet, opts);
-    this.#waiting.push(waits ? this.#added : 0, (id) => this.#deliverOwn(packet, opts, encoded, id));
+    this.#waiting.push(waits ? this.#added : null, (id) => this.#deliverOwn(packet, opts, encoded, id));
   }
 
   /**
@@ -172,7 +172,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {() => void} act */
   _inOrder(act) {
     if (this.#waiting.isEmpty) act();
-    else this.#waiting.push(0, act);
+    else this.#waiting.push(null, act);
   }
 
   /** @param {number} token @param {string} id */
