@@ -60,51 +60,60 @@ describe("bench", function () {
       [...new Set(results.rows.map((/** @type {any} */ row) => row.section))],
       ["publish", "receive", "latency"],
     );
-    assert.deepEqual(
+    const rowsOf = (/** @type {string} */ family) =>
       results.rows
-        .filter(isSharded)
-        .map((/** @type {any} */ { name, payload, mode }) => [name, payload, mode]),
-      [
-        ["sharded: 16 per tick, to all", "small", "static"],
-        ["sharded: 16 per tick, to a room", "small", "dynamic"],
-        ["sharded: full speed, no socket", "small", "static"],
-        ["sharded: full speed, 10 sockets", "small", "static"],
-      ],
-    );
+        .filter((/** @type {any} */ row) => isOf(row, family))
+        .map((/** @type {any} */ { name, payload, mode }) => [name, payload, mode]);
+    assert.deepEqual(rowsOf("sharded"), [
+      ["sharded: 16 per tick, to all", "small", "static"],
+      ["sharded: 16 per tick, to a room", "small", "dynamic"],
+      ["sharded: full speed, no socket", "small", "static"],
+      ["sharded: full speed, 10 sockets", "small", "static"],
+    ]);
+    assert.deepEqual(rowsOf("streams"), [
+      ["streams: 16 per tick, to all", "small", "streams"],
+      ["streams: 16 per tick, to a room", "small", "streams"],
+      ["streams: full speed, no socket", "small", "streams"],
+      ["streams: full speed, 10 sockets", "small", "streams"],
+    ]);
     assert.match(stdout, /^ {2}publish, 16 per tick: small .*medium .*large/m);
     assert.match(stdout, /^ {2}receive, no local socket: small .*medium .*large/m);
   });
 
-  it("measures the sharded adapter", async () => {
-    const { results, stdout } = await measure("--only", "sharded", "--messages", "50");
+  for (const [family, name] of [
+    ["sharded", "ours+redis sharded static"],
+    ["streams", "ours+redis streams"],
+  ])
+    it(`measures the ${family} adapter`, async () => {
+      const { results, stdout } = await measure("--only", family, "--messages", "50");
 
-    assert.ok(results.rows.every(isSharded));
-    for (const section of ["publish", "receive"]) {
-      const rows = results.rows.filter((/** @type {any} */ row) => row.section === section);
-      const payloads = new Set(rows.map((/** @type {any} */ { payload }) => payload));
-      assert.deepEqual([...payloads], ["small", "medium", "large", "binary"], section);
-    }
-    assert.ok(results.rows.some((/** @type {any} */ { section }) => section === "latency"));
-    assert.equal(results.transports["ours+redis sharded static"].carrier, "native");
-    assert.match(stdout, /sharded publish, 16 per tick: small .*medium .*large/);
-    assert.match(stdout, /sharded receive, no local socket: small .*medium .*large/);
-  });
+      assert.ok(results.rows.every((/** @type {any} */ row) => isOf(row, family)));
+      for (const section of ["publish", "receive"]) {
+        const rows = results.rows.filter((/** @type {any} */ row) => row.section === section);
+        const payloads = new Set(rows.map((/** @type {any} */ { payload }) => payload));
+        assert.deepEqual([...payloads], ["small", "medium", "large", "binary"], section);
+      }
+      assert.ok(results.rows.some((/** @type {any} */ { section }) => section === "latency"));
+      assert.equal(results.transports[name].carrier, "native");
+      assert.match(stdout, new RegExp(`${family} publish, 16 per tick: small .*medium .*large`));
+      assert.match(stdout, new RegExp(`${family} receive, no local socket: small .*medium .*large`));
+    });
 
   it("refuses what it does not know", async () => {
     await assert.rejects(
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
       (/** @type {any} */ err) => {
         assert.equal(err.code, 1);
-        assert.match(err.stderr, /--only knows publish, receive, latency, sharded, not "publsh"/);
+        assert.match(err.stderr, /--only knows publish, receive, latency, sharded, streams, not "publsh"/);
         return true;
       },
     );
   });
 });
 
-/** @param {any} row */
-function isSharded({ name, mode }) {
-  return name.startsWith("sharded: ") && mode !== null;
+/** @param {any} row @param {string} family */
+function isOf({ name, mode }, family) {
+  return name.startsWith(`${family}: `) && mode !== null;
 }
 
 /**

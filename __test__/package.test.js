@@ -40,6 +40,9 @@ const TYPESCRIPT = `
   import { createAdapter, createShardedAdapter, RedisAdapter } from "socket.io-redis-native";
   import type { RedisAdapterOptions, ShardedRedisAdapter } from "socket.io-redis-native";
 
+  import { createAdapter as createStreamsAdapter } from "socket.io-redis-native/streams";
+  import type { Gap, RedisStreamsAdapter } from "socket.io-redis-native/streams";
+
   const httpServer = createServer();
   const pub = createClient({ url: "redis://localhost:6379" });
   const sub = pub.duplicate();
@@ -73,6 +76,14 @@ const TYPESCRIPT = `
   sharded.barrier().then(() => adapter.barrier());
   // @ts-expect-error: a mode that there is not
   createShardedAdapter(pub, sub, { subscriptionMode: "all" });
+
+  io.adapter(createStreamsAdapter(pub));
+  io.adapter(createStreamsAdapter("redis://localhost:6379", { streamCount: 4, onlyPlaintext: true, transport: "native" }));
+  const streams = io.of("/").adapter as RedisStreamsAdapter;
+  streams.on("gap", ({ stream, after, before }: Gap) => [stream, after, before]);
+  streams.allRooms().then((rooms: Set<string>) => rooms.size);
+  // @ts-expect-error: text that is meant as a number
+  createStreamsAdapter(pub, { streamCount: "4" });
 
   // As with socket.io-redis 5 and 6.
   io.adapter(createAdapter());
@@ -134,6 +145,10 @@ describe("package", function () {
       "index.js",
       "index.mjs",
       "index.d.ts",
+      "streams.js",
+      "streams.mjs",
+      "streams.d.ts",
+      "streams.d.mts",
       "binding.js",
       "package.json",
       "README.md",
@@ -207,6 +222,19 @@ describe("package", function () {
        console.log(createRequire(import.meta.url)("socket.io-redis-native").createAdapter === createAdapter);`,
     );
     assert.strictEqual(output, "true\n");
+  });
+
+  it("has the adapter of streams beside it, required and imported", () => {
+    const output = script(
+      "streams.mjs",
+      `import { createRequire } from "node:module";
+       import { Server } from "socket.io";
+       import * as all from "socket.io-redis-native/streams";
+       const { createAdapter } = createRequire(import.meta.url)("socket.io-redis-native/streams");
+       console.log(Object.keys(all).join(" "), all.createAdapter === createAdapter);
+       ${TALK}`,
+    );
+    assert.strictEqual(output, "createAdapter true\nheard 1\n");
   });
 
   for (const file of ["script.cts", "module.mts"]) {

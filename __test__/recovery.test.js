@@ -8,7 +8,7 @@
  */
 
 const assert = require("node:assert");
-const { BINARY, OURS, REFERENCE, UNICODE } = require("./fixtures/rings");
+const { BINARY, OURS, REFERENCE, UNICODE, fakeSocket } = require("./fixtures/rings");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startRedis } = require("./support/redis");
 const { Returning } = require("./support/returning");
@@ -114,12 +114,17 @@ function ways(from, to) {
         const target = [io, io.to("room"), io.to(id), io.to(["é", "room"])][n % 4];
         target.emit(name, index, n, n % 5 ? "text" : BINARY);
       }
-      await ring.mark(ring.nodes[0]);
       await added(missed, name);
+      const marker = await markers(ring.nodes[to]);
       assert.strictEqual(await client.come(ring.nodes[to]), true);
-      const got = await client.took(missed + 1);
-      // The marker came to nobody.
-      assert.deepStrictEqual(got.filter(([event]) => event === "marker").length, 1);
+      const got = await client.took(missed + ring.nodes.length);
+      assert.deepStrictEqual(
+        got
+          .filter(([event]) => event === "marker")
+          .map(([, of, index]) => [of, index])
+          .sort(),
+        ring.nodes.map(({ index }) => [marker, index]),
+      );
       const numbers = got.filter((args) => args[0] === name);
       for (const { index } of ring.nodes) {
         assert.deepStrictEqual(
@@ -189,6 +194,27 @@ function ways(from, to) {
     );
     await hears(client);
   });
+}
+
+let marked = 0;
+
+/**
+ * Has every node emit a marker, and resolves with its number; if a node of the reference is to be come to, when all
+ * have come there: what it has added it delivers whenever it pleases, also to who has recovered it.
+ *
+ * @param {Node} to
+ */
+async function markers(to) {
+  const marker = ++marked;
+  const heard = fakeSocket(to, "/");
+  for (const { io, index } of ring.nodes) io.emit("marker", marker, index);
+  if (to.kind === REFERENCE) {
+    const isAll = () => heard.filter(([name]) => name === "marker").length === ring.nodes.length;
+    await waitFor(isAll, { what: "the markers of all nodes" });
+  }
+  to.adapter().delAll(`fake-${to.index}`);
+  to.io.of("/").sockets.delete(/** @type {any} */ (`fake-${to.index}`));
+  return marker;
 }
 
 /** Resolves once so many entries of the stream hold a text. @param {number} count @param {string} text */
@@ -436,18 +462,20 @@ describe("recovery and an outage of Redis", () => {
 
   /** Resolves once what each node emits comes to the other. @param {Returning} client */
   async function flows(client) {
-    for (const { io } of ring.nodes) {
+    const heard = (/** @type {string} */ event, /** @type {number} */ from) =>
+      client.log.some(([name, index]) => name === event && index === from);
+    for (const { io, index } of ring.nodes) {
       await waitFor(
         () => {
-          io.emit("flows");
-          return client.log.some(([name]) => name === "flows");
+          io.emit("flows", index);
+          return heard("flows", index);
         },
         { timeout: 10_000, what: "events to flow" },
       );
-      client.log = [];
+      io.emit("flowed", index);
+      await waitFor(() => heard("flowed", index), { timeout: 10_000, what: "the last of them" });
     }
-    await ring.mark(ring.nodes[0]);
-    await ring.mark(ring.nodes[1]);
+    client.log = [];
   }
 
   for (const transport of /** @type {const} */ (["native", "client"])) {
@@ -503,7 +531,6 @@ describe("recovery and an outage of Redis", () => {
       assert.strictEqual(await client.come(ring.nodes[1]), false);
       assert.notStrictEqual(client.id, id);
       await flows(client);
-      client.log = [];
       await hears(client);
       // From now on, it is as ever.
       await client.leave();

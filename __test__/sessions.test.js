@@ -11,6 +11,7 @@ const http = require("node:http");
 const { Server } = require("socket.io");
 const { io: connect } = require("socket.io-client");
 const { encodeAsIs } = require("../lib/msgpack");
+const { Restores } = require("../lib/restores");
 const { Sessions } = require("../lib/sessions");
 const ours = /** @type {any} */ (require(".."));
 const streams = require("../streams");
@@ -245,6 +246,67 @@ describe("sessions", () => {
     assert.deepStrictEqual([persisted.length, dropped], [0, []]);
     sessions.keep(event("n", 10_000), everyone());
     assert.deepStrictEqual([persisted.length, dropped], [1, ["s"]]);
+  });
+});
+
+describe("restores", () => {
+  /** @type {number[]} */
+  let started;
+  /** @type {(string | null)[]} */
+  let ended;
+  /** @type {Restores} */
+  let restores;
+  beforeEach(() => {
+    started = [];
+    ended = [];
+    restores = new Restores();
+  });
+  const add = (name = "") =>
+    restores.add(
+      (token) => started.push(token) > 0,
+      (record) => void ended.push(record && name),
+    );
+  const answer = (/** @type {number} */ token) => restores.onRecord(/** @type {any} */ ({ token }));
+
+  it("are four at a time, in order", () => {
+    for (const name of ["a", "b", "c", "d", "e", "f"]) add(name);
+    assert.deepStrictEqual(started, [1, 2, 3, 4]);
+    answer(3);
+    answer(3);
+    assert.deepStrictEqual([started, ended], [[1, 2, 3, 4, 5], ["c"]]);
+    answer(1);
+    answer(6);
+    assert.deepStrictEqual(ended, ["c", "a", "f"]);
+  });
+
+  it("do not take the place of others when they cannot be started, or throw", () => {
+    for (let n = 0; n < 10; n++)
+      restores.add(
+        () => false,
+        (record) => void ended.push(/** @type {null} */ (record)),
+      );
+    assert.deepStrictEqual(ended, Array(10).fill(null));
+    for (let n = 0; n < 4; n++)
+      restores.add(
+        (token) => started.push(token) > 0,
+        () => {
+          throw new Error("of the user's");
+        },
+      );
+    add("next");
+    assert.throws(() => answer(started[0]), /of the user's/);
+    assert.strictEqual(started.length, 5);
+  });
+
+  it("are refused where too many wait, and all fail with their link", () => {
+    for (let n = 0; n < 10_004; n++) add();
+    assert.deepStrictEqual(ended, []);
+    add();
+    assert.deepStrictEqual(ended, [null]);
+    restores.fail();
+    assert.strictEqual(ended.length, 10_005);
+    add();
+    assert.strictEqual(started.length, 5);
   });
 });
 

@@ -160,10 +160,10 @@ describe("local deliveries that wait", () => {
 
   it("keep their order, and that of what needs no id", () => {
     waiting.push(1, act("a"));
-    waiting.push(0, act("volatile"));
+    waiting.push(null, act("volatile"));
     waiting.push(3, act("b"));
-    waiting.push(0, act("join"));
-    waiting.push(0, act("leave"));
+    waiting.push(null, act("join"));
+    waiting.push(null, act("leave"));
     waiting.added(1, "1-0");
     assert.deepStrictEqual(log, ["a 1-0", "volatile"]);
     waiting.added(2, "1-1");
@@ -171,6 +171,19 @@ describe("local deliveries that wait", () => {
     waiting.added(3, "1-2");
     assert.deepStrictEqual(log.slice(2), ["b 1-2", "join", "leave"]);
     assert.ok(waiting.isEmpty);
+  });
+
+  it("are told apart when the numbers of 32 bits have been used up", () => {
+    waiting.push(2 ** 32 - 1, act("a"));
+    waiting.push(0, act("b"));
+    waiting.push(1, act("c"));
+    waiting.added(2 ** 32 - 2, "0-1");
+    assert.deepStrictEqual(log, []);
+    waiting.added(2 ** 32 - 1, "1-0");
+    waiting.added(0, "1-1");
+    assert.deepStrictEqual(log, ["a 1-0", "b 1-1"]);
+    waiting.added(1, "1-2");
+    assert.deepStrictEqual(log[2], "c 1-2");
   });
 
   it("go without an id where that is not known, and what was passed over too", () => {
@@ -277,6 +290,35 @@ describe("an adapter of streams", function () {
     await endClient(client);
   });
 
+  it("D8: tells of a socket whose data cannot be encoded, without it", async () => {
+    const client = makeClient("node-redis", { port: redis.port });
+    const [a, b] = [1, 2].map(
+      () => new Server({ adapter: createAdapter(client, { transport: "client", streamName: "data" }) }),
+    );
+    const adapters = [a, b].map((io) => /** @type {any} */ (io.of("/").adapter));
+    await Promise.all(adapters.map(({ ready }) => ready));
+    fakeSocket(adapters[1], "good", []);
+    fakeSocket(adapters[1], "bad", []);
+    b.of("/").sockets.get(/** @type {any} */ ("bad")).data = { f() {} };
+    b.of("/").sockets.get(/** @type {any} */ ("good")).data = { bytes: Buffer.from([1]) };
+    const warn = console.warn;
+    console.warn = () => {};
+    try {
+      const sockets = await a.fetchSockets();
+      assert.deepStrictEqual(
+        sockets.map(({ id, data }) => [id, data]),
+        [
+          ["good", { bytes: Buffer.from([1]) }],
+          ["bad", undefined],
+        ],
+      );
+    } finally {
+      console.warn = warn;
+      for (const adapter of adapters) adapter.close();
+      await endClient(client);
+    }
+  });
+
   it("D21: delivers in the same tick, Redis or not, if connections are not recovered", async () => {
     const client = makeClient("node-redis", { port: redis.port });
     const io = new Server({ adapter: createAdapter(client, { transport: "client", streamName: "local" }) });
@@ -332,7 +374,7 @@ function fakeSocket(adapter, id, rooms) {
   /** @type {string[]} */
   const written = [];
   const socket = {
-    ...{ id, handshake: {}, data: {}, notifyOutgoingListeners() {} },
+    ...{ id, handshake: {}, rooms: new Set([id]), data: {}, notifyOutgoingListeners() {} },
     join: (/** @type {any} */ names) => adapter.addAll(id, new Set([names].flat())),
     leave() {},
     client: { writeToEngine: (/** @type {string[]} */ [text]) => written.push(text) },

@@ -535,6 +535,8 @@ describe("hostile entries", function () {
   for (const [transport, clients] of VARIANTS) {
     describe(`${transport}, ${clients}`, () => {
       for (const [what, entries] of Object.entries(HOSTILE)) {
+        // Much to carry, and nothing that the carrier looks at.
+        if (what === "of 16 MB" && transport === "client") continue;
         it(`${what} do no harm, and what comes later arrives`, async () => {
           const serverOpts = { connectionStateRecovery: {} };
           await start({ nodes: [OURS, OURS], transport, clients, serverOpts, sockets: 1 });
@@ -542,9 +544,9 @@ describe("hostile entries", function () {
           await ring.raw.xAdd(ring.streamName, "*", entryOf("/", ["good", 1]));
           const isHere = () => ring.peers().every(({ log }) => log.some(([name]) => name === "good"));
           await waitFor(isHere, { timeout: 10_000, what: "the good one" });
-          for (const { io } of ring.nodes) {
-            io.emit("good", 2);
-            await ring.mark(ring.nodes[0]);
+          for (const node of ring.nodes) {
+            node.io.emit("good", 2);
+            await ring.mark(node);
           }
           const kept = ["x", "deep", "good"];
           for (const { log, client } of ring.peers()) {

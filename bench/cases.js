@@ -5,18 +5,19 @@
 
 const OURS = process.env.BENCH_OURS || "..";
 const REFERENCE = "@socket.io/redis-adapter";
+const STREAMS_REFERENCE = "@socket.io/redis-streams-adapter";
 
 /**
  * @typedef {object} Subject
  * @property {string | null} adapter the module to require, or null for the in-memory adapter of socket.io itself
  * @property {"redis" | "ioredis" | null} client
  *
- * @typedef {"static" | "dynamic"} SubscriptionMode
+ * @typedef {"static" | "dynamic" | "streams"} Mode a subscription mode of the sharded adapter, or the one of streams
  *
  * @typedef {object} Case
  * @property {"publish" | "receive" | "latency"} section
  * @property {string} name
- * @property {SubscriptionMode | null} mode of the sharded adapter, or null for the classic one
+ * @property {Mode | null} mode which adapter, and how it subscribes; null for the classic one
  * @property {string} payload
  * @property {number} messages in one round
  * @property {string | null} room that the messages go to, or null for all
@@ -53,7 +54,29 @@ const RATE = 5000;
 
 const PAYLOADS = Object.keys(MESSAGES);
 const MAIN = ["ours+redis", "reference+redis", "reference+ioredis"];
-const SHARDED = ["ours+redis", "reference+redis"];
+/** Of the adapters that have no latency or client of their own to show. */
+const PAIR = ["ours+redis", "reference+redis"];
+
+/**
+ * Returns the module that a subject's adapter is in.
+ *
+ * @param {Subject} subject
+ * @param {Mode | null} mode
+ */
+function moduleOf({ adapter }, mode) {
+  if (mode !== "streams" || !adapter) return adapter;
+  return adapter === REFERENCE ? STREAMS_REFERENCE : `${adapter}/streams`;
+}
+
+/**
+ * Returns which adapter a mode is of.
+ *
+ * @param {Mode | null} mode
+ */
+function familyOf(mode) {
+  if (mode === null) return "classic";
+  return mode === "streams" ? "streams" : "sharded";
+}
 
 /** @returns {Case[]} */
 function publishCases() {
@@ -149,12 +172,13 @@ function latencyCases() {
 }
 
 /**
- * Returns the cases that the sharded adapter goes through too: those that tell most.
+ * Returns the cases that the other adapters go through too: those that tell most.
  *
  * @param {Case[]} classic
+ * @param {"sharded" | "streams"} family
  * @returns {Case[]}
  */
-function shardedCases(classic) {
+function casesOf(family, classic) {
   return classic
     .filter(({ section, payload, perTick, room, rate }) => {
       if (section === "publish") return perTick === 16 || (perTick === 1 && !room);
@@ -162,15 +186,23 @@ function shardedCases(classic) {
     })
     .map((one) => ({
       ...one,
-      name: `sharded: ${one.name}`,
-      // A room has a channel of its own where that makes a difference: to whom it is published. What nobody here
-      // needs only comes on the channel of the namespace.
-      mode: one.section === "publish" && one.room ? "dynamic" : "static",
-      subjects: SHARDED,
+      name: `${family}: ${one.name}`,
+      mode: family === "streams" ? family : subscriptionMode(one),
+      subjects: PAIR,
       quick:
         one.payload === "small" &&
         (one.perTick === 16 || (one.section === "receive" && !one.room && one.sockets !== 1)),
     }));
+}
+
+/**
+ * A room has a channel of its own where that makes a difference: to whom it is published. What nobody here needs only
+ * comes on the channel of the namespace.
+ *
+ * @param {Case} one
+ */
+function subscriptionMode({ section, room }) {
+  return section === "publish" && room ? "dynamic" : "static";
 }
 
 /** How often everything is measured; the median counts. */
@@ -178,14 +210,14 @@ const ROUNDS = 5;
 
 /**
  * Returns the cases of a run, and how many rounds each takes. `only` names sections, of the classic adapter, and
- * "sharded", for all of the other.
+ * "sharded" and "streams", for all of the others.
  *
  * @param {{ quick: boolean, only: string[] | null }} choice
  */
 function chooseCases({ quick, only }) {
   const classic = [...publishCases(), ...receiveCases(), ...latencyCases()];
-  const all = [...classic, ...shardedCases(classic)].filter(
-    ({ section, mode }) => !only || only.includes(mode ? "sharded" : section),
+  const all = [...classic, ...casesOf("sharded", classic), ...casesOf("streams", classic)].filter(
+    ({ section, mode }) => !only || only.includes(mode ? familyOf(mode) : section),
   );
   if (!quick) return { cases: all, rounds: ROUNDS };
   const cases = all
@@ -194,4 +226,4 @@ function chooseCases({ quick, only }) {
   return { cases, rounds: 3 };
 }
 
-module.exports = { SUBJECTS, chooseCases };
+module.exports = { SUBJECTS, chooseCases, familyOf, moduleOf };

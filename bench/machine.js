@@ -21,6 +21,7 @@ function machine() {
 function packageVersions() {
   const names = [
     "@socket.io/redis-adapter",
+    "@socket.io/redis-streams-adapter",
     "socket.io",
     "socket.io-adapter",
     "socket.io-client",

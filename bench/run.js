@@ -3,8 +3,9 @@
 
 /** Runs cases: Redis, the processes around it, and the rounds, in which the subjects take turns. */
 
+const { setTimeout: sleep } = require("node:timers/promises");
 const { startRedis } = require("../__test__/support/redis.js");
-const { SUBJECTS } = require("./cases.js");
+const { SUBJECTS, familyOf, moduleOf } = require("./cases.js");
 const { Child } = require("./child.js");
 const { machine, packageVersions } = require("./machine.js");
 
@@ -16,7 +17,7 @@ const WINDOWS = 9;
 
 /**
  * @typedef {import("./cases.js").Case} Case
- * @typedef {import("./cases.js").SubscriptionMode} SubscriptionMode
+ * @typedef {import("./cases.js").Mode} Mode
  *
  * @typedef {object} Round what one round cost, per message
  * @property {number | null} threadNs CPU time of the JS thread; null where there is no clock for it
@@ -75,12 +76,13 @@ class Node {
 
   /**
    * @param {string} name of the subject
-   * @param {SubscriptionMode | null} mode
+   * @param {Mode | null} mode
    * @param {string} key the prefix of its channels: each cluster has its own, so that no other is disturbed
    * @param {string} redisUrl
    */
   constructor(name, mode, key, redisUrl) {
-    const { adapter, client } = SUBJECTS[name];
+    const { client } = SUBJECTS[name];
+    const adapter = moduleOf(SUBJECTS[name], mode);
     /** What the other end of the wire has to know of it. */
     this.cluster = { key, mode };
     this.inMemory = !adapter;
@@ -96,6 +98,8 @@ class Bench {
   #redis = null;
   /** @type {Child[]} */
   #children = [];
+  /** How many markers there were in streams. */
+  #markers = 0;
   /** @type {Map<string, Node>} the measured node of each subject, one for each kind of adapter */
   #nodes = new Map();
   /** @type {Map<string, [Node, Node]>} two nodes of one cluster, for latency */
@@ -158,7 +162,7 @@ class Bench {
       const outcome = { rounds: [] };
       for (let i = 0; i < WINDOWS; i++) {
         await node.child.ask("begin");
-        if (!node.inMemory) await this.#wire.ask("settle", node.cluster);
+        await this.#settle(node);
         const { thread, process, elapsedMs } = await node.child.ask("end");
         outcome.rounds?.push({ threadNs: thread, processNs: process, elapsedMs });
       }
@@ -199,7 +203,7 @@ class Bench {
     await node.child.ask("emit", one);
     if (!node.inMemory) {
       await wire.ask("seen", node.cluster);
-      await wire.ask("settle", node.cluster);
+      await this.#settle(node);
     }
     return node.child.ask("end");
   }
@@ -222,7 +226,7 @@ class Bench {
       await node.child.ask("begin");
       await this.#wire.ask("write", { ...one, ...node.cluster });
       if (one.sockets) await clients?.ask("seen");
-      else await this.#wire.ask("settle", node.cluster);
+      else await this.#settle(node);
       return await node.child.ask("end");
     } finally {
       if (one.sockets) await clients?.ask("disconnect");
@@ -244,6 +248,31 @@ class Bench {
     return latencies;
   }
 
+  /** Resolves once a node has done with all that was published, or added to its stream. @param {Node} node */
+  async #settle(node) {
+    if (node.inMemory) return;
+    if (node.cluster.mode !== "streams") return this.#wire.ask("settle", node.cluster);
+    const id = ++this.#markers;
+    const settled = node.child.ask("settled", { id });
+    await this.#wire.ask("mark", { ...node.cluster, id });
+    await settled;
+  }
+
+  /** Resolves once a node reads its stream: the reference tells nobody. @param {Node} node */
+  async #reads(node) {
+    const id = ++this.#markers;
+    const settled = node.child.ask("settled", { id });
+    let reads = false;
+    settled.then(
+      () => (reads = true),
+      () => {},
+    );
+    while (!reads) {
+      await this.#wire.ask("mark", { ...node.cluster, id });
+      await Promise.race([settled, sleep(50)]);
+    }
+  }
+
   get #wire() {
     if (!this.wire) throw new Error("the bench is not open");
     return this.wire;
@@ -251,7 +280,7 @@ class Bench {
 
   /**
    * @param {string} name
-   * @param {SubscriptionMode | null} mode
+   * @param {Mode | null} mode
    * @returns {Promise<Node>}
    */
   async #node(name, mode) {
@@ -260,14 +289,14 @@ class Bench {
     if (!node) {
       node = await this.#startNode(name, mode, `bench-${title}`, 1);
       this.#nodes.set(title, node);
-      if (!node.inMemory) await this.#wire.ask("attend", node.cluster);
+      if (!node.inMemory && mode !== "streams") await this.#wire.ask("attend", node.cluster);
     }
     return node;
   }
 
   /**
    * @param {string} name
-   * @param {SubscriptionMode | null} mode
+   * @param {Mode | null} mode
    * @returns {Promise<[Node, Node]>}
    */
   async #pair(name, mode) {
@@ -283,7 +312,7 @@ class Bench {
 
   /**
    * @param {string} name
-   * @param {SubscriptionMode | null} mode
+   * @param {Mode | null} mode
    * @param {string} key
    * @param {number} nodes how many there are in its cluster then
    */
@@ -294,6 +323,7 @@ class Bench {
     const { port, threadClock } = await node.child.ask("open", { nodes });
     node.port = port;
     this.threadClock = threadClock;
+    if (mode === "streams") await this.#reads(node);
     return node;
   }
 
@@ -315,9 +345,11 @@ class Bench {
   }
 }
 
-/** @param {string} name @param {SubscriptionMode | null} mode */
+/** @param {string} name @param {Mode | null} mode */
 function titleOf(name, mode) {
-  return mode ? `${name} sharded ${mode}` : name;
+  const family = familyOf(mode);
+  if (family === "classic") return name;
+  return family === "streams" ? `${name} streams` : `${name} sharded ${mode}`;
 }
 
 /** @param {Outcome} outcome */

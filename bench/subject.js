@@ -6,7 +6,7 @@
  * happens in it: messages are counted and written, and clients live, elsewhere.
  *
  * Arguments: adapter module or "", "redis" | "ioredis" | "", Redis URL, key, "static" | "dynamic" for the sharded
- * adapter or "" for the classic one.
+ * adapter, "streams" for that of streams, or "" for the classic one.
  */
 
 const { once } = require("node:events");
@@ -24,6 +24,9 @@ const PATIENCE = 10_000;
 
 /** @type {Server} */
 let io;
+/** Who waits for a marker, by its number: markers come in the order of their numbers. @type {Map<number, () => void>} */
+const markers = new Map();
+let lastMarker = 0;
 /** @type {Promise<void>} */
 let burst = Promise.resolve();
 /** @type {Awaited<ReturnType<typeof cpuTimes>>} */
@@ -41,6 +44,7 @@ answerOrders({
     });
     http.listen(0, "127.0.0.1");
     await once(http, "listening");
+    if (mode === "streams") hearMarkers();
     const deadline = Date.now() + PATIENCE;
     while ((await io.of("/").adapter.serverCount()) < nodes) {
       if (Date.now() > deadline) throw new Error("the adapter did not subscribe");
@@ -52,6 +56,20 @@ answerOrders({
 
   /** What carries the messages, as far as the adapter tells. */
   transport: () => /** @type {any} */ (io.of("/").adapter).transport ?? null,
+
+  /** Answers once a marker has come by the stream. */
+  async settled({ id }) {
+    // It may come sooner than the order.
+    if (id <= lastMarker) return;
+    await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("no marker comes by the stream")), 3 * PATIENCE);
+      markers.set(id, () => {
+        clearTimeout(timer);
+        markers.delete(id);
+        resolve(null);
+      });
+    });
+  },
 
   /** Starts the clocks. */
   async begin() {
@@ -95,6 +113,25 @@ answerOrders({
   },
 });
 
+/**
+ * Puts a socket without a client into a namespace of its own, which has the same stream: what comes there comes after
+ * all that was added before.
+ */
+function hearMarkers() {
+  const nsp = io.of("/markers");
+  const socket = /** @type {any} */ ({
+    id: "markers",
+    rooms: new Set(),
+    notifyOutgoingListeners: (/** @type {any} */ { data }) => {
+      lastMarker = data[1];
+      markers.get(lastMarker)?.();
+    },
+    client: { writeToEngine: () => {} },
+  });
+  nsp.sockets.set(socket.id, socket);
+  nsp.adapter.addAll(socket.id, new Set([socket.id]));
+}
+
 async function createRedisAdapter() {
   const { createAdapter, createShardedAdapter } = require(adapterModule);
   const onError = (/** @type {Error} */ err) =>
@@ -111,6 +148,9 @@ async function createRedisAdapter() {
     for (const client of clients) client.on("error", onError);
   }
   const [pub, sub] = clients;
+  // Nothing is trimmed while it is measured.
+  if (mode === "streams")
+    return createAdapter(pub, { channelPrefix: key, streamName: key, maxLen: 100_000_000 });
   return mode
     ? createShardedAdapter(pub, sub, { channelPrefix: key, subscriptionMode: mode })
     : createAdapter(pub, sub, { key });

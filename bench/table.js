@@ -3,6 +3,8 @@
 
 /** The results as text. */
 
+const { familyOf } = require("./cases.js");
+
 /** @typedef {Awaited<ReturnType<import("./run.js").run>>} Results */
 /** @typedef {import("./run.js").Row} Row */
 /** @typedef {import("./run.js").Outcome} Outcome */
@@ -20,11 +22,12 @@ function describe(results) {
   const { machine, versions, rows, threadClock, transports, emptyWindow } = results;
   const lines = [
     `${machine.cpus} x ${machine.cpu}, ${machine.platform} ${machine.arch}, Node ${versions.node}, Redis ${versions.redisServer}; ` +
-      `@socket.io/redis-adapter ${versions["@socket.io/redis-adapter"]}, redis ${versions.redis}, ioredis ${versions.ioredis}.`,
+      `@socket.io/redis-adapter ${versions["@socket.io/redis-adapter"]}, @socket.io/redis-streams-adapter ${versions["@socket.io/redis-streams-adapter"]}, redis ${versions.redis}, ioredis ${versions.ioredis}.`,
     `CPU time per message in ns, medians of ${results.rounds} rounds; x = how many times ours the reference takes.`,
   ];
-  if (rows.some(({ mode }) => mode))
-    lines.push(`Rows named "sharded" compare the sharded adapters of both, the others the classic ones.`);
+  for (const family of new Set(rows.map(({ mode }) => familyOf(mode)))) {
+    if (family !== "classic") lines.push(`Rows named "${family}" compare the ${family} adapters of both.`);
+  }
   if (results.ours !== "..") lines.push(`NOTE: BENCH_OURS: "ours" is ${results.ours}.`);
   lines.push(
     threadClock.name ? `JS thread: ${threadClock.name}.` : `JS thread: not measured: ${threadClock.reason}.`,
@@ -106,9 +109,12 @@ function latencies(rows) {
 
 /** @param {Row[]} rows */
 function summary(rows) {
-  const lines = ["publish", "receive", "sharded publish", "sharded receive"].flatMap((title) => {
+  const titles = ["", "sharded ", "streams "].flatMap((family) => [`${family}publish`, `${family}receive`]);
+  const lines = titles.flatMap((title) => {
     const parts = rows
-      .filter((row) => row.headline && title === (row.mode ? `sharded ${row.section}` : row.section))
+      .filter(
+        (row) => row.headline && title === (row.mode ? `${familyOf(row.mode)} ${row.section}` : row.section),
+      )
       .map((row) => {
         const thread = times(ratio(row, OURS[0], REFERENCES[0], "threadNs"));
         return `${row.payload} ${thread} (process ${times(ratio(row, OURS[0], REFERENCES[0], "processNs"))})`;

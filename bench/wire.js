@@ -3,14 +3,15 @@
 
 /**
  * The other end of the wire: counts what a subject publishes, and writes what it is to receive, as another node
- * of the cluster would (WIRE.md, sections 1 and 2), encoded beforehand. Orders say which cluster by its `key`, and
- * by its `mode` which adapter it has.
+ * of the cluster would (WIRE.md, sections 1 to 3), encoded beforehand. Orders say which cluster by its `key`, which
+ * is the name of its stream too, and by its `mode` which adapter it has.
  *
  * Argument: Redis URL.
  */
 
 const { once } = require("node:events");
 const net = require("node:net");
+const msgpack = require("@msgpack/msgpack");
 const notepack = require("notepack.io");
 const { createClient } = require("redis");
 const { answerOrders } = require("./child.js");
@@ -64,9 +65,14 @@ answerOrders({
 
   /** Sets one subject's count to nothing, and counts, from now on, what it publishes. */
   async expect({ key, mode, room, messages }) {
+    if (mode === "streams") await forget(key);
     counts.set(key, { seen: 0, wanted: messages, onAll: null });
     const channel = mode ? channelOf(key, mode, room) : `${key}#/#*`;
     if (watched.has(channel)) return;
+    if (mode === "streams") {
+      watched.set(channel, await watchStream(key));
+      return;
+    }
     // Where requests share the channel, those of `settle` come too, but only when all is counted.
     const onMessage = () => {
       const count = counts.get(key);
@@ -106,9 +112,17 @@ answerOrders({
 
   /** Writes a burst, or a steady stream, and answers when all of it is written. */
   async write({ key, mode, room, payload, messages, rate }) {
+    if (mode === "streams") await forget(key);
     const commands = encode(key, mode, room, payload);
     if (rate) await writeSteadily(commands, messages, rate);
     else await writeAtOnce(commands, messages);
+  },
+
+  /** Adds a marker to a stream, behind all that was written. */
+  async mark({ key, id }) {
+    const packet = { type: 2, data: ["marker", id] };
+    const data = JSON.stringify({ packet, opts: { rooms: [], except: [], flags: {} } });
+    raw.write(command("XADD", key, "*", "uid", SHARDED_UID, "nsp", "/markers", "type", "3", "data", data));
   },
 
   /**
@@ -133,7 +147,7 @@ answerOrders({
   },
 });
 
-/** @typedef {import("./cases.js").SubscriptionMode | null} Mode */
+/** @typedef {import("./cases.js").Mode | null} Mode */
 
 /** Encoded bursts, so that no round waits for them. @type {Map<string, Buffer[]>} */
 const encoded = new Map();
@@ -152,6 +166,7 @@ function encode(key, mode, room, kind) {
     const opts = { rooms: room ? [room] : [], except: [], flags: {} };
     commands = payloads(kind).map((payload) => {
       const packet = { type: 2, data: ["message", payload] };
+      if (mode === "streams") return entry(key, { packet, opts }, kind === "binary");
       if (!mode) return publish(mode, channel, notepack.encode([UID, { ...packet, nsp: "/" }, opts]));
       const message = envelope(3, { packet, opts });
       const bytes = kind === "binary" ? notepack.encode(message) : Buffer.from(JSON.stringify(message));
@@ -189,9 +204,63 @@ function channelOf(key, mode, room) {
  * @param {Buffer} message
  */
 function publish(mode, channel, message) {
-  const command = mode ? "SPUBLISH" : "PUBLISH";
-  const head = `*3\r\n$${command.length}\r\n${command}\r\n$${Buffer.byteLength(channel)}\r\n${channel}\r\n$${message.length}\r\n`;
-  return Buffer.concat([Buffer.from(head), message, Buffer.from("\r\n")]);
+  return command(mode ? "SPUBLISH" : "PUBLISH", channel, message);
+}
+
+/**
+ * A broadcast as an entry of a stream.
+ *
+ * @param {string} key
+ * @param {object} data
+ * @param {boolean} isBinary
+ */
+function entry(key, data, isBinary) {
+  const text = isBinary ? Buffer.from(msgpack.encode(data)).toString("base64") : JSON.stringify(data);
+  return command("XADD", key, "*", "uid", SHARDED_UID, "nsp", "/", "type", "3", "data", text);
+}
+
+/** @param {...(string | Buffer)} args */
+function command(...args) {
+  const parts = args.flatMap((arg) => {
+    const bytes = Buffer.from(arg);
+    return [Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from("\r\n")];
+  });
+  return Buffer.concat([Buffer.from(`*${args.length}\r\n`), ...parts]);
+}
+
+/**
+ * Trims a stream of what all have read; the last entry is kept, by which readers tell that they have missed nothing.
+ *
+ * @param {string} key
+ */
+async function forget(key) {
+  await subscriber.xTrim(key, "MAXLEN", 1);
+}
+
+/**
+ * Counts the broadcasts of the subject in a stream from now on; resolves with what ends that.
+ *
+ * @param {string} key
+ */
+async function watchStream(key) {
+  const reader = subscriber.duplicate();
+  reader.on("error", () => {});
+  await reader.connect();
+  const [last] = await reader.xRevRange(key, "+", "-", { COUNT: 1 });
+  let id = last?.id ?? "0-0";
+  const read = async () => {
+    for (;;) {
+      const answer = /** @type {any[] | null} */ (await reader.xRead({ key, id }, { BLOCK: 0, COUNT: 1000 }));
+      const count = counts.get(key);
+      for (const { id: next, message } of answer?.[0].messages ?? []) {
+        id = next;
+        // Not our own.
+        if (count && message.nsp === "/" && ++count.seen === count.wanted) count.onAll?.();
+      }
+    }
+  };
+  read().catch(() => {});
+  return async () => reader.destroy();
 }
 
 /**

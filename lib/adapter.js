@@ -61,6 +61,8 @@ class MemberAdapter extends Adapter {
   #subscribing = false;
   /** @type {() => void} */
   #setReady = () => {};
+  /** Those who wait for the next time that it does. @type {Set<() => void>} */
+  #readyWaiters = new Set();
 
   /**
    * What the parent class does to the sockets of this node alone.
@@ -213,6 +215,24 @@ class MemberAdapter extends Adapter {
   /** Whether this node hears the others now. */
   get _isReady() {
     return this.#state === "ready" && !this.#closed;
+  }
+
+  get _isClosed() {
+    return this.#closed;
+  }
+
+  /** Resolves when this node hears the others, or is closed, or after so many milliseconds. @param {number} timeout @returns {Promise<void>} */
+  _whenReady(timeout) {
+    if (this._isReady || this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#readyWaiters.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, timeout).unref();
+      this.#readyWaiters.add(done);
+    });
   }
 
   /** What has come makes no sense. @param {string} why */
@@ -487,6 +507,7 @@ class MemberAdapter extends Adapter {
     if (this.#closed) return;
     this.#closed = true;
     this.#link.leave(this.#member);
+    for (const resume of this.#readyWaiters) resume();
     for (const finish of this.requests.values()) finish(CLOSED);
     this.requests.clear();
     this.ackRequests.clear();
@@ -603,7 +624,9 @@ class MemberAdapter extends Adapter {
   #onReady() {
     this.#setReady();
     if (this.#state === "ready") return;
-    super.emit((this.#state = "ready"));
+    this.#state = "ready";
+    for (const resume of this.#readyWaiters) resume();
+    super.emit("ready");
     if (this.#gap === null) return;
     const { since, reason } = this.#gap;
     this.#gap = null;

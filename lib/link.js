@@ -62,9 +62,6 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  */
 const linksOfClients = { classic: new WeakMap(), sharded: new WeakMap() };
 
-/** The same where there is only one. @type {Record<"streams" | "streams-sharded", WeakMap<object, Link>>} */
-const linksOfClient = { streams: new WeakMap(), "streams-sharded": new WeakMap() };
-
 /** Those of emitters, by their client. @type {Record<string, WeakMap<object, Link>>} */
 const linksOfEmitters = {
   classic: new WeakMap(),
@@ -168,17 +165,14 @@ class Link {
   }
 
   /**
-   * The link of a client that does everything: the same one for all namespaces of all servers that share it.
+   * A link of a client that does everything. Another one each time: servers that share a client are told apart by the
+   * connections that listen, of which such a link may have only one.
    *
    * @param {any} client
    * @param {LinkOptions} options
    */
   static ofClient(client, options) {
-    const clients = clientOf(client, spaceOf(options.family));
-    const links = linksOfClient[/** @type {"streams" | "streams-sharded"} */ (options.family)];
-    let link = links.get(client);
-    if (link === undefined) links.set(client, (link = new Link(clients, null, options)));
-    return link;
+    return new Link(clientOf(client, spaceOf(options.family)), null, options);
   }
 
   /**

@@ -21,7 +21,7 @@ const OFFSET = /^\d+-\d+$/;
 
 /** In the order in which they were called for. */
 class WaitingDeliveries {
-  /** @type {{ token: number, act: Act }[]} */
+  /** @type {{ token: number | null, act: Act }[]} */
   #queue = [];
   /** How many at the front of it are done. */
   #done = 0;
@@ -30,19 +30,19 @@ class WaitingDeliveries {
     return this.#queue.length === 0;
   }
 
-  /** @param {number} token of the entry whose id it needs, or 0 if it needs none @param {Act} act */
+  /** @param {number | null} token of the entry whose id it needs, if it needs one @param {Act} act */
   push(token, act) {
     this.#queue.push({ token, act });
   }
 
-  /** Entries are known, or never will be, up to this one. @param {number} token @param {string} id */
+  /** Entries are known, or never will be, up to this one; or all, if it is null. @param {number | null} token @param {string} id */
   added(token, id) {
     while (this.#done < this.#queue.length) {
       const { token: wanted, act } = this.#queue[this.#done];
-      if (wanted > token) break;
+      if (wanted !== null && token !== null && isBehind(wanted, token)) break;
       this.#take();
       try {
-        act(wanted === token ? id : "");
+        act(wanted !== null && wanted === token ? id : "");
       } catch (error) {
         // A listener of the user's: his to hear of, but what is behind goes on.
         process.nextTick(() => {
@@ -54,7 +54,7 @@ class WaitingDeliveries {
 
   /** Nothing more will be known. */
   flush() {
-    this.added(Infinity, "");
+    this.added(null, "");
   }
 
   #take() {
@@ -64,6 +64,11 @@ class WaitingDeliveries {
     this.#queue.splice(0, this.#done);
     this.#done = 0;
   }
+}
+
+/** Whether one token comes after another: they have 32 bits, and begin anew. @param {number} one @param {number} other */
+function isBehind(one, other) {
+  return ((one - other) | 0) > 0;
 }
 
 /**

@@ -19,12 +19,15 @@ const { Sessions } = require("./sessions");
 /** How long a session is waited for that another connection of the same client is taking, in milliseconds. */
 const TURN_PATIENCE = 2000;
 
+/** How long a client that comes back is kept waiting for Redis, in milliseconds. */
+const OUTAGE_PATIENCE = 5000;
+
 class RedisStreamsAdapter extends ClusterMemberAdapter {
   #onlyPlaintext;
   #sessionKeyPrefix;
   /** How long sessions are kept, in milliseconds; null if connections are not recovered. @type {number | null} */
   #lifetime;
-  /** How many messages were added to the stream, or handed over to be. */
+  /** How many messages were handed over to be added to the stream, in 32 bits, as Rust counts them. */
   #added = 0;
   #waiting = new WaitingDeliveries();
   /** Sockets that are left out of the broadcast that is being delivered. @type {string[] | null} */
@@ -100,11 +103,11 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {number} type @param {any} data */
   #add(type, data) {
     this._append(type, encodeData(type, data, this.#onlyPlaintext));
-    this.#added++;
+    this._handedOver();
   }
 
   _handedOver() {
-    this.#added++;
+    this.#added = (this.#added + 1) >>> 0;
   }
 
   // --- broadcasts --------------------------------------------------------------------------------------
@@ -125,7 +128,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       return;
     }
     const encoded = this._publish(packet, opts);
-    this.#waiting.push(waits ? this.#added : 0, (id) => this.#deliverOwn(packet, opts, encoded, id));
+    this.#waiting.push(waits ? this.#added : null, (id) => this.#deliverOwn(packet, opts, encoded, id));
   }
 
   /**
@@ -169,7 +172,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {() => void} act */
   _inOrder(act) {
     if (this.#waiting.isEmpty) act();
-    else this.#waiting.push(0, act);
+    else this.#waiting.push(null, act);
   }
 
   /** @param {number} token @param {string} id */
@@ -223,6 +226,20 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     // An earlier connection of this client may have ended before its socket was connected: it is about to say so.
     const earlier = this.#turns.get(pid);
     if (earlier !== undefined) await patience(earlier);
+    const end = performance.now() + OUTAGE_PATIENCE;
+    for (;;) {
+      await this._whenReady(end - performance.now());
+      try {
+        return await this.#restore(pid, offset);
+      } catch (error) {
+        // Redis may be back in time.
+        if (this._isReady || this._isClosed || performance.now() >= end) throw error;
+      }
+    }
+  }
+
+  /** @param {string} pid @param {string} offset @returns {Promise<any>} */
+  #restore(pid, offset) {
     /** @type {() => void} */
     let end = () => {};
     const turn = new Promise((resolve) => (end = () => resolve(undefined)));

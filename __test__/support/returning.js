@@ -24,8 +24,9 @@ class Returning {
    * @param {Ring} ring
    * @param {Node} node
    * @param {string} [nsp]
+   * @param {(args: any[]) => any[]} [keep] what of an event is to be kept in the log
    */
-  constructor(ring, node, nsp = "/") {
+  constructor(ring, node, nsp = "/", keep = (args) => args) {
     this.ring = ring;
     this.node = node;
     this.nsp = nsp;
@@ -53,10 +54,10 @@ class Returning {
     return this.node.io.of(this.nsp).sockets.get(this.id);
   }
 
-  /** Resolves once it is connected. */
-  async connected() {
+  /** Resolves once it is connected. @param {number} [timeout] in milliseconds */
+  async connected(timeout = 5000) {
     const failed = new Promise((_, reject) => this.client.once("connect_error", reject));
-    if (!this.client.connected) await Promise.race([once(this.client, "connect"), failed]);
+    if (!this.client.connected) await Promise.race([once(this.client, "connect", timeout), failed]);
     await waitFor(() => this.socket, { what: "the server's side of a client" });
     return this;
   }
@@ -82,10 +83,16 @@ class Returning {
     await waitFor(() => this.ring.raw.exists(this.ring.sessionKey(pid)), { what: "the session to be kept" });
   }
 
-  /** Connects to a node, and says whether it was taken for who it was. @param {Node} node @returns {Promise<boolean>} */
-  async come(node) {
+  /**
+   * Connects to a node, and says whether it was taken for who it was.
+   *
+   * @param {Node} node
+   * @param {number} [timeout] in milliseconds
+   * @returns {Promise<boolean>}
+   */
+  async come(node, timeout) {
     this.to(node);
-    await this.connected();
+    await this.connected(timeout);
     return this.client.recovered;
   }
 

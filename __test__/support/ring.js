@@ -201,37 +201,13 @@ class Ring {
   }
 
   async start() {
-    const {
-      redis,
-      nodes,
-      opts,
-      serverOpts,
-      transport = "native",
-      sockets = 2,
-      socketOpts,
-      shared,
-      setUp,
-    } = this.#options;
+    const { redis, nodes, sockets = 2, socketOpts, shared } = this.#options;
     this.raw = await this.#redisClient("redis");
     if (redis instanceof RedisCluster && this.mode !== null && this.mode !== "static") {
       this.#slots = await redis.slots();
     }
     const pair = shared ? await this.#pair() : null;
-    for (const [index, kind] of nodes.entries()) {
-      const node = new Node(index, kind, pair ?? (await this.#pair()), (nsp) => this.#markersOf(nsp));
-      this.nodes.push(node);
-      await node.start(
-        this.family,
-        {
-          ...this.#ownOpts(kind),
-          ...(kind === "ours" && { transport }),
-          ...(typeof opts === "function" ? opts(index) : opts),
-        },
-        typeof serverOpts === "function" ? serverOpts(index) : (serverOpts ?? {}),
-      );
-      setUp?.(node.io, index);
-      for (const nsp of this.namespaces) node.io.of(nsp);
-    }
+    for (const kind of nodes) await this.#startNode(kind, pair ?? (await this.#pair()));
     for (const nsp of this.namespaces) await this.ready(nsp);
     await Promise.all(
       this.nodes.flatMap((node) =>
@@ -241,6 +217,33 @@ class Ring {
       ),
     );
     return this;
+  }
+
+  /** Resolves with one more node, once it hears the others and they hear it. @param {Kind} kind */
+  async join(kind) {
+    const node = await this.#startNode(kind, await this.#pair());
+    for (const nsp of this.namespaces) await this.ready(nsp);
+    return node;
+  }
+
+  /** @param {Kind} kind @param {{ pub: any, sub: any }} clients */
+  async #startNode(kind, clients) {
+    const { opts, serverOpts, transport = "native", setUp } = this.#options;
+    const index = this.nodes.length;
+    const node = new Node(index, kind, clients, (nsp) => this.#markersOf(nsp));
+    this.nodes.push(node);
+    await node.start(
+      this.family,
+      {
+        ...this.#ownOpts(kind),
+        ...(kind === "ours" && { transport }),
+        ...(typeof opts === "function" ? opts(index) : opts),
+      },
+      typeof serverOpts === "function" ? serverOpts(index) : (serverOpts ?? {}),
+    );
+    setUp?.(node.io, index);
+    for (const nsp of this.namespaces) node.io.of(nsp);
+    return node;
   }
 
   /** What sets the ring apart from others on the same Redis. @param {Kind} kind */

@@ -70,6 +70,14 @@ class UserClient {
     return null;
   }
 
+  /**
+   * Whether it may run a command twice when a connection is lost, or what it was given behind it: then what is to be run
+   * once, and in order, goes by a duplicate.
+   */
+  get repeats() {
+    return false;
+  }
+
   /** What it prepends to the names of keys. @returns {string} */
   get keyPrefix() {
     return String(this.client.options?.keyPrefix ?? "");
@@ -151,9 +159,14 @@ class UserClient {
     throw new Error("abstract");
   }
 
-  /** One like it, that connects as it does, and that nobody else uses. Throws if it cannot be had. @returns {UserClient} */
-  duplicate() {
-    const twin = this.duplicateClient();
+  /**
+   * One like it, that connects as it does, and that nobody else uses. Throws if it cannot be had.
+   *
+   * @param {boolean} [runsCommands] rather than to listen
+   * @returns {UserClient}
+   */
+  duplicate(runsCommands = false) {
+    const twin = this.duplicateClient(runsCommands);
     // What goes wrong is told by what it does not do.
     twin.on("error", () => {});
     const Kind = /** @type {any} */ (this.constructor);
@@ -162,8 +175,8 @@ class UserClient {
     return one;
   }
 
-  /** @returns {any} */
-  duplicateClient() {
+  /** @param {boolean} _runsCommands @returns {any} */
+  duplicateClient(_runsCommands) {
     return this.client.duplicate();
   }
 

@@ -46,8 +46,12 @@ class Clients {
   #sub;
   /** If the user has given one, rather than two. @type {Role | null} */
   #role;
-  /** Duplicates that wait for what is added to a stream, by the numbers of the readers. @type {Map<string, UserClient>} */
-  #readers = new Map();
+  /**
+   * Duplicates that run commands: by the numbers of the readers, who wait for what is added to a stream.
+   *
+   * @type {Map<string, UserClient>}
+   */
+  #duplicates = new Map();
   /** What ends the watch. @type {(() => void)[]} */
   #endings = [];
   /** @type {{ onChange: () => void, onFailure: () => void } | null} */
@@ -90,6 +94,7 @@ class Clients {
 
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
+    if (this.#role?.runsCommands && this.#pub.repeats) this.#duplicates.set("", this.#pub.duplicate(true));
     if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
     this.#sub = this.#pub.duplicate();
     if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
@@ -152,7 +157,7 @@ class Clients {
   #followFirst() {
     if (this.#role === null || this.#sub === this.#pub) return;
     if (this.#pub.isOpen) return void this.#sub.wake();
-    for (const one of [this.#sub, ...this.#readers.values()]) if (one.isOpen) disconnect(one.client);
+    for (const one of [this.#sub, ...this.#duplicates.values()]) if (one.isOpen) disconnect(one.client);
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -184,18 +189,18 @@ class Clients {
    * @returns {Promise<any>}
    */
   async command(reader, key, args) {
-    if (reader === "") return this.#pub.command(key, args);
+    if (reader === "" && !this.#pub.repeats) return this.#pub.command(key, args);
     if (!this.#pub.isOpen) throw new Error("the client has ended");
-    let one = this.#readers.get(reader);
-    if (one === undefined) this.#readers.set(reader, (one = this.#pub.duplicate()));
+    let one = this.#duplicates.get(reader);
+    if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
     await one.wake();
     return one.command(key, args);
   }
 
   /** @param {string} reader that is not needed any more */
   closeReader(reader) {
-    this.#readers.get(reader)?.end();
-    this.#readers.delete(reader);
+    this.#duplicates.get(reader)?.end();
+    this.#duplicates.delete(reader);
   }
 
   /**
@@ -209,7 +214,7 @@ class Clients {
 
   /** Nothing more is to be carried. */
   stop() {
-    for (const reader of [...this.#readers.keys()]) this.closeReader(reader);
+    for (const reader of [...this.#duplicates.keys()]) this.closeReader(reader);
     this.#sub.stop();
     this.#pub.stop();
     if (this.#role === null || this.#sub === this.#pub) return;

@@ -102,6 +102,8 @@ class IoredisCluster extends IoredisClient {
     const redisOptions = { ...this.client.options.redisOptions, ...ofNodes, keyPrefix };
     return this.client.duplicate([], {
       ...{ keyPrefix, enableAutoPipelining, enableOfflineQueue, lazyConnect },
+      // With a delay it runs again what was on a connection that is lost.
+      retryDelayOnFailover: 0,
       redisOptions,
     });
   }

@@ -21,12 +21,13 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
-/** What duplicates have of their own: they are told at once what is lost, and nothing is done to what they are given. */
+/** What duplicates have of their own: they say at once what is lost, and run nothing twice. */
 const DUPLICATE = Object.freeze({
   keyPrefix: "",
   enableAutoPipelining: false,
   enableOfflineQueue: true,
   lazyConnect: false,
+  autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   // What blocks takes its time.
   commandTimeout: undefined,
@@ -126,8 +127,13 @@ class IoredisClient extends UserClient {
       : reply;
   }
 
-  duplicateClient() {
-    return this.client.duplicate(DUPLICATE);
+  get repeats() {
+    return true;
+  }
+
+  /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
+  duplicateClient(runsCommands) {
+    return this.client.duplicate({ ...DUPLICATE, enableOfflineQueue: !runsCommands });
   }
 
   stop() {

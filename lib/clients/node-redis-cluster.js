@@ -97,6 +97,15 @@ class NodeRedisCluster extends NodeRedisClient {
     return this.client.sendCommand(key, false, [String(name), ...args], AS_BUFFERS);
   }
 
+  /** Each node has its own order, and what waits in front of one stays there. */
+  get repeats() {
+    return false;
+  }
+
+  duplicateClient() {
+    return this.client.duplicate();
+  }
+
   stop() {
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);

@@ -41,17 +41,46 @@ class NodeRedisSentinel extends NodeRedisClient {
 
   /** @param {string} _key @param {Buffer[]} args @returns {Promise<any>} */
   async command(_key, args) {
-    return this.#run(args, AS_BUFFERS);
+    return this.#batches.add(async (master) => {
+      const { reply, error } = await master._execute(false, (/** @type {any} */ node) => runOnce(node, args));
+      if (error !== null) throw error;
+      return reply;
+    });
   }
 
-  /** @param {(Buffer | string)[]} args @param {object} [options] @returns {Promise<any>} */
-  #run(args, options) {
-    return this.#batches.add(async (master) => master.sendCommand(false, args, options));
+  get repeats() {
+    return false;
+  }
+
+  duplicateClient() {
+    return this.client.duplicate();
+  }
+
+  /** @param {(Buffer | string)[]} args */
+  #run(args) {
+    return this.#batches.add(async (master) => master.sendCommand(false, args));
   }
 
   /** @param {string[]} channels */
   async count(channels) {
     return readCounts(await this.client.sendCommand(false, ["PUBSUB", this.counter, ...channels]));
+  }
+}
+
+/**
+ * What was on a connection that is lost the client would run again; but it may have been run. What a replica has refused
+ * has not.
+ *
+ * @param {any} node
+ * @param {Buffer[]} args
+ * @returns {Promise<{ reply: any, error: any }>}
+ */
+async function runOnce(node, args) {
+  try {
+    return { reply: await node.sendCommand(args, AS_BUFFERS), error: null };
+  } catch (/** @type {any} */ error) {
+    if (String(error?.message).startsWith("READONLY")) throw error;
+    return { reply: null, error };
   }
 }
 

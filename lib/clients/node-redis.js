@@ -92,6 +92,15 @@ class NodeRedisClient extends UserClient {
     return this.call("sendCommand", args, AS_BUFFERS);
   }
 
+  get repeats() {
+    return true;
+  }
+
+  /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
+  duplicateClient(runsCommands) {
+    return this.client.duplicate(runsCommands ? { disableOfflineQueue: true } : undefined);
+  }
+
   stop() {
     super.stop();
     this.drop(this.#listeners.keys());

@@ -6,11 +6,12 @@ use std::fmt::Display;
 use super::counting::Purpose;
 use super::effects::{Change, Effects, Encoding, Kind, MemberId};
 use super::event::Event;
-use super::member::Member;
+use super::member::{Member, MemberSpec};
 use super::routes::Role;
 use super::{Core, Destination};
 use crate::packet::{Malformed, write_event_frame, write_event_frame_of_text};
 use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
+use crate::wire::Family;
 use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::cluster;
@@ -386,7 +387,9 @@ impl Core {
                 };
                 if at_once && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
                     let uid = request.uid.clone();
-                    let response = cluster::nothing_here(&request, &member.spec.uid, &member.spec.nsp);
+                    let MemberSpec { uid: own, nsp, .. } = &member.spec;
+                    let msgpack = matches!(self.config.family, Family::Streams { .. });
+                    let response = cluster::nothing_here(&request, own, nsp, msgpack);
                     self.send(id, &Destination::Response { uid }, &response, fx);
                     return Ok(Fate::Ignored);
                 }

@@ -39,26 +39,34 @@ impl Arguments<'_> {
     /// The same with one more, a text that needs no escapes.
     ///
     /// # Errors
-    /// If they are no array.
+    /// If they are no array, or an empty one.
     pub fn with(&self, text: &str) -> Result<Self, Malformed> {
         Ok(match self {
             Arguments::Msgpack(data) => Arguments::Msgpack(Cow::Owned(with_argument(data, text)?)),
-            Arguments::Json(json) => Arguments::Json(Cow::Owned(with_argument_text(json, text))),
+            Arguments::Json(json) => Arguments::Json(Cow::Owned(with_argument_text(json, text)?)),
         })
     }
 }
 
 /// Appends a value to the arguments of an event, in JSON.
-fn with_argument_text(arguments: &str, text: &str) -> String {
-    let open = arguments.trim_end().strip_suffix(']').unwrap_or(arguments);
-    let separator = if open.trim_end().ends_with('[') { "" } else { "," };
-    format!("{open}{separator}\"{text}\"]")
+fn with_argument_text(arguments: &str, text: &str) -> Result<String, Malformed> {
+    let open = arguments.trim_end().strip_suffix(']').ok_or(NO_EVENT)?;
+    if open.trim() == "[" {
+        return Err(NO_EVENT);
+    }
+    Ok(format!("{open},\"{text}\"]"))
 }
+
+/// It would take what is appended for its name.
+const NO_EVENT: Malformed = Malformed::WrongShape("an event without a name");
 
 /// The same in msgpack.
 fn with_argument(arguments: &[u8], text: &str) -> Result<Vec<u8>, Malformed> {
     let mut reader = Reader::new(arguments);
     let len = reader.array_len()?;
+    if len == 0 {
+        return Err(NO_EVENT);
+    }
     let mut out = Vec::with_capacity(arguments.len() + text.len() + 8);
     write_array_len(&mut out, len + 1)?;
     out.extend_from_slice(reader.rest());
@@ -89,9 +97,12 @@ mod tests {
 
     #[test]
     fn an_offset_is_one_more_argument() {
-        assert_eq!(with_argument_text(r#"["e",{"a":[1]}]"#, "1-0"), r#"["e",{"a":[1]},"1-0"]"#);
-        assert_eq!(with_argument_text("[ ]", "1-0"), r#"[ "1-0"]"#);
+        assert_eq!(with_argument_text(r#"["e",{"a":[1]}]"#, "1-0").unwrap(), r#"["e",{"a":[1]},"1-0"]"#);
+        for none in ["[]", "[ ]", "", "{}"] {
+            assert!(with_argument_text(none, "1-0").is_err(), "{none}");
+        }
         assert_eq!(with_argument(b"\x92\xa1e\x01", "1-0").unwrap(), b"\x93\xa1e\x01\xa31-0");
         assert!(with_argument(b"\x80", "1-0").is_err());
+        assert!(with_argument(b"\x90", "1-0").is_err());
     }
 }

@@ -528,8 +528,9 @@ pub fn encode_broadcast_data(
     Ok(())
 }
 
-/// What a node answers that has no client for an acknowledged broadcast, or no socket to tell of.
-pub fn nothing_here(request: &Request, uid: &str, nsp: &str) -> Vec<u8> {
+/// What a node answers that has no client for an acknowledged broadcast, or no socket to tell of: in JSON, or in msgpack
+/// as those of streams speak.
+pub fn nothing_here(request: &Request, uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         r#type: u64,
@@ -552,8 +553,13 @@ pub fn nothing_here(request: &Request, uid: &str, nsp: &str) -> Vec<u8> {
     } else {
         (kind::BROADCAST_CLIENT_COUNT, Data { request_id, client_count: Some(0), sockets: None })
     };
+    let envelope = Envelope { r#type: kind, data, uid, nsp };
     // Structs of integers and strings always serialise.
-    serde_json::to_vec(&Envelope { r#type: kind, data, uid, nsp }).unwrap_or_default()
+    if msgpack {
+        rmp_serde::to_vec_named(&envelope).unwrap_or_default()
+    } else {
+        serde_json::to_vec(&envelope).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -668,7 +674,7 @@ mod tests {
     fn nothing_here_is_what_the_reference_would_send() {
         let answer = |text: &str| {
             let request = Request::decode(text.as_bytes()).unwrap();
-            String::from_utf8(nothing_here(&request, "U", "/n")).unwrap()
+            String::from_utf8(nothing_here(&request, "U", "/n", false)).unwrap()
         };
         assert_eq!(
             answer(r#"{"type":7,"data":{"opts":{},"requestId":"R"},"uid":"V","nsp":"/n"}"#),
@@ -677,6 +683,11 @@ mod tests {
         assert_eq!(
             answer(r#"{"type":3,"data":{"packet":{"data":[]},"opts":{},"requestId":"R"},"uid":"V"}"#),
             r#"{"type":11,"data":{"requestId":"R","clientCount":0},"uid":"U","nsp":"/n"}"#
+        );
+        let request = Request::decode(br#"{"type":7,"data":{"opts":{},"requestId":"R"},"uid":"V"}"#).unwrap();
+        assert_eq!(
+            nothing_here(&request, "U", "/n", true),
+            b"\x84\xa4type\x08\xa4data\x82\xa9requestId\xa1R\xa7sockets\x90\xa3uid\xa1U\xa3nsp\xa2/n"
         );
     }
 

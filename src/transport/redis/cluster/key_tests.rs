@@ -37,7 +37,7 @@ impl Rig {
         rig
     }
 
-    /// All nodes but the one that hangs know that the slots of node 0 are another's; looked at often.
+    /// Passes over everything up to this end of a command, which is returned.
     async fn not_run(&mut self, token: u64) -> String {
         self.until(&format!("replied {token} NotRun")).await
     }
