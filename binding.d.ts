@@ -315,5 +315,8 @@ export declare function setRoom(link: number, member: MemberId, room: Text, pres
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void
 
+/** Returns the stream that a namespace writes to, of `count` streams called `name`. */
+export declare function streamOf(name: string, count: number, nsp: string): string
+
 /** Says what is wrong with the URL of a Redis; `null` if nothing is. */
 export declare function urlProblem(url: string): string | null

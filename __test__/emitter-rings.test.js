@@ -190,7 +190,11 @@ for (const [name, kind] of Object.entries(KINDS)) {
             { what: `both servers to listen to ${channel}` },
           );
         }
-        root = new Emitter(redis.url, kind.opts(key));
+        // By its own connections, and by a client of the user's.
+        root =
+          nsp === "/"
+            ? new Emitter(redis.url, kind.opts(key))
+            : new Emitter(await client(), { ...kind.opts(key), transport: "client" });
         emitter = nsp === "/" ? root : root.of(nsp);
         await listening();
       });

@@ -644,6 +644,46 @@ describe("the emitter", () => {
       });
     }
 
+    for (const way of WAYS) {
+      it(`what is added to a stream in an outage is there once, in order: ${way}`, async () => {
+        const redis = await startRedis({
+          users: { emitter: "on >emitter ~* &* +@all", default: "on nopass ~* &* +@all" },
+          extra: { appendonly: "yes" },
+        });
+        try {
+          await withEmitter(
+            way,
+            redis,
+            async (emitter) => {
+              emitter.emit("n", 0);
+              assert.deepStrictEqual(await emitter.flush(), {
+                sent: 1,
+                receivers: null,
+                refused: 0,
+                lost: 0,
+                pending: 0,
+              });
+              await waitFor(() => emitter.transport.proven);
+              await redis.kill();
+              await waitFor(() => emitter.stats().outages > 0, { what: "the outage" });
+              for (let n = 1; n <= 1000; n++) emitter.emit("n", n);
+              await assert.rejects(emitter.flush({ timeout: 50 }), { pending: 1000 });
+              await redis.restart();
+              assert.strictEqual((await emitter.flush()).sent, 1000);
+              const entries = await redis.cli("XRANGE", "socket.io", "-", "+");
+              assert.deepStrictEqual(
+                entries.map((/** @type {any} */ [, fields]) => JSON.parse(String(fields[7])).packet.data[1]),
+                Array.from({ length: 1001 }, (_, n) => n),
+              );
+            },
+            { mode: "streams", maxLen: 100_000 },
+          );
+        } finally {
+          await redis.stop();
+        }
+      });
+    }
+
     it("drops the oldest beyond the bound, and says how many", async () => {
       const port = await freePort();
       const emitter = new ours.Emitter(`redis://127.0.0.1:${port}`, { maxBacklogBytes: 10_000 });

@@ -5,14 +5,19 @@
 
 const OURS = process.env.BENCH_OURS || "..";
 const REFERENCE = "@socket.io/redis-adapter";
-const STREAMS_REFERENCE = "@socket.io/redis-streams-adapter";
+/** What stands in for the module of an adapter, for modes that have one of their own. @type {Record<string, { ours: string, reference: string }>} */
+const MODULES = {
+  streams: { ours: "/streams", reference: "@socket.io/redis-streams-adapter" },
+  emitter: { ours: "/emitter", reference: "@socket.io/redis-emitter" },
+};
 
 /**
  * @typedef {object} Subject
  * @property {string | null} adapter the module to require, or null for the in-memory adapter of socket.io itself
  * @property {"redis" | "ioredis" | null} client
  *
- * @typedef {"static" | "dynamic" | "streams"} Mode a subscription mode of the sharded adapter, or the one of streams
+ * @typedef {"static" | "dynamic" | "streams" | "emitter"} Mode a subscription mode of the sharded adapter, the adapter
+ *   of streams, or an emitter instead of an adapter
  *
  * @typedef {object} Case
  * @property {"publish" | "receive" | "latency"} section
@@ -64,8 +69,9 @@ const PAIR = ["ours+redis", "reference+redis"];
  * @param {Mode | null} mode
  */
 function moduleOf({ adapter }, mode) {
-  if (mode !== "streams" || !adapter) return adapter;
-  return adapter === REFERENCE ? STREAMS_REFERENCE : `${adapter}/streams`;
+  const modules = MODULES[mode ?? ""];
+  if (!modules || !adapter) return adapter;
+  return adapter === REFERENCE ? modules.reference : adapter + modules.ours;
 }
 
 /**
@@ -75,7 +81,7 @@ function moduleOf({ adapter }, mode) {
  */
 function familyOf(mode) {
   if (mode === null) return "classic";
-  return mode === "streams" ? "streams" : "sharded";
+  return mode === "streams" || mode === "emitter" ? mode : "sharded";
 }
 
 /** @returns {Case[]} */
@@ -171,6 +177,24 @@ function latencyCases() {
   }));
 }
 
+/** @returns {Case[]} */
+function emitterCases() {
+  return [1, 16, 256].flatMap((perTick) =>
+    PAYLOADS.map((payload) => ({
+      section: /** @type {const} */ ("publish"),
+      name: `emitter: ${perTick} per tick, to all`,
+      mode: /** @type {const} */ ("emitter"),
+      payload,
+      messages: MESSAGES[payload],
+      room: null,
+      perTick,
+      subjects: [...MAIN, "ours+ioredis"],
+      headline: perTick === 16 && payload !== "binary",
+      quick: perTick === 16 || payload === "small",
+    })),
+  );
+}
+
 /**
  * Returns the cases that the other adapters go through too: those that tell most.
  *
@@ -210,13 +234,14 @@ const ROUNDS = 5;
 
 /**
  * Returns the cases of a run, and how many rounds each takes. `only` names sections, of the classic adapter, and
- * "sharded" and "streams", for all of the others.
+ * "sharded", "streams" and "emitter", for all of the others.
  *
  * @param {{ quick: boolean, only: string[] | null }} choice
  */
 function chooseCases({ quick, only }) {
   const classic = [...publishCases(), ...receiveCases(), ...latencyCases()];
-  const all = [...classic, ...casesOf("sharded", classic), ...casesOf("streams", classic)].filter(
+  const others = [...casesOf("sharded", classic), ...casesOf("streams", classic), ...emitterCases()];
+  const all = [...classic, ...others].filter(
     ({ section, mode }) => !only || only.includes(mode ? familyOf(mode) : section),
   );
   if (!quick) return { cases: all, rounds: ROUNDS };

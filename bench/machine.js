@@ -22,6 +22,7 @@ function packageVersions() {
   const names = [
     "@socket.io/redis-adapter",
     "@socket.io/redis-streams-adapter",
+    "@socket.io/redis-emitter",
     "socket.io",
     "socket.io-adapter",
     "socket.io-client",

@@ -84,9 +84,11 @@ class Node {
     const { client } = SUBJECTS[name];
     const adapter = moduleOf(SUBJECTS[name], mode);
     /** What the other end of the wire has to know of it. */
-    this.cluster = { key, mode };
+    this.isEmitter = mode === "emitter";
+    this.cluster = { key, mode: mode === "emitter" ? null : mode };
     this.inMemory = !adapter;
-    this.child = new Child("subject.js", [adapter ?? "", client ?? "", redisUrl, key, mode ?? ""]);
+    const file = this.isEmitter ? "emitter.js" : "subject.js";
+    this.child = new Child(file, [adapter ?? "", client ?? "", redisUrl, key, mode ?? ""]);
   }
 }
 
@@ -251,6 +253,7 @@ class Bench {
   /** Resolves once a node has done with all that was published, or added to its stream. @param {Node} node */
   async #settle(node) {
     if (node.inMemory) return;
+    if (node.isEmitter) return node.child.ask("settled");
     if (node.cluster.mode !== "streams") return this.#wire.ask("settle", node.cluster);
     const id = ++this.#markers;
     const settled = node.child.ask("settled", { id });
@@ -289,7 +292,8 @@ class Bench {
     if (!node) {
       node = await this.#startNode(name, mode, `bench-${title}`, 1);
       this.#nodes.set(title, node);
-      if (!node.inMemory && mode !== "streams") await this.#wire.ask("attend", node.cluster);
+      if (!node.inMemory && !node.isEmitter && mode !== "streams")
+        await this.#wire.ask("attend", node.cluster);
     }
     return node;
   }
@@ -349,7 +353,7 @@ class Bench {
 function titleOf(name, mode) {
   const family = familyOf(mode);
   if (family === "classic") return name;
-  return family === "streams" ? `${name} streams` : `${name} sharded ${mode}`;
+  return family === "sharded" ? `${name} sharded ${mode}` : `${name} ${family}`;
 }
 
 /** @param {Outcome} outcome */

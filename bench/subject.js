@@ -13,8 +13,9 @@ const { once } = require("node:events");
 const { createServer } = require("node:http");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Server } = require("socket.io");
+const { burstOrders } = require("./burst.js");
 const { answerOrders } = require("./child.js");
-const { cpuTimes, threadClock } = require("./cpu.js");
+const { threadClock } = require("./cpu.js");
 const { payloads } = require("./payloads.js");
 
 const [adapterModule, clientName, url, key, mode] = process.argv.slice(2);
@@ -27,10 +28,6 @@ let io;
 /** Who waits for a marker, by its number: markers come in the order of their numbers. @type {Map<number, () => void>} */
 const markers = new Map();
 let lastMarker = 0;
-/** @type {Promise<void>} */
-let burst = Promise.resolve();
-/** @type {Awaited<ReturnType<typeof cpuTimes>>} */
-let start;
 
 answerOrders({
   /** Answers once the adapter is subscribed. */
@@ -71,36 +68,7 @@ answerOrders({
     });
   },
 
-  /** Starts the clocks. */
-  async begin() {
-    start = await cpuTimes();
-  },
-
-  /** Starts the clocks and a burst, and does not wait for it. */
-  async emit({ payload, room, perTick, messages }) {
-    const target = room ? io.to(room) : io;
-    const bodies = payloads(payload);
-    start = await cpuTimes();
-    burst = (async () => {
-      for (let sent = 0; sent < messages;) {
-        for (const end = Math.min(sent + perTick, messages); sent < end; sent++) {
-          target.emit("message", bodies[sent % bodies.length]);
-        }
-        await new Promise(setImmediate);
-      }
-    })();
-  },
-
-  /** What was used since the clocks were started, in nanoseconds; and the time gone by, in milliseconds. */
-  async end() {
-    await burst;
-    const now = await cpuTimes();
-    return {
-      thread: now.thread === null || start.thread === null ? null : now.thread - start.thread,
-      process: now.process - start.process,
-      elapsedMs: now.at - start.at,
-    };
-  },
+  ...burstOrders(() => io),
 
   /** Emits at a steady low rate; each message says when it was sent. */
   async pulse({ payload, rate, messages }) {

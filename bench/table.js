@@ -22,11 +22,13 @@ function describe(results) {
   const { machine, versions, rows, threadClock, transports, emptyWindow } = results;
   const lines = [
     `${machine.cpus} x ${machine.cpu}, ${machine.platform} ${machine.arch}, Node ${versions.node}, Redis ${versions.redisServer}; ` +
-      `@socket.io/redis-adapter ${versions["@socket.io/redis-adapter"]}, @socket.io/redis-streams-adapter ${versions["@socket.io/redis-streams-adapter"]}, redis ${versions.redis}, ioredis ${versions.ioredis}.`,
+      `@socket.io/redis-adapter ${versions["@socket.io/redis-adapter"]}, @socket.io/redis-streams-adapter ${versions["@socket.io/redis-streams-adapter"]}, @socket.io/redis-emitter ${versions["@socket.io/redis-emitter"]}, redis ${versions.redis}, ioredis ${versions.ioredis}.`,
     `CPU time per message in ns, medians of ${results.rounds} rounds; x = how many times ours the reference takes.`,
   ];
   for (const family of new Set(rows.map(({ mode }) => familyOf(mode)))) {
-    if (family !== "classic") lines.push(`Rows named "${family}" compare the ${family} adapters of both.`);
+    if (family === "emitter") lines.push(`Rows named "emitter" compare the emitters of both.`);
+    else if (family !== "classic")
+      lines.push(`Rows named "${family}" compare the ${family} adapters of both.`);
   }
   if (results.ours !== "..") lines.push(`NOTE: BENCH_OURS: "ours" is ${results.ours}.`);
   lines.push(
@@ -109,7 +111,10 @@ function latencies(rows) {
 
 /** @param {Row[]} rows */
 function summary(rows) {
-  const titles = ["", "sharded ", "streams "].flatMap((family) => [`${family}publish`, `${family}receive`]);
+  const titles = ["", "sharded ", "streams ", "emitter "].flatMap((family) => [
+    `${family}publish`,
+    `${family}receive`,
+  ]);
   const lines = titles.flatMap((title) => {
     const parts = rows
       .filter(

@@ -120,13 +120,28 @@ class Carrier {
    * @param {Buffer | string} bytes
    */
   publish(member, channel, bytes) {
-    this.counts.published++;
     const now = performance.now();
     if (now - this.#told > TELL_EVERY) {
       this.#told = now;
       this.#native.clientCarries(member);
     }
-    const done = this.#clients.publish(channel, bytes).then(
+    this.#sent(this.#clients.publish(channel, bytes));
+  }
+
+  /**
+   * Adds to a stream at once.
+   *
+   * @param {string} key
+   * @param {Buffer[]} args
+   */
+  add(key, args) {
+    this.#sent(this.#clients.command("", key, args).then(() => 0));
+  }
+
+  /** @param {Promise<number>} answer how many have received it */
+  #sent(answer) {
+    this.counts.published++;
+    const done = answer.then(
       (receivers) => {
         this.#unanswered.delete(done);
         this.counts.acknowledged++;

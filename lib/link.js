@@ -341,6 +341,21 @@ class Link {
     if (!this.#members.has(member)) this.#idle();
   }
 
+  /**
+   * The same for an emitter: at once if the user's client carries the bytes, since that may end in this tick.
+   *
+   * @param {number} member
+   * @param {string} key of the stream
+   * @param {string[]} command what adds it
+   * @param {number} type
+   * @param {string} data
+   */
+  add(member, key, command, type, data) {
+    const direct = this.#isDirect() && this.#native?.isFlushed();
+    if (direct) this.#carrier?.add(key, [...command, "type", String(type), "data", data].map(toBuffer));
+    else this.append(member, type, Buffer.from(data));
+  }
+
   /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
   persist(member, key, session, lifetime) {
     if (this.#native === null) return;
@@ -810,6 +825,11 @@ function channelRoom({ family, mode }, room) {
 /** @param {import("./options").Family} family @returns {import("./clients/client").Space} */
 function spaceOf(family) {
   return family === "sharded" || family === "streams-sharded" ? "shard" : "global";
+}
+
+/** @param {string} text */
+function toBuffer(text) {
+  return Buffer.from(text);
 }
 
 /** @param {import("./options").Family} family */

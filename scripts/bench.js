@@ -6,7 +6,7 @@
  *
  *   --json FILE          writes all raw values too
  *   --quick              the most telling cases with fewer messages, in under a minute
- *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams: all of theirs
+ *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams, emitter: all of theirs
  *   --subjects LIST      ours+redis, ours+ioredis, reference+redis, reference+ioredis, memory
  *   --rounds N           instead of 5 (3 with --quick)
  *   --messages N         at most so many a round
@@ -18,7 +18,7 @@
 const { writeFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 
-const PARTS = ["publish", "receive", "latency", "sharded", "streams"];
+const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter"];
 
 async function main() {
   const { values } = parseArgs({

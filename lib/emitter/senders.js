@@ -5,6 +5,7 @@
  * How what an emitter sends looks: to the servers of each family.
  */
 
+const { streamOf } = require("../../binding");
 const { REQUESTS, BROADCASTS } = require("../adapter");
 const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
@@ -39,11 +40,7 @@ class Sender {
    */
   constructor(outlet, options, nsp) {
     this.#outlet = outlet;
-    const { identity } = options;
-    const { stream } = identity;
-    // A key, to which the user's client has a prefix of its own, perhaps.
-    const named = stream && { ...stream, name: outlet.link.keyPrefix + stream.name };
-    this.#identity = { ...identity, nsp, ...(named && { stream: named }) };
+    this.#identity = { ...options.identity, nsp };
     this.nsp = nsp;
   }
 
@@ -85,10 +82,10 @@ class Sender {
     this.#outlet.link.send(this.#member, this.#identity, to, room, bytes);
   }
 
-  /** @param {number} type @param {string} data */
-  _append(type, data) {
+  /** @param {string} key @param {string[]} command @param {number} type @param {string} data */
+  _add(key, command, type, data) {
     this.open();
-    this.#outlet.link.append(this.#member, type, Buffer.from(data));
+    this.#outlet.link.add(this.#member, key, command, type, data);
   }
 
   /** The room whose channel a broadcast takes. @param {Target} target @returns {string | null} */
@@ -200,6 +197,9 @@ class ShardedSender extends Sender {
 /** To servers with the streams adapter. */
 class StreamsSender extends Sender {
   #onlyPlaintext;
+  #key;
+  /** What adds an entry, without its end. */
+  #command;
 
   /**
    * @param {import("./outlet").Outlet} outlet
@@ -207,8 +207,14 @@ class StreamsSender extends Sender {
    * @param {string} nsp
    */
   constructor(outlet, options, nsp) {
-    super(outlet, options, nsp);
+    const given = /** @type {import("../../binding").LinkStream} */ (options.identity.stream);
+    // A key, to which the user's client has a prefix of its own, perhaps.
+    const stream = { ...given, name: outlet.link.keyPrefix + given.name };
+    super(outlet, { ...options, identity: { ...options.identity, stream } }, nsp);
     this.#onlyPlaintext = options.onlyPlaintext;
+    this.#key = streamOf(stream.name, stream.count, nsp);
+    const maxLen = String(stream.maxLen);
+    this.#command = ["XADD", this.#key, "MAXLEN", "~", maxLen, "*", "uid", UID, "nsp", nsp];
   }
 
   /** @param {any[]} data @param {Target} target */
@@ -239,7 +245,7 @@ class StreamsSender extends Sender {
 
   /** Adds an entry to the stream of the namespace. @param {number} type @param {object} data */
   #add(type, data) {
-    this._append(type, encodeData(type, data, this.#onlyPlaintext));
+    this._add(this.#key, this.#command, type, encodeData(type, data, this.#onlyPlaintext));
   }
 }
 

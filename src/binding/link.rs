@@ -28,6 +28,7 @@ use crate::transport::redis::{Login, Settings, TlsOptions};
 use crate::transport::{Space, Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
+use crate::wire::streams::StreamNames;
 
 /// How a link is made.
 #[napi(object)]
@@ -577,6 +578,12 @@ pub fn url_problem(url: String) -> Option<String> {
     // The URL alone is looked at: whether there are certificates is for the link to say.
     let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
     Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
+}
+
+/// Returns the stream that a namespace writes to, of `count` streams called `name`.
+#[napi(catch_unwind)]
+pub fn stream_of(name: String, count: u32, nsp: String) -> String {
+    StreamNames::of(&name, count, &nsp).written
 }
 
 /// A broadcast as it goes over the wire, for a client that carries it at once.

@@ -318,7 +318,8 @@ impl<W: Fn()> Link<W> {
         if let Carrier::Client(_) = self.carrier {
             self.core.lose_in_flight();
         }
-        self.check_flushed();
+        // Whoever waits for the end of it hears it now: nothing else may happen any more.
+        self.carry_out();
         self.closing
     }
 
