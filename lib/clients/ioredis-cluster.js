@@ -6,7 +6,7 @@
  */
 
 const { keyOf, ofKey, readCounts, sumCounts } = require("./client");
-const { DUPLICATE, IoredisClient, channelsOf, plainOf } = require("./ioredis");
+const { DUPLICATE, IoredisClient, RUNNER, channelsOf, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -97,13 +97,14 @@ class IoredisCluster extends IoredisClient {
     );
   }
 
-  duplicateClient() {
-    const { keyPrefix, enableAutoPipelining, enableOfflineQueue, lazyConnect, ...ofNodes } = DUPLICATE;
-    const redisOptions = { ...this.client.options.redisOptions, ...ofNodes, keyPrefix };
+  /** @param {boolean} runsCommands */
+  duplicateClient(runsCommands) {
+    const { enableOfflineQueue, lazyConnect, ...ofNodes } = runsCommands ? RUNNER : DUPLICATE;
+    const redisOptions = { ...this.client.options.redisOptions, ...ofNodes };
     return this.client.duplicate([], {
-      ...{ keyPrefix, enableAutoPipelining, enableOfflineQueue, lazyConnect },
+      ...DUPLICATE,
       // With a delay it runs again what was on a connection that is lost.
-      retryDelayOnFailover: 0,
+      ...(runsCommands && { retryDelayOnFailover: 0 }),
       redisOptions,
     });
   }

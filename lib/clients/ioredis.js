@@ -21,12 +21,22 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
-/** What duplicates have of their own: they say at once what is lost, and run nothing twice. */
+/** What duplicates have of their own. */
 const DUPLICATE = Object.freeze({
   keyPrefix: "",
   enableAutoPipelining: false,
   enableOfflineQueue: true,
   lazyConnect: false,
+});
+
+/**
+ * Those that run commands say at once what is lost, and run nothing twice; what waits for a connection would overtake
+ * what was lost with the last one. Not those that listen: what the client subscribes to anew by itself nobody would hear
+ * fail, which is a rejection.
+ */
+const RUNNER = Object.freeze({
+  ...DUPLICATE,
+  enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   // What blocks takes its time.
@@ -131,9 +141,9 @@ class IoredisClient extends UserClient {
     return true;
   }
 
-  /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
+  /** @param {boolean} runsCommands */
   duplicateClient(runsCommands) {
-    return this.client.duplicate({ ...DUPLICATE, enableOfflineQueue: !runsCommands });
+    return this.client.duplicate(runsCommands ? RUNNER : DUPLICATE);
   }
 
   stop() {
@@ -237,4 +247,4 @@ function plainOf(client) {
   return plain;
 }
 
-module.exports = { DUPLICATE, IoredisClient, channelsOf, plainOf };
+module.exports = { DUPLICATE, IoredisClient, RUNNER, channelsOf, plainOf };

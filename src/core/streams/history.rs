@@ -63,6 +63,21 @@ impl History {
         }
     }
 
+    /// Adds events that were before, so that all behind `floor` are here. As many as there is room for, the newest ones.
+    pub(super) fn extend_back(&mut self, events: Vec<Kept>, floor: EntryId) {
+        let mut floor = floor;
+        for kept in events.into_iter().rev() {
+            let bytes = kept.data.len() + OVERHEAD;
+            if self.bytes + bytes > MAX_BYTES || self.entries.len() as u64 >= self.max_len {
+                floor = kept.id;
+                break;
+            }
+            self.bytes += bytes;
+            self.entries.push_front(kept);
+        }
+        self.floor = Some(floor);
+    }
+
     /// All events behind this one are here.
     pub(super) fn floor(&self) -> Option<EntryId> {
         self.floor
@@ -103,6 +118,14 @@ mod tests {
         assert_eq!(after, [4, 5]);
         history.push(kept(6, MAX_BYTES));
         assert_eq!((history.bytes, history.floor()), (0, Some(EntryId { time: 1, seq: 6 })));
+        history.begin(Some(EntryId { time: 1, seq: 9 }));
+        history.extend_back((1..=4).map(|seq| kept(seq, 1)).collect(), EntryId::ZERO);
+        assert_eq!(history.floor(), Some(EntryId { time: 1, seq: 1 }), "three of them");
+        let all: Vec<u64> = history.after(EntryId::ZERO).map(|kept| kept.id.seq).collect();
+        assert_eq!(all, [2, 3, 4]);
+        history.begin(Some(EntryId { time: 1, seq: 9 }));
+        history.extend_back((1..=2).map(|seq| kept(seq, 1)).collect(), EntryId::ZERO);
+        assert_eq!(history.floor(), Some(EntryId::ZERO));
         history.begin(None);
         assert_eq!(history.floor(), None);
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::{History, Kept};
 use super::{Purpose, StreamId, paging_port, reason_of};
 use crate::core::Core;
 use crate::core::effects::Effects;
@@ -13,6 +14,9 @@ use crate::wire::streams::{Entry, EntryId};
 
 /// How many entries come in one go. More would keep Redis from serving others: it runs a command whole.
 const PAGE: usize = 500;
+
+/// How many bytes of a passage go into the memory. What is more is for those alone who have asked.
+const MAX_KEPT: usize = 8 << 20;
 
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,10 +32,25 @@ pub(super) struct Pages {
 /// One passage from some entry to where the memory begins.
 #[derive(Debug)]
 struct Run {
+    begin: EntryId,
     /// Where the next page begins.
     from: EntryId,
     /// The restores that are served.
     served: Vec<u32>,
+    /// The events that have come, for the memory: who comes back next has missed about the same.
+    events: Vec<Kept>,
+    bytes: usize,
+}
+
+impl Run {
+    fn keep(&mut self, kept: Kept) {
+        self.bytes += kept.data.len();
+        if self.bytes <= MAX_KEPT {
+            self.events.push(kept);
+        } else {
+            self.events = Vec::new();
+        }
+    }
 }
 
 impl Core {
@@ -54,14 +73,20 @@ impl Core {
         if stream.pages.run.is_some() {
             return;
         }
-        let served = std::mem::take(&mut stream.pages.queue);
+        let mut served = std::mem::take(&mut stream.pages.queue);
+        // The memory may reach back by now.
+        let floor = stream.history.as_ref().and_then(History::floor);
+        served.retain(|&id| !self.streams.restores.is_in_memory(id, number, floor));
+        let Some(stream) = self.streams.list.get_mut(&number) else {
+            return;
+        };
         let from = served.iter().filter_map(|&id| self.streams.restores.wants_from(id, number)).min();
         let Some(from) = from else {
             // An idle connection would be one more for nothing.
             fx.closed_readers.push(paging_port(number));
             return;
         };
-        stream.pages.run = Some(Run { from, served });
+        stream.pages.run = Some(Run { begin: from, from, served, events: Vec::new(), bytes: 0 });
         self.ask_page(number, from, fx);
     }
 
@@ -83,7 +108,7 @@ impl Core {
         let Some(mut run) = stream.pages.run.take() else {
             return;
         };
-        let floor = stream.history.as_ref().and_then(super::History::floor);
+        let floor = stream.history.as_ref().and_then(History::floor);
         let (Outcome::Replied(Reply::Array(items)), Some(floor)) = (&outcome, floor) else {
             let reason = reason_of(&outcome);
             let mut failed = run.served;
@@ -107,10 +132,19 @@ impl Core {
                 _ => None,
             };
             self.streams.restores.see(number, &run.served, id, event.as_ref());
+            if let Some((entry, audience)) = event {
+                run.keep(Kept { id, nsp: entry.nsp.into(), audience, data: entry.data.into() });
+            }
         }
         ends |= count < PAGE;
         if ends {
             self.streams.restores.reach(number, &run.served, floor);
+            let stream = self.streams.list.get_mut(&number);
+            if let Some(history) = stream.and_then(|stream| stream.history.as_mut())
+                && run.bytes <= MAX_KEPT
+            {
+                history.extend_back(run.events, run.begin.previous());
+            }
             return self.begin_run(number, fx);
         }
         // Those that have failed meanwhile are not served any more.

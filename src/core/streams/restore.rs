@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// moment, by another connection.
 const LATE_SESSION: Duration = Duration::from_millis(30);
 
+/// How long a look at a stream serves those who come to be restored.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How many bytes of missed entries are gathered at a time, for all sessions. Whose share goes beyond begins anew.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -38,6 +41,8 @@ pub(super) struct Restores {
     /// Redis has no GETDEL, or it is not allowed.
     no_getdel: bool,
     looks: BTreeMap<StreamId, Look>,
+    /// What was last seen of each stream, and when.
+    seen: BTreeMap<StreamId, (Instant, Bounds)>,
 }
 
 /// A session that is being restored.
@@ -117,6 +122,19 @@ impl Restores {
     pub(super) fn wants_from(&self, id: u32, number: StreamId) -> Option<EntryId> {
         let part = self.list.get(&id)?.parts.iter().find(|part| part.stream == number)?;
         part.paging.then(|| part.from())
+    }
+
+    /// Whether a restore that waits for pages needs none any more.
+    pub(super) fn is_in_memory(&mut self, id: u32, number: StreamId, floor: Option<EntryId>) -> bool {
+        let parts = self.list.get_mut(&id).map(|restore| &mut restore.parts);
+        let part = parts.and_then(|parts| parts.iter_mut().find(|part| part.stream == number));
+        match part {
+            Some(part) if part.paging && floor.is_some_and(|floor| floor < part.reached) => {
+                part.paging = false;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Shows an entry of a page to those who wait for it.
@@ -224,8 +242,19 @@ impl Core {
         restores.list.insert(number, restore);
         self.take_session(number, fx);
         for stream in read {
-            self.streams.restores.looks.entry(stream).or_default().waiting.push(number);
-            self.begin_look(stream, fx);
+            let restores = &mut self.streams.restores;
+            let seen = restores.seen.get(&stream).copied();
+            // What was there a moment ago will do for all of a burst, unless the client knows of more.
+            let recent =
+                seen.filter(|(at, bounds)| fx.now < *at + LOOK_AGAIN && bounds.newest >= Some(offset));
+            let parts = restores.list.get_mut(&number).map(|restore| &mut restore.parts);
+            match (recent, parts.and_then(|parts| parts.iter_mut().find(|part| part.stream == stream))) {
+                (Some((_, bounds)), Some(part)) => part.bounds = Some(bounds),
+                _ => {
+                    restores.looks.entry(stream).or_default().waiting.push(number);
+                    self.begin_look(stream, fx);
+                }
+            }
         }
     }
 
@@ -323,6 +352,7 @@ impl Core {
                 let (Some(oldest), Some(newest)) = (look.oldest, look.newest) else {
                     return;
                 };
+                restores.seen.insert(number, (fx.now, Bounds { oldest, newest }));
                 for id in std::mem::take(&mut look.under_way) {
                     let parts = restores.list.get_mut(&id).map(|restore| &mut restore.parts);
                     for part in parts.into_iter().flatten().filter(|part| part.stream == number) {

@@ -520,6 +520,7 @@ fn what_memory_does_not_have_is_read_in_pages_once_for_all() {
     // What is gone is gone, from memory too.
     rig.redis.streams.get_mut(&b"s"[..]).unwrap().drain(..1200);
     rig.redis.event("last", ALL);
+    rig.fx.now += Duration::from_millis(100);
     rig.settle();
     rig.records();
     restore(&mut rig, 1, "1-500");
