@@ -50,6 +50,16 @@ impl History {
         self.floor = position;
     }
 
+    /// Forgets what is behind `last`: Redis has lost it.
+    pub(super) fn go_back(&mut self, last: EntryId) {
+        while self.entries.back().is_some_and(|kept| kept.id > last)
+            && let Some(kept) = self.entries.pop_back()
+        {
+            self.bytes -= kept.data.len() + OVERHEAD;
+        }
+        self.floor = self.floor.map(|floor| floor.min(last));
+    }
+
     /// Adds an event; the oldest ones give way.
     pub(super) fn push(&mut self, kept: Kept) {
         self.bytes += kept.data.len() + OVERHEAD;

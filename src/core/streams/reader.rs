@@ -191,14 +191,13 @@ impl Core {
                 }
                 self.announce_readers(number, fx);
             }
-            // Redis has lost the stream, and another one may have begun.
+            // Redis has come back from an older state, or without the stream. What it has was read before; what comes has
+            // greater ids.
             Some(position) if last.is_none_or(|last| last < position) => {
-                reader.position = Some(EntryId::ZERO);
+                let last = last.unwrap_or(EntryId::ZERO);
+                reader.position = Some(last);
                 if let Some(history) = &mut stream.history {
-                    history.begin(Some(EntryId::ZERO));
-                }
-                if let Some(oldest) = oldest {
-                    self.report_gap(number, position, oldest, fx);
+                    history.go_back(last);
                 }
             }
             Some(_) => self.check_gap(number, oldest, fx),

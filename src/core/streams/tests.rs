@@ -311,12 +311,35 @@ fn entries_that_are_gone_are_reported() {
     let trimmed = r#"{"type":"trimmed","stream":"s","after":"1-1","before":"1-4"}"#;
     assert_eq!(records.iter().filter(|(.., [event, ..])| event == trimmed).count(), 1);
     assert!(records.iter().any(|(kind, _, [_, text, ..])| *kind == Kind::Frame as u8 && text == r#"2["2"]"#));
-    // Another stream by this name: it is read from its beginning.
+}
+
+#[test]
+fn what_was_read_is_not_read_again_from_an_older_state() {
+    let mut rig = Rig::reading(true);
+    for n in 0..5 {
+        rig.redis.event(&n.to_string(), ALL);
+    }
+    rig.settle();
+    rig.records();
     rig.lose(|_| false);
-    rig.redis.streams.clear();
+    rig.redis.streams.get_mut(&b"s"[..]).unwrap().truncate(3);
+    rig.settle();
     rig.redis.event("new", ALL);
     rig.settle();
-    assert_eq!(rig.heard(), [r#"2["new"]"#]);
+    let records = rig.records();
+    assert!(records.iter().all(|(.., [event, ..])| !event.contains("trimmed")));
+    let frames = records.iter().filter(|record| record.0 == Kind::Frame as u8);
+    assert_eq!(frames.map(|(.., [_, text, ..])| text.as_str()).collect::<Vec<_>>(), [r#"2["new","1-4"]"#]);
+    restore(&mut rig, 1, "1-2");
+    rig.settle();
+    assert_eq!(restored(&mut rig), [(1, "1-3 1-4".to_owned())]);
+    // Without any state there is nothing that could have been read.
+    rig.lose(|_| false);
+    rig.redis.streams.clear();
+    rig.settle();
+    rig.redis.event("first", ALL);
+    rig.settle();
+    assert_eq!(rig.heard(), [r#"2["first","1-1"]"#]);
 }
 
 #[test]
