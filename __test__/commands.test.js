@@ -92,6 +92,8 @@ describe("commands about keys", function () {
     assert.strictEqual(clients.flaw(), null);
     const run = runnerOf(clients);
     const entry = "*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$2\r\né\r\n";
+    // Duplicates refuse what they are given before they are connected.
+    await waitFor(() => run("", "XRANGE", "s", "-", "+"));
     assert.strictEqual(await run("", "XADD", "s", "1-1", "a", "é"), "$3\r\n1-1\r\n");
     assert.strictEqual(await run("", "XRANGE", "s", "-", "+", "COUNT", "5"), `*1\r\n${entry}`);
     assert.strictEqual(await run("", "XREVRANGE", "s", "+", "-", "COUNT", "1"), `*1\r\n${entry}`);
@@ -107,6 +109,7 @@ describe("commands about keys", function () {
 
     const read = (/** @type {string} */ after, block = "10000") =>
       run("4", "XREAD", "BLOCK", block, "COUNT", "9", "STREAMS", "s", after);
+    await waitFor(() => read("0-0"));
     assert.strictEqual(await read("0-0"), `*1\r\n*2\r\n$1\r\ns\r\n*1\r\n${entry}`);
     assert.strictEqual(await read("1-1", "10"), "$-1\r\n");
     // It blocks nobody else.

@@ -58,18 +58,14 @@ describe(`${CLIENTS} clients that come back at once after ${MISSED} missed entri
   let reference = null;
 
   it("to a node of the reference", async function () {
-    reference = await measure([REFERENCE, REFERENCE], {}, false);
+    reference = await measure([REFERENCE, REFERENCE], false);
     /** @type {any} */ (this.test).title += `: ${describeCost(reference)}`;
   });
 
-  for (const [isFresh, transport] of /** @type {const} */ ([
-    [false, "native"],
-    [true, "native"],
-    [true, "client"],
-  ])) {
+  for (const isFresh of [false, true]) {
     const where = isFresh ? "a node that was started since" : "a node that was up all the time";
-    it(`to ${where}: all of it, once and in order, ${transport}`, async function () {
-      const cost = await measure([OURS, OURS], { transport }, isFresh);
+    it(`to ${where}: all of it, once and in order`, async function () {
+      const cost = await measure([OURS, OURS], isFresh);
       /** @type {any} */ (this.test).title += `: ${describeCost(cost)}`;
       assert.ok(cost.rss < GROWTH, `${cost.rss} MiB`);
       if (reference) assert.ok(cost.calls < reference.calls / 2, `${cost.calls} XRANGE`);
@@ -85,13 +81,12 @@ describe(`${CLIENTS} clients that come back at once after ${MISSED} missed entri
    * Resolves with what it took.
    *
    * @param {Kind[]} nodes
-   * @param {Partial<import("./support/ring").RingOptions>} options
    * @param {boolean} isFresh
    * @returns {Promise<Cost>}
    */
-  async function measure(nodes, options, isFresh) {
+  async function measure(nodes, isFresh) {
     const serverOpts = { connectionStateRecovery: {} };
-    ring = await startRing({ redis, adapter: "streams", nodes, sockets: 0, serverOpts, ...options });
+    ring = await startRing({ redis, adapter: "streams", nodes, sockets: 0, serverOpts });
     const [first, second] = ring.nodes;
     const isOurs = nodes[0] === OURS;
     /** @param {any[]} args name, number, text, offset */

@@ -21,6 +21,11 @@ const DRAIN_EVERY = 32;
 
 const NOT_CONNECTED = "the client is not connected";
 
+const OVERTAKES = "what was to be added before is lost";
+
+/** With what Rust looks at a stream before it adds to it again. */
+const LOOKS = new Set(["XRANGE", "XREVRANGE"]);
+
 /**
  * @typedef {import("../binding").Link} NativeLink
  *
@@ -46,6 +51,13 @@ class Carrier {
   #stopped = false;
   /** The subscriptions that Rust wants. @type {Map<string, Wanted>} */
   #wanted = new Map();
+  /**
+   * Streams to which something was added that is lost: what Rust has added behind it, and does not know yet, would
+   * overtake it. Until it has looked what is there.
+   *
+   * @type {Set<string>}
+   */
+  #broken = new Set();
   /** When Rust last heard of what goes to the clients at once. */
   #told = -Infinity;
   /** What went to the clients in the same tick: Rust knows nothing of it. */
@@ -133,7 +145,7 @@ class Carrier {
       (receivers) => {
         this.#unanswered.delete(done);
         this.counts.acknowledged++;
-        this.counts.receivers += Number(receivers) || 0;
+        this.counts.receivers += toCount(receivers);
       },
       (error) => {
         this.#unanswered.delete(done);
@@ -179,7 +191,7 @@ class Carrier {
   /** @param {string} channel @param {Buffer} bytes */
   #carry(channel, bytes) {
     this.#clients.publish(channel, bytes).then(
-      (receivers) => this.#native.clientPublished(Number(receivers) || 0),
+      (receivers) => this.#native.clientPublished(toCount(receivers)),
       (error) => this.#native.clientPublishFailed(messageOf(error)),
     );
   }
@@ -235,11 +247,15 @@ class Carrier {
 
   /** @param {number} token @param {string} reader @param {string} key @param {Buffer[]} args */
   #run(token, reader, key, args) {
+    const adds = reader === "" && String(args[0]) === "XADD";
+    if (adds && this.#broken.has(key)) return this.#native.clientReplied(token, null, OVERTAKES);
+    if (reader === "" && LOOKS.has(String(args[0]))) this.#broken.delete(key);
     this.#clients.command(reader, key, args).then(
       (reply) => this.#native.clientReplied(token, encodeReply(reply), null),
       (error) => {
-        if (isRefusal(error)) this.#native.clientReplied(token, encodeRefusal(error), null);
-        else this.#native.clientReplied(token, null, messageOf(error));
+        if (isRefusal(error)) return this.#native.clientReplied(token, encodeRefusal(error), null);
+        if (adds) this.#broken.add(key);
+        this.#native.clientReplied(token, null, messageOf(error));
       },
     );
   }
@@ -251,6 +267,11 @@ class Carrier {
       () => this.#native.clientCounted(token, null),
     );
   }
+}
+
+/** What a client says how many there are, if it does. @param {unknown} count */
+function toCount(count) {
+  return typeof count === "number" || typeof count === "string" ? Number(count) || 0 : 0;
 }
 
 /** @param {any} error */

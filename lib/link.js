@@ -669,6 +669,7 @@ class Link {
       debug("the clients have ended, and so does the link");
       this.#clientsEnded = true;
       this.#native.open(false);
+      if (!this.#native.watchFlushed()) clients.release();
     } else if (ready && this.#clientsEnded) {
       debug("the clients are back, and so is the link");
       this.#clientsEnded = false;
@@ -765,6 +766,7 @@ class Link {
         this.#flowing = event.flowing === true && event.seen === this.#handedOver;
         return;
       case "flushed":
+        if (this.#clientsEnded) this.#clients?.release();
         return this.#isUnanswered ? undefined : letGo(this);
       case "note":
         return debug("%s", event.text);

@@ -94,10 +94,16 @@ class Clients {
 
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
+    const before = this.#vital;
     if (this.#role?.runsCommands && this.#pub.repeats) this.#duplicates.set("", this.#pub.duplicate(true));
-    if (!this.#role?.subscribes || this.#sub !== this.#pub) return;
-    this.#sub = this.#pub.duplicate();
-    if (this.#watch !== null) this.#watchOne(this.#sub, this.#watch);
+    if (this.#role?.subscribes && this.#sub === this.#pub) this.#sub = this.#pub.duplicate();
+    if (this.#watch === null) return;
+    for (const one of this.#vital) if (!before.has(one)) this.#watchOne(one, this.#watch);
+  }
+
+  /** Without which nothing goes. @returns {Set<UserClient>} */
+  get #vital() {
+    return new Set([this.#pub, this.#sub, this.#duplicates.get("") ?? this.#pub]);
   }
 
   /** Whether neither client is connected nor on the way there. */
@@ -105,9 +111,11 @@ class Clients {
     return !this.#pub.isOpen && (this.#role !== null || !this.#sub.isOpen);
   }
 
-  /** Whether both clients are connected. */
+  /** Whether all of them are connected; if the user's own has ended, the one that has something to run yet. */
   isReady() {
-    return this.#pub.isReady && this.#sub.isReady;
+    const runs = this.#duplicates.get("");
+    if (runs !== undefined && !this.#pub.isOpen) return runs.isReady;
+    return this.#pub.isReady && this.#sub.isReady && (runs?.isReady ?? true);
   }
 
   /** Whether what is given to a client that is on its way to Redis waits there. */
@@ -135,7 +143,7 @@ class Clients {
         onFailure();
       },
     };
-    for (const one of new Set([this.#pub, this.#sub])) this.#watchOne(one, this.#watch);
+    for (const one of this.#vital) this.#watchOne(one, this.#watch);
   }
 
   /** Ends that. */
@@ -153,11 +161,20 @@ class Clients {
     if (one.isSilent) this.#look(one, onChange, onFailure);
   }
 
-  /** Duplicates come and go with the user's own. */
+  /** Duplicates come and go with the user's own; the one that has something to run yet goes with that. */
   #followFirst() {
-    if (this.#role === null || this.#sub === this.#pub) return;
-    if (this.#pub.isOpen) return void this.#sub.wake();
-    for (const one of [this.#sub, ...this.#duplicates.values()]) if (one.isOpen) disconnect(one.client);
+    if (this.#role === null) return;
+    if (this.#pub.isOpen) {
+      for (const one of this.#vital) if (one !== this.#pub) void one.wake();
+      return;
+    }
+    if (this.#sub !== this.#pub && this.#sub.isOpen) disconnect(this.#sub.client);
+    for (const [reader, one] of this.#duplicates) if (reader !== "" && one.isOpen) disconnect(one.client);
+  }
+
+  /** Nothing more is to be run, and the user's client has ended. */
+  release() {
+    this.closeReader("");
   }
 
   /** @param {string} channel @param {Buffer | string} payload */
@@ -190,8 +207,8 @@ class Clients {
    */
   async command(reader, key, args) {
     if (reader === "" && !this.#pub.repeats) return this.#pub.command(key, args);
-    if (!this.#pub.isOpen) throw new Error("the client has ended");
     let one = this.#duplicates.get(reader);
+    if (!this.#pub.isOpen && (reader !== "" || one === undefined)) throw new Error("the client has ended");
     if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
     await one.wake();
     return one.command(key, args);

@@ -22,6 +22,9 @@ const MAX_UNWRITTEN: usize = 1 << 20;
 /// How long a link that is closed, or whose clients have ended, goes on trying to write what waits.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// The same as long as Redis goes on answering.
+const MAX_LINGER: Duration = Duration::from_secs(30);
+
 /// What JS and the driver share of a link.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -76,8 +79,25 @@ pub struct Link<W: Fn()> {
     pace: Pace,
     max_inbox: usize,
     /// The user's clients have ended: the connections go as soon as all is written, or then.
-    ending: Option<Instant>,
+    ending: Option<Ending>,
     closing: bool,
+}
+
+/// The end of a link, or of its connections.
+#[derive(Clone, Copy)]
+struct Ending {
+    /// Then at the latest, if nothing gets on.
+    until: Instant,
+    /// Then at the latest.
+    bound: Instant,
+    /// What Redis had answered when that was last looked at.
+    answered: u64,
+}
+
+impl Ending {
+    fn new(now: Instant) -> Self {
+        Ending { until: now + LINGER, bound: now + MAX_LINGER, answered: 0 }
+    }
 }
 
 /// Closes the outbox whatever ends the link, so that nobody waits for it.
@@ -198,11 +218,11 @@ impl<W: Fn()> Link<W> {
             Command::Open(false) => {
                 // What waits for the proof goes out without: the clients that would bring it are gone.
                 self.core.trust(&mut self.effects);
-                self.ending = Some(self.effects.now + LINGER);
+                self.ending = Some(Ending::new(self.effects.now));
             }
             Command::Close => {
                 self.core.trust(&mut self.effects);
-                self.ending = Some(self.effects.now + LINGER);
+                self.ending = Some(Ending::new(self.effects.now));
                 self.closing = true;
             }
             _ => {}
@@ -278,12 +298,18 @@ impl<W: Fn()> Link<W> {
 
     /// Whether the link has ended, or its clients have, in which case its connections are closed.
     fn is_over(&mut self) -> bool {
-        let Some(until) = self.ending else {
+        let now = self.effects.now;
+        let Some(ending) = &mut self.ending else {
             return false;
         };
+        let answered = self.core.stats().acknowledged;
+        if std::mem::replace(&mut ending.answered, answered) != answered {
+            ending.until = ending.bound.min(now + LINGER);
+        }
+        let until = ending.until;
         // What is written is not heard yet: a connection that is closed before the replies are read is reset.
         let flushed = self.core.is_flushed() && self.carrier.is_flushed() && self.core.is_answered();
-        if !flushed && self.effects.now < until {
+        if !flushed && now < until {
             return false;
         }
         self.ending = None;
@@ -322,7 +348,8 @@ impl<W: Fn()> Link<W> {
     /// Waits for a message, a command or a deadline, and takes the messages; returns how many there were.
     async fn wait(&mut self) -> usize {
         let mut units = 0;
-        let deadline = [self.core.deadline(), self.ending].into_iter().flatten().min();
+        let ending = self.ending.map(|ending| ending.until);
+        let deadline = [self.core.deadline(), ending].into_iter().flatten().min();
         let outbox = &self.shared.outbox;
         {
             let mut sink = sink(
