@@ -6,7 +6,6 @@
  */
 
 const { streamOf } = require("../../binding");
-const { REQUESTS, BROADCASTS } = require("../adapter");
 const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
 const { channelRoom } = require("../link");
@@ -16,6 +15,10 @@ const { UID } = require("./options");
 
 /** The type of an event packet. */
 const EVENT = 2;
+
+// As in lib/adapter.js, which needs socket.io-adapter: where there is no server there may be none of that.
+/** @type {0} */ const BROADCASTS = 0;
+/** @type {1} */ const REQUESTS = 1;
 
 /**
  * @typedef {import("./options").EmitterOptions} EmitterOptions
