@@ -95,10 +95,18 @@ class Clients {
   /** They are to carry the bytes: one that subscribes can do nothing else. */
   begin() {
     const before = this.#vital;
-    if (this.#role?.runsCommands && this.#pub.repeats) this.#duplicates.set("", this.#pub.duplicate(true));
+    if (this.#needsTwin) this.#duplicates.set("", this.#pub.duplicate(true));
     if (this.#role?.subscribes && this.#sub === this.#pub) this.#sub = this.#pub.duplicate();
     if (this.#watch === null) return;
     for (const one of this.#vital) if (!before.has(one)) this.#watchOne(one, this.#watch);
+  }
+
+  /**
+   * Whether what is to be run once goes by a duplicate. Not what an emitter has, which is given to the client in the same
+   * tick: that takes it along when it is told to quit.
+   */
+  get #needsTwin() {
+    return this.#role !== null && this.#role.subscribes && this.#role.runsCommands && this.#pub.repeats;
   }
 
   /** Without which nothing goes. @returns {Set<UserClient>} */
@@ -206,7 +214,7 @@ class Clients {
    * @returns {Promise<any>}
    */
   async command(reader, key, args) {
-    if (reader === "" && !this.#pub.repeats) return this.#pub.command(key, args);
+    if (reader === "" && !this.#needsTwin) return this.#pub.command(key, args);
     let one = this.#duplicates.get(reader);
     if (!this.#pub.isOpen && (reader !== "" || one === undefined)) throw new Error("the client has ended");
     if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
