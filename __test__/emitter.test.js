@@ -7,6 +7,8 @@
  */
 
 const assert = require("node:assert");
+const { spawnSync } = require("node:child_process");
+const path = require("node:path");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Redis } = require("ioredis");
 const notepack = require("notepack.io");
@@ -92,6 +94,23 @@ describe("the emitter", () => {
       const theirs = Object.getOwnPropertyNames(reference[/** @type {"Emitter"} */ (name)].prototype);
       for (const method of theirs) assert.ok(method in type.prototype, `${name}.${method}`);
     }
+  });
+
+  it("needs nothing of Socket.IO, which is not there where there is no server", () => {
+    const script = `
+      const Module = require("node:module");
+      const resolve = Module._resolveFilename;
+      Module._resolveFilename = function (name, ...rest) {
+        if (/^socket\\.io/.test(name)) throw new Error(name + " is not there");
+        return resolve.call(this, name, ...rest);
+      };
+      const { Emitter } = require("./emitter");
+      console.log(new Emitter({ publish: () => process.stdout.write("published ") }).emit("event"));
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ["-e", script], {
+      cwd: path.join(__dirname, ".."),
+    });
+    assert.deepStrictEqual([String(stdout), String(stderr)], ["published true\n", ""]);
   });
 
   it("has the fields of the reference's", () => {

@@ -39,6 +39,7 @@ const TYPESCRIPT = `
   import createAdapterByDefault from "socket.io-redis-native";
   import { createAdapter, createShardedAdapter, RedisAdapter } from "socket.io-redis-native";
   import type { RedisAdapterOptions, ShardedRedisAdapter } from "socket.io-redis-native";
+  import { Emitter, type FlushResult } from "socket.io-redis-native/emitter";
 
   import { createAdapter as createStreamsAdapter } from "socket.io-redis-native/streams";
   import type { Gap, RedisStreamsAdapter } from "socket.io-redis-native/streams";
@@ -84,6 +85,21 @@ const TYPESCRIPT = `
   streams.allRooms().then((rooms: Set<string>) => rooms.size);
   // @ts-expect-error: text that is meant as a number
   createStreamsAdapter(pub, { streamCount: "4" });
+
+  interface Events { hello: (name: string, count: number) => void }
+  async function emit() {
+    await using emitter = new Emitter<Events>(pub, { key: "k", transport: "native" });
+    const done: true = emitter.to(["a", "b"]).except("c").volatile.compress(true).emit("hello", "x", 1);
+    emitter.of("chat").in("a").socketsJoin(["b"]);
+    const { sent, receivers }: FlushResult = await emitter.flush({ timeout: 1000 });
+    // @ts-expect-error: a number that is meant as a name
+    emitter.emit("hello", 1, 1);
+    return [done, sent, receivers, emitter.stats()?.receivers, emitter.transport.carrier];
+  }
+  new Emitter("redis://localhost:6379", { mode: "streams", streamCount: 4 }, "/nsp").emit("any", 1);
+  // @ts-expect-error: an option of another mode
+  new Emitter(pub, { mode: "sharded", key: "k" });
+  export { emit };
 
   // As with socket.io-redis 5 and 6.
   io.adapter(createAdapter());
@@ -149,6 +165,10 @@ describe("package", function () {
       "streams.mjs",
       "streams.d.ts",
       "streams.d.mts",
+      "emitter.js",
+      "emitter.mjs",
+      "emitter.d.ts",
+      "emitter.d.mts",
       "binding.js",
       "package.json",
       "README.md",

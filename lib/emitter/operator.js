@@ -6,6 +6,8 @@
  * makes another one.
  */
 
+const { EVERYBODY } = require("./senders");
+
 /** Names of events that mean something else to clients and servers. @type {ReadonlySet<any>} */
 const RESERVED_EVENTS = new Set([
   "connect",
@@ -15,9 +17,6 @@ const RESERVED_EVENTS = new Set([
   "newListener",
   "removeListener",
 ]);
-
-/** @type {import("./senders").Target} */
-const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {} });
 
 class BroadcastOperator {
   /** @type {import("./session").Session} */

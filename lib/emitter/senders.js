@@ -6,7 +6,6 @@
  */
 
 const { streamOf } = require("../../binding");
-const { REQUESTS, BROADCASTS } = require("../adapter");
 const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
 const { channelRoom } = require("../link");
@@ -17,6 +16,10 @@ const { UID } = require("./options");
 /** The type of an event packet. */
 const EVENT = 2;
 
+// As in lib/adapter.js, which needs socket.io-adapter: where there is no server there may be none of that.
+/** @type {0} */ const BROADCASTS = 0;
+/** @type {1} */ const REQUESTS = 1;
+
 /**
  * @typedef {import("./options").EmitterOptions} EmitterOptions
  *
@@ -25,6 +28,9 @@ const EVENT = 2;
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
  */
+
+/** @type {Target} */
+const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {} });
 
 /** What sends for one namespace. @abstract */
 class Sender {
@@ -96,9 +102,21 @@ class Sender {
   }
 }
 
+/** What broadcasts of the classic family begin with: `[uid, { type, data: …`, in msgpack. */
+const HEAD = Buffer.concat([
+  Buffer.of(0x93),
+  msgpack.encode(UID),
+  Buffer.of(0x83),
+  ...["type", EVENT, "data"].map(msgpack.encode),
+]);
+
 /** To servers with the classic adapter, and those of `socket.io-redis`. */
 class ClassicSender extends Sender {
+  /** @type {import("./options").Encoder | null} */
   #parser;
+  /** What comes behind the arguments, up to the options; and to the end, if it is for everybody. */
+  #tail;
+  #wholeTail;
 
   /**
    * @param {import("./outlet").Outlet} outlet
@@ -107,19 +125,31 @@ class ClassicSender extends Sender {
    */
   constructor(outlet, options, nsp) {
     super(outlet, options, nsp);
-    this.#parser = options.parser;
+    this.#parser = options.customParser ? options.parser : null;
+    this.#tail = Buffer.concat(["nsp", nsp].map(msgpack.encode));
+    this.#wholeTail = Buffer.concat([this.#tail, msgpack.encode(orderedOptions(EVERYBODY))]);
   }
 
   /** @param {any[]} data @param {Target} target */
   emit(data, target) {
-    const packet = { type: EVENT, data, nsp: this.nsp };
-    const { rooms, except, flags } = target;
-    const bytes = this.#parser.encode([UID, packet, { rooms: [...rooms], flags, except: [...except] }]);
-    this._send(
-      BROADCASTS,
-      this._roomOf(target),
-      typeof bytes === "string" || Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes),
-    );
+    const bytes =
+      this.#parser !== null
+        ? this.#parse(this.#parser, data, target)
+        : target === EVERYBODY
+          ? msgpack.encodeBetween(HEAD, data, this.#wholeTail)
+          : msgpack.encodeBetween(HEAD, data, this.#tail, orderedOptions(target));
+    this._send(BROADCASTS, this._roomOf(target), bytes);
+  }
+
+  /**
+   * @param {import("./options").Encoder} parser
+   * @param {any[]} data
+   * @param {Target} target
+   * @returns {Buffer | string}
+   */
+  #parse(parser, data, target) {
+    const bytes = parser.encode([UID, { type: EVENT, data, nsp: this.nsp }, orderedOptions(target)]);
+    return typeof bytes === "string" || Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
   }
 
   /** @param {any[]} rooms @param {Target} target */
@@ -254,6 +284,11 @@ function targetOf({ rooms, except }) {
   return { rooms: [...rooms], except: [...except] };
 }
 
+/** In the order in which the emitter of the reference has them. @param {Target} target */
+function orderedOptions({ rooms, except, flags }) {
+  return { rooms: [...rooms], flags, except: [...except] };
+}
+
 /** @param {Target} target */
 function optionsOf({ rooms, except, flags }) {
   return { rooms: [...rooms], except: [...except], flags };
@@ -273,4 +308,4 @@ function senderOf(outlet, options, nsp) {
   return new SENDERS[options.mode](outlet, options, nsp);
 }
 
-module.exports = { Sender, senderOf };
+module.exports = { EVERYBODY, Sender, senderOf };

@@ -51,6 +51,31 @@ function encodeAsIs(value) {
   return encoded(value, true);
 }
 
+/**
+ * Returns the bytes of an array or map of which some are known: `head`, then `value`, then `tail`, then `last` if that
+ * is not undefined. That spares a quarter of the time of a small message.
+ *
+ * @param {Buffer} head
+ * @param {unknown} value two levels deep
+ * @param {Buffer} tail
+ * @param {unknown} [last] one level deep
+ * @returns {Buffer}
+ */
+function encodeBetween(head, value, tail, last) {
+  const start = at;
+  const outer = asIs;
+  asIs = false;
+  try {
+    writeRaw(head);
+    write(value, 2);
+    writeRaw(tail);
+    if (last !== undefined) write(last, 1);
+    return written(start);
+  } finally {
+    end(start, outer);
+  }
+}
+
 /** @param {unknown} value @param {boolean} plainly */
 function encoded(value, plainly) {
   // A toJSON or a getter may encode as well: its bytes go behind what is written so far.
@@ -59,16 +84,26 @@ function encoded(value, plainly) {
   asIs = plainly;
   try {
     write(value, 0);
-    const size = at - start;
-    const bytes = Buffer.allocUnsafe(size);
-    if (size > SHORT_MESSAGE) scratch.copy(bytes, 0, start, at);
-    else for (let i = 0; i < size; i++) bytes[i] = scratch[start + i];
-    return bytes;
+    return written(start);
   } finally {
-    at = start;
-    asIs = outer;
-    if (start === 0 && scratch.length > SCRATCH_SIZE) scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
+    end(start, outer);
   }
+}
+
+/** A copy of what is written from `start` on. @param {number} start */
+function written(start) {
+  const size = at - start;
+  const bytes = Buffer.allocUnsafe(size);
+  if (size > SHORT_MESSAGE) scratch.copy(bytes, 0, start, at);
+  else for (let i = 0; i < size; i++) bytes[i] = scratch[start + i];
+  return bytes;
+}
+
+/** @param {number} start @param {boolean} outer */
+function end(start, outer) {
+  at = start;
+  asIs = outer;
+  if (start === 0 && scratch.length > SCRATCH_SIZE) scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
 }
 
 /** @param {number} size bytes that will be written next, at most */
@@ -323,8 +358,13 @@ function writeDate(time) {
 /** @param {Buffer} bytes */
 function writeBytes(bytes) {
   writeHead(bytes.length, 0, 0, 0xc4, 0xc5);
+  writeRaw(bytes);
+}
+
+/** @param {Buffer} bytes of msgpack */
+function writeRaw(bytes) {
   reserve(bytes.length);
   at += bytes.copy(scratch, at);
 }
 
-module.exports = { encode, encodeAsIs };
+module.exports = { encode, encodeAsIs, encodeBetween };

@@ -8,6 +8,6 @@
  */
 
 const { decode } = require("./decode");
-const { encode, encodeAsIs } = require("./encode");
+const { encode, encodeAsIs, encodeBetween } = require("./encode");
 
-module.exports = { encode, encodeAsIs, decode };
+module.exports = { encode, encodeAsIs, encodeBetween, decode };
