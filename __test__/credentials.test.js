@@ -14,7 +14,7 @@ const { waitFor } = require("./support/wait");
 
 const OPTIONS = /** @type {any} */ ({
   transport: "auto",
-  sharded: false,
+  family: "classic",
   maxBacklogBytes: 1 << 20,
   maxInboxBytes: 1 << 20,
 });
@@ -23,7 +23,7 @@ const IDENTITY = {
   uid: "aaaaaa",
   nsp: "/",
   prefix: "socket.io",
-  sharded: false,
+  family: "classic",
   customParser: false,
   specificResponses: false,
   frames: true,

@@ -16,6 +16,15 @@ const { readStreamsOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
 const { Sessions } = require("./sessions");
 
+/** As Rust says that there is no session, or no entry with this id. */
+const NOT_FOUND = "session or offset not found";
+
+/**
+ * How long a session that is not there is waited for, in milliseconds, once: the node that its client has left keeps it in
+ * the same moment, by another connection.
+ */
+const LATE_SESSION = 30;
+
 /** How long a session is waited for that another connection of the same client is taking, in milliseconds. */
 const TURN_PATIENCE = 2000;
 
@@ -254,20 +263,24 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       onEnd();
     };
     return new Promise((resolve, reject) => {
-      this._restore(this.#sessionKeyPrefix + pid, offset, (record) => {
-        const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
-        if (record === null || reason !== "") {
-          onEnd();
-          return reject(new Error(reason));
-        }
-        try {
-          // At once: what is delivered from now on is what it has not missed.
-          resolve(this.#sessions.take(record, pid, onMade));
-        } catch (error) {
-          onMade();
-          reject(error);
-        }
-      });
+      const attempt = (/** @type {boolean} */ last) =>
+        this._restore(this.#sessionKeyPrefix + pid, offset, (record) => {
+          const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
+          if (record !== null && reason === NOT_FOUND && !last)
+            return void setTimeout(attempt, LATE_SESSION, true).unref();
+          if (record === null || reason !== "") {
+            onEnd();
+            return reject(new Error(reason));
+          }
+          try {
+            // At once: what is delivered from now on is what it has not missed.
+            resolve(this.#sessions.take(record, pid, onMade));
+          } catch (error) {
+            onMade();
+            reject(error);
+          }
+        });
+      attempt(false);
     });
   }
 

@@ -3,6 +3,7 @@
 //!
 //! What stands in `data` is what the envelope of [`super::cluster`] has there: JSON, or base64 of msgpack.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use base64::Engine as _;
@@ -265,34 +266,53 @@ impl Audience {
     }
 
     /// Whether it was for a socket in these rooms.
-    pub fn includes(&self, is_in: impl Fn(&[u8]) -> bool) -> bool {
-        let any = |rooms: &Option<Vec<Room>>| {
-            rooms.as_deref().unwrap_or_default().iter().any(|room| room.is_here(&mut |name| is_in(name)))
+    pub fn includes(&self, rooms: &SessionRooms) -> bool {
+        let any = |list: &Option<Vec<Room>>| {
+            list.as_deref().unwrap_or_default().iter().any(|room| rooms.contains(room))
         };
         let for_all = self.rooms.as_deref().unwrap_or_default().is_empty();
         (for_all || any(&self.rooms)) && !any(&self.except)
     }
 }
 
-/// The rooms of a session, as it was kept: base64 of msgpack.
-///
-/// # Errors
-/// If it is not one.
-pub fn session_rooms(session: &[u8]) -> Result<Vec<Box<[u8]>>, Malformed> {
-    #[derive(Deserialize)]
-    struct Session {
-        rooms: Vec<Room>,
+/// The rooms of a session. As in JavaScript, the number 1 and the text "1" are two.
+#[derive(Debug, Default)]
+pub struct SessionRooms {
+    names: HashSet<String>,
+    numbers: Vec<f64>,
+}
+
+impl SessionRooms {
+    /// Those of a session as it was kept: base64 of msgpack.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn of(session: &[u8]) -> Result<Self, Malformed> {
+        #[derive(Deserialize)]
+        struct Session {
+            rooms: Vec<Room>,
+        }
+        let bytes = BASE64.decode(session).map_err(|_| Malformed::WrongShape("a session"))?;
+        let session: Session = decode(&bytes)?;
+        let mut rooms = SessionRooms::default();
+        for room in session.rooms {
+            match room {
+                Room::Name(name) => _ = rooms.names.insert(name),
+                Room::Number(number) => rooms.numbers.push(number),
+                Room::Other => {}
+            }
+        }
+        Ok(rooms)
     }
-    let bytes = BASE64.decode(session).map_err(|_| Malformed::WrongShape("a session"))?;
-    let session: Session = decode(&bytes)?;
-    let mut rooms: Vec<Box<[u8]>> = Vec::with_capacity(session.rooms.len());
-    for room in &session.rooms {
-        room.is_here(&mut |name| {
-            rooms.push(name.into());
-            true
-        });
+
+    #[allow(clippy::float_cmp)] // as JavaScript compares them
+    fn contains(&self, room: &Room) -> bool {
+        match room {
+            Room::Name(name) => self.names.contains(name),
+            Room::Number(number) => self.numbers.iter().any(|other| other == number),
+            Room::Other => false,
+        }
     }
-    Ok(rooms)
 }
 
 #[cfg(test)]
@@ -351,12 +371,15 @@ mod tests {
     #[test]
     fn audiences() {
         let of = |opts: &str| Audience::of(opts.as_bytes()).unwrap();
-        let includes = |opts: &str, rooms: &[&str]| {
-            of(opts).includes(|name| rooms.iter().any(|room| room.as_bytes() == name))
+        let includes = |opts: &str, names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            of(opts).includes(&SessionRooms { names, numbers: vec![7.0] })
         };
         assert!(includes(r#"{"rooms":[],"except":[]}"#, &[]));
-        assert!(Audience::of(b"").unwrap().includes(|_| false));
-        assert!(includes(r#"{"rooms":["a",7],"except":["b"]}"#, &["7"]));
+        assert!(Audience::of(b"").unwrap().includes(&SessionRooms::default()));
+        assert!(includes(r#"{"rooms":["a",7],"except":["b"]}"#, &[]));
+        assert!(!includes(r#"{"rooms":["a","7"],"except":["b"]}"#, &[]), "the text is another room");
+        assert!(includes(r#"{"rooms":[],"except":["7"]}"#, &[]));
         assert!(!includes(r#"{"rooms":["a"],"except":["b"]}"#, &["a", "b"]));
         assert!(!includes(r#"{"rooms":["a"]}"#, &["b"]));
         assert!(!of(r#"{"flags":{"compress":true}}"#).is_volatile());
@@ -376,10 +399,10 @@ mod tests {
         write_array_len(&mut bytes, 2).unwrap();
         write_str(&mut bytes, "S").unwrap();
         write_uint(&mut bytes, 7);
-        let rooms = session_rooms(BASE64.encode(&bytes).as_bytes()).unwrap();
-        assert_eq!(rooms, [b"S"[..].into(), b"7"[..].into()]);
-        assert!(session_rooms(b"!").is_err());
-        assert!(session_rooms(b"gA==").is_err());
+        let rooms = SessionRooms::of(BASE64.encode(&bytes).as_bytes()).unwrap();
+        assert_eq!((rooms.names.into_iter().collect(), rooms.numbers), (vec!["S".to_owned()], vec![7.0]));
+        assert!(SessionRooms::of(b"!").is_err());
+        assert!(SessionRooms::of(b"gA==").is_err());
     }
 
     #[test]

@@ -360,7 +360,7 @@ impl Core {
                 stream.appends.tick(fx);
             }
         }
-        self.tick_restores(fx);
+        self.fail_late_restores(fx);
     }
 
     /// When that is to be called.

@@ -3,7 +3,7 @@
 //! What is missed comes from memory where that reaches back far enough; the rest is read in pages. The answer takes its
 //! place among the entries that JS gets: all before it are in it, and all behind it come by themselves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,10 @@ use crate::core::Core;
 use crate::core::effects::{Effects, Kind, MemberId};
 use crate::transport::resp::Reply;
 use crate::transport::{Args, Outcome, Port};
-use crate::wire::streams::{Audience, Entry, EntryId, session_rooms};
+use crate::wire::streams::{Audience, Entry, EntryId, SessionRooms};
 
 /// How long a client that comes back is kept waiting before it has to begin anew.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a session that is not there is waited for, once: the node that its client has left keeps it in the same
-/// moment, by another connection.
-const LATE_SESSION: Duration = Duration::from_millis(30);
 
 /// How long a look at a stream serves those who come to be restored.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -54,18 +50,8 @@ pub(super) struct Restore {
     offset: EntryId,
     nsp: String,
     since: Instant,
-    late: Late,
     session: Option<Session>,
     parts: Vec<Part>,
-}
-
-/// Whether a session was not there at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Late {
-    Unknown,
-    /// It is asked for again then.
-    Until(Instant),
-    Asked,
 }
 
 /// A session, taken.
@@ -73,7 +59,7 @@ enum Late {
 struct Session {
     /// As it was kept.
     text: Vec<u8>,
-    rooms: HashSet<Box<[u8]>>,
+    rooms: SessionRooms,
 }
 
 /// What is known of it in one stream.
@@ -111,11 +97,7 @@ struct Look {
 impl Restores {
     /// When the first of them is late.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let due = |restore: &Restore| match restore.late {
-            Late::Until(until) => until,
-            _ => restore.since + PATIENCE,
-        };
-        self.list.values().map(due).min()
+        self.list.values().map(|restore| restore.since + PATIENCE).min()
     }
 
     /// Where a restore wants the entries of a stream from, if it waits for pages.
@@ -161,7 +143,7 @@ impl Restores {
             part.reached = id;
             if let (Some((entry, audience)), Some(session)) = (event, session)
                 && entry.nsp == nsp
-                && audience.includes(|room| session.rooms.contains(room))
+                && audience.includes(&session.rooms)
             {
                 self.bytes += entry.data.len();
                 part.missed.push((id, entry.data.into()));
@@ -231,7 +213,6 @@ impl Core {
             offset,
             nsp: author.nsp.clone(),
             since: fx.now,
-            late: Late::Unknown,
             session: None,
             parts: parts.collect(),
         };
@@ -276,21 +257,15 @@ impl Core {
     pub(super) fn taken(&mut self, number: u32, outcome: Outcome<'_>, by_one: bool, fx: &mut Effects) {
         match &outcome {
             Outcome::Replied(Reply::Bulk(session)) => {
-                let rooms = session_rooms(session);
+                let rooms = SessionRooms::of(session);
                 let restore = self.streams.restores.list.get_mut(&number);
                 if let (Some(restore), Ok(rooms)) = (restore, rooms) {
-                    let rooms = rooms.into_iter().collect();
                     restore.session = Some(Session { text: session.to_vec(), rooms });
                     return;
                 }
                 self.fail_some_restores(&[number], "the session makes no sense", fx);
             }
-            Outcome::Replied(Reply::Nil) => match self.streams.restores.list.get_mut(&number) {
-                Some(restore) if restore.late == Late::Unknown => {
-                    restore.late = Late::Until(fx.now + LATE_SESSION);
-                }
-                _ => self.fail_some_restores(&[number], NOT_FOUND, fx),
-            },
+            Outcome::Replied(Reply::Nil) => self.fail_some_restores(&[number], NOT_FOUND, fx),
             // As old as it may be, or forbidden: by two commands then.
             Outcome::Replied(Reply::Error(error))
                 if by_one && (error.starts_with(b"ERR unknown command") || error.starts_with(b"NOPERM")) =>
@@ -443,7 +418,7 @@ impl Core {
             missed.extend(part.missed.iter().map(|(id, data)| (*id, &**data)));
             let history = self.streams.list.get(&part.stream).and_then(|stream| stream.history.as_ref());
             for kept in history.into_iter().flat_map(|history| history.after(part.reached)) {
-                if *kept.nsp == *restore.nsp && kept.audience.includes(|room| session.rooms.contains(room)) {
+                if *kept.nsp == *restore.nsp && kept.audience.includes(&session.rooms) {
                     missed.push((kept.id, &kept.data));
                 }
             }
@@ -464,19 +439,9 @@ impl Core {
         }
     }
 
-    /// Asks again for sessions that were not there, and ends those that take too long.
-    pub(super) fn tick_restores(&mut self, fx: &mut Effects) {
+    /// Ends those that take too long.
+    pub(super) fn fail_late_restores(&mut self, fx: &mut Effects) {
         let now = fx.now;
-        let mut again = Vec::new();
-        for (&number, restore) in &mut self.streams.restores.list {
-            if matches!(restore.late, Late::Until(until) if now >= until) {
-                restore.late = Late::Asked;
-                again.push(number);
-            }
-        }
-        for number in again {
-            self.take_session(number, fx);
-        }
         self.fail_restores(|restore| now >= restore.since + PATIENCE, "timeout reached", fx);
     }
 
