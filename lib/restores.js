@@ -6,7 +6,7 @@
  */
 
 /** How many Rust works on at a time. */
-const AT_ONCE = 8;
+const AT_ONCE = 4;
 
 /** How many wait at most; one more finds nothing, and its client begins anew. */
 const MAX_WAITING = 10_000;
