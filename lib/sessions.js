@@ -4,6 +4,9 @@
 /**
  * Sessions of clients that come back. Between the moment when Rust has gathered what one of them has missed and that
  * when its socket is connected, what is delivered to the others is kept for it: it gets each packet once.
+ *
+ * What it has missed is not given to its socket to be made with: that would send it before the middlewares are done. A
+ * client that goes meanwhile has it then without knowing that it does, and is sent it again when it comes back.
  */
 
 const { eventOf } = require("./delivery");
@@ -32,8 +35,8 @@ const CACHE = Object.freeze({ bytes: 16 * 1024 * 1024, lifetime: 1000 });
  * @property {Buffer} raw the session as it was kept
  * @property {any[]} rooms
  * @property {string} boundary the id up to which entries are among what it has missed
- * @property {any[][]} missed what its socket is made with
- * @property {any[][]} kept what came since it was made
+ * @property {any[][]} packets what it has missed, and what has come since
+ * @property {number} limit how many there may be
  * @property {NodeJS.Timeout} timer
  * @property {() => void} onEnd
  *
@@ -77,12 +80,13 @@ class Sessions {
       if (args !== null) missed.push(args);
     }
     this.#restoring.set(sid, {
-      ...{ pid, raw, rooms, missed, onEnd },
+      ...{ pid, raw, rooms, onEnd },
       boundary: record.text(2),
-      kept: [],
+      packets: missed,
+      limit: missed.length + MAX_KEPT,
       timer: setTimeout(() => this.#onTimeout(sid), PATIENCE).unref(),
     });
-    return { sid, pid, rooms, data, missedPackets: missed };
+    return { sid, pid, rooms, data, missedPackets: [] };
   }
 
   /**
@@ -98,9 +102,8 @@ class Sessions {
       if (id !== "" && compareOffsets(id, restoring.boundary) <= 0) continue;
       const rooms = this.#context.rooms(sid);
       if (!concerns(opts, rooms ?? restoring.rooms)) continue;
-      const { missed, kept } = restoring;
-      (rooms === undefined ? missed : kept).push(packet.data);
-      if (kept.length > MAX_KEPT) this.#giveUp(sid);
+      restoring.packets.push(packet.data);
+      if (restoring.packets.length > restoring.limit) this.#giveUp(sid);
     }
   }
 
@@ -127,7 +130,7 @@ class Sessions {
     if (!restoring || !socket) return;
     this.#recovered.set(sid, restoring.boundary);
     this.#end(sid, restoring);
-    for (const data of restoring.kept) socket.packet({ type: EVENT, data });
+    for (const data of restoring.packets) socket.packet({ type: EVENT, data });
   }
 
   /** A socket has left all rooms. One that was never connected may come back. @param {string} sid */
