@@ -4,7 +4,7 @@ use super::Destination;
 use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
-use super::{ALONE_EVERY, COUNT_AGAIN, Core};
+use super::{ALONE_EVERY, COUNT_AGAIN, Core, IDLE_EVERY};
 use crate::wire::Family;
 
 /// Whom a count is for.
@@ -14,8 +14,8 @@ pub(super) enum Purpose {
     Server { member: MemberId, token: u32 },
     /// A request wants to know how many answers to wait for.
     Request { member: MemberId, id: Box<str> },
-    /// How many peers a member has, for the end of an outage to come.
-    Peers { member: MemberId },
+    /// How many peers members have, for the end of an outage to come.
+    Peers { members: Vec<MemberId> },
     /// Whether the peers are back.
     Healing { members: Vec<MemberId> },
 }
@@ -39,10 +39,8 @@ impl Core {
 
     pub(super) fn count_when_ready(&mut self, purpose: Purpose, fx: &mut Effects) {
         let member = match &purpose {
-            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
-                self.members.get(member)
-            }
-            Purpose::Healing { .. } => None,
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } => self.members.get(member),
+            Purpose::Peers { .. } | Purpose::Healing { .. } => None,
         };
         if self.flow.is_open() && member.is_some_and(Member::is_subscribed) {
             self.count(purpose, fx);
@@ -53,10 +51,8 @@ impl Core {
 
     pub(super) fn count(&mut self, purpose: Purpose, fx: &mut Effects) {
         let ids: &[MemberId] = match &purpose {
-            Purpose::Server { member, .. } | Purpose::Request { member, .. } | Purpose::Peers { member } => {
-                std::slice::from_ref(member)
-            }
-            Purpose::Healing { members } => members,
+            Purpose::Server { member, .. } | Purpose::Request { member, .. } => std::slice::from_ref(member),
+            Purpose::Peers { members } | Purpose::Healing { members } => members,
         };
         // A member listens on both; what listens on one of them alone is not a member.
         let channels = ids
@@ -115,11 +111,14 @@ impl Core {
             }
             // Counted before an outage, answered after: it says nothing.
             Purpose::Peers { .. } if !self.flow.is_open() => {}
-            Purpose::Peers { member } => {
-                if let Some(member) = self.members.get_mut(&member) {
-                    member.peers = members.next().unwrap_or(0);
-                    if !member.has_peers() {
-                        member.peers_due = Some(fx.now + ALONE_EVERY);
+            Purpose::Peers { members: ids } => {
+                // Those that have left since were not counted for anybody.
+                for (id, count) in ids.iter().zip(members) {
+                    if let Some(member) = self.members.get_mut(id) {
+                        member.peers = count;
+                        if !member.has_peers() {
+                            member.peers_due = Some(fx.now + ALONE_EVERY);
+                        }
                     }
                 }
             }
@@ -149,6 +148,30 @@ impl Core {
         })
     }
 
+    /// Counts the peers of those who have not published for a while: others may have joined since.
+    pub(super) fn count_idle(&mut self, fx: &mut Effects) {
+        if self.members.is_empty() {
+            self.idle_due = None;
+            return;
+        }
+        let due = *self.idle_due.get_or_insert(fx.now + IDLE_EVERY);
+        if fx.now < due {
+            return;
+        }
+        self.idle_due = Some(fx.now + IDLE_EVERY);
+        if !self.flow.is_open() {
+            return;
+        }
+        let idle =
+            |member: &Member| member.is_subscribed() && member.peers_due.is_none_or(|due| due <= fx.now);
+        let mut members: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| idle(member)).map(|(&id, _)| id).collect();
+        members.sort_unstable();
+        if !members.is_empty() {
+            self.count(Purpose::Peers { members }, fx);
+        }
+    }
+
     pub(super) fn heal(&mut self, fx: &mut Effects) {
         if !self.flow.wants_count(fx.now) {
             return;
@@ -165,4 +188,59 @@ pub(super) fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u6
     draft.record.token = token;
     draft.record.n = u32::try_from(count).unwrap_or(u32::MAX);
     draft.done();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::core::Config;
+    use crate::core::member::{MemberSpec, SubscriptionMode};
+    use crate::transport::Incoming;
+
+    #[test]
+    fn one_that_does_not_publish_knows_for_whom_to_wait_after_an_outage() {
+        let config = Config {
+            family: Family::Classic,
+            max_backlog: 1 << 20,
+            settle: Duration::ZERO,
+            proof: None,
+            verbose: false,
+        };
+        let (mut core, mut fx) = (Core::new(config, true), Effects::new(Instant::now()));
+        let spec = MemberSpec {
+            uid: "me".into(),
+            nsp: "/".into(),
+            prefix: "p".into(),
+            custom_parser: false,
+            specific_responses: false,
+            mode: SubscriptionMode::Static,
+            frames: true,
+            stream: None,
+            emitter: None,
+        };
+        core.join(1, spec, &mut fx);
+        core.incoming(Incoming::Up, &mut fx);
+        for (lane, _, name) in std::mem::take(&mut fx.subscriptions) {
+            core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &name.name }, &mut fx);
+        }
+        core.tick(&mut fx);
+        let answer = |core: &mut Core, fx: &mut Effects, count: u64| {
+            for (token, channels) in std::mem::take(&mut fx.counts) {
+                let counts = vec![count; channels.len()];
+                core.incoming(Incoming::Counted { token, counts: Some(&counts) }, fx);
+            }
+        };
+        // Alone at first; then somebody joins.
+        answer(&mut core, &mut fx, 1);
+        fx.now += IDLE_EVERY;
+        assert_eq!(core.deadline(), Some(fx.now));
+        core.tick(&mut fx);
+        assert_eq!(fx.counts.len(), 1);
+        answer(&mut core, &mut fx, 2);
+        core.incoming(Incoming::Down { reason: "gone", unanswered: 0, unwritten: 0 }, &mut fx);
+        core.incoming(Incoming::Up, &mut fx);
+        assert!(!core.flow.is_open(), "it waits for the other one");
+    }
 }

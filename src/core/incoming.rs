@@ -144,7 +144,7 @@ impl Core {
             }
             self.event(fx, id, &Event::Ready);
             if self.flow.is_open() && self.members.get(&id).is_some_and(|member| member.peers == 0) {
-                self.count(Purpose::Peers { member: id }, fx);
+                self.count(Purpose::Peers { members: vec![id] }, fx);
             }
         }
     }

@@ -41,6 +41,9 @@ const PEERS_EVERY: Duration = Duration::from_secs(2);
 /// The same as long as it is alone: others may be about to join.
 const ALONE_EVERY: Duration = Duration::from_millis(200);
 
+/// The same of those that do not publish, all at once.
+const IDLE_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a count waits that Redis has refused, or that was lost.
 const COUNT_AGAIN: Duration = Duration::from_millis(500);
 
@@ -136,6 +139,8 @@ pub struct Core {
     waiting: Vec<Purpose>,
     /// When they are tried again, after one that failed.
     waiting_until: Option<Instant>,
+    /// When the peers of those that do not publish are counted.
+    idle_due: Option<Instant>,
     stats: Stats,
     streams: Streams,
     /// Memory for what is put together.
@@ -163,6 +168,7 @@ impl Core {
             next_count: 0,
             waiting: Vec::new(),
             waiting_until: None,
+            idle_due: None,
             stats: Stats::default(),
             streams: Streams::default(),
             envelope: Vec::new(),
@@ -417,7 +423,7 @@ impl Core {
         };
         if member.peers_due.is_none_or(|due| fx.now >= due) {
             member.peers_due = Some(fx.now + PEERS_EVERY);
-            self.count(Purpose::Peers { member: id }, fx);
+            self.count(Purpose::Peers { members: vec![id] }, fx);
         }
     }
 
@@ -549,13 +555,14 @@ impl Core {
             self.count_when_ready(Purpose::Request { member, id }, fx);
         }
         self.tick_streams(fx);
+        self.count_idle(fx);
         self.heal(fx);
     }
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
-        [self.requests.deadline(), self.flow.deadline(), waiting, self.streams_deadline()]
+        [self.requests.deadline(), self.flow.deadline(), waiting, self.streams_deadline(), self.idle_due]
             .into_iter()
             .flatten()
             .min()
