@@ -1,1 +1,4 @@
+import * as emitter from "./emitter.js";
+
 export * from "./emitter.js";
+export default emitter;

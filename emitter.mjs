@@ -1,3 +1,4 @@
 import emitter from "./emitter.js";
 
 export const { BroadcastOperator, Emitter, RESERVED_EVENTS } = emitter;
+export default emitter;

@@ -1,3 +1,5 @@
+import * as streams from "./streams.js";
+
 export { createAdapter } from "./streams.js";
 export type {
   Gap,
@@ -7,3 +9,4 @@ export type {
   RedisStreamsAdapterOptions,
   TransportInfo,
 } from "./streams.js";
+export default streams;

@@ -1,3 +1,4 @@
 import streams from "./streams.js";
 
 export const { createAdapter } = streams;
+export default streams;

@@ -41,6 +41,8 @@ const MAX_DEPARTED: usize = 256;
 enum Purpose {
     /// The reader wants to know the last entry.
     Last(StreamId),
+    /// The same, where only XRANGE is allowed: a page on the way to the end.
+    Scan(StreamId),
     /// The reader wants to know the oldest entry.
     Oldest(StreamId),
     /// The reader reads.
@@ -262,7 +264,7 @@ impl Core {
                 stream.pages = Pages::default();
                 fx.closed_readers.extend([reading_port(number), paging_port(number)]);
                 streams.purposes.retain(|_, purpose| {
-                    !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Read(of)
+                    !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of)
                         | Purpose::Page(of) if of == number)
                 });
             }
@@ -283,6 +285,7 @@ impl Core {
         match purpose {
             Purpose::Last(stream) => self.looked(stream, false, outcome, fx),
             Purpose::Oldest(stream) => self.looked(stream, true, outcome, fx),
+            Purpose::Scan(stream) => self.scanned(stream, outcome, fx),
             Purpose::Read(stream) => self.read(stream, outcome, fx),
             Purpose::Add(stream) => self.added(stream, outcome, fx),
             Purpose::Baseline(stream) => self.baseline(stream, outcome, fx),

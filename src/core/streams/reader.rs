@@ -16,6 +16,9 @@ use crate::wire::streams::{Entry, EntryId, event_of, id_and_fields};
 /// How long reading rests at most when Redis refuses it.
 const MAX_REST: Duration = Duration::from_secs(30);
 
+/// How many entries are passed at a time on the way to the last one.
+const SCAN_PAGE: usize = 500;
+
 /// How much later than a command has to end Redis is taken to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,8 @@ pub(super) struct Reader {
     unsure: bool,
     /// The last page was full, so that there are more, and they may be about to be trimmed.
     behind: bool,
+    /// How far the way to the last entry has led.
+    scanned: Option<EntryId>,
     failures: u32,
     /// JS has been told that it cannot be read.
     told: bool,
@@ -148,6 +153,10 @@ impl Core {
         outcome: Outcome<'_>,
         fx: &mut Effects,
     ) {
+        if !is_oldest && is_forbidden(&outcome) {
+            let from = self.streams.list.get(&number).and_then(|stream| stream.reader.position);
+            return self.scan(number, from.map_or(EntryId::ZERO, EntryId::next), fx);
+        }
         let Some(entry) = entry_looked_at(&outcome) else {
             return self.reading_failed(number, outcome, fx);
         };
@@ -164,6 +173,43 @@ impl Core {
             // While it goes on, in front of a page.
             State::Reading => self.check_gap(number, entry, fx),
             _ => {}
+        }
+    }
+
+    /// Looks for the last entry from here on: XREVRANGE is not allowed, as the reference does not need it.
+    fn scan(&mut self, number: StreamId, from: EntryId, fx: &mut Effects) {
+        let Some(name) = self.streams.list.get(&number).map(|stream| stream.name.clone()) else {
+            return;
+        };
+        let (from, count) = (from.to_string(), SCAN_PAGE.to_string());
+        let args = Args::of(&[b"XRANGE", name.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
+        let port = Port::Reader(reading_port(number));
+        self.streams.send(port, Purpose::Scan(number), 1, Arc::new(args), fx);
+    }
+
+    /// A page on the way there.
+    pub(super) fn scanned(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
+        let Outcome::Replied(Reply::Array(items)) = &outcome else {
+            return self.reading_failed(number, outcome, fx);
+        };
+        let count = items.len();
+        let last = items.clone().filter_map(|item| id_and_fields(item).map(|(id, _)| id)).last();
+        let Some(reader) = self.streams.list.get_mut(&number).map(|stream| &mut stream.reader) else {
+            return;
+        };
+        reader.scanned = last.or(reader.scanned);
+        let reached = reader.scanned.max(reader.position);
+        if count == SCAN_PAGE
+            && let Some(reached) = reached
+        {
+            return self.scan(number, reached.next(), fx);
+        }
+        reader.scanned = None;
+        if let State::Looking { last, oldest } = &mut reader.state {
+            *last = Some(reached);
+            if let Some(oldest) = *oldest {
+                self.begin_reading(number, reached, oldest, fx);
+            }
         }
     }
 
@@ -302,7 +348,7 @@ impl Core {
             self.tell_readers(number, &Event::Unreadable { stream: &name, error: &error }, fx);
         }
         self.streams.purposes.retain(|_, purpose| {
-            !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Read(of) if of == number)
+            !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of) if of == number)
         });
     }
 
@@ -397,6 +443,11 @@ impl Core {
 const MAX_SCRATCH: usize = 1 << 16;
 
 const NO_SENSE: Outcome<'static> = Outcome::Replied(Reply::Nil);
+
+/// Whether an ACL does not allow the command.
+pub(super) fn is_forbidden(outcome: &Outcome<'_>) -> bool {
+    matches!(outcome, Outcome::Replied(Reply::Error(error)) if error.starts_with(b"NOPERM"))
+}
 
 /// The only entry that was asked for, if there is one; `None` if the answer is another.
 pub(super) fn entry_looked_at(outcome: &Outcome<'_>) -> Option<Option<EntryId>> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::reader::entry_looked_at;
+use super::reader::{entry_looked_at, is_forbidden};
 use super::{Purpose, StreamId, reason_of};
 use crate::core::Core;
 use crate::core::effects::{Effects, Kind, MemberId};
@@ -313,7 +313,13 @@ impl Core {
         let Some(look) = restores.looks.get_mut(&number) else {
             return;
         };
-        match entry_looked_at(&outcome) {
+        // Where that is not allowed, what this node has read will do.
+        let position = self.streams.list.get(&number).and_then(|stream| stream.reader.position());
+        let looked = match entry_looked_at(&outcome) {
+            None if !is_oldest && is_forbidden(&outcome) => Some(position),
+            looked => looked,
+        };
+        match looked {
             None => {
                 let reason = reason_of(&outcome);
                 let failed = std::mem::take(&mut look.under_way);

@@ -21,6 +21,8 @@ struct Redis {
     streams: BTreeMap<Vec<u8>, Vec<Stored>>,
     keys: BTreeMap<Vec<u8>, Vec<u8>>,
     ran: Vec<String>,
+    /// A command that an ACL does not allow.
+    forbidden: &'static str,
 }
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -56,6 +58,9 @@ impl Redis {
         let text = |index: usize| String::from_utf8_lossy(parts[index]).into_owned();
         self.ran.push(text(0));
         let mut out = Vec::new();
+        if text(0) == self.forbidden {
+            return Some(b"-NOPERM no\r\n".to_vec());
+        }
         match text(0).as_str() {
             "XADD" => {
                 let id = self.add(parts[1], parts[6..].iter().map(|part| part.to_vec()).collect());
@@ -279,6 +284,31 @@ fn it_is_ready_when_it_is_known_where_to_begin() {
     rig.redis.event("after", ALL);
     rig.settle();
     assert_eq!(rig.heard(), [r#"2["after"]"#]);
+}
+
+#[test]
+fn what_the_reference_may_do_is_enough() {
+    let mut rig = Rig::new(true);
+    rig.redis.forbidden = "XREVRANGE";
+    for n in 0..1200 {
+        rig.redis.event(&n.to_string(), ALL);
+    }
+    rig.subscribe();
+    rig.settle();
+    rig.records();
+    rig.core.interest(1).unwrap().set_occupied(true);
+    let seen = rig.redis.event("after", ALL);
+    rig.emit("mine");
+    rig.settle();
+    assert_eq!(rig.heard(), [r#"2["after","1-1201"]"#]);
+    assert_eq!(rig.added(), [data("mine")]);
+    restore(&mut rig, 1, &seen.to_string());
+    rig.settle();
+    assert_eq!(restored(&mut rig), [(1, "1-1202".to_owned())]);
+    rig.lose(|_| false);
+    rig.redis.event("later", ALL);
+    rig.settle();
+    assert_eq!(rig.heard(), [r#"2["later","1-1203"]"#]);
 }
 
 #[test]
