@@ -56,6 +56,8 @@ pub(super) struct Appends {
     /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
     /// what came later.
     late: VecDeque<Awaited>,
+    /// How many of the first that are awaited have been answered: the next answer is most likely for the one behind.
+    answered: usize,
     /// All that was added before is not behind this entry.
     base: Option<EntryId>,
     state: State,
@@ -79,7 +81,9 @@ struct Awaited {
     member: MemberId,
     ticket: u32,
     args: Arc<Args>,
-    /// The id, or none if it has been refused; not known yet.
+    /// The id, once Redis has answered.
+    named: Option<EntryId>,
+    /// The id, or none if it has been refused; not known as long as the reader has not come by.
     fate: Option<Option<EntryId>>,
 }
 
@@ -159,16 +163,55 @@ impl Appends {
 
     /// It will never be there.
     fn forgo(&mut self, append: &Append) {
-        let who = (append.member, append.ticket);
-        let awaited = self.awaited.iter_mut().find(|awaited| (awaited.member, awaited.ticket) == who);
-        if let Some(awaited) = awaited {
+        if let Some(awaited) = self.awaited_for(append) {
             awaited.fate = Some(None);
         }
+        let who = (append.member, append.ticket);
+        self.late.retain(|late| (late.member, late.ticket) != who);
+    }
+
+    /// Redis has given it an id.
+    fn name(&mut self, append: &Append, id: EntryId) {
+        let who = (append.member, append.ticket);
+        if let Some(awaited) = self.awaited_for(append) {
+            awaited.named = Some(id);
+            self.answered += 1;
+        } else if let Some(late) = self.late.iter_mut().find(|late| (late.member, late.ticket) == who) {
+            late.named = Some(id);
+        }
+    }
+
+    fn awaited_for(&mut self, append: &Append) -> Option<&mut Awaited> {
+        let is_it = |awaited: &Awaited| (awaited.member, awaited.ticket) == (append.member, append.ticket);
+        let place = match self.awaited.get(self.answered) {
+            Some(next) if is_it(next) => self.answered,
+            _ => self.awaited.iter().position(is_it)?,
+        };
+        self.awaited.get_mut(place)
     }
 
     /// The reader comes by an entry with these fields, which one of the link's members has added.
     pub(super) fn pass(&mut self, id: EntryId, fields: &Items<'_>) {
-        let is_it = |awaited: &Awaited| awaited.fate.is_none() && is_entry(&awaited.args, fields.clone());
+        // What has this id or an earlier one and was not passed is not there any more.
+        let was_late = self.late.iter().any(|late| late.named == Some(id));
+        self.late.retain(|late| late.named.is_none_or(|named| named > id));
+        for awaited in &mut self.awaited {
+            match awaited.named {
+                Some(named) if named < id => _ = awaited.fate.get_or_insert(None),
+                _ => break,
+            }
+        }
+        if let Some(awaited) = self.awaited.iter_mut().find(|awaited| awaited.named == Some(id)) {
+            awaited.fate = Some(Some(id));
+            return;
+        }
+        if was_late {
+            return;
+        }
+        // The reply to it is still on its way.
+        let is_it = |awaited: &Awaited| {
+            awaited.named.is_none() && awaited.fate.is_none() && is_entry(&awaited.args, fields.clone())
+        };
         if let Some(place) = self.late.iter().position(is_it) {
             self.late.remove(place);
         } else if let Some(awaited) = self.awaited.iter_mut().find(|awaited| is_it(awaited)) {
@@ -181,6 +224,7 @@ impl Appends {
         while let Some(Awaited { member, ticket, fate: Some(id), .. }) = self.awaited.front() {
             added_record(*member, *ticket, *id, fx);
             self.awaited.pop_front();
+            self.answered = self.answered.saturating_sub(1);
         }
     }
 
@@ -192,6 +236,7 @@ impl Appends {
     /// Tells JS that there is no id for the first one, which may come all the same.
     fn give_up_first(&mut self, fx: &mut Effects) {
         if let Some(awaited) = self.awaited.pop_front() {
+            self.answered = self.answered.saturating_sub(1);
             added_record(awaited.member, awaited.ticket, awaited.fate.flatten(), fx);
             if awaited.fate.is_none() {
                 self.late.push_back(awaited);
@@ -287,7 +332,8 @@ impl Core {
                 appends.added += 1;
                 if recovers && connected {
                     let args = Arc::clone(&append.args);
-                    let awaited = Awaited { since: fx.now, member: id, ticket, args, fate: None };
+                    let awaited =
+                        Awaited { since: fx.now, member: id, ticket, args, named: None, fate: None };
                     appends.awaited.push_back(awaited);
                 }
                 appends.waiting.push_back(append);
@@ -417,6 +463,7 @@ impl Core {
                 }
                 appends.failures = 0;
                 appends.take(&append);
+                appends.name(&append, id);
                 self.stats.acknowledged += 1;
             }
             (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {
@@ -491,6 +538,7 @@ impl Core {
                 && let Some(append) = appends.unsure.pop_front()
             {
                 appends.take(&append);
+                appends.name(&append, id);
                 self.stats.published += 1;
                 self.stats.acknowledged += 1;
             }

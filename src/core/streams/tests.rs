@@ -23,6 +23,8 @@ struct Redis {
     ran: Vec<String>,
     /// A command that an ACL does not allow.
     forbidden: &'static str,
+    /// Ids are greater.
+    floor: EntryId,
 }
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -34,7 +36,7 @@ fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 impl Redis {
     fn add(&mut self, stream: &[u8], fields: Vec<Vec<u8>>) -> EntryId {
         let entries = self.streams.entry(stream.to_vec()).or_default();
-        let id = entries.last().map_or(EntryId { time: 1, seq: 1 }, |(id, _)| id.next());
+        let id = entries.last().map_or(EntryId { time: 1, seq: 0 }, |(id, _)| *id).max(self.floor).next();
         entries.push((id, fields));
         id
     }
@@ -461,6 +463,29 @@ fn ids_are_told_where_the_entries_stand_among_those_of_others() {
         kinds.into_iter().filter(|&kind| kind == frame || kind == added).collect::<Vec<_>>(),
         [frame, added, frame]
     );
+}
+
+#[test]
+fn what_is_gone_before_it_is_read_does_not_hold_up_what_looks_like_it() {
+    let mut rig = Rig::reading(true);
+    rig.emit("tick");
+    rig.settle();
+    rig.records();
+    let blocked = std::mem::take(&mut rig.blocked);
+    for _ in 0..3 {
+        rig.emit("tick");
+    }
+    rig.settle();
+    // Flushed: the reader will never come by.
+    rig.redis.streams.get_mut(&b"s"[..]).unwrap().truncate(1);
+    rig.redis.floor = EntryId { time: 2, seq: 0 };
+    rig.fx.now += Duration::from_millis(1001);
+    rig.core.tick(&mut rig.fx);
+    rig.blocked = blocked;
+    rig.emit("tick");
+    rig.settle();
+    let told: Vec<String> = rig.of_kind(Kind::Added).into_iter().map(|(_, [id, ..])| id).collect();
+    assert_eq!(told, ["", "", "", "2-1"]);
 }
 
 #[test]
