@@ -46,7 +46,7 @@ extern "C" fn send(env: sys::napi_env, info: sys::napi_callback_info) -> sys::na
 fn answer(env: sys::napi_env, call: impl FnOnce() -> Result<bool>) -> sys::napi_value {
     let done = catch_unwind(AssertUnwindSafe(call));
     let result = done.unwrap_or_else(|_| Err(Error::new(Status::GenericFailure, "a message has panicked")));
-    // SAFETY: as above; no exception is pending, since nothing above runs JS.
+    // SAFETY: `env` is that of the running call, on its thread; no exception is pending, since nothing above runs JS.
     match result.and_then(|sent| unsafe { ToNapiValue::to_napi_value(env, sent) }) {
         Ok(value) => value,
         Err(error) => {
