@@ -254,7 +254,7 @@ describe("package", function () {
        console.log(Object.keys(all).join(" "), all.createAdapter === createAdapter);
        ${TALK}`,
     );
-    assert.strictEqual(output, "createAdapter true\nheard 1\n");
+    assert.strictEqual(output, "createAdapter default true\nheard 1\n");
   });
 
   for (const file of ["script.cts", "module.mts"]) {

@@ -30,6 +30,13 @@ const MAX_SENT: usize = 4 << 20;
 /// How many entries may be.
 const MAX_SENT_ENTRIES: usize = 10_000;
 
+/// How many of our entries may be in the stream and not read by us yet, or a quarter of what the stream keeps: more of them
+/// at a time could push out what the others have not read.
+const MIN_UNREAD: u64 = 50;
+
+/// How long they are waited for if the reader does not get on.
+const UNREAD_BOUND: Duration = Duration::from_secs(1);
+
 /// How many entries are looked at in one go for those that have arrived.
 const SIFT_PAGE: usize = 200;
 
@@ -60,6 +67,10 @@ pub(super) struct Appends {
     answered: usize,
     /// All that was added before is not behind this entry.
     base: Option<EntryId>,
+    /// The ids of ours that are behind what this node has read, if it reads the stream.
+    unread: VecDeque<EntryId>,
+    /// Since when the reader has not got on, if it is waited for.
+    held: Option<Instant>,
     state: State,
     failures: u32,
     /// How many there were, ever.
@@ -125,7 +136,8 @@ impl Appends {
             _ => None,
         };
         let awaited = self.awaited.front().map(|awaited| awaited.since + ID_BOUND);
-        [resting, awaited].into_iter().flatten().min()
+        let held = self.held.map(|since| since + UNREAD_BOUND);
+        [resting, awaited, held].into_iter().flatten().min()
     }
 
     /// Tells JS of what is late.
@@ -140,6 +152,31 @@ impl Appends {
         while !self.awaited.is_empty() {
             self.give_up_first(fx);
         }
+    }
+
+    /// This node has read up to `position`.
+    pub(super) fn has_read(&mut self, position: EntryId) {
+        while self.unread.front().is_some_and(|&id| id <= position) {
+            self.unread.pop_front();
+            self.held = None;
+        }
+    }
+
+    /// How many more entries may be sent now.
+    fn room(&mut self, max_len: u64, reads: bool, now: Instant) -> usize {
+        let bound = usize::try_from((max_len / 4).max(MIN_UNREAD)).unwrap_or(usize::MAX);
+        let unread = if reads { self.unread.len() } else { 0 };
+        let room = bound.saturating_sub(unread + self.sent.len()).min(MAX_SENT_ENTRIES);
+        if room > 0 || !self.sent.is_empty() || self.waiting.is_empty() {
+            return room;
+        }
+        // The reader does not get on, and nothing else is waited for.
+        if now < *self.held.get_or_insert(now) + UNREAD_BOUND {
+            return 0;
+        }
+        self.held = None;
+        self.unread.clear();
+        bound.min(MAX_SENT_ENTRIES)
     }
 
     /// What was under way has no end any more.
@@ -423,15 +460,18 @@ impl Core {
             }
         }
         let mut room = room;
+        let reads = stream.reader.position().is_some();
+        let mut entries = appends.room(stream.max_len, reads, fx.now);
         let mut args = Vec::new();
         while matches!(appends.state, State::Ready)
             && appends.unsure.is_empty()
             && room > 0
             && appends.sent_bytes < MAX_SENT
-            && appends.sent.len() < MAX_SENT_ENTRIES
+            && entries > 0
             && let Some(append) = appends.waiting.pop_front()
         {
             room = room.saturating_sub(append.args.len());
+            entries -= 1;
             appends.sent_bytes += append.args.len();
             args.push(Arc::clone(&append.args));
             appends.sent.push_back(append);
@@ -445,9 +485,11 @@ impl Core {
 
     /// The reply to the oldest of what was sent.
     pub(super) fn added(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
-        let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
+        let Some(stream) = self.streams.list.get_mut(&number) else {
             return;
         };
+        let position = stream.reader.position();
+        let appends = &mut stream.appends;
         let Some(append) = appends.sent.pop_front() else {
             return;
         };
@@ -464,6 +506,9 @@ impl Core {
                 appends.failures = 0;
                 appends.take(&append);
                 appends.name(&append, id);
+                if position.is_some_and(|position| position < id) {
+                    appends.unread.push_back(id);
+                }
                 self.stats.acknowledged += 1;
             }
             (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {

@@ -87,6 +87,8 @@ struct Author {
 #[derive(Debug)]
 struct Stream {
     name: String,
+    /// How many entries it keeps: the least that any of the members says.
+    max_len: u64,
     /// The members that read it, by their namespaces.
     listeners: HashMap<String, Vec<MemberId>>,
     reader: Reader,
@@ -152,6 +154,7 @@ impl Streams {
             number,
             Stream {
                 name: name.to_owned(),
+                max_len: u64::MAX,
                 listeners: HashMap::new(),
                 reader: Reader::default(),
                 appends: Appends::default(),
@@ -218,6 +221,9 @@ impl Core {
                     history.allow(options.max_len);
                 }
             }
+        }
+        if let Some(stream) = streams.list.get_mut(&written) {
+            stream.max_len = stream.max_len.min(options.max_len);
         }
         let author = Author {
             uid: spec.uid.clone(),

@@ -309,6 +309,11 @@ impl Core {
             count += 1;
             self.entry(number, item, fx);
         }
+        if let Some(stream) = self.streams.list.get_mut(&number)
+            && let Some(position) = stream.reader.position
+        {
+            stream.appends.has_read(position);
+        }
         if let Some(Reader { options: Some(options), state, behind, failures, told, .. }) =
             self.streams.list.get_mut(&number).map(|stream| &mut stream.reader)
         {
