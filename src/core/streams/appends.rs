@@ -63,8 +63,6 @@ pub(super) struct Appends {
     /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
     /// what came later.
     late: VecDeque<Awaited>,
-    /// How many of the first that are awaited have been answered: the next answer is most likely for the one behind.
-    answered: usize,
     /// All that was added before is not behind this entry.
     base: Option<EntryId>,
     /// The ids of ours that are behind what this node has read, if it reads the stream.
@@ -79,8 +77,8 @@ pub(super) struct Appends {
 
 #[derive(Debug)]
 struct Append {
-    member: MemberId,
-    ticket: u32,
+    /// The number of it, of all that were ever added.
+    seq: u64,
     args: Arc<Args>,
 }
 
@@ -88,6 +86,8 @@ struct Append {
 /// have added before and behind: when the reader comes by. So the offsets that a client sees only grow.
 #[derive(Debug)]
 struct Awaited {
+    /// That of the [`Append`].
+    seq: u64,
     since: Instant,
     member: MemberId,
     ticket: u32,
@@ -200,38 +200,34 @@ impl Appends {
 
     /// It will never be there.
     fn forgo(&mut self, append: &Append) {
-        if let Some(awaited) = self.awaited_for(append) {
-            awaited.fate = Some(None);
+        match find(&mut self.awaited, append) {
+            Some(awaited) => awaited.fate = Some(None),
+            None => {
+                if let Ok(place) = self.late.binary_search_by_key(&append.seq, |late| late.seq) {
+                    self.late.remove(place);
+                }
+            }
         }
-        let who = (append.member, append.ticket);
-        self.late.retain(|late| (late.member, late.ticket) != who);
     }
 
     /// Redis has given it an id.
     fn name(&mut self, append: &Append, id: EntryId) {
-        let who = (append.member, append.ticket);
-        if let Some(awaited) = self.awaited_for(append) {
-            awaited.named = Some(id);
-            self.answered += 1;
-        } else if let Some(late) = self.late.iter_mut().find(|late| (late.member, late.ticket) == who) {
-            late.named = Some(id);
-        }
-    }
-
-    fn awaited_for(&mut self, append: &Append) -> Option<&mut Awaited> {
-        let is_it = |awaited: &Awaited| (awaited.member, awaited.ticket) == (append.member, append.ticket);
-        let place = match self.awaited.get(self.answered) {
-            Some(next) if is_it(next) => self.answered,
-            _ => self.awaited.iter().position(is_it)?,
+        let awaited = match find(&mut self.awaited, append) {
+            None => find(&mut self.late, append),
+            found => found,
         };
-        self.awaited.get_mut(place)
+        if let Some(awaited) = awaited {
+            awaited.named = Some(id);
+        }
     }
 
     /// The reader comes by an entry with these fields, which one of the link's members has added.
     pub(super) fn pass(&mut self, id: EntryId, fields: &Items<'_>) {
         // What has this id or an earlier one and was not passed is not there any more.
         let was_late = self.late.iter().any(|late| late.named == Some(id));
-        self.late.retain(|late| late.named.is_none_or(|named| named > id));
+        while self.late.front().is_some_and(|late| late.named.is_some_and(|named| named <= id)) {
+            self.late.pop_front();
+        }
         for awaited in &mut self.awaited {
             match awaited.named {
                 Some(named) if named < id => _ = awaited.fate.get_or_insert(None),
@@ -261,7 +257,6 @@ impl Appends {
         while let Some(Awaited { member, ticket, fate: Some(id), .. }) = self.awaited.front() {
             added_record(*member, *ticket, *id, fx);
             self.awaited.pop_front();
-            self.answered = self.answered.saturating_sub(1);
         }
     }
 
@@ -273,7 +268,6 @@ impl Appends {
     /// Tells JS that there is no id for the first one, which may come all the same.
     fn give_up_first(&mut self, fx: &mut Effects) {
         if let Some(awaited) = self.awaited.pop_front() {
-            self.answered = self.answered.saturating_sub(1);
             added_record(awaited.member, awaited.ticket, awaited.fate.flatten(), fx);
             if awaited.fate.is_none() {
                 self.late.push_back(awaited);
@@ -363,14 +357,15 @@ impl Core {
                 if !data.is_empty() {
                     parts.extend([&b"data"[..], &data]);
                 }
-                let append = Append { member: id, ticket, args: Arc::new(Args::of(&parts)) };
                 let appends = &mut stream.appends;
-                appends.bytes += append.args.len();
                 appends.added += 1;
+                let seq = appends.added;
+                let append = Append { seq, args: Arc::new(Args::of(&parts)) };
+                appends.bytes += append.args.len();
                 if recovers && connected {
                     let args = Arc::clone(&append.args);
                     let awaited =
-                        Awaited { since: fx.now, member: id, ticket, args, named: None, fate: None };
+                        Awaited { seq, since: fx.now, member: id, ticket, args, named: None, fate: None };
                     appends.awaited.push_back(awaited);
                 }
                 appends.waiting.push_back(append);
@@ -595,6 +590,12 @@ impl Core {
         }
         appends.state = State::Unknown;
     }
+}
+
+/// Who waits for it.
+fn find<'a>(awaited: &'a mut VecDeque<Awaited>, append: &Append) -> Option<&'a mut Awaited> {
+    let place = awaited.binary_search_by_key(&append.seq, |awaited| awaited.seq).ok()?;
+    awaited.get_mut(place)
 }
 
 /// Whether an entry is what this command adds.
