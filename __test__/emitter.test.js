@@ -522,7 +522,7 @@ describe("the emitter", () => {
         redis.resume();
       }
       assert.strictEqual((await emitter.flush()).sent, 2, "they have arrived since");
-      assert.strictEqual(messages.length, 3);
+      await waitFor(() => messages.length === 3, { what: "all three" });
     });
 
     it("keeps what is emitted behind a flush for after it, and loses none", async () => {
