@@ -26,6 +26,10 @@ class CountingReporter extends Spec {
     const counts = { passed: 0, failed: 0, skipped: [] };
     runner.on("pass", () => void counts.passed++);
     runner.on("fail", () => void counts.failed++);
+    // Said, so that it is seen that it was not the first time.
+    runner.on("retry", (test, error) =>
+      console.log(`      again: ${test.fullTitle()} (${error?.message ?? error})`),
+    );
     runner.on("pending", (test) => {
       counts.skipped.push({ title: test.fullTitle(), reason: reasonOf(test) });
     });
