@@ -104,7 +104,10 @@ describe("bench", function () {
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
       (/** @type {any} */ err) => {
         assert.equal(err.code, 1);
-        assert.match(err.stderr, /--only knows publish, receive, latency, sharded, streams, emitter, not "publsh"/);
+        assert.match(
+          err.stderr,
+          /--only knows publish, receive, latency, sharded, streams, emitter, not "publsh"/,
+        );
         return true;
       },
     );
