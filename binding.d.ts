@@ -7,7 +7,7 @@
  * flavor napi-rs can build is listed, because `NAPI_RS_NATIVE_LIBRARY_PATH`
  * can point the loader at a WASI artifact this package does not build itself.
  */
-export declare const __napiBindingTarget: "native" | "wasm32-wasi" | "wasm32-wasip1";
+export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
 /** A link to Redis, run by the link thread. */
 export declare class Link {
@@ -17,29 +17,29 @@ export declare class Link {
    * # Errors
    * An `Error` if the settings make no sense, or the link thread cannot be started.
    */
-  constructor(options: LinkOptions, wake: () => void);
+  constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
-  get id(): number;
+  get id(): number
   /** Adds a member and returns its number. */
-  join(member: LinkMember): MemberId;
+  join(member: LinkMember): MemberId
   /** Removes a member. */
-  leave(member: MemberId): void;
+  leave(member: MemberId): void
   /**
    * Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
    * requests (1) or of responses (2, `name` the uid of a single member).
    */
-  send(member: MemberId, to: number, name: Text | undefined | null, bytes: Bytes): void;
+  send(member: MemberId, to: number, name: Text | undefined | null, bytes: Bytes): void
   /** Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry. */
-  append(member: MemberId, kind: number, data: Bytes): void;
+  append(member: MemberId, kind: number, data: Bytes): void
   /** Keeps a session under a key, for so many milliseconds. */
-  persist(member: MemberId, key: Bytes, session: Bytes, lifetime: number): void;
+  persist(member: MemberId, key: Bytes, session: Bytes, lifetime: number): void
   /**
    * Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
    * `Restored` record with this token, in any case.
    */
-  restore(member: MemberId, token: number, key: Bytes, offset: Bytes): void;
+  restore(member: MemberId, token: number, key: Bytes, offset: Bytes): void
   /** Publishes bytes that are ready for the wire for a member that has left. */
-  publish(channel: Text, bytes: Bytes): void;
+  publish(channel: Text, bytes: Bytes): void
   /**
    * Sends a request and gathers the answers, for so many milliseconds at most. Ends with an `Answers` or
    * `AckEnd` record, in any case.
@@ -47,72 +47,59 @@ export declare class Link {
    * # Errors
    * A `TypeError` for a kind that nobody answers.
    */
-  request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void;
+  request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
   /** Counts the members; answered by a `Count` record with this token. */
-  serverCount(member: MemberId, token: number): void;
+  serverCount(member: MemberId, token: number): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
-  whenSubscribed(member: MemberId, token: number): void;
+  whenSubscribed(member: MemberId, token: number): void
   /** Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token. */
-  whenAnswered(token: number): void;
+  whenAnswered(token: number): void
   /** Whether nothing that was published is still on its way to the kernel. */
-  isFlushed(): boolean;
+  isFlushed(): boolean
   /** Wants a `flushed` event; false if there is nothing to wait for. */
-  watchFlushed(): boolean;
+  watchFlushed(): boolean
   /** Blocks until all is flushed, for so many milliseconds at most; says whether it is. */
-  waitFlushed(timeout: number): boolean;
+  waitFlushed(timeout: number): boolean
   /** The user's clients are open, or have ended. */
-  open(open: boolean): void;
+  open(open: boolean): void
   /** Ends the link as soon as all is written, or soon. */
-  close(): void;
+  close(): void
   /** The user's clients carry the bytes from now on. */
-  useClient(): void;
+  useClient(): void
   /** The user's client is connected. */
-  clientUp(): void;
+  clientUp(): void
   /** The user's client is not connected. */
-  clientDown(reason: string): void;
+  clientDown(reason: string): void
   /** The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2). */
-  clientSubscribed(kind: number, name: Bytes): void;
+  clientSubscribed(kind: number, name: Bytes): void
   /** The user's client could not subscribe. */
-  clientSubscribeFailed(error: string): void;
+  clientSubscribeFailed(error: string): void
   /**
    * The user's client has received a message by a subscription of this kind; `name` is its name if that is not
    * the channel's.
    */
-  clientMessage(kind: number, name: Bytes | undefined | null, channel: Bytes, payload: Bytes): void;
+  clientMessage(kind: number, name: Bytes | undefined | null, channel: Bytes, payload: Bytes): void
   /** The user's client carries what a member publishes, without the link; to be said now and then. */
-  clientCarries(member: MemberId): void;
+  clientCarries(member: MemberId): void
   /** A publish of the user's client is done. */
-  clientPublished(receivers: number): void;
+  clientPublished(receivers: number): void
   /** A publish of the user's client has failed. */
-  clientPublishFailed(error: string): void;
+  clientPublishFailed(error: string): void
   /** The user's client has counted subscribers, or failed to. */
-  clientCounted(token: number, counts?: Array<number> | undefined | null): void;
+  clientCounted(token: number, counts?: Array<number> | undefined | null): void
   /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */
-  clientReplied(token: number, reply?: Bytes | undefined | null, error?: string | undefined | null): void;
+  clientReplied(token: number, reply?: Bytes | undefined | null, error?: string | undefined | null): void
   /**
    * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
    * passed over.
    */
-  credentials(
-    token: number,
-    username?: string | undefined | null,
-    password?: string | undefined | null,
-    error?: string | undefined | null,
-  ): void;
+  credentials(token: number, username?: string | undefined | null, password?: string | undefined | null, error?: string | undefined | null): void
   /** The counters. */
-  stats(): LinkStats;
+  stats(): LinkStats
 }
 
 /** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */
-export declare function broadcastBinary(
-  link: number,
-  member: MemberId,
-  payload: Bytes,
-  attachments: Array<Bytes>,
-  room: Text | undefined | null,
-  opts: Bytes | undefined | null,
-  checked: boolean,
-): boolean;
+export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
 
 /**
  * A broadcast as it goes over the wire, for a client that carries it at once.
@@ -120,15 +107,7 @@ export declare function broadcastBinary(
  * # Errors
  * An `Error` if the payload is not the text of an event.
  */
-export declare function encodeBroadcast(
-  family: string,
-  uid: string,
-  nsp: string,
-  payload: Bytes,
-  attachments: Array<Bytes>,
-  room?: string | undefined | null,
-  opts?: Bytes | undefined | null,
-): Buffer;
+export declare function encodeBroadcast(family: string, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
 
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
@@ -136,117 +115,104 @@ export declare function encodeBroadcast(
  * returns false, and nothing is sent, if the text alone may not say what was meant (see `mayMislead`) and `checked`
  * does not say that it does.
  */
-export declare function fastBroadcast(): (
-  link: number,
-  member: number,
-  payload: Buffer,
-  room: string | null,
-  opts: Buffer | null,
-  checked: boolean,
-) => boolean;
+export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => boolean
 
 /** Returns the function that publishes what is ready for the wire, as `Link.send` does: `bytes` may be a string. */
-export declare function fastSend(): (
-  link: number,
-  member: number,
-  to: number,
-  name: string | null,
-  bytes: Buffer | string,
-) => boolean;
+export declare function fastSend(): (link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean
 
 /**
  * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
  * needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
  */
-export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number;
+export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
 /** A Redis cluster. */
 export interface LinkCluster {
   /** Some of its nodes, to learn of the others from. */
-  nodes: Array<LinkClusterNode>;
+  nodes: Array<LinkClusterNode>
   /** Where nodes are that cannot be reached as the cluster calls them. */
-  natMap?: Array<LinkNat>;
+  natMap?: Array<LinkNat>
 }
 
 /** One of the nodes of a cluster. */
 export interface LinkClusterNode {
   /** The host. */
-  host: string;
+  host: string
   /** The port. */
-  port: number;
+  port: number
 }
 
 /** One Socket.IO server's adapter for one namespace. */
 export interface LinkMember {
   /** Its uid. */
-  uid: string;
+  uid: string
   /** Its namespace. */
-  nsp: string;
+  nsp: string
   /** The `key` option. */
-  prefix: string;
+  prefix: string
   /** Whether the user gave a parser of his own. */
-  customParser: boolean;
+  customParser: boolean
   /** The `publishOnSpecificResponseChannel` option. */
-  specificResponses: boolean;
+  specificResponses: boolean
   /** Whether broadcasts are wanted as ready frames. */
-  frames: boolean;
+  frames: boolean
   /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
-  mode?: string;
+  mode?: string
   /** The streams of one of streams. */
-  stream?: LinkStream;
+  stream?: LinkStream
   /** The name of its own channel if it is an emitter. */
-  emitter?: string;
+  emitter?: string
 }
 
 /** Where a node of a cluster is, seen from here. */
 export interface LinkNat {
   /** What the cluster calls it: `host:port`. */
-  from: string;
+  from: string
   /** The host. */
-  host: string;
+  host: string
   /** The port. */
-  port: number;
+  port: number
 }
 
 /** How a link is made. */
 export interface LinkOptions {
   /** Where its own connections go; `null` if the user's clients carry the bytes. */
-  settings?: LinkSettings;
+  settings?: LinkSettings
   /**
    * What its members speak: `classic`, `sharded`, `streams`, or `streams-sharded` for those of streams with
    * `useShardedPubSub`.
    */
-  family: string;
+  family: string
   /** What has to come back through the user's client before the link is trusted; `null` if there is none. */
-  proof?: string;
+  proof?: string
   /** The bound of the publish backlog, in bytes. */
-  maxBacklog: number;
+  maxBacklog: number
   /** The bound of the inbox, in bytes. */
-  maxInbox: number;
+  maxInbox: number
   /** Whether to report why messages are dropped. */
-  verbose: boolean;
+  verbose: boolean
 }
 
 /** The sentinels that know where the master is. */
 export interface LinkSentinel {
   /** The name that they know the master by. */
-  name: string;
+  name: string
   /** The sentinels; one is enough, but the others are not looked for. */
-  nodes: Array<LinkSentinelNode>;
+  nodes: Array<LinkSentinelNode>
   /** The ACL user at the sentinels. */
-  username?: string;
+  username?: string
   /** The password at the sentinels. */
-  password?: string;
+  password?: string
   /** How the connections to the sentinels are made secret. */
-  tls?: LinkTls;
+  tls?: LinkTls
 }
 
 /** One of the sentinels. */
 export interface LinkSentinelNode {
   /** The host. */
-  host: string;
+  host: string
   /** The port. */
-  port: number;
+  port: number
 }
 
 /** Where a link's own connections go. */
@@ -255,79 +221,79 @@ export interface LinkSettings {
    * `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
    * `tls`, unless it ends in `#insecure`.
    */
-  url?: string;
+  url?: string
   /** The host. */
-  host?: string;
+  host?: string
   /** The port. */
-  port?: number;
+  port?: number
   /** The path of a unix socket. */
-  path?: string;
+  path?: string
   /** The ACL user. */
-  username?: string;
+  username?: string
   /** The password. */
-  password?: string;
+  password?: string
   /** The number of the database. Pub/sub does not care, but the user may only be allowed in one. */
-  database?: number;
+  database?: number
   /** The name that the connections give themselves. */
-  name?: string;
+  name?: string
   /** How the connections are made secret. */
-  tls?: LinkTls;
+  tls?: LinkTls
   /** The cluster, instead of `url`, `host`, `port` and `path`. */
-  cluster?: LinkCluster;
+  cluster?: LinkCluster
   /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
-  sentinel?: LinkSentinel;
+  sentinel?: LinkSentinel
   /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */
-  credentials?: boolean;
+  credentials?: boolean
 }
 
 /** The counters of a link; `src/core/stats.rs` says what each is. */
 export interface LinkStats {
-  published: number;
-  acknowledged: number;
-  receivers: number;
-  refused: number;
-  lostInFlight: number;
-  dropped: number;
-  backlog: number;
-  unencodable: number;
-  received: number;
-  delivered: number;
-  ignored: number;
-  own: number;
-  malformed: number;
-  outages: number;
-  pendingRequests: number;
-  inboxBytes: number;
+  published: number
+  acknowledged: number
+  receivers: number
+  refused: number
+  lostInFlight: number
+  dropped: number
+  backlog: number
+  unencodable: number
+  received: number
+  delivered: number
+  ignored: number
+  own: number
+  malformed: number
+  outages: number
+  pendingRequests: number
+  inboxBytes: number
 }
 
 /** The options of a member about its streams. */
 export interface LinkStream {
   /** `streamName`. */
-  name: string;
+  name: string
   /** `streamCount`. */
-  count: number;
+  count: number
   /** `maxLen`. */
-  maxLen: number;
+  maxLen: number
   /** `readCount`. */
-  readCount: number;
+  readCount: number
   /** `blockTimeInMs`. */
-  block: number;
+  block: number
   /** Whether the server recovers connections. */
-  recovers: boolean;
+  recovers: boolean
 }
 
 /** How a link's own connections are made secret. */
 export interface LinkTls {
   /** The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted. */
-  ca: Array<string>;
+  ca: Array<string>
   /** The certificate of the client in PEM, with those that lead to its authority. */
-  cert?: string;
+  cert?: string
   /** Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted. */
-  key?: string;
+  key?: string
   /** The name that the server's certificate has to have, if that is not the host. */
-  serverName?: string;
+  serverName?: string
   /** Whether the server's certificate has to be right. */
-  verify: boolean;
+  verify: boolean
 }
 
 /**
@@ -335,28 +301,22 @@ export interface LinkTls {
  * which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
  * attachment. JS then looks at the values.
  */
-export declare function mayMislead(payload: Bytes, attachments: number): boolean;
+export declare function mayMislead(payload: Bytes, attachments: number): boolean
 
 /** Says whether the namespace has any local socket. */
-export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void;
+export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
 /**
  * Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
  * something to subscribe to for it.
  */
-export declare function setRoom(
-  link: number,
-  member: MemberId,
-  room: Text,
-  present: boolean,
-  soon: boolean,
-): void;
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, soon: boolean): void
 
 /** Says that so many requests have been worked off. */
-export declare function settled(link: number, member: MemberId, count: number): void;
+export declare function settled(link: number, member: MemberId, count: number): void
 
 /** Returns the stream that a namespace writes to, of `count` streams called `name`. */
-export declare function streamOf(name: string, count: number, nsp: string): string;
+export declare function streamOf(name: string, count: number, nsp: string): string
 
 /** Says what is wrong with the URL of a Redis; `null` if nothing is. */
-export declare function urlProblem(url: string): string | null;
+export declare function urlProblem(url: string): string | null
