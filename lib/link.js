@@ -158,7 +158,7 @@ class Link {
     const links = linksOfEmitters[options.family];
     const known = typeof client === "object" && client !== null ? links.get(client) : undefined;
     if (known !== undefined) return known;
-    const clients = publisherOf(client, spaceOf(options.family), options.family.startsWith("streams"));
+    const clients = publisherOf(client, spaceOf(options.family), familyHasStreams(options.family));
     const link = new Link(clients, null, options);
     links.set(client, link);
     return link;

@@ -102,10 +102,6 @@ class NodeRedisCluster extends NodeRedisClient {
     return false;
   }
 
-  duplicateClient() {
-    return this.client.duplicate();
-  }
-
   stop() {
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);

@@ -52,10 +52,6 @@ class NodeRedisSentinel extends NodeRedisClient {
     return false;
   }
 
-  duplicateClient() {
-    return this.client.duplicate();
-  }
-
   /** @param {(Buffer | string)[]} args */
   #run(args) {
     return this.#batches.add(async (master) => master.sendCommand(false, args));

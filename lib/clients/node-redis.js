@@ -98,7 +98,7 @@ class NodeRedisClient extends UserClient {
 
   /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
   duplicateClient(runsCommands) {
-    return this.client.duplicate(runsCommands ? { disableOfflineQueue: true } : undefined);
+    return this.client.duplicate(runsCommands && this.repeats ? { disableOfflineQueue: true } : undefined);
   }
 
   stop() {

@@ -434,7 +434,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             }
             Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
             Command::Persist { member, key, session, lifetime } => {
-                core.persist(member, commands.get(&key), commands.get(&session), lifetime, fx);
+                core.persist(member, commands.get(&key), commands.get(&session), lifetime);
             }
             Command::Restore { member, token, key, offset } => {
                 core.restore(member, token, commands.get(&key), commands.get(&offset), fx);

@@ -69,6 +69,14 @@ enum Purpose {
     Persist(u64),
 }
 
+impl Purpose {
+    /// Whether a reader waits for it.
+    fn reads(self, number: StreamId) -> bool {
+        matches!(self, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of)
+            if of == number)
+    }
+}
+
 /// A member that adds to a stream.
 #[derive(Debug)]
 struct Author {
@@ -269,10 +277,9 @@ impl Core {
                 stream.history = None;
                 stream.pages = Pages::default();
                 fx.closed_readers.extend([reading_port(number), paging_port(number)]);
-                streams.purposes.retain(|_, purpose| {
-                    !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of)
-                        | Purpose::Page(of) if of == number)
-                });
+                streams
+                    .purposes
+                    .retain(|_, purpose| !purpose.reads(number) && *purpose != Purpose::Page(number));
             }
         }
         let written: Vec<StreamId> = streams.authors.values().map(|author| author.written).collect();
@@ -332,7 +339,6 @@ impl Core {
     pub(super) fn change_streams(&mut self, known: bool, fx: &mut Effects) {
         self.streams_down(fx);
         self.streams.purposes.clear();
-        let now = fx.now;
         for stream in self.streams.list.values_mut() {
             stream.appends.interrupt();
             stream.reader.interrupt(known);
@@ -344,7 +350,6 @@ impl Core {
         self.streams.sessions.interrupt();
         self.fail_restores(|_| true, "the link has changed", fx);
         let numbers: Vec<StreamId> = self.streams.list.keys().copied().collect();
-        debug_assert!(now <= fx.now);
         for number in numbers {
             self.drive_reader(number, fx);
         }
@@ -384,6 +389,13 @@ impl Core {
 }
 
 impl Stream {
+    /// The members that read it, in the order in which they came.
+    fn readers(&self) -> Vec<MemberId> {
+        let mut members: Vec<MemberId> = self.listeners.values().flatten().copied().collect();
+        members.sort_unstable();
+        members
+    }
+
     fn leave(&mut self, nsp: &str, id: MemberId) {
         if let Some(members) = self.listeners.get_mut(nsp) {
             members.retain(|&member| member != id);
@@ -452,9 +464,7 @@ impl Core {
         let Some(stream) = self.streams.list.get(&number) else {
             return;
         };
-        let mut members: Vec<MemberId> = stream.listeners.values().flatten().copied().collect();
-        members.sort_unstable();
-        for id in members {
+        for id in stream.readers() {
             self.event(fx, id, event);
         }
     }

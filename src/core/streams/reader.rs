@@ -282,8 +282,7 @@ impl Core {
         let Some(stream) = self.streams.list.get(&number) else {
             return;
         };
-        let mut members: Vec<MemberId> = stream.listeners.values().flatten().copied().collect();
-        members.sort_unstable();
+        let members = stream.readers();
         self.announce(&members, fx);
     }
 
@@ -352,9 +351,7 @@ impl Core {
             let error = reason_of(&outcome);
             self.tell_readers(number, &Event::Unreadable { stream: &name, error: &error }, fx);
         }
-        self.streams.purposes.retain(|_, purpose| {
-            !matches!(*purpose, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of) if of == number)
-        });
+        self.streams.purposes.retain(|_, purpose| !purpose.reads(number));
     }
 
     /// Takes an entry.

@@ -72,14 +72,7 @@ impl Sessions {
 
 impl Core {
     /// Keeps a session under a key.
-    pub fn persist(
-        &mut self,
-        id: MemberId,
-        key: &[u8],
-        session: &[u8],
-        lifetime: Duration,
-        fx: &mut Effects,
-    ) {
+    pub fn persist(&mut self, id: MemberId, key: &[u8], session: &[u8], lifetime: Duration) {
         if self.shut || !self.streams.authors.contains_key(&id) {
             self.stats.dropped += 1;
             return;
@@ -96,7 +89,6 @@ impl Core {
             sessions.remove(first);
             self.stats.dropped += 1;
         }
-        let _ = fx;
     }
 
     /// Sends those that are not.

@@ -628,7 +628,7 @@ fn a_session_waits_for_what_this_node_has_not_read() {
 fn sessions_are_kept_until_redis_has_them() {
     let mut rig = Rig::reading(true);
     rig.holds = true;
-    rig.core.persist(1, b"k", SESSION, Duration::from_secs(1), &mut rig.fx);
+    rig.core.persist(1, b"k", SESSION, Duration::from_secs(1));
     rig.settle();
     assert!(!rig.core.is_flushed());
     rig.lose(|_| false);
