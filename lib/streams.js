@@ -89,11 +89,6 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     return msgpack.encodeAsIs({ type, data, uid: this.uid, nsp: this.nsp.name });
   }
 
-  /** @param {any} opts @param {boolean} binary */
-  _encodeOptions(opts, binary) {
-    return binary ? msgpack.encodeAsIs(rawOptions(opts)) : super._encodeOptions(opts, binary);
-  }
-
   /** @param {Buffer[]} attachments */
   _isNative(attachments) {
     return attachments.length === 0;

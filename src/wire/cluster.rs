@@ -584,6 +584,25 @@ mod tests {
     }
 
     #[test]
+    fn the_data_of_a_broadcast_stand_alone_in_an_entry() {
+        let data = |payload: &str, attachments: &[&[u8]]| {
+            let mut out = Vec::new();
+            encode_broadcast_data("/", payload.as_bytes(), attachments, Some("r"), None, &mut out)
+                .map(|()| out)
+        };
+        assert_eq!(
+            String::from_utf8(data(r#"42["hello",1]"#, &[]).unwrap()).unwrap(),
+            r#"{"packet":{"type":2,"data":["hello",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}}"#
+        );
+        let binary = r#"451-["b",{"_placeholder":true,"num":0}]"#;
+        let bytes = data(binary, &[&[1, 2]]).unwrap();
+        assert!(
+            bytes.starts_with(b"\x82\xa6packet\x82\xa4type\x02\xa4data\x92\xa1b\xc4\x02\x01\x02\xa4opts\x83")
+        );
+        assert!(data(binary, &[]).is_err(), "attachments are missing");
+    }
+
+    #[test]
     fn a_broadcast_is_encoded_as_the_reference_does() {
         let out = encoded(r#"42["hello",1,"a"]"#, &[], None);
         assert_eq!(String::from_utf8(out).unwrap(), CAPTURED);

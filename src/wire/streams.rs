@@ -204,32 +204,6 @@ pub fn id_and_fields(item: Reply<'_>) -> Option<(EntryId, Items<'_>)> {
     }
 }
 
-/// Appends the data of a broadcast for an Engine.IO payload that socket.io-parser printed: JSON, or base64 of msgpack if
-/// there are attachments. `opts` are the options, in the same encoding; none for those of a plain emit to `room` or
-/// everyone.
-///
-/// # Errors
-/// As [`cluster::encode_broadcast`].
-pub fn encode_broadcast_data(
-    nsp: &str,
-    payload: &[u8],
-    attachments: &[&[u8]],
-    room: Option<&str>,
-    opts: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) -> Result<(), Malformed> {
-    if attachments.is_empty() {
-        return cluster::encode_broadcast_data(nsp, payload, attachments, room, opts, out);
-    }
-    let mut data = Vec::new();
-    cluster::encode_broadcast_data(nsp, payload, attachments, room, opts, &mut data)?;
-    let start = out.len();
-    out.resize(start + base64::encoded_len(data.len(), true).unwrap_or(0), 0);
-    let room = out.get_mut(start..).unwrap_or_default();
-    BASE64.encode_slice(&data, room).map_err(|_| Malformed::TooLarge)?;
-    Ok(())
-}
-
 /// Whom a broadcast is for, kept to be looked at later.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -403,23 +377,5 @@ mod tests {
         assert_eq!((rooms.names.into_iter().collect(), rooms.numbers), (vec!["S".to_owned()], vec![7.0]));
         assert!(SessionRooms::of(b"!").is_err());
         assert!(SessionRooms::of(b"gA==").is_err());
-    }
-
-    #[test]
-    fn broadcasts_are_what_the_reference_adds() {
-        let encoded = |payload: &str, attachments: &[&[u8]]| {
-            let mut out = Vec::new();
-            encode_broadcast_data("/", payload.as_bytes(), attachments, Some("r"), None, &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(
-            encoded(r#"42["hello",1]"#, &[]),
-            r#"{"packet":{"type":2,"data":["hello",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}}"#
-        );
-        let binary = encoded(r#"451-["b",{"_placeholder":true,"num":0}]"#, &[&[1, 2]]);
-        let bytes = BASE64.decode(binary).unwrap();
-        assert!(
-            bytes.starts_with(b"\x82\xa6packet\x82\xa4type\x02\xa4data\x92\xa1b\xc4\x02\x01\x02\xa4opts\x83")
-        );
     }
 }

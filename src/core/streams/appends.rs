@@ -16,7 +16,7 @@ use crate::packet::Malformed;
 use crate::transport::resp::{Items, Reply};
 use crate::transport::{Args, Outcome, Port};
 use crate::wire::cluster;
-use crate::wire::streams::{EntryId, encode_broadcast_data, id_and_fields};
+use crate::wire::streams::{EntryId, id_and_fields};
 
 /// How long a packet waits for the id of its entry before it is delivered here without.
 const ID_BOUND: Duration = Duration::from_secs(1);
@@ -305,9 +305,10 @@ impl Core {
         );
     }
 
-    /// Adds an event to the stream of a member.
+    /// Adds an event to the stream of a member. One with attachments is for JS to encode: @msgpack writes of values what their
+    /// text does not say.
     pub(in crate::core) fn broadcast_entry(&mut self, id: MemberId, emit: &Emit<'_>, fx: &mut Effects) {
-        let &Emit { payload, attachments, room, opts } = emit;
+        let &Emit { payload, room, opts, .. } = emit;
         let Some(nsp) = self.streams.authors.get(&id).map(|author| author.nsp.clone()) else {
             self.stats.dropped += 1;
             return;
@@ -315,7 +316,7 @@ impl Core {
         self.add(
             id,
             cluster::BROADCAST,
-            |out| encode_broadcast_data(&nsp, payload, attachments, room, opts, out),
+            |out| cluster::encode_broadcast_data(&nsp, payload, &[], room, opts, out),
             fx,
         );
     }
