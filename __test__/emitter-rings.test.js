@@ -20,6 +20,7 @@ const { createAdapter: createStreams } = require("../streams");
 const { Cluster, OPERATIONS } = require("./fixtures/emitted");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startRedis } = require("./support/redis");
+const { hearStreams } = require("./support/streams");
 const { once, waitFor } = require("./support/wait");
 
 /** @type {import("./support/redis").RedisServer} */
@@ -51,6 +52,7 @@ async function client() {
  * @property {(key: string) => import("../emitter").EmitterOptions} opts of the emitter
  * @property {(key: string, nsp: string) => string[]} [channels] that each server listens to
  * @property {boolean} [sharded]
+ * @property {number} [streamCount] if they read streams
  */
 
 /** @type {any[]} */
@@ -97,6 +99,7 @@ const KINDS = {
           opts: (key) => ({ mode: "streams", ...streamsOf(key), streamCount, useShardedPubSub }),
           channels: (key, nsp) => [`${key}#${nsp}#`],
           sharded: useShardedPubSub,
+          streamCount,
         }),
       ]),
     ),
@@ -189,6 +192,12 @@ for (const [name, kind] of Object.entries(KINDS)) {
               Number((await redis.cli("PUBSUB", kind.sharded ? "SHARDNUMSUB" : "NUMSUB", channel))[1]) === 2,
             { what: `both servers to listen to ${channel}` },
           );
+        }
+        if (kind.streamCount !== undefined) {
+          const [ours, theirs] = cluster.servers.map(({ io }) => io);
+          await ours.of(nsp).adapter.ready;
+          const streams = { streamName: key, streamCount: kind.streamCount };
+          await hearStreams(pairs[0][0], streams, [theirs], nsp);
         }
         // By its own connections, and by a client of the user's.
         root =

@@ -124,7 +124,9 @@ class Ring {
     if (this.family === "classic") return;
     const own = members.map((node) => this.channel(nsp, node.adapter(nsp).uid));
     await this.#counted(own, (counts) => counts.every((n) => n > 0), "the nodes to hear responses");
-    if (this.family === "streams") await hearStreams(this, members, nsp);
+    if (this.family !== "streams") return;
+    const references = members.filter((node) => node.kind === "reference").map((node) => node.io);
+    await hearStreams(this.raw, this, references, nsp);
   }
 
   /**

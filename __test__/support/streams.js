@@ -37,19 +37,18 @@ function entryOf(nsp, event, rooms = [], more = {}) {
 }
 
 /**
- * Resolves once nodes of the reference read all streams.
+ * Resolves once servers of the reference read all streams. Until its first entry comes, the reference asks for what
+ * is newer than its last command (`$`): an entry between two commands is lost to it.
  *
- * @param {import("./ring").Ring} ring
- * @param {import("./ring-node").Node[]} nodes
+ * @param {any} raw a client of node-redis
+ * @param {{ streamName: string, streamCount: number }} options
+ * @param {import("socket.io").Server[]} servers
  * @param {string} nsp
  */
-async function hearStreams(ring, nodes, nsp) {
-  const { streamName, streamCount } = ring;
+async function hearStreams(raw, { streamName, streamCount }, servers, nsp) {
   const streams =
     streamCount === 1 ? [streamName] : Array.from({ length: streamCount }, (_, i) => `${streamName}-${i}`);
-  const listeners = nodes
-    .filter(({ kind }) => kind === "reference")
-    .map((node) => ({ missing: new Set(streams), ...listen(node, nsp) }));
+  const listeners = servers.map((io, index) => ({ missing: new Set(streams), ...listen(io.of(nsp), index) }));
   try {
     await waitFor(
       async () => {
@@ -60,20 +59,20 @@ async function hearStreams(ring, nodes, nsp) {
           for (const stream of missing) probed.add(stream);
         }
         for (const stream of probed) {
-          await ring.raw.xAdd(stream, "*", entryOf(nsp, ["probe", stream], [PROBES]));
+          await raw.xAdd(stream, "*", entryOf(nsp, ["probe", stream], [PROBES]));
         }
         return probed.size === 0;
       },
-      { what: `the nodes to read the streams of ${nsp}` },
+      { what: `the servers to read the streams of ${nsp}` },
     );
   } finally {
     for (const { stop } of listeners) stop();
   }
 }
 
-/** Puts into a namespace what hears probes, and nothing else. @param {import("./ring-node").Node} node @param {string} nsp */
-function listen(node, nsp) {
-  const id = `probes-${node.index}`;
+/** Puts into a namespace what hears probes, and nothing else. @param {any} nsp @param {number} index */
+function listen({ sockets, adapter }, index) {
+  const id = `probes-${index}`;
   /** @type {Set<string>} */
   const heard = new Set();
   const socket = {
@@ -83,12 +82,11 @@ function listen(node, nsp) {
     notifyOutgoingListeners: (/** @type {any} */ { data }) => void heard.add(data[1]),
     client: { writeToEngine: () => {} },
   };
-  const { sockets } = node.io.of(nsp);
-  sockets.set(id, /** @type {any} */ (socket));
-  node.adapter(nsp).addAll(id, new Set([PROBES]));
+  sockets.set(id, socket);
+  adapter.addAll(id, new Set([PROBES]));
   const stop = () => {
-    node.adapter(nsp).delAll(id);
-    sockets.delete(/** @type {any} */ (id));
+    adapter.delAll(id);
+    sockets.delete(id);
   };
   return { heard, stop };
 }
