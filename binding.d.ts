@@ -297,6 +297,12 @@ export interface LinkTls {
 }
 
 /**
+ * Returns for how long one link of this process has kept the others waiting at most since the last call, in
+ * milliseconds: the longest step of the link thread.
+ */
+export declare function longestStep(): number
+
+/**
  * Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
  * which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
  * attachment. JS then looks at the values.

@@ -127,6 +127,13 @@ pub struct Link {
     members: MemberId,
 }
 
+/// Returns for how long one link of this process has kept the others waiting at most since the last call, in
+/// milliseconds: the longest step of the link thread.
+#[napi(catch_unwind)]
+pub fn longest_step() -> f64 {
+    driver::take_longest_step().as_secs_f64() * 1000.0
+}
+
 #[napi]
 impl Link {
     /// Makes a link. `wake` is called on the JS thread when there is something to fetch.

@@ -8,6 +8,7 @@ pub mod inbox;
 pub mod link;
 pub mod outbox;
 mod pace;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,9 @@ use std::pin::Pin;
 
 use once_cell::sync::OnceCell;
 use tokio::sync::mpsc;
+
+use steps::Timed;
+pub use steps::take_longest as take_longest_step;
 
 type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
@@ -31,7 +35,9 @@ where
     F: Future<Output = ()> + 'static,
 {
     let thread = LINK_THREAD.get_or_try_init(start)?;
-    thread.send(Box::new(|| Box::pin(make()))).map_err(|_| std::io::Error::other("the link thread has ended"))
+    thread
+        .send(Box::new(|| Box::pin(Timed::new(make()))))
+        .map_err(|_| std::io::Error::other("the link thread has ended"))
 }
 
 fn start() -> std::io::Result<mpsc::UnboundedSender<Task>> {

@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::steps;
+
 /// How long a busy link sleeps between two steps: what a message waits at most, on either side. A step costs
 /// some 15 us over both threads, so that this bounds it to 1.5 % of a core.
 const NAP: Duration = Duration::from_millis(1);
@@ -62,7 +64,7 @@ impl Pace {
         let naps = NAPS.get();
         if self.nap == naps {
             // Not the runtime's sleep: that would end, and start again, with every message that arrives.
-            std::thread::sleep(NAP);
+            steps::sleep(NAP);
             NAPS.set(naps + 1);
         }
         self.nap = NAPS.get();
