@@ -29,6 +29,13 @@ impl Bytes {
     /// # Safety
     /// `env` and `value` are those of the running call.
     pub unsafe fn if_buffer(env: sys::napi_env, value: sys::napi_value) -> Option<Self> {
+        let mut is_buffer = false;
+        // SAFETY: the caller's; the out pointer is local.
+        let status = unsafe { sys::napi_is_buffer(env, value, &mut is_buffer) };
+        // `napi_get_buffer_info` says so itself only since Node 20.12: before, it aborts the process.
+        if status != sys::Status::napi_ok || !is_buffer {
+            return None;
+        }
         let mut data = std::ptr::null_mut();
         let mut len = 0;
         // SAFETY: the caller's; the out pointers are local.

@@ -555,7 +555,8 @@ pub fn settled(link: u32, member: MemberId, count: u32) -> napi::Result<()> {
 
 /// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
 /// needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
-#[napi(catch_unwind)]
+// Strict: `BufferSlice` asks for the bytes of what may be no Buffer, for which Node aborts before 20.12.
+#[napi(catch_unwind, strict)]
 pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32Array) -> napi::Result<f64> {
     // SAFETY: JS runs on this thread, so that nothing else looks at the table during the call.
     let table = unsafe { table.as_mut() };
