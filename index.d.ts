@@ -38,6 +38,9 @@ export interface LinkOptions {
    * @default 33554432
    */
   maxInboxBytes: number;
+
+  /** Called with each error that the `error` event tells. */
+  onError?: (error: Error) => void;
 }
 
 export interface RedisAdapterOptions extends LinkOptions {
@@ -125,7 +128,7 @@ export interface LinkStats {
   inboxBytes: number;
 }
 
-/** Where a Redis is, as it was said to `socket.io-redis` 5 and 6. */
+/** Where a Redis is, in the words of `socket.io-redis` 5 and 6, and in some of `redis` and `ioredis`. */
 export interface RedisAddress {
   /** @default "127.0.0.1" */
   host?: string;
@@ -134,7 +137,11 @@ export interface RedisAddress {
   /** The path of a unix socket, instead of a host and a port. */
   path?: string;
   /** All of it in one; what it says counts. */
-  url?: string;
+  url?: string | URL;
+  /** As clients of `redis` have it. */
+  socket?: { host?: string; port?: number | string; path?: string; tls?: boolean; [option: string]: any };
+  /** Some nodes of a cluster. */
+  cluster?: { host?: string; port?: number | string }[];
   /** If it is a function, it is asked at each connect. */
   password?: string | (() => string | Promise<string>);
   /** The older name of `password`. */
@@ -178,8 +185,19 @@ export interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
   [option: string]: any;
 }
 
+/** What happens to all the namespaces that a factory has made adapters of, told once. */
+export interface FactoryEvents {
+  /** The servers hear each other. */
+  on(event: "connect", listener: () => void): this;
+  /** They no longer do; or something has failed. */
+  on(event: "disconnect" | "error", listener: (error: Error) => void): this;
+  once(event: "connect", listener: () => void): this;
+  once(event: "disconnect" | "error", listener: (error: Error) => void): this;
+  off(event: "connect" | "disconnect" | "error", listener: (...args: any[]) => void): this;
+}
+
 /** Makes the adapter of a namespace: what `new Server({ adapter })` and `io.adapter()` take. */
-export interface AdapterFactory {
+export interface AdapterFactory extends FactoryEvents {
   (nsp: any): RedisAdapter;
   /** The clients; where the adapter connects by itself, what emits `connect`, `ready`, `end` and `error` in their place. */
   readonly pubClient: any;
@@ -329,18 +347,18 @@ declare function createShardedAdapter(
   pubClient: any,
   subClient: any,
   opts?: Partial<ShardedRedisAdapterOptions>,
-): (nsp: any) => ShardedRedisAdapter;
+): ((nsp: any) => ShardedRedisAdapter) & FactoryEvents;
 
 /**
  * Returns the same without clients: the adapter has connections of its own.
  *
- * @param url - as for `createAdapter`
+ * @param url - or another address, as for `createAdapter`
  * @param opts - options
  */
 declare function createShardedAdapter(
-  url: string | URL,
+  url: string | URL | number | (RedisAddress & Partial<ShardedRedisAdapterOptions>),
   opts?: Partial<ShardedRedisAdapterOptions>,
-): (nsp: any) => ShardedRedisAdapter;
+): ((nsp: any) => ShardedRedisAdapter) & FactoryEvents;
 
 export { createAdapter, createShardedAdapter };
 export default createAdapter;

@@ -1,5 +1,5 @@
 import type { Adapter, Room, SocketId } from "socket.io-adapter";
-import type { LinkOptions, LinkStats, TransportInfo } from "./index.js";
+import type { FactoryEvents, LinkOptions, LinkStats, TransportInfo } from "./index.js";
 
 export type { LinkOptions, LinkStats, TransportInfo };
 
@@ -120,11 +120,11 @@ export interface RedisStreamsAdapter extends Adapter {
  * Returns what `new Server({ adapter })` and `io.adapter()` take: the adapter of streams, whose clients can recover their
  * connections (`connectionStateRecovery`).
  *
- * @param redisClient - a client of `redis` or `ioredis`, or the URL of a Redis
+ * @param redisClient - a client of `redis` or `ioredis`, or where a Redis is, as for the classic adapter
  * @param opts - options
  * @throws TypeError if an argument cannot be meant
  */
 export declare function createAdapter(
   redisClient: any,
   opts?: Partial<RedisStreamsAdapterOptions>,
-): (nsp: any) => RedisStreamsAdapter;
+): ((nsp: any) => RedisStreamsAdapter) & FactoryEvents;

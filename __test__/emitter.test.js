@@ -167,8 +167,12 @@ describe("the emitter", () => {
   it("says what is wrong with its arguments", () => {
     /** @type {any} */
     const Any = ours.Emitter;
-    for (const client of [undefined, null, 5, {}])
-      assert.throws(() => new Any(client), { name: "TypeError", message: /^redisClient must be a client/ });
+    for (const mode of ["sharded", "streams"])
+      for (const client of [undefined, null, {}])
+        assert.throws(() => new Any(client, { mode }), {
+          name: "TypeError",
+          message: /^redisClient must be a client/,
+        });
     assert.throws(() => new Any("http://localhost"), {
       name: "TypeError",
       message: /the URL must be redis:/,
@@ -177,7 +181,7 @@ describe("the emitter", () => {
     for (const [opts, message] of /** @type {[any, RegExp][]} */ ([
       [5, /opts must be an object/],
       [{ mode: "all" }, /opts.mode must be/],
-      [{ key: 5 }, /opts.key must be a string/],
+      [{ key: {} }, /opts.key must be a string/],
       [{ parser: {} }, /opts.parser must be an object with encode/],
       [{ transport: "rust" }, /opts.transport must be/],
       [{ transport: "native" }, /opts.transport cannot be "native"/],
@@ -186,6 +190,30 @@ describe("the emitter", () => {
       [{ mode: "streams", streamCount: 0 }, /opts.streamCount must be/],
     ]))
       assert.throws(() => new Any(client, opts), { name: "TypeError", message });
+  });
+
+  it("without a client can be made, as the reference's, and throws where something is to be sent", async () => {
+    /** @type {any} */
+    const Any = ours.Emitter;
+    for (const args of [[], [undefined], [null], [{}], [() => {}], [null, { key: "k" }, "/nsp"]]) {
+      const emitter = new Any(...args);
+      assert.strictEqual(emitter.redisClient, args[0]);
+      const targets = [emitter, emitter.of("chat"), emitter.to("r").except("s").volatile.compress(true)];
+      for (const target of targets) {
+        for (const send of [
+          () => target.emit("event"),
+          () => target.socketsJoin("r"),
+          () => target.socketsLeave("r"),
+          () => target.disconnectSockets(),
+        ])
+          assert.throws(send, { name: "TypeError", message: /^redisClient must be a client/ });
+      }
+      assert.throws(() => emitter.serverSideEmit("event"), /^TypeError: redisClient must be a client/);
+      assert.strictEqual(emitter.stats(), null);
+      assert.match(emitter.transport.reason, /redisClient must be a client/);
+      assert.strictEqual((await emitter.flush()).sent, 0);
+      assert.strictEqual((await emitter.close()).sent, 0);
+    }
   });
 
   describe("gives a client that only publishes, in the same tick,", () => {

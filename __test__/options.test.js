@@ -89,9 +89,9 @@ describe("options", function () {
         /opts must be an object, got "key"/,
       ],
       [
-        "a number as key",
-        () => createAdapter(...clients, { key: 7 }),
-        /opts.key must be a string, got number 7/,
+        "NaN as key",
+        () => createAdapter(...clients, { key: NaN }),
+        /opts.key must be a string, got number NaN/,
       ],
       ["an object as key", () => createAdapter(...clients, { key: {} }), /opts.key must be a string/],
       [
@@ -151,7 +151,7 @@ describe("options", function () {
       ],
       [
         "wrong options with a URL",
-        () => createAdapter("redis://localhost:6379", { key: 7 }),
+        () => createAdapter("redis://localhost:6379", { key: true }),
         /opts.key must be a string/,
       ],
     ];

@@ -25,7 +25,7 @@ describe("options of streams", () => {
       ...{ family: "streams", key: "socket.io", publishOnSpecificResponseChannel: true, customParser: false },
       ...{ streamName: "socket.io", streamCount: 1, maxLen: 10_000, readCount: 100, blockTimeInMs: 5000 },
       ...{ sessionKeyPrefix: "sio:session:", onlyPlaintext: false },
-      ...{ requestsTimeout: 5000, transport: "auto" },
+      ...{ requestsTimeout: 5000, transport: "auto", onError: null },
       ...{ maxBacklogBytes: 33_554_432, maxInboxBytes: 33_554_432 },
     });
     assert.deepStrictEqual(readStreamsOptions(null), readStreamsOptions({ streamName: undefined }));
@@ -50,14 +50,14 @@ describe("options of streams", () => {
   /** @type {[object | string, RegExp][]} */
   const wrong = [
     ["socket.io", /opts must be an object, got "socket.io"/],
-    [{ streamName: 1 }, /opts.streamName must be a string, got number 1/],
+    [{ streamName: true }, /opts.streamName must be a string, got boolean true/],
     [{ channelPrefix: {} }, /opts.channelPrefix must be a string/],
     [{ sessionKeyPrefix: false }, /opts.sessionKeyPrefix must be a string, got boolean false/],
     [{ useShardedPubSub: "yes" }, /opts.useShardedPubSub must be true or false, got "yes"/],
-    [{ onlyPlaintext: 1 }, /opts.onlyPlaintext must be true or false, got number 1/],
+    [{ onlyPlaintext: 2 }, /opts.onlyPlaintext must be true or false, got number 2/],
     [{ streamCount: 0 }, /opts.streamCount must be a whole number from 1 to 1024, got number 0/],
     [{ streamCount: 1.5 }, /opts.streamCount must be a whole number .*1\.5/],
-    [{ streamCount: "4" }, /opts.streamCount must be a whole number .*"4"/],
+    [{ streamCount: "4x" }, /opts.streamCount must be a whole number .*"4x"/],
     [{ streamCount: 5000 }, /opts.streamCount must be a whole number from 1 to 1024/],
     [{ maxLen: 0 }, /opts.maxLen must be a whole number of 1 or more, got number 0/],
     [{ maxLen: Infinity }, /opts.maxLen must be a whole number/],
@@ -65,7 +65,7 @@ describe("options of streams", () => {
     [{ blockTimeInMs: NaN }, /opts.blockTimeInMs must be a whole number of 0 or more, got number NaN/],
     [{ heartbeatInterval: "5s" }, /opts.heartbeatInterval must be a number of milliseconds/],
     [{ heartbeatTimeout: -1 }, /opts.heartbeatTimeout must be a number of milliseconds/],
-    [{ requestsTimeout: "1" }, /opts.requestsTimeout must be a number of milliseconds/],
+    [{ requestsTimeout: "1s" }, /opts.requestsTimeout must be a number of milliseconds/],
     [{ transport: "fast" }, /opts.transport must be "auto", "native" or "client"/],
   ];
   for (const [opts, message] of wrong) {
@@ -80,7 +80,8 @@ describe("options of streams", () => {
   it("refuses what is no client", () => {
     assert.throws(() => createAdapter(undefined), {
       name: "TypeError",
-      message: /redisClient must be a client of the redis or ioredis package, got undefined/,
+      message:
+        /redisClient must be a client of the redis or ioredis package, or the URL of a Redis, got undefined/,
     });
     assert.throws(() => createAdapter({}), {
       name: "TypeError",

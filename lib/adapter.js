@@ -13,6 +13,7 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { Later } = require("./later");
 const { channelRoom } = require("./link");
+const { emitOldEvents } = require("./old-events");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
 const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
@@ -61,6 +62,8 @@ class MemberAdapter extends Adapter {
   #subscribing = false;
   /** @type {() => void} */
   #setReady = () => {};
+  /** @type {((error: Error) => boolean) | null} */
+  #onError = null;
   /** Those who wait for the next time that it does. @type {Set<() => void>} */
   #readyWaiters = new Set();
 
@@ -99,10 +102,31 @@ class MemberAdapter extends Adapter {
     this.ready = new Promise((resolve) => (this.#setReady = resolve));
   }
 
-  /** Joins the cluster; to be called when the subclass is complete. */
-  _join() {
+  /**
+   * What hears of errors beside the listeners, and says whether it has.
+   *
+   * @param {((error: Error) => boolean) | null} onError
+   */
+  _forwardErrors(onError) {
+    this.#onError = onError;
+  }
+
+  /** Tells of an error, and says whether somebody has heard of it. @param {Error} error */
+  _tellError(error) {
+    const heard = this.#onError?.(error) ?? false;
+    return this.listenerCount("error") > 0 ? super.emit("error", error) : heard;
+  }
+
+  /**
+   * Joins the cluster; to be called when the subclass is complete.
+   *
+   * @param {((error: Error) => void) | null} onError as the option
+   */
+  _join(onError) {
+    if (onError !== null) this._forwardErrors((error) => (onError(error), true));
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
     if (this.nsp.adapter instanceof MemberAdapter) this.nsp.adapter.close();
+    emitOldEvents(this, (error) => this._tellError(error));
     const { stream } = this.#identity;
     if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
     this.#member = this.#link.join(this.#identity, {
@@ -614,8 +638,7 @@ class MemberAdapter extends Adapter {
         return;
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        if (this.listenerCount("error") > 0) super.emit("error", new Error(`${event.what}: ${event.error}`));
-        return;
+        return void this._tellError(new Error(`${event.what}: ${event.error}`));
       default:
         this._onEvent(event);
     }

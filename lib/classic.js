@@ -9,6 +9,7 @@
 const { randomBytes } = require("node:crypto");
 const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
 const { eventOf, readTarget } = require("./delivery");
+const { linkOf, readForm } = require("./forms");
 const { Later } = require("./later");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
@@ -37,13 +38,14 @@ class RedisAdapter extends MemberAdapter {
 
   /**
    * @param {any} nsp the namespace
-   * @param {any} pubClient a client that publishes
-   * @param {any} subClient a client that receives
-   * @param {any} [opts]
+   * @param {any} pubClient a client that publishes, or where a Redis is
+   * @param {any} subClient a client that receives, or the options that go with an address
+   * @param {any} opts
    */
-  constructor(nsp, pubClient, subClient, opts) {
-    const options = readOptions(opts);
-    const link = pubClient instanceof Link ? pubClient : Link.ofClients(pubClient, subClient, options);
+  constructor(nsp, pubClient, subClient, opts = undefined) {
+    const form = readForm([pubClient, subClient, opts], { clients: 2, taker: "classic" });
+    const options = readOptions(form.opts);
+    const link = linkOf(form, options);
     super(nsp, link, {
       uid: randomId(),
       prefix: options.key,
@@ -51,13 +53,19 @@ class RedisAdapter extends MemberAdapter {
       customParser: options.customParser,
       specificResponses: options.publishOnSpecificResponseChannel,
     });
-    this.pubClient = pubClient instanceof Link ? null : pubClient;
-    this.subClient = pubClient instanceof Link ? null : subClient;
+    const isMade = pubClient instanceof Link;
+    this.pubClient = isMade ? null : (form.pub ?? null);
+    this.subClient = isMade ? null : (form.sub ?? null);
+    this.channel = `${options.key}#${nsp.name}#`;
+    this.requestChannel = `${options.key}-request#${nsp.name}#`;
+    this.responseChannel = `${options.key}-response#${nsp.name}#`;
+    this.specificResponseChannel = `${this.responseChannel}${this.uid}#`;
     this.requestsTimeout = options.requestsTimeout;
     this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
     this.parser = options.parser;
     this.#customParser = options.customParser;
-    this._join();
+    // What a factory has made tells it of errors.
+    this._join(isMade ? null : options.onError);
   }
 
   // --- how messages look -------------------------------------------------------------------------------

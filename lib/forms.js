@@ -2,49 +2,102 @@
 "use strict";
 
 /**
- * The forms that `createAdapter` may be called in: today's, with two clients or a URL, and those of socket.io-redis 5
- * and 6, with an object that says all.
+ * The one place that reads where Redis is, for all adapters and the emitter: the user's clients, a URL, `host:port`, a
+ * port, the path of a unix socket, or an object that says it, as those of socket.io-redis 5 and 6 did.
  */
 
+const { checkPossible, hasPlace, hasSettings, readUrl, settingsOf } = require("./address");
 const { duplicateOf } = require("./duplicate");
-const { checkPossible, hasPlace, hasSettings, readUrl, settingsOf } = require("./old-settings");
-const { present } = require("./options");
+const { warnOfUnknown } = require("./known-options");
+const { Link } = require("./link");
+const { present, wrong } = require("./options");
 
 /**
  * @typedef {object} Form what the arguments come to
- * @property {any} pub a client that publishes; undefined if none was given
- * @property {any} sub a client that receives
+ * @property {any} pub the client that publishes, or the only one; undefined if none was given
+ * @property {any} sub the client that receives
  * @property {any} opts
  * @property {string | null} url where the adapter's own connections go
- * @property {import("./clients/settings").Settings | null} settings the same, in parts. If both are null, the two clients say it
+ * @property {import("./clients/settings").Settings | null} settings the same, in parts. If both are null, the clients say it
+ *
+ * @typedef {object} Takes what a function takes
+ * @property {1 | 2} clients how many, ahead of its options
+ * @property {string} [taker] whose options they are, if unknown ones are to be warned of
+ * @property {boolean} [old] whether an object without an address, or no argument at all, means localhost
  */
 
 /** The schemes that the core reads by itself. */
 const URL_SCHEME = /^(redis|valkey|unix|redis\+unix|valkey\+unix):/i;
 
 /**
- * @param {any[]} args of `createAdapter`
+ * @param {any[]} args the clients and the options, or the address and the options
+ * @param {Takes} takes
  * @returns {Form}
  */
-function readForm(args) {
-  const [first, second, third] = args;
-  if (first instanceof URL) return readForm([first.href, second, third]);
-  if (first === undefined && args.length < 2) return ofOptions({});
-  if (typeof first === "string") return ofUrl(first, third === undefined ? second : third);
-  if (typeof first === "number" && (second === undefined || isOptions(second))) return ofUrl(first, second);
-  if (first === undefined && isOptions(second)) return ofOptions(second);
-  if (!present(second) && isOptions(first)) return ofOptions(first);
-  return { pub: first, sub: second, opts: third, url: null, settings: null };
+function readForm(args, takes) {
+  const form = formOf(args, takes);
+  if (takes.taker !== undefined) warnOfUnknown(form.opts, takes.taker);
+  return form;
+}
+
+/** @param {any[]} args @param {Takes} takes @returns {Form} */
+function formOf(args, { clients, old = false }) {
+  const [first, second] = args;
+  // Behind an address, the place of the second client may be left out.
+  const opts = clients === 2 && args[2] !== undefined ? args[2] : second;
+  if (first instanceof URL) return ofUrl(first.href, opts);
+  if (typeof first === "string") return ofUrl(first, opts);
+  if (typeof first === "number" && (!present(opts) || isOptions(opts))) return ofUrl(first, opts);
+  // A variable that is not set is `undefined`, and is not meant to be localhost.
+  if (args.length === 0 && old) return ofOptions({});
+  if (old && first === undefined && isOptions(second) && (hasPlace(second) || hasClient(second)))
+    return ofOptions(second);
+  if (isOptions(first) && !isClient(second)) {
+    const tells = hasPlace(first) || (clients === 2 && hasClient(first));
+    // `{ url: process.env.REDIS_URL }`, where that is not set, is not meant to be localhost either.
+    if (!tells && "url" in first) throw wrong("opts.url", "the URL of a Redis", first.url);
+    if (tells || (old && !present(opts))) return ofOptions(isOptions(opts) ? { ...first, ...opts } : first);
+  }
+  if (clients === 1) return { ...none, pub: first, opts: second };
+  return { ...none, pub: first, sub: second, opts: args[2] };
 }
 
 /**
- * Whether it is an object that says something, rather than a client.
+ * The link that the arguments ask for; it may stand in the place of a client.
  *
- * @param {any} given
+ * @param {Form} form
+ * @param {import("./link").LinkOptions} options
  */
+function linkOf({ pub, sub, url, settings }, options) {
+  if (pub instanceof Link) return pub;
+  if (url !== null) return Link.ofUrl(url, options);
+  if (settings !== null) return Link.ofSettings(settings, options);
+  return options.family === "classic" || options.family === "sharded"
+    ? Link.ofClients(pub, sub, options)
+    : Link.ofClient(pub, options);
+}
+
+/** Whether nothing was given that connects: the adapter does that by itself. @param {Form} form */
+function isOwn({ url, settings }) {
+  return url !== null || settings !== null;
+}
+
+/** @type {Form} */
+const none = Object.freeze({ pub: undefined, sub: undefined, opts: undefined, url: null, settings: null });
+
+/** Whether it is an object that says something, rather than a client. @param {any} given */
 function isOptions(given) {
-  if (given === null || typeof given !== "object") return false;
-  return ["publish", "subscribe", "on"].every((method) => typeof given[method] !== "function");
+  return given !== null && typeof given === "object" && !isClient(given);
+}
+
+/** @param {any} given */
+function isClient(given) {
+  return ["publish", "subscribe", "on"].some((method) => typeof given?.[method] === "function");
+}
+
+/** @param {any} given */
+function hasClient({ pubClient, subClient }) {
+  return Boolean(pubClient || subClient);
 }
 
 /** @param {string | number} url @param {any} opts @returns {Form} */
@@ -54,13 +107,11 @@ function ofUrl(url, opts) {
   if (typeof given !== "object") return form;
   checkPossible(given);
   const plain = URL_SCHEME.test(form.url) && !form.url.includes("?");
-  if (plain && !hasSettings(given) && !given.pubClient && !given.subClient) return form;
+  if (plain && !hasSettings(given) && !hasClient(given)) return form;
   const told = readUrl(url, given);
   // The core says what is wrong with it.
   return told === null ? form : ofOptions({ ...told, url: undefined });
 }
-
-const none = Object.freeze({ pub: undefined, sub: undefined, url: null, settings: null });
 
 /**
  * An object with everything in it: clients, or where Redis is, beside the adapter's options.
@@ -69,15 +120,16 @@ const none = Object.freeze({ pub: undefined, sub: undefined, url: null, settings
  * @returns {Form}
  */
 function ofOptions(opts) {
-  const { pubClient: pub, subClient: sub } = opts;
-  const form = { pub, sub, opts, url: null, settings: null };
+  const { pubClient: pub, subClient: sub, url } = opts;
+  const form = { ...none, pub, sub, opts };
   // Clients know the way; what is said of it beside them was not looked at in those days either.
   if (pub && sub) return form;
   if (!(pub || sub) || hasPlace(opts)) {
-    if (present(opts.url)) return ofUrl(opts.url, { ...opts, url: undefined });
+    if (present(url))
+      return { ...ofUrl(url instanceof URL ? url.href : url, { ...opts, url: undefined }), pub, sub };
     return { ...form, settings: settingsOf(opts) };
   }
   return { ...form, pub: pub || duplicateOf(sub), sub: sub || duplicateOf(pub) };
 }
 
-module.exports = { readForm };
+module.exports = { isOwn, linkOf, readForm };

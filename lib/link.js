@@ -8,7 +8,7 @@
 
 const binding = require("../binding");
 const { Carrier } = require("./carrier");
-const { clientOf, clientsOf, publisherOf } = require("./clients");
+const { checkPublisher, clientOf, clientsOf, publisherOf } = require("./clients");
 const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
@@ -162,6 +162,16 @@ class Link {
     const link = new Link(clients, null, options);
     links.set(client, link);
     return link;
+  }
+
+  /**
+   * Throws a TypeError for what `ofEmitter` takes for no client.
+   *
+   * @param {any} client
+   * @param {LinkOptions} options
+   */
+  static checkEmitter(client, options) {
+    checkPublisher(client, spaceOf(options.family));
   }
 
   /**
@@ -837,4 +847,4 @@ function familyHasStreams(family) {
   return family === "streams" || family === "streams-sharded";
 }
 
-module.exports = { Link, channelRoom };
+module.exports = { Link, channelOf, channelRoom };

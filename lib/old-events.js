@@ -39,11 +39,12 @@ class OwnConnections extends EventEmitter {
 }
 
 /**
- * Makes an adapter emit `connect` and `disconnect`, and, if somebody listens, `error` for each outage.
+ * Makes an adapter emit `connect` and `disconnect`, and tell of each outage as an error.
  *
  * @param {any} adapter
+ * @param {(error: Error) => void} tellError
  */
-function emitOldEvents(adapter) {
+function emitOldEvents(adapter, tellError) {
   let connected = false;
   adapter.on("ready", () => {
     connected = true;
@@ -52,7 +53,7 @@ function emitOldEvents(adapter) {
   adapter.on("degraded", (/** @type {Error} */ error) => {
     if (connected) adapter.emit("disconnect", error);
     connected = false;
-    if (adapter.listenerCount("error") > 0) adapter.emit("error", error);
+    tellError(error);
   });
 }
 

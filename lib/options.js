@@ -31,6 +31,7 @@ const MAX_STREAMS = 1024;
  * @property {"auto" | "native" | "client"} transport
  * @property {number} maxBacklogBytes
  * @property {number} maxInboxBytes
+ * @property {((error: Error) => void) | null} onError
  */
 
 /**
@@ -51,18 +52,16 @@ const MAX_STREAMS = 1024;
  * @returns {AdapterOptions}
  */
 function readOptions(given) {
-  if (given === undefined || given === null) return readOptions({});
-  if (typeof given !== "object") throw wrong("opts", "an object", given);
-  const { key, parser } = given;
-  if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
+  given = objectOf(given);
+  const { parser } = given;
   if (present(parser) && !(typeof parser?.encode === "function" && typeof parser?.decode === "function")) {
     throw wrong("opts.parser", "an object with encode() and decode()", parser);
   }
   return {
     ...readLinkOptions(given),
     family: "classic",
-    key: key || "socket.io",
-    publishOnSpecificResponseChannel: !!given.publishOnSpecificResponseChannel,
+    key: readText(given, "key") || "socket.io",
+    publishOnSpecificResponseChannel: readBoolean(given, "publishOnSpecificResponseChannel") ?? false,
     parser: parser || msgpack,
     customParser: present(parser) && parser !== msgpack,
   };
@@ -75,17 +74,14 @@ function readOptions(given) {
  * @returns {AdapterOptions & { subscriptionMode: string }}
  */
 function readShardedOptions(given) {
-  if (given === undefined || given === null) return readShardedOptions({});
-  if (typeof given !== "object") throw wrong("opts", "an object", given);
-  const { channelPrefix, subscriptionMode } = given;
-  if (present(channelPrefix) && typeof channelPrefix !== "string")
-    throw wrong("opts.channelPrefix", "a string", channelPrefix);
+  given = objectOf(given);
+  const { subscriptionMode } = given;
   if (present(subscriptionMode) && !["static", "dynamic", "dynamic-private"].includes(subscriptionMode))
     throw wrong("opts.subscriptionMode", `"static", "dynamic" or "dynamic-private"`, subscriptionMode);
   return {
     ...readLinkOptions(given),
     family: "sharded",
-    key: channelPrefix ?? "socket.io",
+    key: readText(given, "channelPrefix") ?? "socket.io",
     publishOnSpecificResponseChannel: true,
     parser: msgpack,
     customParser: false,
@@ -100,52 +96,119 @@ function readShardedOptions(given) {
  * @returns {AdapterOptions & StreamsOptions}
  */
 function readStreamsOptions(given) {
-  if (given === undefined || given === null) return readStreamsOptions({});
-  if (typeof given !== "object") throw wrong("opts", "an object", given);
-  for (const name of ["streamName", "channelPrefix", "sessionKeyPrefix"])
-    if (present(given[name]) && typeof given[name] !== "string")
-      throw wrong(`opts.${name}`, "a string", given[name]);
-  for (const name of ["useShardedPubSub", "onlyPlaintext"])
-    if (present(given[name]) && typeof given[name] !== "boolean")
-      throw wrong(`opts.${name}`, "true or false", given[name]);
-  checkWhole("opts.streamCount", given.streamCount, 1, MAX_STREAMS);
-  checkWhole("opts.maxLen", given.maxLen, 1);
-  checkWhole("opts.readCount", given.readCount, 1);
-  checkWhole("opts.blockTimeInMs", given.blockTimeInMs, 0);
+  given = objectOf(given);
   // Without effect: servers are counted, rather than waited for to say that they are there.
-  checkNumber("opts.heartbeatInterval", given.heartbeatInterval, "a number of milliseconds");
-  checkNumber("opts.heartbeatTimeout", given.heartbeatTimeout, "a number of milliseconds");
+  readNumber(given, "heartbeatInterval", "a number of milliseconds");
+  readNumber(given, "heartbeatTimeout", "a number of milliseconds");
   return {
     ...readLinkOptions(given),
-    family: given.useShardedPubSub ? "streams-sharded" : "streams",
-    key: given.channelPrefix ?? "socket.io",
+    family: readBoolean(given, "useShardedPubSub") ? "streams-sharded" : "streams",
+    key: readText(given, "channelPrefix") ?? "socket.io",
     publishOnSpecificResponseChannel: true,
     parser: msgpack,
     customParser: false,
-    streamName: given.streamName ?? "socket.io",
-    streamCount: given.streamCount ?? 1,
-    maxLen: given.maxLen ?? 10_000,
-    readCount: given.readCount ?? 100,
-    blockTimeInMs: given.blockTimeInMs ?? 5000,
-    sessionKeyPrefix: given.sessionKeyPrefix ?? "sio:session:",
-    onlyPlaintext: given.onlyPlaintext ?? false,
+    streamName: readText(given, "streamName") ?? "socket.io",
+    streamCount: readWhole(given, "streamCount", 1, MAX_STREAMS) ?? 1,
+    maxLen: readWhole(given, "maxLen", 1) ?? 10_000,
+    readCount: readWhole(given, "readCount", 1) ?? 100,
+    blockTimeInMs: readWhole(given, "blockTimeInMs", 0) ?? 5000,
+    sessionKeyPrefix: readText(given, "sessionKeyPrefix") ?? "sio:session:",
+    onlyPlaintext: readBoolean(given, "onlyPlaintext") ?? false,
   };
 }
 
 /** What all have. @param {Record<string, any>} given */
-function readLinkOptions({ requestsTimeout, transport, maxBacklogBytes, maxInboxBytes }) {
-  checkNumber("opts.requestsTimeout", requestsTimeout, "a number of milliseconds");
-  checkNumber("opts.maxBacklogBytes", maxBacklogBytes, "a number of bytes");
-  checkNumber("opts.maxInboxBytes", maxInboxBytes, "a number of bytes");
+function readLinkOptions(given) {
+  const { transport, onError } = given;
   if (present(transport) && !["auto", "native", "client"].includes(transport)) {
     throw wrong("opts.transport", `"auto", "native" or "client"`, transport);
   }
+  if (present(onError) && typeof onError !== "function") throw wrong("opts.onError", "a function", onError);
   return {
-    requestsTimeout: requestsTimeout || 5000,
+    requestsTimeout: readNumber(given, "requestsTimeout", "a number of milliseconds") || 5000,
     transport: transport || "auto",
-    maxBacklogBytes: maxBacklogBytes ?? MAX_BACKLOG_BYTES,
-    maxInboxBytes: maxInboxBytes ?? MAX_INBOX_BYTES,
+    maxBacklogBytes: readNumber(given, "maxBacklogBytes", "a number of bytes") ?? MAX_BACKLOG_BYTES,
+    maxInboxBytes: readNumber(given, "maxInboxBytes", "a number of bytes") ?? MAX_INBOX_BYTES,
+    onError: onError ?? null,
   };
+}
+
+// --- one option ----------------------------------------------------------------------------------------
+//
+// Options often come from the environment, where everything is text: what can only be meant one way is taken. Each
+// returns undefined for what is not given.
+
+/** Digits, with a fraction perhaps: what a number looks like in the environment. */
+const NUMERIC = /^\s*\d+(\.\d+)?\s*$/;
+
+/**
+ * @param {Record<string, any>} given
+ * @param {string} name
+ * @param {string} expected
+ * @returns {number | undefined}
+ */
+function readNumber(given, name, expected) {
+  const value = numberOf(given[name]);
+  if (value === undefined || (typeof value === "number" && value >= 0)) return value;
+  throw wrong(`opts.${name}`, expected, value);
+}
+
+/**
+ * @param {Record<string, any>} given
+ * @param {string} name
+ * @param {number} least
+ * @param {number} [most]
+ * @returns {number | undefined}
+ */
+function readWhole(given, name, least, most = Number.MAX_SAFE_INTEGER) {
+  const value = numberOf(given[name]);
+  if (value === undefined) return undefined;
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
+  const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+  throw wrong(`opts.${name}`, `a whole number ${range}`, value);
+}
+
+/** A number, if it is the text of one; undefined if it is not given. @param {unknown} value @returns {unknown} */
+function numberOf(value) {
+  if (!present(value) || value === "") return undefined;
+  return typeof value === "string" && NUMERIC.test(value) ? Number(value) : value;
+}
+
+/**
+ * @param {Record<string, any>} given
+ * @param {string} name
+ * @returns {boolean | undefined}
+ */
+function readBoolean(given, name) {
+  const value = given[name];
+  if (!present(value) || value === "") return undefined;
+  if (typeof value === "boolean") return value;
+  const text = typeof value === "string" || typeof value === "number" ? String(value).toLowerCase() : "";
+  if (text === "true" || text === "1") return true;
+  if (text === "false" || text === "0") return false;
+  throw wrong(`opts.${name}`, "true or false", value);
+}
+
+/**
+ * Text, as which a number may be meant: channels and keys are made of it.
+ *
+ * @param {Record<string, any>} given
+ * @param {string} name
+ * @returns {string | undefined}
+ */
+function readText(given, name) {
+  const value = given[name];
+  if (!present(value)) return undefined;
+  if (typeof value === "string") return value;
+  if (typeof value === "number" && Number.isFinite(value)) return String(value);
+  throw wrong(`opts.${name}`, "a string", value);
+}
+
+/** @param {any} given @returns {Record<string, any>} */
+function objectOf(given) {
+  if (!present(given)) return {};
+  if (typeof given !== "object") throw wrong("opts", "an object", given);
+  return given;
 }
 
 /**
@@ -164,29 +227,6 @@ function present(value) {
   return value !== undefined && value !== null;
 }
 
-/**
- * @param {string} what
- * @param {unknown} value
- * @param {string} expected
- */
-function checkNumber(what, value, expected) {
-  if (present(value) && !(typeof value === "number" && value >= 0)) throw wrong(what, expected, value);
-}
-
-/**
- * @param {string} what
- * @param {unknown} value
- * @param {number} least
- * @param {number} [most]
- */
-function checkWhole(what, value, least, most = Number.MAX_SAFE_INTEGER) {
-  if (!present(value)) return;
-  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) {
-    const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
-    throw wrong(what, `a whole number ${range}`, value);
-  }
-}
-
 /** @param {unknown} value */
 function show(value) {
   if (value === null || value === undefined) return String(value);
@@ -197,11 +237,13 @@ function show(value) {
 }
 
 module.exports = {
-  checkNumber,
+  objectOf,
   present,
   readLinkOptions,
+  readNumber,
   readOptions,
   readShardedOptions,
   readStreamsOptions,
+  readText,
   wrong,
 };

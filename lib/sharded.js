@@ -10,6 +10,7 @@ const { JOIN_PATIENCE, REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, randomId } = require("./cluster");
 const { MESSAGE, encodeMessage } = require("./cluster-messages");
 const { CoveredRooms } = require("./covered-rooms");
+const { linkOf, readForm } = require("./forms");
 const { Later } = require("./later");
 const { Link, channelRoom } = require("./link");
 const { readShardedOptions } = require("./options");
@@ -23,13 +24,14 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
 
   /**
    * @param {any} nsp the namespace
-   * @param {any} pubClient a client that publishes
-   * @param {any} subClient a client that receives
+   * @param {any} pubClient a client that publishes, or where a Redis is
+   * @param {any} subClient a client that receives, or the options that go with an address
    * @param {any} [opts]
    */
   constructor(nsp, pubClient, subClient, opts) {
-    const options = readShardedOptions(opts);
-    const link = pubClient instanceof Link ? pubClient : Link.ofClients(pubClient, subClient, options);
+    const form = readForm([pubClient, subClient, opts], { clients: 2, taker: "sharded" });
+    const options = readShardedOptions(form.opts);
+    const link = linkOf(form, options);
     const uid = randomId();
     super(nsp, link, {
       uid,
@@ -39,14 +41,16 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
       customParser: false,
       specificResponses: true,
     });
-    this.pubClient = pubClient instanceof Link ? null : pubClient;
-    this.subClient = pubClient instanceof Link ? null : subClient;
-    this.opts = { ...opts, channelPrefix: options.key, subscriptionMode: options.subscriptionMode };
+    const isMade = pubClient instanceof Link;
+    this.pubClient = isMade ? null : (form.pub ?? null);
+    this.subClient = isMade ? null : (form.sub ?? null);
+    this.opts = { ...form.opts, channelPrefix: options.key, subscriptionMode: options.subscriptionMode };
     this.channel = `${options.key}#${nsp.name}#`;
     this.responseChannel = `${this.channel}${uid}#`;
     this.requestsTimeout = options.requestsTimeout;
     this.#mode = options.subscriptionMode;
-    this._join();
+    // What a factory has made tells it of errors.
+    this._join(isMade ? null : options.onError);
   }
 
   // --- how messages look -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 const { REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, randomId } = require("./cluster");
 const { MESSAGE, encodeData } = require("./cluster-messages");
+const { linkOf, readForm } = require("./forms");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = require("./offsets");
@@ -52,12 +53,13 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
 
   /**
    * @param {any} nsp the namespace
-   * @param {any} redisClient
+   * @param {any} redisClient or where a Redis is
    * @param {any} [opts]
    */
   constructor(nsp, redisClient, opts) {
-    const options = readStreamsOptions(opts);
-    const link = redisClient instanceof Link ? redisClient : Link.ofClient(redisClient, options);
+    const form = readForm([redisClient, opts], { clients: 1, taker: "streams" });
+    const options = readStreamsOptions(form.opts);
+    const link = linkOf(form, options);
     const recovery = nsp.server.opts?.connectionStateRecovery;
     super(nsp, link, {
       uid: randomId(),
@@ -79,7 +81,8 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     this.#onlyPlaintext = options.onlyPlaintext;
     this.#sessionKeyPrefix = link.keyPrefix + options.sessionKeyPrefix;
     this.#lifetime = recovery ? Number(recovery.maxDisconnectionDuration) || DEFAULT_LIFETIME : null;
-    this._join();
+    // What a factory has made tells it of errors.
+    this._join(redisClient instanceof Link ? null : options.onError);
   }
 
   // --- how messages look -------------------------------------------------------------------------------
@@ -294,8 +297,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
     } else if (type === "unreadable") {
       const failure = new Error(`the stream ${stream} cannot be read: ${error}`);
-      if (this.listenerCount("error") > 0) super.emit("error", failure);
-      else warnOnce(failure.message);
+      if (!this._tellError(failure)) warnOnce(failure.message);
     }
   }
 

@@ -319,12 +319,21 @@ function clientOf(client, space) {
  * @returns {Clients}
  */
 function publisherOf(client, space, runsCommands) {
-  checkObject("redisClient", client);
+  checkPublisher(client, space);
   const Kind = kindOf(client);
-  const needed = Kind.publishes(client, space).filter((method) => method !== "on");
-  check("redisClient", client, needed);
   const one = new Kind(client, space);
   return new Clients(one, one, { subscribes: false, runsCommands });
+}
+
+/** Throws a TypeError unless it is a client that can send. @param {any} client @param {Space} space */
+function checkPublisher(client, space) {
+  checkObject("redisClient", client);
+  const needed = kindOf(client).publishes(client, space);
+  check(
+    "redisClient",
+    client,
+    needed.filter((method) => method !== "on"),
+  );
 }
 
 const EXPECTED = "a client of the redis or ioredis package";
@@ -350,7 +359,8 @@ function kindOf(client) {
 
 /** @param {string} name @param {any} client */
 function checkObject(name, client) {
-  if (client === null || typeof client !== "object") throw wrong(name, EXPECTED, client);
+  if (client !== null && typeof client === "object") return;
+  throw wrong(name, name === "subClient" ? EXPECTED : `${EXPECTED}, or the URL of a Redis`, client);
 }
 
 /**
@@ -368,4 +378,4 @@ function check(name, client, methods) {
   }
 }
 
-module.exports = { Clients, clientOf, clientsOf, publisherOf };
+module.exports = { Clients, checkPublisher, clientOf, clientsOf, publisherOf };

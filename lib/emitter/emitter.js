@@ -6,12 +6,13 @@
  * `@socket.io/redis-emitter` does.
  */
 
+const { isOwn, readForm } = require("../forms");
 const { BroadcastOperator, checkNoCallback } = require("./operator");
 const { readEmitterOptions } = require("./options");
-const { Session } = require("./session");
+const { NoSession, Session, sessionOf } = require("./session");
 
 class Emitter {
-  /** @type {Session} */
+  /** @type {Session | NoSession} */
   #session;
   /** @type {import("./senders").Sender} */
   #sender;
@@ -19,21 +20,23 @@ class Emitter {
   #operator;
 
   /**
-   * @param {any} redisClient a client that publishes, or the URL of a Redis
+   * @param {any} redisClient a client that publishes, or where a Redis is
    * @param {any} [opts]
    * @param {string} [nsp]
    */
   constructor(redisClient, opts, nsp = "/") {
     // Of `of()`, which hands on what is common.
-    const session = opts instanceof Session ? opts : null;
+    const session = opts instanceof Session || opts instanceof NoSession ? opts : null;
+    this.redisClient = redisClient;
     if (session === null) {
-      const options = readEmitterOptions(opts);
-      this.#session = new Session(redisClient, options);
-      this.opts = options.shown;
+      const form = readForm([redisClient, opts], { clients: 1 });
+      const options = readEmitterOptions(form.opts);
+      if (isOwn(form)) this.redisClient = null;
+      this.#session = sessionOf(form, options);
+      this.opts = { ...options.shown, ...opts };
     } else {
       this.#session = session;
     }
-    this.redisClient = typeof redisClient === "string" ? null : redisClient;
     this.nsp = nsp;
     this.#sender = this.#session.sender(nsp);
     this.#operator = new BroadcastOperator(this.#session, this.#sender);

@@ -19,7 +19,7 @@ const RESERVED_EVENTS = new Set([
 ]);
 
 class BroadcastOperator {
-  /** @type {import("./session").Session} */
+  /** @type {import("./session").Session | import("./session").NoSession} */
   #session;
   /** @type {import("./senders").Sender} */
   #sender;
@@ -27,7 +27,7 @@ class BroadcastOperator {
   #target;
 
   /**
-   * @param {import("./session").Session} session
+   * @param {import("./session").Session | import("./session").NoSession} session
    * @param {import("./senders").Sender} sender
    * @param {import("./senders").Target} [target]
    */

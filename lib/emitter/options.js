@@ -7,7 +7,16 @@
 
 const { randomBytes } = require("node:crypto");
 const msgpack = require("../msgpack");
-const { present, readLinkOptions, readShardedOptions, readStreamsOptions, wrong } = require("../options");
+const { warnOfUnknown } = require("../known-options");
+const {
+  objectOf,
+  present,
+  readLinkOptions,
+  readShardedOptions,
+  readStreamsOptions,
+  readText,
+  wrong,
+} = require("../options");
 
 /** Who emitters are in the messages that they send. */
 const UID = "emitter";
@@ -24,7 +33,7 @@ const UID = "emitter";
  * @property {boolean} customParser whether the user gave the parser
  * @property {boolean} onlyPlaintext
  * @property {import("../link").LinkOptions} link
- * @property {object} shown what `emitter.opts` is
+ * @property {object} shown the defaults in `emitter.opts`
  */
 
 /**
@@ -34,13 +43,13 @@ const UID = "emitter";
  * @returns {EmitterOptions}
  */
 function readEmitterOptions(given) {
-  if (given === undefined || given === null) return readEmitterOptions({});
-  if (typeof given !== "object") throw wrong("opts", "an object", given);
+  given = objectOf(given);
   const mode = given.mode ?? "classic";
   if (!["classic", "sharded", "streams"].includes(mode))
     throw wrong("opts.mode", `"classic", "sharded" or "streams"`, given.mode);
   const { transport, maxBacklogBytes, maxInboxBytes } = readLinkOptions(given);
   const { shown, ...rest } = READERS[/** @type {Mode} */ (mode)](given);
+  warnOfUnknown(given, `emitter, ${mode}`);
   return {
     mode,
     parser: msgpack,
@@ -48,17 +57,17 @@ function readEmitterOptions(given) {
     onlyPlaintext: false,
     ...rest,
     link: { family: rest.identity.family, transport, maxBacklogBytes, maxInboxBytes },
-    shown: { ...shown, ...given },
+    shown,
   };
 }
 
 /** @type {Record<Mode, (given: Record<string, any>) => Pick<EmitterOptions, "identity" | "shown"> & Partial<EmitterOptions>>} */
 const READERS = {
-  classic({ key, parser }) {
-    if (present(key) && typeof key !== "string") throw wrong("opts.key", "a string", key);
+  classic(given) {
+    const { parser } = given;
     if (present(parser) && typeof parser?.encode !== "function")
       throw wrong("opts.parser", "an object with encode()", parser);
-    const prefix = key || "socket.io";
+    const prefix = readText(given, "key") || "socket.io";
     return {
       identity: identityOf("classic", prefix),
       parser: parser || msgpack,

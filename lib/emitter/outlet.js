@@ -5,9 +5,10 @@
  * The link that emitters send by, one for all of a client's; what has become of what they have sent; and its end.
  */
 
+const { isOwn, linkOf } = require("../forms");
 const { Link } = require("../link");
 const { senderOf } = require("./senders");
-const debug = require("debug")("socket.io-redis:emitter");
+const debug = require("debug")("socket.io-emitter");
 
 /** So many namespaces are known to the link at a time; each costs it some memory, and a count now and then. */
 const MAX_SENDERS = 1000;
@@ -33,14 +34,14 @@ class Outlet {
   }
 
   /**
-   * The outlet of a client, or one of its own for a URL. Throws a TypeError for what is neither.
+   * The outlet of a client, or one of its own for an address.
    *
-   * @param {any} clientOrUrl
+   * @param {import("../forms").Form} form
    * @param {import("./options").EmitterOptions} options
    */
-  static of(clientOrUrl, options) {
-    if (typeof clientOrUrl === "string") return new Outlet(Link.ofUrl(clientOrUrl, options.link));
-    const link = Link.ofEmitter(clientOrUrl, options.link);
+  static of(form, options) {
+    if (isOwn(form)) return new Outlet(linkOf(form, options.link));
+    const link = Link.ofEmitter(form.pub, options.link);
     let outlet = outlets.get(link);
     if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link)));
     return outlet;

@@ -6,8 +6,10 @@
  * of what they have sent.
  */
 
+const { isOwn } = require("../forms");
 const { keep, letGo } = require("../lifetime");
-const { checkNumber } = require("../options");
+const { Link } = require("../link");
+const { readNumber } = require("../options");
 const { Outlet } = require("./outlet");
 
 /**
@@ -28,10 +30,10 @@ class Session {
   /** @type {Promise<FlushResult> | null} */
   #closed = null;
 
-  /** @param {any} clientOrUrl @param {import("./options").EmitterOptions} options */
-  constructor(clientOrUrl, options) {
+  /** @param {import("../forms").Form} form @param {import("./options").EmitterOptions} options */
+  constructor(form, options) {
     this.#options = options;
-    this.#outlet = Outlet.of(clientOrUrl, options);
+    this.#outlet = Outlet.of(form, options);
     this.#outlet.enter(this);
     this.#start = this.#outlet.count();
   }
@@ -60,8 +62,8 @@ class Session {
    * @param {{ timeout?: number }} [options]
    * @returns {Promise<FlushResult>}
    */
-  flush({ timeout } = {}) {
-    checkNumber("timeout", timeout, "a number of milliseconds");
+  flush(options = {}) {
+    const timeout = readNumber(options, "timeout", "a number of milliseconds");
     if (this.#closed !== null) return this.#closed;
     return handled(this.#flush(timeout));
   }
@@ -109,6 +111,59 @@ class Session {
   }
 }
 
+/** Of an emitter that was given no client. As with the reference, the first message says so. */
+class NoSession {
+  #problem;
+
+  /** @param {unknown} problem */
+  constructor(problem) {
+    this.#problem = problem;
+  }
+
+  get transport() {
+    return { carrier: "client", proven: false, reason: String(this.#problem) };
+  }
+
+  stats() {
+    return null;
+  }
+
+  /** @param {string} _nsp @returns {any} */
+  sender(_nsp) {
+    return { open() {} };
+  }
+
+  check() {
+    throw this.#problem;
+  }
+
+  /** Nothing was sent. @returns {Promise<FlushResult>} */
+  async flush() {
+    return { sent: 0, receivers: 0, refused: 0, lost: 0, pending: 0 };
+  }
+
+  close() {
+    return this.flush();
+  }
+}
+
+/**
+ * The session of what an emitter was given.
+ *
+ * @param {import("../forms").Form} form
+ * @param {import("./options").EmitterOptions} options
+ */
+function sessionOf(form, options) {
+  // The reference knows the classic mode alone.
+  if (isOwn(form) || options.mode !== "classic") return new Session(form, options);
+  try {
+    Link.checkEmitter(form.pub, options.link);
+  } catch (error) {
+    return new NoSession(error);
+  }
+  return new Session(form, options);
+}
+
 /**
  * Resolves to true when a promise resolves, or to false after so many milliseconds.
  *
@@ -129,4 +184,4 @@ function handled(promise) {
   return promise;
 }
 
-module.exports = { Session };
+module.exports = { NoSession, Session, sessionOf };

@@ -2,9 +2,12 @@
 "use strict";
 
 /**
- * Where to connect, as it was said to socket.io-redis 5 and 6: in the options of `redis` 3, or in its URLs.
+ * Where Redis is, in options or in a URL, and what of it the adapter's own connections can do. The words are those of
+ * `redis` 3, since socket.io-redis 5 and 6 took them; with those of `ioredis` for sentinels, and the `socket` of `redis`
+ * 4 and later.
  */
 
+const { readAddressMap } = require("./clients/settings");
 const { readTls } = require("./clients/tls");
 const { present, wrong } = require("./options");
 
@@ -21,7 +24,7 @@ const PORT = 6379;
 const WAY_OUT = "Leave it out, or hand in clients that do it: { pubClient, subClient }";
 
 /** The options that say where to connect, and as whom. */
-const PLACES = ["host", "port", "path", "url", "sentinels"];
+const PLACES = ["host", "port", "path", "url", "sentinels", "cluster", "socket"];
 const LOGINS = ["password", "auth_pass", "user", "username", "auth_user", "db", "database", "tls"];
 
 /** What the options of `redis` 3 can ask for that connections of the adapter's own do not do. */
@@ -31,7 +34,17 @@ const IMPOSSIBLE = Object.freeze({
   retry_max_delay: "they connect again for ever, with a growing pause",
   connect_timeout: "they connect again for ever, with a growing pause",
   stream: "they make their own streams",
+  rootNodes: "they take the nodes as cluster: [{ host, port }]",
+  sentinelRootNodes: "they take the sentinels as sentinels: [{ host, port }], with the name of the master",
   rename_commands: "they send the commands by their own names",
+});
+
+/** The same, of `socket`. */
+const IMPOSSIBLE_OF_SOCKET = Object.freeze({
+  reconnectStrategy: "they connect again for ever, with a growing pause",
+  connectTimeout: "they connect again for ever, with a growing pause",
+  stream: "they make their own streams",
+  lookup: "they look names up as the system does",
 });
 
 /** Whether the options say where to connect. @param {Given} given */
@@ -52,6 +65,7 @@ function hasSettings(given) {
  */
 function settingsOf(given) {
   checkPossible(given);
+  given = { ...given, ...partsOfSocket(given.socket) };
   const { tls } = given;
   // As in `redis` 3: what `tls` says of the address counts.
   const { host, port, path, family } = { ...given, ...pick(tls, ["host", "port", "path", "family"]) };
@@ -63,7 +77,8 @@ function settingsOf(given) {
   checkFamily(family, host);
   /** @type {Settings} */
   const settings = loginOf(username, password);
-  if (given.sentinels) settings.sentinel = sentinelOf(given);
+  if (given.cluster) settings.cluster = clusterOf(given);
+  else if (given.sentinels) settings.sentinel = sentinelOf(given);
   else if (path && tls) throw impossible("tls", "they speak none over a unix socket");
   else if (path) settings.path = path;
   else Object.assign(settings, { host: host || HOST, port: readPort("port", port) });
@@ -127,6 +142,9 @@ function checkPossible(given) {
   for (const [name, instead] of Object.entries(IMPOSSIBLE)) {
     if (present(given[name])) throw impossible(name, instead);
   }
+  for (const [name, instead] of Object.entries(IMPOSSIBLE_OF_SOCKET)) {
+    if (present(given.socket?.[name])) throw impossible(`socket.${name}`, instead);
+  }
   if (given.enable_offline_queue === false) {
     throw impossible(
       "enable_offline_queue: false",
@@ -142,9 +160,11 @@ function sentinelOf({ sentinels, name, sentinelUsername, sentinelPassword, senti
     throw wrong("opts.sentinels", "a list of { host, port }", sentinels);
   if (typeof name !== "string" || name === "")
     throw wrong("opts.name", "the name that the sentinels know", name);
-  const nodes = sentinels.map(({ host, port }) => {
-    checkText("sentinels[].host", host);
-    return { host: host || HOST, port: readPort("sentinels[].port", port ?? 26379) };
+  const nodes = sentinels.map((sentinel) => {
+    if (sentinel === null || typeof sentinel !== "object")
+      throw wrong("opts.sentinels[]", "{ host, port }", sentinel);
+    checkText("sentinels[].host", sentinel.host);
+    return { host: sentinel.host || HOST, port: readPort("sentinels[].port", sentinel.port ?? 26379) };
   });
   checkText("sentinelUsername", sentinelUsername);
   checkText("sentinelPassword", sentinelPassword);
@@ -154,6 +174,31 @@ function sentinelOf({ sentinels, name, sentinelUsername, sentinelPassword, senti
     ...(sentinelUsername && { username: sentinelUsername }),
     ...(sentinelPassword && { password: sentinelPassword }),
     ...(sentinelTLS && { tls: tlsOf("sentinelTLS", sentinelTLS) }),
+  };
+}
+
+/** @param {any} given @returns {NonNullable<Settings["cluster"]>} */
+function clusterOf({ cluster, natMap }) {
+  if (!Array.isArray(cluster) || cluster.length === 0)
+    throw wrong("opts.cluster", "a list of { host, port }", cluster);
+  const nodes = cluster.map((node) => {
+    if (node === null || typeof node !== "object") throw wrong("opts.cluster[]", "{ host, port }", node);
+    checkText("cluster[].host", node.host);
+    return { host: node.host || HOST, port: readPort("cluster[].port", node.port) };
+  });
+  if (typeof natMap === "function") throw impossible("natMap", "they take an object");
+  const map = readAddressMap(natMap, "natMap");
+  return map === undefined ? { nodes } : { nodes, natMap: map };
+}
+
+/** The options that stand in `socket`. @param {any} socket @returns {Given} */
+function partsOfSocket(socket) {
+  if (!present(socket)) return {};
+  if (typeof socket !== "object") throw wrong("opts.socket", "an object", socket);
+  const { host, port, path, tls, ...rest } = socket;
+  return {
+    ...pick(socket, ["host", "port", "path", "family"]),
+    ...(tls && { tls: typeof tls === "object" ? { ...rest, ...tls } : rest }),
   };
 }
 

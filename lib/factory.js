@@ -1,0 +1,76 @@
+// @ts-check
+"use strict";
+
+/**
+ * What `createAdapter` and its like return: Socket.IO calls it for each namespace, and one may listen to it.
+ */
+
+const { EventEmitter } = require("node:events");
+
+/** The methods of an emitter that a factory has. */
+const METHODS = /** @type {const} */ ([
+  ...["on", "once", "off", "addListener", "removeListener", "removeAllListeners", "listenerCount"],
+]);
+
+/**
+ * Tells of all namespaces at once, whatever the number of them that notice: `connect`, `disconnect` and, if somebody
+ * listens, `error`.
+ */
+class FactoryEvents extends EventEmitter {
+  /** Whether the servers hear each other; null if nothing was heard of it yet. @type {boolean | null} */
+  #connected = null;
+  /** The errors that were told in this tick. @type {Set<string>} */
+  #told = new Set();
+
+  /** @param {any} adapter */
+  follow(adapter) {
+    adapter.on("ready", () => {
+      if (this.#connected) return;
+      this.#connected = true;
+      this.emit("connect");
+    });
+    adapter.on("degraded", (/** @type {Error} */ error) => {
+      const before = this.#connected;
+      this.#connected = false;
+      if (before) this.emit("disconnect", error);
+    });
+    // Not by a listener: an adapter without any warns of some errors instead.
+    adapter._forwardErrors((/** @type {Error} */ error) => this.#tell(error));
+  }
+
+  /** @param {Error} error @returns {boolean} whether somebody listens */
+  #tell(error) {
+    if (this.listenerCount("error") === 0) return false;
+    if (this.#told.has(error.message)) return true;
+    if (this.#told.size === 0) setImmediate(() => this.#told.clear()).unref();
+    this.#told.add(error.message);
+    return this.emit("error", error);
+  }
+}
+
+/**
+ * @template T
+ * @param {{ onError: ((error: Error) => void) | null }} options
+ * @param {(nsp: any) => T} make
+ */
+function factoryOf({ onError }, make) {
+  const events = new FactoryEvents();
+  if (onError !== null) events.on("error", onError);
+  // Socket.IO calls it with `new`, which an arrow function does not take.
+  const factory = function (/** @type {any} */ nsp) {
+    const adapter = make(nsp);
+    events.follow(adapter);
+    return adapter;
+  };
+  /** @type {Record<string, (...args: any[]) => any>} */
+  const methods = {};
+  for (const name of METHODS) {
+    methods[name] = (...args) => {
+      const result = /** @type {any} */ (events)[name](...args);
+      return result === events ? factory : result;
+    };
+  }
+  return Object.assign(factory, /** @type {Pick<EventEmitter, typeof METHODS[number]>} */ (methods));
+}
+
+module.exports = { factoryOf };
