@@ -99,6 +99,30 @@ describe("bench", function () {
       assert.match(stdout, new RegExp(`${family} receive, no local socket: small .*medium .*large`));
     });
 
+  it("measures what grows with what stands still", async () => {
+    const file = path.join(dir, "bench.json");
+    const few = ["--rounds", "1", "--messages", "20", "--sizes", "2,8"];
+    const given = ["--no-setup", "--only", "scale", "--json", file, ...few];
+    const { stdout } = await run(process.execPath, [SCRIPT, ...given]);
+    const { scale } = JSON.parse(fs.readFileSync(file, "utf8"));
+    const standing = new Set(scale.rows.map((/** @type {any} */ { what }) => what));
+    assert.deepEqual([...standing], ["rooms", "namespaces", "requests", "sockets", "sessions"]);
+    for (const { what, family, act, sizes, exponent } of scale.rows) {
+      const name = `${what}, ${family}: ${act}`;
+      assert.deepEqual(
+        sizes.map((/** @type {any} */ { size }) => size),
+        [2, 8],
+        name,
+      );
+      for (const { processNs, longestStepMs } of sizes) {
+        assert.ok(processNs > 0, name);
+        assert.ok(longestStepMs > 0, name);
+      }
+      assert.ok(Number.isFinite(exponent), name);
+      assert.ok(stdout.includes(`${what}, ${family}: `), name);
+    }
+  });
+
   it("refuses what it does not know", async () => {
     await assert.rejects(
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
@@ -106,7 +130,7 @@ describe("bench", function () {
         assert.equal(err.code, 1);
         assert.match(
           err.stderr,
-          /--only knows publish, receive, latency, sharded, streams, emitter, not "publsh"/,
+          /--only knows publish, receive, latency, sharded, streams, emitter, scale, not "publsh"/,
         );
         return true;
       },

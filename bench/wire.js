@@ -28,7 +28,8 @@ const SHARDED_UID = "00000000000be4c0";
 
 /** @type {import("node:net").Socket} */
 let raw;
-const subscriber = createClient({ url });
+// By its name it is told from the subscribers of a subject.
+const subscriber = createClient({ url, name: "bench-wire" });
 
 /** @type {Map<string, { seen: number, wanted: number, onAll: (() => void) | null }>} by key */
 const counts = new Map();
@@ -127,9 +128,9 @@ answerOrders({
 
   /**
    * Answers once the subject has answered a request: as messages keep their order, it has then received all that
-   * was written, or published, before.
+   * was written, or published, before. It is asked for the sockets of a room, or all of them.
    */
-  async settle({ key, mode }) {
+  async settle({ key, mode, room = null }) {
     const requestId = `settle-${nextRequest++}`;
     await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error("the subject does not answer")), 3 * PATIENCE);
@@ -138,9 +139,8 @@ answerOrders({
         requests.delete(requestId);
         resolve(null);
       });
-      const request = mode
-        ? envelope(7, { opts: { rooms: [], except: [], flags: {} }, requestId })
-        : { uid: UID, requestId, type: 1 };
+      const opts = { rooms: room === null ? [] : [room], except: [], flags: {} };
+      const request = mode ? envelope(7, { opts, requestId }) : { uid: UID, requestId, type: 5, opts };
       const channel = mode ? channelOf(key, mode, null) : `${key}-request#/#`;
       raw.write(publish(mode, channel, Buffer.from(JSON.stringify(request))));
     });

@@ -6,10 +6,12 @@
  *
  *   --json FILE          writes all raw values too
  *   --quick              the most telling cases with fewer messages, in under a minute
- *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams, emitter: all of theirs
+ *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams, emitter: all of theirs;
+ *                        scale, which is only measured if it is named: what grows with rooms, namespaces, …
  *   --subjects LIST      ours+redis, ours+ioredis, reference+redis, reference+ioredis, memory
  *   --rounds N           instead of 5 (3 with --quick)
  *   --messages N         at most so many a round
+ *   --sizes LIST         scale: beside how many; 10,100,1000,10000,100000 (10,100,1000 with --quick)
  *   --no-setup           everything is installed and built already
  *
  * `BENCH_OURS` names another module to measure as "ours". The exit code is 0 unless messages were lost.
@@ -18,7 +20,10 @@
 const { writeFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 
-const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter"];
+const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter", "scale"];
+
+/** The rounds of what is measured at each scale. */
+const SCALE_ROUNDS = 3;
 
 async function main() {
   const { values } = parseArgs({
@@ -29,6 +34,7 @@ async function main() {
       subjects: { type: "string" },
       rounds: { type: "string" },
       messages: { type: "string" },
+      sizes: { type: "string" },
       "no-setup": { type: "boolean", default: false },
     },
   });
@@ -36,31 +42,63 @@ async function main() {
     const { setup } = require("./setup.js");
     await setup({ build: !process.env.BENCH_OURS, redis: true });
   }
+  const only = list("--only", values.only, PARTS);
+  const options = {
+    sizes: values.sizes?.split(",").map((size) => /** @type {number} */ (count("--sizes", size))),
+    quick: values.quick === true,
+    rounds: count("--rounds", values.rounds),
+    most: count("--messages", values.messages) ?? Infinity,
+    onProgress: (/** @type {string} */ text) =>
+      process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`),
+  };
+  const parts = only?.filter((part) => part !== "scale") ?? null;
+  const results =
+    parts?.length === 0 ? null : await compare({ ...options, only: parts, subjects: values.subjects });
+  const scale = only?.includes("scale") ? await measureScale(options) : null;
+  if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...results, scale }, null, 1)}\n`);
+}
+
+/**
+ * @typedef {{ quick: boolean, rounds: number | null, most: number, sizes?: number[], onProgress: (text: string) => unknown }} Choice
+ */
+
+/**
+ * Measures ours beside the reference, and prints the tables. Resolves with the results.
+ *
+ * @param {Choice & { only: string[] | null, subjects: string | undefined }} choice
+ */
+async function compare({ quick, only, rounds, most, onProgress, ...choice }) {
   // Only now are the dependencies certain to be installed.
   const { SUBJECTS, chooseCases } = require("../bench/cases.js");
   const { run } = require("../bench/run.js");
   const { describe } = require("../bench/table.js");
 
-  const only = list("--only", values.only, PARTS);
-  const subjects = list("--subjects", values.subjects, Object.keys(SUBJECTS));
-  const chosen = chooseCases({ quick: values.quick === true, only });
-  const most = count("--messages", values.messages) ?? Infinity;
+  const subjects = list("--subjects", choice.subjects, Object.keys(SUBJECTS));
+  const chosen = chooseCases({ quick, only });
   const cases = chosen.cases.filter((one) =>
     one.subjects.some((name) => !subjects || subjects.includes(name)),
   );
   if (cases.length === 0) throw new Error("none of these subjects has a case in these sections");
   const results = await run({
     cases: cases.map((one) => ({ ...one, messages: Math.min(one.messages, most) })),
-    rounds: count("--rounds", values.rounds) ?? chosen.rounds,
+    rounds: rounds ?? chosen.rounds,
     subjects,
-    onProgress: (text) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`),
+    onProgress,
   });
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-
   console.log(describe(results));
-  if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 1)}\n`);
   const failed = results.rows.some((row) => Object.values(row.subjects).some((outcome) => outcome.failed));
   process.exitCode = failed ? 1 : 0;
+  return results;
+}
+
+/** Measures what grows with what stands still, and prints it. @param {Choice} choice */
+async function measureScale({ rounds, ...choice }) {
+  const { describeScale, runScale } = require("../bench/scale.js");
+  const scale = await runScale({ ...choice, rounds: rounds ?? SCALE_ROUNDS });
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  console.log(describeScale(scale));
+  return scale;
 }
 
 /**
