@@ -110,6 +110,40 @@ describe("scripts", () => {
         assert.strictEqual(counts.failed, 1);
       });
     });
+
+    it("say what every node waits for when a test has waited in vain", function () {
+      this.timeout(20_000);
+      inTempDir((dir) => {
+        const support = (/** @type {string} */ name) =>
+          `require(${JSON.stringify(path.join(__dirname, "support", name))})`;
+        fs.writeFileSync(
+          path.join(dir, "some.js"),
+          `const { startRedis } = ${support("redis")};
+           const { startRing } = ${support("ring")};
+           const { waitFor } = ${support("wait")};
+           it("waits", async () => {
+             const redis = await startRedis();
+             const ring = await startRing({ redis, nodes: ["ours", "reference"] });
+             ring.nodes[0].io.emit("published");
+             await waitFor(() => false, { timeout: 100 }).finally(async () => {
+               // The report is made before anything is torn down.
+               setImmediate(async () => {
+                 await ring.close();
+                 await redis.stop();
+               });
+             });
+           });
+           it("fails at once", () => { throw new Error("on purpose"); });`,
+        );
+        const { counts, output } = mocha(dir, ["--require", path.join(__dirname, "support", "hooks.js")]);
+        assert.strictEqual(counts.failed, 2);
+        assert.match(output, /While "waits" waited:/);
+        assert.match(output, /RedisAdapter \S+ of \/: 2 sockets, 2 rooms; transport .*"published":1/);
+        assert.match(output, /RedisAdapter \S+ of \/: 2 sockets, 2 rooms; pubClient ready; subClient ready/);
+        assert.match(output, /Redis at \d+:\n +id=.* psub=1 /s);
+        assert.doesNotMatch(output, /While "fails at once"/);
+      });
+    });
   });
 
   describe("the addon", () => {

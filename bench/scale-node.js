@@ -227,15 +227,11 @@ function addSocket(id, onPacket = () => {}) {
 
 /** @returns {any} */
 function adapter() {
-  const options = {
-    key,
-    channelPrefix: key,
-    streamName: key,
-    sessionKeyPrefix: key,
-    maxLen: 100_000_000,
-    requestsTimeout: FOREVER,
-  };
-  if (family === "streams") return require("../streams").createAdapter(url, options);
   const { createAdapter, createShardedAdapter } = require("..");
-  return family === "sharded" ? createShardedAdapter(url, options) : createAdapter(url, options);
+  if (family === "classic") return createAdapter(url, { key, requestsTimeout: FOREVER });
+  if (family === "sharded")
+    return createShardedAdapter(url, { channelPrefix: key, requestsTimeout: FOREVER });
+  // Nothing is trimmed while it is measured.
+  const options = { channelPrefix: key, streamName: key, sessionKeyPrefix: key, maxLen: 100_000_000 };
+  return require("../streams").createAdapter(url, options);
 }

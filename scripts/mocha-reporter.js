@@ -25,7 +25,11 @@ class CountingReporter extends Spec {
     /** @type {Counts} */
     const counts = { passed: 0, failed: 0, skipped: [] };
     runner.on("pass", () => void counts.passed++);
-    runner.on("fail", () => void counts.failed++);
+    runner.on("fail", (test, error) => {
+      counts.failed++;
+      // Of the same mocha process: it has loaded the hooks of the tests.
+      require("../__test__/support/watchdog.js").report(test.fullTitle(), error);
+    });
     // Said, so that it is seen that it was not the first time.
     runner.on("retry", (test, error) =>
       console.log(`      again: ${test.fullTitle()} (${error?.message ?? error})`),

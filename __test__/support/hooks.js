@@ -6,6 +6,8 @@
  * unhandled rejections pass: here they fail the run, unless a test says that it expects them.
  */
 
+const watchdog = require("./watchdog");
+
 /** @typedef {import("mocha").Context} Context */
 
 /** @type {{ reason: unknown, during: string }[]} */
@@ -18,6 +20,8 @@ let awaited = null;
 const restore = [];
 
 let during = "the start of the run";
+
+watchdog.watch();
 
 process.on("unhandledRejection", (reason) => {
   if (awaited) awaited.push(reason);

@@ -338,4 +338,4 @@ function cleanUpAtExit() {
   }
 }
 
-module.exports = { startRedis, freePort, RedisServer, OPERATOR };
+module.exports = { running, startRedis, freePort, RedisServer, OPERATOR };

@@ -1,0 +1,119 @@
+// @ts-check
+"use strict";
+
+/**
+ * Says what every node waits for when a test has waited in vain: the state of each adapter in this process, of this
+ * package and of the reference, and who is connected to each Redis server that runs.
+ */
+
+const { Adapter } = require("socket.io-adapter");
+const { running } = require("./redis");
+
+/** How a test fails that waits for too long: by mocha's own limit, by `waitFor` and by `once`. */
+const WAITED = /^Timeout of \d+ms exceeded|waited \d+ ms in vain/;
+
+/** Of each adapter that a namespace has made. @type {Set<WeakRef<any>>} */
+const adapters = new Set();
+
+/** Sees each adapter that is made from now on. */
+function watch() {
+  const { init } = Adapter.prototype;
+  // The namespace calls it once for each. Subclasses with an `init` of their own are not in use here.
+  Adapter.prototype.init = function () {
+    adapters.add(new WeakRef(this));
+    return init.call(this);
+  };
+}
+
+/**
+ * Prints what is waited for if this is how the test has failed.
+ *
+ * @param {string} title
+ * @param {Error} error
+ */
+function report(title, error) {
+  if (!WAITED.test(error.message)) return;
+  // At once: what is torn down next is no longer what the test has waited for.
+  const lines = [`While "${title}" waited:`, ...describeAdapters()];
+  const servers = describeServers();
+  void servers.then((more) => console.error([...lines, ...more].join("\n    ")));
+}
+
+function describeAdapters() {
+  /** @type {string[]} */
+  const lines = [];
+  for (const ref of adapters) {
+    const adapter = ref.deref();
+    if (adapter === undefined) adapters.delete(ref);
+    // A server that is closed has closed its adapters.
+    else if (!isClosed(adapter)) lines.push(describeAdapter(adapter));
+  }
+  return lines.length > 0 ? lines : ["no adapter is open"];
+}
+
+/** @param {any} adapter */
+function isClosed(adapter) {
+  const { server } = adapter.nsp;
+  return adapter.nsp.adapter !== adapter || server.httpServer?.listening === false;
+}
+
+/** @param {any} adapter */
+function describeAdapter(adapter) {
+  const { nsp, uid, transport, sids, rooms, requests, ackRequests } = adapter;
+  const state = [
+    `${adapter.constructor.name} ${uid ?? ""} of ${nsp.name}: ${sids.size} sockets, ${rooms.size} rooms`,
+  ];
+  if (adapter._isReady === false) state.push("not ready");
+  if (transport !== undefined) state.push(`transport ${JSON.stringify(transport)}`);
+  const stats = adapter.stats?.();
+  // What is nought tells nothing.
+  if (stats)
+    state.push(JSON.stringify(Object.fromEntries(Object.entries(stats).filter(([, value]) => value !== 0))));
+  for (const [name, map] of Object.entries({ requests, ackRequests }))
+    if (map?.size > 0) state.push(`${map.size} ${name}`);
+  for (const name of ["pubClient", "subClient"]) {
+    const client = adapter[name];
+    if (client) state.push(`${name} ${client.status ?? (client.isReady ? "ready" : "not ready")}`);
+  }
+  return state.join("; ");
+}
+
+/** @returns {Promise<string[]>} */
+async function describeServers() {
+  const all = await Promise.all(
+    [...running].map((server) => describeServer(server).catch((error) => [String(error)])),
+  );
+  return all.flatMap((lines, i) => [
+    `Redis at ${[...running][i]?.port ?? "?"}:`,
+    ...lines.map((line) => `  ${line}`),
+  ]);
+}
+
+/** @param {import("./redis").RedisServer} server */
+async function describeServer(server) {
+  const [clients, channels, shardChannels] = await Promise.all([
+    server.cli("CLIENT", "LIST"),
+    server.cli("PUBSUB", "CHANNELS"),
+    server.cli("PUBSUB", "SHARDCHANNELS").catch(() => []),
+  ]);
+  const lines = String(clients)
+    .trim()
+    .split("\n")
+    .map((line) =>
+      line.replace(
+        / (fd|laddr|idle|flags|db|qbuf-free|argv-mem|multi-mem|rbs|rbp|tot-mem|redir|user|events)=\S*/g,
+        "",
+      ),
+    );
+  if (channels.length > 0) {
+    const counts = await server.cli("PUBSUB", "NUMSUB", ...channels);
+    lines.push(`subscribers: ${counts.map(String).join(" ")}`);
+  }
+  if (shardChannels.length > 0) {
+    const counts = await server.cli("PUBSUB", "SHARDNUMSUB", ...shardChannels);
+    lines.push(`of shard channels: ${counts.map(String).join(" ")}`);
+  }
+  return lines;
+}
+
+module.exports = { report, watch };
