@@ -181,7 +181,7 @@ impl Connection {
     /// Whether the connection goes elsewhere than to the master, or may be about to.
     pub(super) fn is_astray(&self, master: &Master) -> bool {
         match &self.state {
-            State::Open { address, .. } => *address != master.address,
+            State::Open { address, .. } => master.replaces(address),
             State::Opening(_) => master.moved,
             State::Closed | State::Due | State::Waiting(_) => false,
         }

@@ -31,56 +31,117 @@ const SWITCH: &[u8] = b"+switch-master";
 /// The sentinels of one master.
 pub struct Sentinels {
     name: String,
-    /// The one that answered last comes first, one that did not goes to the end.
-    nodes: Mutex<VecDeque<Arc<Settings>>>,
+    /// The one that named a master which proved to be one comes first. One that did not answer, or named a node that
+    /// could not be used, goes to the end.
+    nodes: Mutex<VecDeque<Node>>,
+}
+
+struct Node {
+    settings: Arc<Settings>,
+    /// Where it said that the master is, unless the watch of it was lost since.
+    said: Option<Address>,
 }
 
 impl Sentinels {
     /// Returns the sentinels that know a master by `name`, each with how to connect to it.
     pub fn new(name: impl Into<String>, nodes: impl IntoIterator<Item = Settings>) -> Self {
-        Self { name: name.into(), nodes: Mutex::new(nodes.into_iter().map(Arc::new).collect()) }
+        let node = |settings| Node { settings: Arc::new(settings), said: None };
+        Self { name: name.into(), nodes: Mutex::new(nodes.into_iter().map(node).collect()) }
     }
 
-    /// Asks one sentinel after the other where the master is.
+    /// Asks one sentinel after the other where the master is. Drop the answer if the master cannot be used: then the
+    /// next attempt asks another sentinel first.
     ///
     /// # Errors
     /// [`Loss::NoMaster`] if none of them knows.
-    pub(super) async fn master(&self) -> Result<Address, Loss> {
+    pub(super) async fn master(self: &Arc<Self>) -> Result<Named, Loss> {
         let mut problem = "there are none".to_owned();
         for node in self.in_turn() {
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, ask(&node, &self.name)).await;
-            problem = match answer {
-                Ok(Ok(Some(master))) => {
-                    self.prefer(&node);
-                    return Ok(master);
+            problem = match self.ask(&node).await {
+                Ok(Some(master)) => {
+                    return Ok(Named { address: master, sentinels: Arc::clone(self), by: node, good: false });
                 }
-                Ok(Ok(None)) => format!("{} does not know it", node.address),
-                Ok(Err(loss)) => loss.to_string(),
-                Err(_) => format!("{} does not answer", node.address),
+                Ok(None) => format!("{} does not know it", node.address),
+                Err(problem) => problem,
             };
             self.put_last(&node);
         }
         Err(Loss::NoMaster { name: self.name.clone(), problem })
     }
 
+    /// Asks one sentinel, and notes what it says; `None` if it does not know the master.
+    async fn ask(&self, node: &Arc<Settings>) -> Result<Option<Address>, String> {
+        let answer = match tokio::time::timeout(ANSWER_TIMEOUT, ask(node, &self.name)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(loss)) => return Err(loss.to_string()),
+            Err(_) => return Err(format!("{} does not answer", node.address)),
+        };
+        self.note(node, answer.clone());
+        Ok(answer)
+    }
+
+    /// Notes what a sentinel says.
+    fn note(&self, node: &Arc<Settings>, said: Option<Address>) {
+        if let Some(node) = self.nodes().iter_mut().find(|other| Arc::ptr_eq(&other.settings, node)) {
+            node.said = said;
+        }
+    }
+
+    /// How many sentinels say that the master is there.
+    fn votes(&self, address: &Address) -> usize {
+        self.nodes().iter().filter(|node| node.said.as_ref() == Some(address)).count()
+    }
+
     fn in_turn(&self) -> Vec<Arc<Settings>> {
-        self.nodes().iter().map(Arc::clone).collect()
+        self.nodes().iter().map(|node| Arc::clone(&node.settings)).collect()
     }
 
     fn prefer(&self, node: &Arc<Settings>) {
         let mut nodes = self.nodes();
-        nodes.retain(|other| !Arc::ptr_eq(other, node));
-        nodes.push_front(Arc::clone(node));
+        if let Some(node) = take(&mut nodes, node) {
+            nodes.push_front(node);
+        }
     }
 
     fn put_last(&self, node: &Arc<Settings>) {
         let mut nodes = self.nodes();
-        nodes.retain(|other| !Arc::ptr_eq(other, node));
-        nodes.push_back(Arc::clone(node));
+        if let Some(node) = take(&mut nodes, node) {
+            nodes.push_back(node);
+        }
     }
 
-    fn nodes(&self) -> MutexGuard<'_, VecDeque<Arc<Settings>>> {
+    fn nodes(&self) -> MutexGuard<'_, VecDeque<Node>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take(nodes: &mut VecDeque<Node>, node: &Arc<Settings>) -> Option<Node> {
+    let place = nodes.iter().position(|other| Arc::ptr_eq(&other.settings, node))?;
+    nodes.remove(place)
+}
+
+/// Where a sentinel says that the master is.
+pub(super) struct Named {
+    pub(super) address: Address,
+    sentinels: Arc<Sentinels>,
+    by: Arc<Settings>,
+    good: bool,
+}
+
+impl Named {
+    /// The master was there, and could be used.
+    pub(super) fn was_right(mut self) {
+        self.good = true;
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if self.good {
+            self.sentinels.prefer(&self.by);
+        } else {
+            self.sentinels.put_last(&self.by);
+        }
     }
 }
 
@@ -132,13 +193,25 @@ pub(super) struct Master {
     pub(super) address: Address,
     /// Whether it was known to be elsewhere: who is on the way may be on the way there.
     pub(super) moved: bool,
+    /// Whether the sentinel has announced it. Else it was asked, and may be the only one that is behind.
+    announced: bool,
+    sentinels: Arc<Sentinels>,
+}
+
+impl Master {
+    /// Returns whether a connection that goes to `address` is to be given up for this master.
+    pub(super) fn replaces(&self, address: &Address) -> bool {
+        let Self { sentinels, .. } = self;
+        *address != self.address
+            && (self.announced || sentinels.votes(&self.address) > sentinels.votes(address))
+    }
 }
 
 /// Subscriptions to all sentinels of a master. A master that hangs, or that is cut off along with the sentinel
 /// beside it, leaves its connections standing; the other sentinels tell.
 pub(super) struct Watches {
     watches: Vec<Watch>,
-    /// What was last said.
+    /// What was last said, and believed.
     master: Option<Address>,
 }
 
@@ -169,24 +242,38 @@ impl Watches {
     /// Becomes ready each time a sentinel says where the master is. To be polled until it is not.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Master> {
         for watch in &mut self.watches {
-            if let Poll::Ready(address) = watch.poll(cx) {
-                let before = self.master.replace(address.clone());
-                let moved = before.is_some_and(|before| before != address);
-                return Poll::Ready(Master { address, moved });
+            if let Poll::Ready(Told { address, announced }) = watch.poll(cx) {
+                let sentinels = Arc::clone(&watch.sentinels);
+                let mut master = Master { address, moved: false, announced, sentinels };
+                master.moved = self.master.as_ref().is_some_and(|before| master.replaces(before));
+                if master.moved || self.master.is_none() {
+                    self.master = Some(master.address.clone());
+                }
+                if master.moved {
+                    // The others may not have heard of it.
+                    master.sentinels.prefer(&watch.node);
+                }
+                return Poll::Ready(master);
             }
         }
         Poll::Pending
     }
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Address, Loss>> + Send>>;
+/// What a watched sentinel says.
+struct Told {
+    address: Address,
+    announced: bool,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Option<Address>, String>> + Send>>;
 
 /// The subscription to one sentinel.
 struct Watch {
     sentinels: Arc<Sentinels>,
     node: Arc<Settings>,
     connection: Connection,
-    /// What was said while the subscription did not hold has to be asked for.
+    /// What this sentinel said while the subscription did not hold has to be asked for.
     asking: Option<Asking>,
 }
 
@@ -201,20 +288,21 @@ impl Watch {
         *self = Self::new(Arc::clone(&self.sentinels), Arc::clone(&self.node));
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Address> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         loop {
             match self.advance(cx) {
                 Ok(told) => return told,
                 // Polled again for the timer of the next attempt.
                 Err(_) => {
                     self.asking = None;
+                    self.sentinels.note(&self.node, None);
                     self.connection.lose();
                 }
             }
         }
     }
 
-    fn advance(&mut self, cx: &mut Context<'_>) -> Result<Poll<Address>, Loss> {
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<Poll<Told>, Loss> {
         match self.connection.poll_open(cx) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(opened) => {
@@ -228,16 +316,15 @@ impl Watch {
             while let Some(reply) = self.connection.next_reply()? {
                 match reply {
                     Reply::Message(message) => {
-                        if let Some(master) = new_master(&self.sentinels.name, message.payload)? {
-                            // The others may not have heard of it.
-                            self.sentinels.prefer(&self.node);
+                        if let Some(address) = new_master(&self.sentinels.name, message.payload)? {
+                            self.sentinels.note(&self.node, Some(address.clone()));
                             self.asking = None;
-                            return Ok(Poll::Ready(master));
+                            return Ok(Poll::Ready(Told { address, announced: true }));
                         }
                     }
                     Reply::Array(_) => {
-                        let sentinels = Arc::clone(&self.sentinels);
-                        self.asking = Some(Box::pin(async move { sentinels.master().await }));
+                        let (sentinels, node) = (Arc::clone(&self.sentinels), Arc::clone(&self.node));
+                        self.asking = Some(Box::pin(async move { sentinels.ask(&node).await }));
                     }
                     Reply::Error(error) => {
                         return Err(Loss::Refused(String::from_utf8_lossy(error).into_owned()));
@@ -249,7 +336,12 @@ impl Watch {
                 && let Poll::Ready(answer) = asking.as_mut().poll(cx)
             {
                 self.asking = None;
-                return Ok(Poll::Ready(answer?));
+                match answer {
+                    Ok(Some(address)) => return Ok(Poll::Ready(Told { address, announced: false })),
+                    // It tells when it comes to know one.
+                    Ok(None) => {}
+                    Err(problem) => return Err(Loss::Refused(problem)),
+                }
             }
             match self.connection.poll_fill(cx) {
                 Poll::Ready(filled) => filled?,

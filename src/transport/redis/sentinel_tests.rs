@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,6 +77,16 @@ impl MockSentinel {
 
     fn times_asked(&self) -> usize {
         self.asked.borrow().iter().filter(|&asked| *asked == self.address).count()
+    }
+
+    /// Waits until it was asked so often.
+    async fn asked_times(&self, rig: &mut Rig, times: usize) {
+        rig.with_peer(async {
+            while self.times_asked() < times {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until so many watch it.
@@ -174,15 +185,14 @@ fn sentinels_are_asked_in_turn_and_the_one_that_answers_goes_first() {
         rig.transport.open();
         let first = accept(&mut rig, &mut master, "master").await;
         assert_eq!(rig.next().await, Event::Up);
-        knowing.watched(&mut rig, 1).await;
-        let before = ignorant.times_asked();
-        assert!(before > 0);
+        // By the connection, and each by its own watch.
+        ignorant.asked_times(&mut rig, 2).await;
+        knowing.asked_times(&mut rig, 2).await;
         drop(first);
         assert!(matches!(rig.next().await, Event::Down(..)));
         let _second = accept(&mut rig, &mut master, "master").await;
         assert_eq!(rig.next().await, Event::Up);
-        assert_eq!(ignorant.times_asked(), before);
-        assert!(knowing.times_asked() > 1);
+        assert_eq!((ignorant.times_asked(), knowing.times_asked()), (2, 3));
     });
 }
 
@@ -203,6 +213,76 @@ fn a_replica_is_never_used() {
         sentinel.known.send_modify(|known| known.master = Some(master.address()));
         let _client = accept(&mut rig, &mut master, "master").await;
         while rig.next().await != Event::Up {}
+    });
+}
+
+#[test]
+fn a_sentinel_that_names_a_master_that_is_gone_is_asked_last() {
+    run(async {
+        let asked = Rc::default();
+        let (gone, mut master) = (MockPeer::tcp().await, MockPeer::tcp().await);
+        let stale = MockSentinel::start(Some(&gone), &asked).await;
+        let right = MockSentinel::start(Some(&master), &asked).await;
+        drop(gone);
+        let mut rig = rig(&[&stale.address, &right.address]).await;
+        rig.transport.open();
+        let Event::Down(reason, 0, 0) = rig.next().await else {
+            panic!("nobody is there");
+        };
+        assert!(reason.starts_with("cannot connect to"), "{reason}");
+        let accepted = accept(&mut rig, &mut master, "master");
+        let first = tokio::time::timeout(Duration::from_secs(10), accepted).await.unwrap();
+        assert_eq!(rig.next().await, Event::Up);
+        stale.asked_times(&mut rig, 2).await;
+        right.asked_times(&mut rig, 2).await;
+        drop(first);
+        assert!(matches!(rig.next().await, Event::Down(..)));
+        let _second = accept(&mut rig, &mut master, "master").await;
+        assert_eq!(rig.next().await, Event::Up);
+        assert_eq!((stale.times_asked(), right.times_asked()), (2, 3));
+    });
+}
+
+#[test]
+fn a_sentinel_that_hangs_a_connection_is_asked_last() {
+    run(async {
+        let asked = Rc::default();
+        let (frozen, mut master) = (MockPeer::tcp().await, MockPeer::tcp().await);
+        let stale = MockSentinel::start(Some(&frozen), &asked).await;
+        let right = MockSentinel::start(Some(&master), &asked).await;
+        let mut rig = rig(&[&stale.address, &right.address]).await;
+        tokio::time::pause();
+        rig.transport.open();
+        assert!(matches!(rig.next().await, Event::Down(..)));
+        let accepted = accept(&mut rig, &mut master, "master");
+        let _client = tokio::time::timeout(Duration::from_secs(60), accepted).await.unwrap();
+        assert_eq!(rig.next().await, Event::Up);
+    });
+}
+
+#[test]
+fn one_sentinel_that_is_behind_moves_nobody() {
+    run(async {
+        let asked = Rc::default();
+        let (old, mut master) = (MockPeer::tcp().await, MockPeer::tcp().await);
+        let behind = MockSentinel::start(Some(&old), &asked).await;
+        let one = MockSentinel::start(Some(&master), &asked).await;
+        let two = MockSentinel::start(Some(&master), &asked).await;
+        let mut rig = rig(&[&one.address, &two.address, &behind.address]).await;
+        rig.transport.open();
+        let mut client = accept(&mut rig, &mut master, "master").await;
+        assert_eq!(rig.next().await, Event::Up);
+        for sentinel in [&behind, &one, &two] {
+            sentinel.watched(&mut rig, 1).await;
+        }
+        // Its watch is lost and comes back, and it says what it said before.
+        let before = behind.times_asked();
+        behind.switch_unseen(&old);
+        behind.asked_times(&mut rig, before + 1).await;
+        behind.watched(&mut rig, 1).await;
+        rig.transport.publish(b"c", b"1");
+        rig.with_peer(client.expect(&["PUBLISH", "c", "1"])).await;
+        assert!(rig.events.is_empty(), "{:?}", rig.events);
     });
 }
 

@@ -195,12 +195,19 @@ pub(super) struct Connected {
 pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
     let deadline = Instant::now() + OPEN_TIMEOUT;
     let attempt = async {
-        let (address, role) = match &settings.address {
-            Address::Sentinels(sentinels) => (sentinels.master().await?, Role::Master),
-            address => (address.clone(), Role::Any),
-        };
-        let (stream, replies) = open_at(&address, &settings, role, deadline).await?;
-        Ok(Connected { stream, replies, address })
+        match &settings.address {
+            Address::Sentinels(sentinels) => {
+                let named = sentinels.master().await?;
+                let (stream, replies) = open_at(&named.address, &settings, Role::Master, deadline).await?;
+                let address = named.address.clone();
+                named.was_right();
+                Ok(Connected { stream, replies, address })
+            }
+            address => {
+                let (stream, replies) = open_at(address, &settings, Role::Any, deadline).await?;
+                Ok(Connected { stream, replies, address: address.clone() })
+            }
+        }
     };
     tokio::time::timeout_at(deadline, attempt)
         .await
