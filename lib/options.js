@@ -6,6 +6,7 @@
  */
 
 const msgpack = require("./msgpack");
+const { withoutSecrets } = require("./secrets");
 
 /** Publishes that wait for Redis, in bytes: 5 s of outage at 40,000 messages of 160 bytes a second. */
 const MAX_BACKLOG_BYTES = 32 * 1024 * 1024;
@@ -230,7 +231,7 @@ function present(value) {
 /** @param {unknown} value */
 function show(value) {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "string") return JSON.stringify(withoutSecrets(value));
   if (typeof value === "object") return `an object (${value.constructor?.name ?? "without prototype"})`;
   if (typeof value === "function") return "a function";
   return `${typeof value} ${String(value)}`;

@@ -24,6 +24,7 @@ mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod reader;
+mod refusal;
 mod sent;
 mod sentinel;
 #[cfg(test)]

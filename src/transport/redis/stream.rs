@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
 use super::credentials::Login;
+use super::refusal::{Asked, explain};
 use super::settings::{Address, Settings};
 use super::tls::Tls;
 use crate::transport::resp::{ProtocolError, Reply};
@@ -49,7 +50,9 @@ pub(super) enum Loss {
     NotMaster { address: Address, role: String },
     /// There are no credentials to show to Redis.
     Credentials(String),
-    /// Redis refused the connection or the handshake, in its own words.
+    /// The server refused the handshake, or ended it; what is wrong and what to do.
+    Handshake(Address, String),
+    /// Redis refused the connection later on, in its own words.
     Refused(String),
     /// A command got no reply for as long as it was to be waited for.
     Silent(Duration),
@@ -75,6 +78,7 @@ impl fmt::Display for Loss {
                 write!(f, "the sentinels take {address} for the master, but its role is {role}")
             }
             Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
+            Self::Handshake(address, problem) => write!(f, "{address} {problem}"),
             Self::Refused(error) => f.write_str(error),
             Self::Silent(patience) => write!(f, "Redis has said nothing for {} s", patience.as_secs_f32()),
             Self::Protocol(error) => error.fmt(f),
@@ -230,7 +234,7 @@ pub(super) async fn open_at(
         .await
         .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
         .map_err(Loss::Credentials)?;
-    match shake_hands(settings, login, role, &mut stream, &mut replies).await? {
+    match shake_hands(address, settings, login, role, &mut stream, &mut replies).await? {
         Some(role) if role != "master" => Err(Loss::NotMaster { address: address.clone(), role }),
         _ => Ok((stream, replies)),
     }
@@ -261,6 +265,7 @@ enum OnError {
 /// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
 /// that `Up` means a Redis that answers. Returns the role that it has, if that matters.
 async fn shake_hands(
+    address: &Address,
     settings: &Settings,
     login: Login,
     role: Role,
@@ -269,31 +274,33 @@ async fn shake_hands(
 ) -> Result<Option<String>, Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
-    let mut send = |command: &redis::Cmd, on_error| {
+    let mut send = |command: &redis::Cmd, asked, on_error| {
         command.write_packed_command(&mut out);
-        expected.push(on_error);
+        expected.push((asked, on_error));
     };
-    if let Some(password) = login.password {
+    if let Some(password) = &login.password {
         let mut auth = redis::cmd("AUTH");
-        if let Some(username) = login.username {
+        if let Some(username) = &login.username {
             auth.arg(username);
         }
-        send(auth.arg(password), OnError::GiveUp);
+        let asked = Asked::Auth { user: login.username.is_some(), secret: password };
+        send(auth.arg(password), asked, OnError::GiveUp);
     }
     if settings.database != 0 {
-        send(redis::cmd("SELECT").arg(settings.database), OnError::GiveUp);
+        let asked = Asked::Select(settings.database);
+        send(redis::cmd("SELECT").arg(settings.database), asked, OnError::GiveUp);
     }
     if let Some(name) = &settings.client_name {
-        send(redis::cmd("CLIENT").arg("SETNAME").arg(name), OnError::Ignore);
+        send(redis::cmd("CLIENT").arg("SETNAME").arg(name), Asked::Other, OnError::Ignore);
     }
-    send(&redis::cmd("PING"), OnError::GiveUpUnlessForbidden);
+    send(&redis::cmd("PING"), Asked::Other, OnError::GiveUpUnlessForbidden);
     if role == Role::Master {
-        send(&redis::cmd("ROLE"), OnError::GiveUp);
+        send(&redis::cmd("ROLE"), Asked::Other, OnError::GiveUp);
     }
     stream.write_all(&out).await.map_err(lost)?;
 
     let mut found = None;
-    for on_error in expected {
+    for (asked, on_error) in expected {
         loop {
             match replies.next_reply()? {
                 Some(Reply::Error(error)) => {
@@ -303,8 +310,7 @@ async fn shake_hands(
                         OnError::GiveUpUnlessForbidden => !error.starts_with(b"NOPERM"),
                     };
                     if fatal {
-                        let error = String::from_utf8_lossy(error).into_owned();
-                        return Err(Loss::Refused(error));
+                        return Err(Loss::Handshake(address.clone(), explain(asked, error)));
                     }
                     break;
                 }
@@ -382,14 +388,26 @@ mod tests {
             for (answer, reason) in [
                 (
                     "-WRONGPASS invalid username-password pair\r\n-NOAUTH\r\n-NOAUTH\r\n-NOAUTH\r\n",
-                    "WRONGPASS invalid username-password pair",
+                    "does not take the user name or the password (WRONGPASS)",
                 ),
-                ("+OK\r\n-ERR DB index is out of range\r\n", "ERR DB index is out of range"),
-                ("+OK\r\n+OK\r\n+OK\r\n-LOADING Redis is loading\r\n", "LOADING Redis is loading"),
+                ("+OK\r\n-ERR DB index is out of range\r\n", "has no database 3"),
+                ("+OK\r\n+OK\r\n+OK\r\n-LOADING Redis is loading\r\n", "is loading its data (LOADING)"),
                 ("HTTP/1.1 400\r\n", "not the Redis protocol: a reply begins with byte 0x48"),
             ] {
-                assert_eq!(answered(answer).await.unwrap_err().to_string(), reason);
+                let loss = answered(answer).await.unwrap_err().to_string();
+                assert!(loss.contains(reason), "{loss}");
             }
+        });
+    }
+
+    #[test]
+    fn what_auth_was_given_is_not_repeated() {
+        block_on(async {
+            let answer = "-ERR unknown command 'AUTH', with args beginning with: 'app' 'secret'\r\n";
+            let loss = answered(answer).await.unwrap_err();
+            let text = format!("{loss} {loss:?}");
+            assert!(text.contains("does not know AUTH"), "{text}");
+            assert!(!text.contains("secret") && !text.contains("'app'"), "{text}");
         });
     }
 

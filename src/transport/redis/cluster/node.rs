@@ -296,7 +296,7 @@ impl Node {
     /// The loss in words that tell which node it was.
     fn reason(&self, loss: &Loss) -> String {
         match loss {
-            Loss::Connect(..) | Loss::Slow(_) => loss.to_string(),
+            Loss::Connect(..) | Loss::Slow(_) | Loss::Handshake(..) => loss.to_string(),
             _ => format!("{}: {loss}", self.address),
         }
     }
