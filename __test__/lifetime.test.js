@@ -24,12 +24,10 @@ const {
 } = require("./fixtures/nodes");
 const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
 const { freePort, startRedis } = require("./support/redis");
+const { callsOf } = require("./support/streams");
 const { once, waitFor } = require("./support/wait");
 
 const TRANSPORTS = /** @type {const} */ (["native", "auto", "client"]);
-
-/** What subscribing and unsubscribing may take, in milliseconds. */
-const SOON = 1000;
 
 describe("lifetime", function () {
   this.timeout(60_000);
@@ -272,23 +270,18 @@ describe("lifetime", function () {
           };
           const pairs = [1, 2, 3].map(() => [1, 2].map(() => makeClient(kind, { port: own.port })));
           await waitFor(() => pairs.flat().every(isConnected));
-          const start = performance.now();
           const servers = pairs.map(
             ([pub, sub]) => new Server({ adapter: createAdapter(pub, sub, { transport }) }),
           );
           // Requests and responses, which they share, and the own responses of each.
           await waitFor(async () => String(await count()) === "5,1", { what: "five channels and a pattern" });
-          const started = performance.now() - start;
-          const end = performance.now();
           for (const io of servers) /** @type {any} */ (io.of("/").adapter).close();
           await waitFor(async () => String(await count()) === "0,0", { what: "all to be unsubscribed" });
-          const ended = performance.now() - end;
+          // By command: what a connection had ends with it, too, but that of a closed adapter stays for a while.
+          const called = [await callsOf(own, "unsubscribe"), await callsOf(own, "punsubscribe")];
+          assert.ok(Math.min(...called) >= servers.length, `${called} commands of ${servers.length} servers`);
           await Promise.all(pairs.flat().map(endClient));
           await own.stop();
-          assert.ok(
-            started <= SOON && ended <= SOON,
-            `subscribing took ${started} ms, unsubscribing ${ended} ms`,
-          );
         });
       }
     }
