@@ -236,6 +236,12 @@ export declare class RedisAdapter extends Adapter {
   barrier(): Promise<void>;
 
   /**
+   * Resolves when Redis hands over to this server what is published to the rooms that its sockets have joined by now.
+   * Rejects if Redis does not confirm that within `requestsTimeout`.
+   */
+  subscribed(): Promise<void>;
+
+  /**
    * The names of all rooms of the cluster.
    *
    * Rejects with "timeout reached while waiting for allRooms response" after `requestsTimeout`; the error has what
@@ -329,6 +335,8 @@ export interface ShardedRedisAdapter extends Adapter {
   stats(): LinkStats | null;
   /** As that of `RedisAdapter`. */
   barrier(): Promise<void>;
+  /** As that of `RedisAdapter`. */
+  subscribed(): Promise<void>;
   /** The names of all rooms of the cluster. */
   allRooms(): Promise<Set<Room>>;
 }

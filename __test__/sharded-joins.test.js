@@ -101,16 +101,6 @@ describe("sockets of another server that join a room", () => {
       }
     });
 
-    it(`are reached, ${SOCKETS} of ${SOCKETS}, once the join has been waited for`, async () => {
-      const adapter = ring.nodes[0].adapter();
-      for (let round = 0; round < 5; round++) {
-        const room = `room-${++rooms}`;
-        await adapter.addSockets({ rooms: new Set(), except: new Set(), flags: {} }, [room]);
-        assert.ok(ring.peers().every((peer) => peer.rooms.includes(room)));
-        assert.strictEqual(await reached(room), SOCKETS);
-      }
-    });
-
     it(`are reached, ${SOCKETS} of ${SOCKETS}, in the same tick (FAULTS D6)`, async () => {
       const { io } = ring.nodes[0];
       for (let round = 0; round < 5; round++) {
@@ -126,7 +116,8 @@ describe("sockets of another server that join a room", () => {
       const room = `room-${++rooms}`;
       io.socketsJoin([room, "all"]);
       await adapter.barrier();
-      await adapter.delSockets({ rooms: new Set(), except: new Set(), flags: {} }, [room]);
+      io.socketsLeave(room);
+      await adapter.barrier();
       io.to(room).emit("in", room);
       assert.strictEqual(await reached("all"), SOCKETS);
       assert.strictEqual(arrived.get(room) ?? 0, 0);
@@ -145,6 +136,85 @@ describe("sockets of another server that join a room", () => {
       assert.deepStrictEqual(b.peers[0].log, []);
     } finally {
       await ring.close();
+    }
+  });
+});
+
+describe("a socket of this server that joins a room", () => {
+  /** @type {import("./support/redis").RedisServer} */
+  let redis;
+
+  before(async () => {
+    redis = await startRedis();
+  });
+
+  after(() => redis.stop());
+
+  const variants = MODES.flatMap((mode) =>
+    TRANSPORTS.map((transport) => ({ name: `${mode}, ${transport}`, mode, transport })),
+  );
+  for (const { name, mode, transport } of variants) {
+    it(`gets what its client sends meanwhile: ${name}`, async () => {
+      const ring = await startRing({
+        ...{ redis, adapter: "sharded", mode, transport, nodes: [OURS], sockets: 0 },
+      });
+      try {
+        /** @type {string[]} */
+        const heard = [];
+        ring.nodes[0].io.on("connection", async (/** @type {any} */ socket) => {
+          await socket.join(`room of ${socket.id}`);
+          socket.on("hello", () => heard.push(socket.id));
+        });
+        /** @type {string[]} */
+        const said = [];
+        for (let n = 0; n < 10; n++) {
+          const { client } = await ring.nodes[0].connect();
+          client.emit("hello");
+          said.push(/** @type {string} */ (client.id));
+        }
+        await waitFor(() => heard.length === said.length, { what: "all to be heard" });
+        assert.deepStrictEqual(heard.sort(), said.sort());
+      } finally {
+        await ring.close();
+      }
+    });
+
+    it(`gets what others send to it, once that has been asked for by name: ${name}`, async () => {
+      const ring = await startRing({
+        ...{ redis, adapter: "sharded", mode, transport, nodes: [OURS, OURS], sockets: 1 },
+      });
+      try {
+        const [here, there] = ring.nodes;
+        const { socket, client } = here.peers[0];
+        let count = 0;
+        client.on("in", () => count++);
+        for (let round = 1; round <= 10; round++) {
+          socket.join(`room ${round}`);
+          await here.adapter().subscribed();
+          there.io.to(`room ${round}`).emit("in");
+          await waitFor(() => count === round, { what: "it to come" });
+        }
+      } finally {
+        await ring.close();
+      }
+    });
+  }
+
+  it("can be asked for by name in vain: Redis is away, or the adapter is closed", async () => {
+    const mine = await startRedis();
+    const ring = await startRing({ redis: mine, adapter: "sharded", nodes: [OURS], sockets: 1 });
+    try {
+      const adapter = ring.nodes[0].adapter();
+      adapter.requestsTimeout = 200;
+      mine.pause();
+      ring.nodes[0].peers[0].socket.join("room");
+      await assert.rejects(adapter.subscribed(), /^Error: timeout reached: Redis has not confirmed/);
+      mine.resume();
+      adapter.close();
+      await assert.rejects(adapter.subscribed(), /^Error: the adapter was closed/);
+    } finally {
+      await ring.close();
+      await mine.stop();
     }
   });
 });

@@ -11,7 +11,6 @@
 const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"));
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
-const { Later } = require("./later");
 const { channelRoom } = require("./link");
 const { emitOldEvents } = require("./old-events");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
@@ -20,6 +19,9 @@ const debug = require("debug")("socket.io-redis");
 
 /** How a request ends that the adapter does not outlive. */
 const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
+
+/** What tells a member of a link, of whatever class and copy of this package. */
+const MEMBER = Symbol.for("socket.io-redis-native.member");
 
 /** A room that no socket is in: whoever answers that it has nobody there has worked off what came before. */
 const NOBODY = "\u0000nobody";
@@ -58,8 +60,6 @@ class MemberAdapter extends Adapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
-  /** A room that has just got its first socket is being subscribed to. */
-  #subscribing = false;
   /** @type {() => void} */
   #setReady = () => {};
   /** @type {((error: Error) => boolean) | null} */
@@ -125,7 +125,7 @@ class MemberAdapter extends Adapter {
   _join(onError) {
     if (onError !== null) this._forwardErrors((error) => (onError(error), true));
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
-    if (this.nsp.adapter instanceof MemberAdapter) this.nsp.adapter.close();
+    if (this.nsp.adapter?.[MEMBER]) this.nsp.adapter.close();
     emitOldEvents(this, (error) => this._tellError(error));
     const { stream } = this.#identity;
     if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
@@ -133,6 +133,11 @@ class MemberAdapter extends Adapter {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
     });
+  }
+
+  /** @returns {boolean} */
+  get [MEMBER]() {
+    return true;
   }
 
   /** Who carries the bytes, whether that is proven, and why. */
@@ -322,17 +327,12 @@ class MemberAdapter extends Adapter {
     if (event === "create-room" || event === "delete-room") {
       const room = nameOf(args[0]);
       const created = event === "create-room";
-      const soon = this._subscribesTo(room);
-      this.#link.room(this.#member, room, created, soon);
-      this.#subscribing ||= created && soon;
+      this.#link.room(this.#member, room, created, this._subscribesTo(room));
     }
     return super.emit(event, ...args);
   }
 
   /**
-   * Waiting for what it returns is waiting until Redis hands over what is published to these rooms from now on; for a
-   * second at most, and not at all while Redis is away.
-   *
    * @param {any} id
    * @param {Set<any>} rooms
    */
@@ -344,9 +344,6 @@ class MemberAdapter extends Adapter {
       // A listener of the user's may have thrown, and the socket is here all the same.
       if (first && this.sids.size > 0) this.#link.occupied(this.#member, true);
     }
-    const waits = this.#subscribing && this.#state === "ready";
-    this.#subscribing = false;
-    return waits ? new Later(() => this._subscribed(JOIN_PATIENCE)) : undefined;
   }
 
   /** @param {any} id */
@@ -517,13 +514,18 @@ class MemberAdapter extends Adapter {
     if (status === "timeout")
       throw new Error(`timeout reached: only ${answers.length} responses received out of ${expected}`);
     if (status !== "done") throw new Error("the adapter was closed");
-    if (!subscribed)
-      throw new Error("timeout reached: Redis has not confirmed the subscriptions of this server");
+    if (!subscribed) throw unconfirmed();
   }
 
-  /** What has been asked for of a session goes to the new one that its client gets. @param {string} _pid @param {string} _offset */
-  async restoreSession(_pid, _offset) {
-    return null;
+  /**
+   * Resolves when Redis hands over to this server what is published to the rooms that its sockets have joined by now;
+   * the part of the barrier that asks no other server. Rejects if Redis does not confirm that in time.
+   *
+   * @returns {Promise<void>}
+   */
+  async subscribed() {
+    if (await this._subscribed(this.requestsTimeout)) return;
+    throw this.#closed ? new Error("the adapter was closed") : unconfirmed();
   }
 
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
@@ -664,6 +666,10 @@ class MemberAdapter extends Adapter {
   }
 }
 
+function unconfirmed() {
+  return new Error("timeout reached: Redis has not confirmed the subscriptions of this server");
+}
+
 /** The namespaces whose connections are not recovered, and that this was said of. @type {Set<string>} */
 const unrecovered = new Set();
 
@@ -676,7 +682,7 @@ function warnOfRecovery(nsp) {
   );
 }
 
-/** How long a socket that joins a room may be waited for, in milliseconds. */
+/** How long a subscription to the room of another server's sockets is waited for, in milliseconds. */
 const JOIN_PATIENCE = 1000;
 
 const encodeOfParent = Adapter.prototype._encode;

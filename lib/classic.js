@@ -10,7 +10,6 @@ const { randomBytes } = require("node:crypto");
 const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
 const { eventOf, readTarget } = require("./delivery");
 const { linkOf, readForm } = require("./forms");
-const { Later } = require("./later");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { readOptions } = require("./options");
@@ -178,33 +177,30 @@ class RedisAdapter extends MemberAdapter {
     return sockets.concat(...answers.map((response) => response.sockets));
   }
 
-  /** @param {any} opts @param {any[]} rooms @returns {any} what can be waited for: that all servers have done it */
+  /** @param {any} opts @param {any[]} rooms */
   addSockets(opts, rooms) {
     super.addSockets(opts, rooms);
-    return this.#tell(opts, { type: REQUEST.REMOTE_JOIN, opts: rawTarget(opts), rooms: [...rooms] });
+    this.#tell(opts, { type: REQUEST.REMOTE_JOIN, opts: rawTarget(opts), rooms: [...rooms] });
   }
 
-  /** @param {any} opts @param {any[]} rooms @returns {any} as `addSockets` */
+  /** @param {any} opts @param {any[]} rooms */
   delSockets(opts, rooms) {
     super.delSockets(opts, rooms);
-    return this.#tell(opts, { type: REQUEST.REMOTE_LEAVE, opts: rawTarget(opts), rooms: [...rooms] });
+    this.#tell(opts, { type: REQUEST.REMOTE_LEAVE, opts: rawTarget(opts), rooms: [...rooms] });
   }
 
-  /** @param {any} opts @param {boolean} close @returns {any} as `addSockets` */
+  /** @param {any} opts @param {boolean} close */
   disconnectSockets(opts, close) {
     super.disconnectSockets(opts, close);
-    return this.#tell(opts, { type: REQUEST.REMOTE_DISCONNECT, opts: rawTarget(opts), close });
+    this.#tell(opts, { type: REQUEST.REMOTE_DISCONNECT, opts: rawTarget(opts), close });
   }
 
   /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
     if (!withAck) {
-      return this._send(
-        REQUESTS,
-        null,
-        json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }),
-      );
+      this._send(REQUESTS, null, json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }));
+      return;
     }
     const ack = packet.pop();
     const requestId = randomId();
@@ -243,7 +239,6 @@ class RedisAdapter extends MemberAdapter {
   #tell(opts, request) {
     if (opts.flags?.local) return;
     this._send(REQUESTS, null, json({ uid: this.uid, ...request }));
-    return new Later(() => this.barrier());
   }
 }
 

@@ -6,12 +6,18 @@
  */
 
 const { randomBytes } = require("node:crypto");
+const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: any }} */ (
+  require("socket.io-adapter")
+);
 const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
 const { ClusterResponder, MESSAGE, decodeMessage } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
 const { rawOptions } = require("./outgoing");
 const { REQUEST } = require("./requests");
+
+/** What the methods return that are asynchronous in the reference: there is nothing to wait for. */
+const DONE = Promise.resolve();
 
 /** @abstract */
 class ClusterMemberAdapter extends MemberAdapter {
@@ -33,8 +39,13 @@ class ClusterMemberAdapter extends MemberAdapter {
     throw new Error("abstract");
   }
 
-  /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data @returns {any} */
+  /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data */
   _tell(_type, _data) {
+    throw new Error("abstract");
+  }
+
+  /** Sends any message, as its type has it. @param {number} _type @param {any} _data */
+  _sendMessage(_type, _data) {
     throw new Error("abstract");
   }
 
@@ -107,6 +118,37 @@ class ClusterMemberAdapter extends MemberAdapter {
     else if (type === MESSAGE.BROADCAST_ACK) request?.ack(data.packet);
   }
 
+  // --- what a ClusterAdapter has ------------------------------------------------------------------------
+
+  /**
+   * Sends a message that is complete, for a subclass or another package that does so.
+   *
+   * @param {{ type: number, data: any }} message
+   * @returns {Promise<string>}
+   */
+  async doPublish({ type, data }) {
+    this._sendMessage(type, data);
+    return "";
+  }
+
+  /** @param {string} requester its uid @param {{ type: number, data: any }} response */
+  async doPublishResponse(requester, { type, data }) {
+    this._send(RESPONSES, requester, this._encodeMessage(type, data));
+  }
+
+  /** What waits for answers here is told of them by Rust, all at once: one alone is of no use. @param {any} response */
+  onResponse(response) {
+    if (!this.requests.has(response.data?.requestId)) super.onResponse(response);
+  }
+
+  // --- broadcasts --------------------------------------------------------------------------------------
+
+  /** @param {any} packet @param {any} opts @returns {Promise<void>} */
+  broadcast(packet, opts) {
+    super.broadcast(packet, opts);
+    return DONE;
+  }
+
   // --- requests ----------------------------------------------------------------------------------------
 
   /** The names of all rooms of the cluster. @returns {Promise<Set<any>>} */
@@ -125,7 +167,7 @@ class ClusterMemberAdapter extends MemberAdapter {
    * @returns {Promise<Set<any>>}
    */
   async sockets(rooms = new Set()) {
-    const sids = await super.sockets(rooms);
+    const sids = await this._local.sockets(rooms);
     const opts = { rooms, except: new Set(), flags: {} };
     for (const { id } of await this.#fetch(opts, this.requestsTimeout)) sids.add(id);
     return sids;
@@ -136,7 +178,7 @@ class ClusterMemberAdapter extends MemberAdapter {
    * @returns {Promise<any[]>}
    */
   async fetchSockets(opts) {
-    const sockets = await super.fetchSockets(opts);
+    const sockets = await this._local.fetchSockets(opts);
     if (opts.flags?.local) return sockets;
     return sockets.concat(await this.#fetch(opts, opts.flags?.timeout || this.requestsTimeout));
   }
@@ -158,33 +200,50 @@ class ClusterMemberAdapter extends MemberAdapter {
     throw Object.assign(new Error(failure(status, answers.length, expected)), { responses, expected });
   }
 
-  /** @param {any} opts @param {any[]} rooms @returns {any} */
+  /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
   addSockets(opts, rooms) {
-    if (opts.flags?.local) return this._local.addSockets(opts, rooms);
+    if (opts.flags?.local) {
+      this._local.addSockets(opts, rooms);
+      return DONE;
+    }
     this._inOrder(() => this._local.addSockets(opts, rooms));
     this._cover(rooms);
-    return this._tell(MESSAGE.SOCKETS_JOIN, { opts: rawOptions(opts), rooms: [...rooms] });
+    this._tell(MESSAGE.SOCKETS_JOIN, { opts: rawOptions(opts), rooms: [...rooms] });
+    return DONE;
   }
 
-  /** @param {any} opts @param {any[]} rooms @returns {any} */
+  /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
   delSockets(opts, rooms) {
-    if (opts.flags?.local) return this._local.delSockets(opts, rooms);
+    if (opts.flags?.local) {
+      this._local.delSockets(opts, rooms);
+      return DONE;
+    }
     this._inOrder(() => this._local.delSockets(opts, rooms));
-    return this._tell(MESSAGE.SOCKETS_LEAVE, { opts: rawOptions(opts), rooms: [...rooms] });
+    this._tell(MESSAGE.SOCKETS_LEAVE, { opts: rawOptions(opts), rooms: [...rooms] });
+    return DONE;
   }
 
-  /** @param {any} opts @param {boolean} close @returns {any} */
+  /** @param {any} opts @param {boolean} close @returns {Promise<void>} */
   disconnectSockets(opts, close) {
-    if (opts.flags?.local) return this._local.disconnectSockets(opts, close);
+    if (opts.flags?.local) {
+      this._local.disconnectSockets(opts, close);
+      return DONE;
+    }
     this._inOrder(() => this._local.disconnectSockets(opts, close));
-    return this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: rawOptions(opts), close });
+    this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: rawOptions(opts), close });
+    return DONE;
   }
 
-  /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted */
+  /**
+   * @param {any[]} packet the arguments, with a callback at the end if answers are wanted
+   * @returns {Promise<void>}
+   */
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
-    if (!withAck)
-      return this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
+    if (!withAck) {
+      this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
+      return DONE;
+    }
     const ack = packet.pop();
     const requestId = randomId();
     const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
@@ -194,8 +253,17 @@ class ClusterMemberAdapter extends MemberAdapter {
       if (status === "done") ack(null, responses);
       else ack(new Error(failure(status, responses.length, expected)), responses);
     });
+    return DONE;
   }
 }
+
+// As those of the reference, these are `ClusterAdapter`s: behind what all members have comes what that class has. The
+// `super` of the members' methods stays what it is, `Adapter`: nothing of theirs is done by `ClusterAdapter`.
+const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(MemberAdapter.prototype);
+Object.setPrototypeOf(
+  ClusterMemberAdapter.prototype,
+  Object.create(ClusterAdapter?.prototype ?? Adapter.prototype, members),
+);
 
 /** @param {string} status @param {number} responses @param {number} expected */
 function failure(status, responses, expected) {
@@ -209,4 +277,4 @@ function randomId() {
   return randomBytes(8).toString("hex");
 }
 
-module.exports = { ClusterMemberAdapter, randomId };
+module.exports = { ClusterMemberAdapter, DONE, randomId };

@@ -11,7 +11,6 @@ const REPLACEMENTS = Object.freeze({
   remoteJoin: "io.in(id).socketsJoin(room)",
   remoteLeave: "io.in(id).socketsLeave(room)",
   remoteDisconnect: "io.in(id).disconnectSockets(close)",
-  sockets: "io.in(rooms).fetchSockets()",
   clients: "io.in(rooms).fetchSockets()",
   clientRooms: "io.in(id).fetchSockets(), whose sockets have their rooms",
   allRooms: "the promise that allRooms() without a callback returns",
@@ -29,7 +28,8 @@ const REPLACEMENTS = Object.freeze({
  */
 
 /**
- * Adds the methods to the class of an adapter. Those of the same name that it has are called by them.
+ * Adds the methods to the class of an adapter. `allRooms` of the same name is called by ours, and `sockets`, which
+ * Socket.IO itself calls (`io.allSockets()`), stays as it is.
  *
  * @param {any} prototype
  */
@@ -62,11 +62,6 @@ function installOldMethods(prototype) {
         isDone: (socket) => socket === undefined,
       });
       return answer(gone, callback);
-    },
-
-    sockets(rooms) {
-      deprecate("sockets");
-      return sockets.call(this, rooms);
     },
 
     clients(rooms, callback) {

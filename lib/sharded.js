@@ -6,12 +6,11 @@
  * them. Rooms may have channels of their own, which only the servers with sockets in them listen to.
  */
 
-const { JOIN_PATIENCE, REQUESTS } = require("./adapter");
+const { BROADCASTS, JOIN_PATIENCE, REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, randomId } = require("./cluster");
 const { MESSAGE, encodeMessage } = require("./cluster-messages");
 const { CoveredRooms } = require("./covered-rooms");
 const { linkOf, readForm } = require("./forms");
-const { Later } = require("./later");
 const { Link, channelRoom } = require("./link");
 const { readShardedOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
@@ -89,10 +88,26 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     return confirmed;
   }
 
-  /** @param {number} type @param {any} data @returns {any} what can be waited for: that all servers have done it */
+  /** @param {number} type @param {any} data */
   _tell(type, data) {
     this._send(REQUESTS, null, this._encodeMessage(type, data));
-    return new Later(() => this.barrier());
+  }
+
+  /** @param {number} type @param {any} data */
+  _sendMessage(type, data) {
+    const { requestId, opts } = data ?? {};
+    // As in the reference: answers are counted, so that what is to be acknowledged goes to all servers.
+    const isForRoom = type === MESSAGE.BROADCAST && requestId === undefined && opts?.rooms?.length === 1;
+    const room = isForRoom
+      ? channelRoom({ family: "sharded", mode: this.#mode }, String(opts.rooms[0]))
+      : null;
+    this._send(BROADCASTS, room, this._encodeMessage(type, data));
+  }
+
+  /** As the reference's, it returns a promise; there is nothing to wait for. */
+  close() {
+    super.close();
+    return Promise.resolve();
   }
 
   /** @param {any[]} rooms */

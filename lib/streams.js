@@ -7,7 +7,7 @@
  */
 
 const { REQUESTS } = require("./adapter");
-const { ClusterMemberAdapter, randomId } = require("./cluster");
+const { ClusterMemberAdapter, DONE, randomId } = require("./cluster");
 const { MESSAGE, encodeData } = require("./cluster-messages");
 const { linkOf, readForm } = require("./forms");
 const { Link } = require("./link");
@@ -16,6 +16,7 @@ const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = requ
 const { readStreamsOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
 const { Sessions } = require("./sessions");
+const debug = require("debug")("socket.io-redis-streams-adapter");
 
 /** As Rust says that there is no session, or no entry with this id. */
 const NOT_FOUND = "session or offset not found";
@@ -108,6 +109,17 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   }
 
   /** @param {number} type @param {any} data */
+  _sendMessage(type, data) {
+    // What lasts is in the stream; what is asked and answered is not.
+    const isEphemeral =
+      type === MESSAGE.FETCH_SOCKETS ||
+      type === MESSAGE.SERVER_SIDE_EMIT ||
+      (type === MESSAGE.BROADCAST && data?.requestId !== undefined);
+    if (isEphemeral) this._send(REQUESTS, null, this._encodeMessage(type, data));
+    else this.#add(type, data);
+  }
+
+  /** @param {number} type @param {any} data */
   #add(type, data) {
     this._append(type, encodeData(type, data, this.#onlyPlaintext));
     this._handedOver();
@@ -130,12 +142,13 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     const recoverable = isRecoverable(packet, opts);
     const waits = recoverable && this._isReady;
     if (!waits && this.#waiting.isEmpty) {
-      super.broadcast(packet, opts);
+      const done = super.broadcast(packet, opts);
       if (recoverable) this.#sessions.keep(packet, opts);
-      return;
+      return done;
     }
     const encoded = this._publish(packet, opts);
     this.#waiting.push(waits ? this.#added : null, (id) => this.#deliverOwn(packet, opts, encoded, id));
+    return DONE;
   }
 
   /**
@@ -191,9 +204,8 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
 
   /** @param {any} id @param {Set<any>} rooms */
   addAll(id, rooms) {
-    const joined = super.addAll(id, rooms);
+    super.addAll(id, rooms);
     this.#sessions.joined(id);
-    return joined;
   }
 
   /** @param {any} id */
@@ -205,6 +217,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {any} session */
   persistSession(session) {
     if (this.#lifetime === null) return;
+    debug("persisting session %s", session.pid);
     let bytes;
     try {
       bytes = msgpack.encodeAsIs(session);
@@ -228,6 +241,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    */
   async restoreSession(pid, offset) {
     if (this.#lifetime === null) return null;
+    debug("restoring session %s from offset %s", pid, offset);
     if (typeof pid !== "string" || typeof offset !== "string" || !OFFSET.test(offset))
       throw new Error("invalid offset");
     // An earlier connection of this client may have ended before its socket was connected: it is about to say so.

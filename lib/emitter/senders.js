@@ -8,10 +8,11 @@
 const { streamOf } = require("../../binding");
 const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
-const { channelRoom } = require("../link");
+const { channelOf, channelRoom } = require("../link");
 const msgpack = require("../msgpack");
 const { REQUEST } = require("../requests");
 const { UID } = require("./options");
+const debug = require("debug")("socket.io-emitter");
 
 /** The type of an event packet. */
 const EVENT = 2;
@@ -85,12 +86,15 @@ class Sender {
   /** @param {0 | 1} to @param {string | null} room @param {Buffer | string} bytes */
   _send(to, room, bytes) {
     this.open();
+    if (debug.enabled && to === BROADCASTS)
+      debug("publishing message to channel %s", channelOf(this.#identity, to, room));
     this.#outlet.link.send(this.#member, this.#identity, to, room, bytes);
   }
 
   /** @param {string} key @param {string[]} command @param {number} type @param {string} data */
   _add(key, command, type, data) {
     this.open();
+    debug("adding message to stream %s", key);
     this.#outlet.link.add(this.#member, key, command, type, data);
   }
 
