@@ -48,8 +48,8 @@ export interface CommonEmitterOptions {
   maxBacklogBytes?: number;
 }
 
-/** For servers with the classic adapter, and those of `socket.io-redis`. */
-export interface ClassicEmitterOptions extends CommonEmitterOptions {
+/** For servers with the classic adapter, and those of `socket.io-redis`: the options of the reference, and ours. */
+export interface EmitterOptions extends CommonEmitterOptions {
   /** @default "classic" */
   mode?: "classic";
 
@@ -130,7 +130,10 @@ export interface StreamsEmitterOptions extends CommonEmitterOptions {
   onlyPlaintext?: boolean;
 }
 
-export type EmitterOptions = ClassicEmitterOptions | ShardedEmitterOptions | StreamsEmitterOptions;
+export type ClassicEmitterOptions = EmitterOptions;
+
+/** For servers of any kind. */
+export type AnyEmitterOptions = EmitterOptions | ShardedEmitterOptions | StreamsEmitterOptions;
 
 /**
  * What has become of messages since the last `flush()`. All emitters of one client share a connection, and these
@@ -163,7 +166,7 @@ export declare class Emitter<EmitEvents extends EventsMap = DefaultEventsMap> {
   readonly redisClient: any;
   readonly nsp: string;
   /** The options, with the defaults filled in. */
-  readonly opts: EmitterOptions;
+  readonly opts: AnyEmitterOptions;
 
   /**
    * @param redisClient - a client of `redis` or `ioredis`, anything else that has `publish()`, or the URL of a Redis
@@ -171,6 +174,8 @@ export declare class Emitter<EmitEvents extends EventsMap = DefaultEventsMap> {
    * @param nsp - the namespace
    * @throws TypeError if an argument cannot be meant
    */
+  constructor(redisClient: any, opts?: AnyEmitterOptions, nsp?: string);
+  // The last one is what `ConstructorParameters` sees: it has the signature of the reference.
   constructor(redisClient: any, opts?: EmitterOptions, nsp?: string);
 
   /** Returns an emitter for another namespace, by the same connection: `close()` of one closes the other. */

@@ -1,6 +1,7 @@
 export { createAdapter, createShardedAdapter, RedisAdapter } from "./index.js";
 export type {
   AdapterFactory,
+  FactoryEvents,
   LinkOptions,
   LinkStats,
   OldOptions,

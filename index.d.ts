@@ -1,19 +1,51 @@
-import type { Adapter, Room, SocketId } from "socket.io-adapter";
+import {
+  Adapter,
+  ClusterAdapter,
+  type ClusterMessage,
+  type ClusterResponse,
+  type Offset,
+  type Room,
+  type ServerId,
+  type SocketId,
+} from "socket.io-adapter";
+
+/**
+ * `require("socket.io-redis-native")` is a function that has the rest as its properties, `default` among them: so it
+ * is what `import createAdapter from` gives with and without `esModuleInterop`, and what `import x = require()` gives.
+ */
+export = createAdapter;
+
+declare namespace createAdapter {
+  export { createAdapter, createAdapter as default, createShardedAdapter, RedisAdapter };
+  export type {
+    AdapterFactory,
+    FactoryEvents,
+    LinkOptions,
+    LinkStats,
+    OldOptions,
+    Parser,
+    RedisAdapterOptions,
+    RedisAddress,
+    ShardedRedisAdapter,
+    ShardedRedisAdapterOptions,
+    TransportInfo,
+  };
+}
 
 /** Encodes and decodes what goes over Redis, instead of msgpack. */
-export interface Parser {
+interface Parser {
   decode: (msg: any) => any;
   encode: (msg: any) => any;
 }
 
-/** What both adapters take. */
-export interface LinkOptions {
+/** What all adapters take. */
+interface LinkOptions {
   /**
    * How long a request waits for the answers of the other servers, in milliseconds.
    *
    * @default 5000
    */
-  requestsTimeout: number;
+  requestsTimeout?: number;
 
   /**
    * Who carries the bytes: connections of the adapter's own (`"native"`), made with the settings of your clients, or
@@ -22,7 +54,7 @@ export interface LinkOptions {
    *
    * @default "auto"
    */
-  transport: "auto" | "native" | "client";
+  transport?: "auto" | "native" | "client";
 
   /**
    * How many bytes of messages wait for Redis while it is away. When there are more, the oldest are dropped, and
@@ -30,26 +62,36 @@ export interface LinkOptions {
    *
    * @default 33554432
    */
-  maxBacklogBytes: number;
+  maxBacklogBytes?: number;
 
   /**
    * How many bytes of received messages wait for a busy event loop. When there are more, the adapter stops reading.
    *
    * @default 33554432
    */
-  maxInboxBytes: number;
+  maxInboxBytes?: number;
 
   /** Called with each error that the `error` event tells. */
   onError?: (error: Error) => void;
 }
 
-export interface RedisAdapterOptions extends LinkOptions {
+/**
+ * The first four are required, as in the reference: `createAdapter()` takes a `Partial` of this.
+ */
+interface RedisAdapterOptions extends LinkOptions {
   /**
    * The prefix of the channels.
    *
    * @default "socket.io"
    */
   key: string;
+
+  /**
+   * How long a request waits for the answers of the other servers, in milliseconds.
+   *
+   * @default 5000
+   */
+  requestsTimeout: number;
 
   /**
    * Whether responses go to the requesting server alone, rather than to all.
@@ -64,15 +106,21 @@ export interface RedisAdapterOptions extends LinkOptions {
    * @default msgpack, as `notepack.io` writes it
    */
   parser: Parser;
+
+  /** A client that publishes: part of the form of `socket.io-redis` 5 and 6, see `OldOptions`. */
+  pubClient?: any;
+
+  /** A client that receives: the same. */
+  subClient?: any;
 }
 
-export interface ShardedRedisAdapterOptions extends LinkOptions {
+interface ShardedRedisAdapterOptions extends LinkOptions {
   /**
    * The prefix of the channels.
    *
    * @default "socket.io"
    */
-  channelPrefix: string;
+  channelPrefix?: string;
 
   /**
    * Which rooms have channels of their own, that only the servers with sockets in them listen to: none (`"static"`),
@@ -80,11 +128,11 @@ export interface ShardedRedisAdapterOptions extends LinkOptions {
    *
    * @default "dynamic"
    */
-  subscriptionMode: "static" | "dynamic" | "dynamic-private";
+  subscriptionMode?: "static" | "dynamic" | "dynamic-private";
 }
 
 /** Who carries the bytes between this server and Redis. */
-export interface TransportInfo {
+interface TransportInfo {
   carrier: "native" | "client";
   /** Whether it is certain that the carrier reaches the same Redis as your clients. */
   proven: boolean;
@@ -93,7 +141,7 @@ export interface TransportInfo {
 }
 
 /** Counters since the adapter was made, shared by all namespaces of a pair of clients. In messages, unless named otherwise. */
-export interface LinkStats {
+interface LinkStats {
   /** Handed to the connection to Redis. */
   published: number;
   /** That Redis has answered for. */
@@ -129,7 +177,7 @@ export interface LinkStats {
 }
 
 /** Where a Redis is, in the words of `socket.io-redis` 5 and 6, and in some of `redis` and `ioredis`. */
-export interface RedisAddress {
+interface RedisAddress {
   /** @default "127.0.0.1" */
   host?: string;
   /** @default 6379 */
@@ -174,7 +222,7 @@ export interface RedisAddress {
 }
 
 /** The options in the form of `socket.io-redis` 5 and 6: clients, or the address of a Redis, among them. */
-export interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
+interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
   /** A client that publishes. Without the other one and without an address, that is its `duplicate()`. */
   pubClient?: any;
   /** A client that receives. */
@@ -186,7 +234,7 @@ export interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
 }
 
 /** What happens to all the namespaces that a factory has made adapters of, told once. */
-export interface FactoryEvents {
+interface FactoryEvents {
   /** The servers hear each other. */
   on(event: "connect", listener: () => void): this;
   /** They no longer do; or something has failed. */
@@ -197,7 +245,7 @@ export interface FactoryEvents {
 }
 
 /** Makes the adapter of a namespace: what `new Server({ adapter })` and `io.adapter()` take. */
-export interface AdapterFactory extends FactoryEvents {
+interface AdapterFactory extends FactoryEvents {
   (nsp: any): RedisAdapter;
   /** The clients; where the adapter connects by itself, what emits `connect`, `ready`, `end` and `error` in their place. */
   readonly pubClient: any;
@@ -207,7 +255,7 @@ export interface AdapterFactory extends FactoryEvents {
 }
 
 /** The adapter of one namespace. */
-export declare class RedisAdapter extends Adapter {
+declare class RedisAdapter extends Adapter {
   readonly uid: string;
   readonly pubClient: any;
   readonly subClient: any;
@@ -216,10 +264,16 @@ export declare class RedisAdapter extends Adapter {
   requestsTimeout: number;
   readonly publishOnSpecificResponseChannel: boolean;
   readonly parser: Parser;
+  private readonly channel: string;
+  private readonly requestChannel: string;
+  private readonly responseChannel: string;
+  private readonly specificResponseChannel: string;
 
   /** Resolves when this server hears the others, for the first time. */
   readonly ready: Promise<void>;
 
+  constructor(nsp: any, address: string | URL | number | OldOptions, opts?: OldOptions);
+  // The last one is what `ConstructorParameters` sees.
   constructor(nsp: any, pubClient: any, subClient: any, opts?: Partial<RedisAdapterOptions>);
 
   /** Who carries the bytes, and why. */
@@ -291,21 +345,7 @@ export declare class RedisAdapter extends Adapter {
 }
 
 /**
- * Returns what `new Server({ adapter })` and `io.adapter()` take.
- *
- * @param pubClient - a client of `redis` or `ioredis` that publishes
- * @param subClient - a client that receives; it is put in subscribed state only if it has to carry the bytes
- * @param opts - options
- * @throws TypeError if an argument cannot be meant
- */
-declare function createAdapter(
-  pubClient: any,
-  subClient: any,
-  opts?: Partial<RedisAdapterOptions>,
-): AdapterFactory;
-
-/**
- * Returns the same without clients: the adapter has connections of its own.
+ * Returns what `new Server({ adapter })` and `io.adapter()` take: the adapter has connections of its own.
  *
  * @param url - `redis://user:password@host:port/database`, `redis+unix:///path`; or, as `socket.io-redis` had it,
  *   `host:port`, a port, or the path of a unix socket
@@ -321,25 +361,74 @@ declare function createAdapter(url: string | URL | number, opts?: OldOptions): A
  */
 declare function createAdapter(opts?: OldOptions): AdapterFactory;
 
+/**
+ * Returns what `new Server({ adapter })` and `io.adapter()` take.
+ *
+ * @param pubClient - a client of `redis` or `ioredis` that publishes
+ * @param subClient - a client that receives; it is put in subscribed state only if it has to carry the bytes
+ * @param opts - options
+ * @throws TypeError if an argument cannot be meant
+ */
+declare function createAdapter(
+  pubClient: any,
+  subClient: any,
+  opts?: Partial<RedisAdapterOptions>,
+): AdapterFactory;
+
+// The last one is what `Parameters` and `ReturnType` see: it has the signature of the reference.
+declare function createAdapter(
+  pubClient: any,
+  subClient: any,
+  opts?: Partial<RedisAdapterOptions>,
+): (nsp: any) => RedisAdapter;
+
 /** The sharded adapter of one namespace. */
-export interface ShardedRedisAdapter extends Adapter {
-  readonly uid: string;
+declare class ShardedRedisAdapter extends ClusterAdapter {
+  readonly uid: ServerId;
   readonly pubClient: any;
   readonly subClient: any;
   requestsTimeout: number;
+  private readonly opts: ShardedRedisAdapterOptions;
+  private readonly channel: string;
+  private readonly responseChannel: string;
+
   /** Resolves when this server hears the others, for the first time. */
   readonly ready: Promise<void>;
+
+  constructor(nsp: any, pubClient: any, subClient: any, opts: ShardedRedisAdapterOptions);
+
   /** Who carries the bytes, and why. */
-  readonly transport: TransportInfo;
+  get transport(): TransportInfo;
+
   /** The counters; null once the adapter is closed. */
   stats(): LinkStats | null;
+
   /** As that of `RedisAdapter`. */
   barrier(): Promise<void>;
+
   /** As that of `RedisAdapter`. */
   subscribed(): Promise<void>;
+
   /** The names of all rooms of the cluster. */
   allRooms(): Promise<Set<Room>>;
+
+  doPublish(message: ClusterMessage): Promise<Offset>;
+  doPublishResponse(requesterUid: ServerId, response: ClusterResponse): Promise<void>;
+  serverCount(): Promise<number>;
+  close(): Promise<void> | void;
 }
+
+/**
+ * Returns what `new Server({ adapter })` and `io.adapter()` take, as the next one does: the adapter has connections of its
+ * own.
+ *
+ * @param url - or another address, as for `createAdapter`
+ * @param opts - options
+ */
+declare function createShardedAdapter(
+  url: string | URL | number | (RedisAddress & ShardedRedisAdapterOptions & { publish?: never }),
+  opts?: ShardedRedisAdapterOptions,
+): ((nsp: any) => ShardedRedisAdapter) & FactoryEvents;
 
 /**
  * Returns the same for sharded pub/sub, which needs Redis 7: a message goes to the shard that its channel belongs to,
@@ -354,19 +443,12 @@ export interface ShardedRedisAdapter extends Adapter {
 declare function createShardedAdapter(
   pubClient: any,
   subClient: any,
-  opts?: Partial<ShardedRedisAdapterOptions>,
+  opts?: ShardedRedisAdapterOptions,
 ): ((nsp: any) => ShardedRedisAdapter) & FactoryEvents;
 
-/**
- * Returns the same without clients: the adapter has connections of its own.
- *
- * @param url - or another address, as for `createAdapter`
- * @param opts - options
- */
+// For `Parameters` and `ReturnType`, as above.
 declare function createShardedAdapter(
-  url: string | URL | number | (RedisAddress & Partial<ShardedRedisAdapterOptions>),
-  opts?: Partial<ShardedRedisAdapterOptions>,
-): ((nsp: any) => ShardedRedisAdapter) & FactoryEvents;
-
-export { createAdapter, createShardedAdapter };
-export default createAdapter;
+  pubClient: any,
+  subClient: any,
+  opts?: ShardedRedisAdapterOptions,
+): (nsp: any) => ShardedRedisAdapter;

@@ -62,4 +62,12 @@ function createShardedAdapter(pubClient, subClient, opts) {
   });
 }
 
-module.exports = Object.assign(createAdapter, { createAdapter, createShardedAdapter, RedisAdapter });
+module.exports = createAdapter;
+
+// One by one: so Node.js finds the names that can be imported from a CommonJS module.
+module.exports.createAdapter = createAdapter;
+module.exports.createShardedAdapter = createShardedAdapter;
+module.exports.RedisAdapter = RedisAdapter;
+
+// For TypeScript without `esModuleInterop`, which takes it for what is imported by default.
+module.exports.default = createAdapter;

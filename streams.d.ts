@@ -1,4 +1,14 @@
-import type { Adapter, Room, SocketId } from "socket.io-adapter";
+import {
+  ClusterAdapter,
+  type ClusterAdapterOptions,
+  type ClusterMessage,
+  type ClusterResponse,
+  type PrivateSessionId,
+  type Room,
+  type ServerId,
+  type Session,
+  type SocketId,
+} from "socket.io-adapter";
 import type { FactoryEvents, LinkOptions, LinkStats, TransportInfo } from "./index.js";
 
 export type { LinkOptions, LinkStats, TransportInfo };
@@ -9,7 +19,7 @@ export interface RedisStreamsAdapterOptions extends LinkOptions {
    *
    * @default "socket.io"
    */
-  streamName: string;
+  streamName?: string;
 
   /**
    * The number of streams. Each namespace has one of them, and each is read by a connection of its own. The same on all
@@ -17,21 +27,21 @@ export interface RedisStreamsAdapterOptions extends LinkOptions {
    *
    * @default 1
    */
-  streamCount: number;
+  streamCount?: number;
 
   /**
    * The prefix of the pub/sub channels, by which servers ask and answer each other.
    *
    * @default "socket.io"
    */
-  channelPrefix: string;
+  channelPrefix?: string;
 
   /**
    * Whether these are channels of shards, which needs Redis 7. The same on all servers.
    *
    * @default false
    */
-  useShardedPubSub: boolean;
+  useShardedPubSub?: boolean;
 
   /**
    * How many entries a stream has at most, roughly: what is older is trimmed. A server that is away for longer than it
@@ -39,49 +49,35 @@ export interface RedisStreamsAdapterOptions extends LinkOptions {
    *
    * @default 10000
    */
-  maxLen: number;
+  maxLen?: number;
 
   /**
    * How many entries are read at a time.
    *
    * @default 100
    */
-  readCount: number;
+  readCount?: number;
 
   /**
    * How long Redis lets a read wait for new entries, in milliseconds; 0 is for ever.
    *
    * @default 5000
    */
-  blockTimeInMs: number;
+  blockTimeInMs?: number;
 
   /**
    * The prefix of the keys of sessions.
    *
    * @default "sio:session:"
    */
-  sessionKeyPrefix: string;
+  sessionKeyPrefix?: string;
 
   /**
    * Whether nothing that is emitted is binary. If something is nevertheless, it arrives as JSON has it.
    *
    * @default false
    */
-  onlyPlaintext: boolean;
-
-  /**
-   * Without effect: servers are counted, rather than waited for to say that they are there.
-   *
-   * @deprecated
-   */
-  heartbeatInterval: number;
-
-  /**
-   * Without effect, as `heartbeatInterval`.
-   *
-   * @deprecated
-   */
-  heartbeatTimeout: number;
+  onlyPlaintext?: boolean;
 }
 
 /**
@@ -97,34 +93,57 @@ export interface Gap {
 }
 
 /** The adapter of streams of one namespace. */
-export interface RedisStreamsAdapter extends Adapter {
-  readonly uid: string;
+declare class RedisStreamsAdapter extends ClusterAdapter {
+  readonly uid: ServerId;
   requestsTimeout: number;
+
   /** Resolves when this server hears the others, for the first time. */
   readonly ready: Promise<void>;
+
+  private constructor();
+
   /** Who carries the bytes, and why. */
-  readonly transport: TransportInfo;
+  get transport(): TransportInfo;
+
   /** The counters; null once the adapter is closed. */
   stats(): LinkStats | null;
+
   /** The names of all rooms of the cluster. */
   allRooms(): Promise<Set<Room>>;
+
   /**
    * The ids of the sockets of the cluster that are in one of the rooms, or of all.
    *
    * @deprecated use `io.in(rooms).fetchSockets()`
    */
   sockets(rooms?: Set<Room>): Promise<Set<SocketId>>;
+
+  doPublish(message: ClusterMessage): any;
+  protected doPublishResponse(requesterUid: ServerId, response: ClusterResponse): Promise<void>;
+  serverCount(): Promise<number>;
+  persistSession(session: any): void;
+  restoreSession(pid: PrivateSessionId, offset: string): Promise<Session>;
+  close(): Promise<void> | void;
 }
+
+export type { RedisStreamsAdapter };
 
 /**
  * Returns what `new Server({ adapter })` and `io.adapter()` take: the adapter of streams, whose clients can recover their
  * connections (`connectionStateRecovery`).
  *
  * @param redisClient - a client of `redis` or `ioredis`, or where a Redis is, as for the classic adapter
- * @param opts - options
+ * @param opts - options; `heartbeatInterval` and `heartbeatTimeout` have no effect: servers are counted, rather than
+ *   waited for to say that they are there
  * @throws TypeError if an argument cannot be meant
  */
 export declare function createAdapter(
   redisClient: any,
-  opts?: Partial<RedisStreamsAdapterOptions>,
+  opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
 ): ((nsp: any) => RedisStreamsAdapter) & FactoryEvents;
+
+// For `Parameters` and `ReturnType`: the signature of the reference.
+export declare function createAdapter(
+  redisClient: any,
+  opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
+): (nsp: any) => RedisStreamsAdapter;

@@ -32,89 +32,13 @@ const TALK = `
   talk();
 `;
 
-const TYPESCRIPT = `
-  import { createServer } from "node:http";
-  import { Server } from "socket.io";
-  import { createClient } from "redis";
-  import createAdapterByDefault from "socket.io-redis-native";
-  import { createAdapter, createShardedAdapter, RedisAdapter } from "socket.io-redis-native";
-  import type { RedisAdapterOptions, ShardedRedisAdapter } from "socket.io-redis-native";
-  import { Emitter, type FlushResult } from "socket.io-redis-native/emitter";
+const TYPESCRIPT = fs.readFileSync(path.join(__dirname, "fixtures", "types", "ours.ts"), "utf8");
 
-  import { createAdapter as createStreamsAdapter } from "socket.io-redis-native/streams";
-  import type { Gap, RedisStreamsAdapter } from "socket.io-redis-native/streams";
-
-  const httpServer = createServer();
-  const pub = createClient({ url: "redis://localhost:6379" });
-  const sub = pub.duplicate();
-
-  const io = new Server(httpServer, { adapter: createAdapter(pub, sub) });
-  io.adapter(createAdapterByDefault(pub, sub, { key: "k", requestsTimeout: 1000 }));
-  io.adapter(createAdapter("redis://localhost:6379"));
-  io.adapter(createAdapter("redis://localhost:6379", { transport: "native", maxBacklogBytes: 1000 }));
-
-  const options: Partial<RedisAdapterOptions> = { publishOnSpecificResponseChannel: true };
-  class Mine extends RedisAdapter {}
-  io.adapter((nsp) => new Mine(nsp, pub, sub, options));
-
-  const adapter = io.of("/").adapter as RedisAdapter;
-  const uid: string = adapter.uid;
-  const carrier: "native" | "client" = adapter.transport.carrier;
-  const dropped: number | undefined = adapter.stats()?.dropped;
-  adapter.ready.then(() => adapter.allRooms()).then((rooms: Set<string>) => rooms.size);
-  export { uid, carrier, dropped };
-
-  // @ts-expect-error: a transport that there is not
-  createAdapter(pub, sub, { transport: "rust" });
-  // @ts-expect-error: one client, which is not the form for it
-  createAdapter(pub);
-  // @ts-expect-error: text that is meant as a number
-  createAdapter({ host: "localhost", db: true });
-
-  io.adapter(createShardedAdapter(pub, sub));
-  io.adapter(createShardedAdapter(pub, sub, { subscriptionMode: "dynamic-private", channelPrefix: "c" }));
-  const sharded = io.of("/").adapter as ShardedRedisAdapter;
-  sharded.barrier().then(() => adapter.barrier());
-  // @ts-expect-error: a mode that there is not
-  createShardedAdapter(pub, sub, { subscriptionMode: "all" });
-
-  io.adapter(createStreamsAdapter(pub));
-  io.adapter(createStreamsAdapter("redis://localhost:6379", { streamCount: 4, onlyPlaintext: true, transport: "native" }));
-  const streams = io.of("/").adapter as RedisStreamsAdapter;
-  streams.on("gap", ({ stream, after, before }: Gap) => [stream, after, before]);
-  streams.allRooms().then((rooms: Set<string>) => rooms.size);
-  // @ts-expect-error: text that is meant as a number
-  createStreamsAdapter(pub, { streamCount: "4" });
-
-  interface Events { hello: (name: string, count: number) => void }
-  async function emit() {
-    await using emitter = new Emitter<Events>(pub, { key: "k", transport: "native" });
-    const done: true = emitter.to(["a", "b"]).except("c").volatile.compress(true).emit("hello", "x", 1);
-    emitter.of("chat").in("a").socketsJoin(["b"]);
-    const { sent, receivers }: FlushResult = await emitter.flush({ timeout: 1000 });
-    // @ts-expect-error: a number that is meant as a name
-    emitter.emit("hello", 1, 1);
-    return [done, sent, receivers, emitter.stats()?.receivers, emitter.transport.carrier];
-  }
-  new Emitter("redis://localhost:6379", { mode: "streams", streamCount: 4 }, "/nsp").emit("any", 1);
-  // @ts-expect-error: an option of another mode
-  new Emitter(pub, { mode: "sharded", key: "k" });
-  export { emit };
-
-  // As with socket.io-redis 5 and 6.
-  io.adapter(createAdapter());
-  io.adapter(createAdapter({ host: "localhost", port: 6379, auth_pass: "secret", key: "k", requestsTimeout: 1000 }));
-  io.adapter(createAdapterByDefault({ pubClient: pub, subClient: sub }));
-  io.adapter(createAdapter("redis://localhost:6379", { password: "secret", key: "k" }));
-  createAdapter("localhost:6379").pubClient.on("error", () => {});
-  adapter.on("disconnect", (error: Error) => error.message);
-  adapter.remoteJoin("id", "room").then(() => adapter.remoteDisconnect("id", true));
-  adapter.remoteLeave("id", "room", (error) => error?.message);
-  adapter.allRooms((error, rooms) => rooms?.length);
-  adapter.clients(["room"], (error, ids) => ids?.length);
-  adapter.sockets(new Set(["room"])).then((ids: Set<string>) => ids.size);
-  export const prefix: string = adapter.prefix;
-`;
+/** Their folder in npm/, by the package that they stand in for. */
+const ALIASES = {
+  "@socket.io/redis-emitter": "alias-emitter",
+  "@socket.io/redis-streams-adapter": "alias-streams",
+};
 
 describe("package", function () {
   this.timeout(60_000);
@@ -123,6 +47,8 @@ describe("package", function () {
   let dir;
   /** @type {string} */
   let project;
+  /** @type {string} */
+  let tarball;
   /** @type {string[]} */
   let files;
   /** @type {import("./support/redis").RedisServer} */
@@ -132,23 +58,11 @@ describe("package", function () {
     if (!fs.existsSync(addonPath())) skip(this, "the addon is not built");
     redis = await startRedis();
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "package-test-"));
-    // Its scripts would build the addon again.
-    const packed = run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", dir], ROOT);
-    assert.strictEqual(packed.status, 0, packed.output);
-    const [{ filename, files: list }] = JSON.parse(packed.stdout);
+    const { filename, files: list } = pack(ROOT);
     files = list.map((/** @type {{ path: string }} */ file) => file.path);
-
+    tarball = path.join(dir, filename);
     project = path.join(dir, "project");
-    fs.mkdirSync(project);
-    fs.writeFileSync(path.join(project, "package.json"), JSON.stringify({ private: true }));
-    // The versions that are here are in npm's cache too.
-    const others = ["socket.io", "redis"].map((name) => `${name}@${versionOf(name)}`);
-    const quiet = ["--no-audit", "--no-fund", "--prefer-offline"];
-    const installed = run("npm", ["install", ...quiet, path.join(dir, filename), ...others], project);
-    if (/ENOTCACHED|EAI_AGAIN|ENOTFOUND|ECONNREFUSED/.test(installed.output)) {
-      skip(this, "socket.io and redis are neither in npm's cache nor to be had from the network");
-    }
-    assert.strictEqual(installed.status, 0, installed.output);
+    install(this, project, [tarball]);
   });
 
   after(async () => {
@@ -169,6 +83,10 @@ describe("package", function () {
       "emitter.mjs",
       "emitter.d.ts",
       "emitter.d.mts",
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/sharded-adapter.js",
+      "dist/sharded-adapter.d.ts",
       "binding.js",
       "package.json",
       "README.md",
@@ -259,15 +177,14 @@ describe("package", function () {
     assert.strictEqual(output, "createAdapter default true\nheard 1\n");
   });
 
-  for (const file of ["script.cts", "module.mts"]) {
-    it(`has types that a strict ${path.extname(file)} file compiles against`, () => {
-      fs.writeFileSync(path.join(project, file), TYPESCRIPT);
-      const tsc = path.join(path.dirname(require.resolve("typescript/package.json")), "bin", "tsc");
-      const flags = ["--strict", "--noEmit", "--target", "es2022", "--module", "node16", "--types", "node"];
-      const { status, output } = run(process.execPath, [tsc, ...flags, file], project);
-      assert.strictEqual(status, 0, output);
-    });
-  }
+  it("has types that strict .cts and .mts files compile against", () => {
+    const names = ["script.cts", "module.mts"];
+    for (const name of names) fs.writeFileSync(path.join(project, name), TYPESCRIPT);
+    const tsc = path.join(path.dirname(require.resolve("typescript/package.json")), "bin", "tsc");
+    const flags = ["--strict", "--noEmit", "--target", "es2022", "--module", "node16", "--types", "node"];
+    const { status, output } = run(process.execPath, [tsc, ...flags, ...names], project);
+    assert.strictEqual(status, 0, output);
+  });
 
   it("compiles under the classic settings of older projects too", () => {
     fs.writeFileSync(path.join(project, "older.ts"), TYPESCRIPT);
@@ -277,15 +194,159 @@ describe("package", function () {
     assert.strictEqual(status, 0, output);
   });
 
+  describe("under the names of the reference packages", () => {
+    /** @type {string} */
+    let aliased;
+
+    before(function () {
+      aliased = path.join(dir, "aliased");
+      const others = Object.entries(ALIASES).map(([name, folder]) => {
+        const packed = pack(path.join(ROOT, "npm", folder));
+        return `${name}@file:${path.join(dir, packed.filename)}`;
+      });
+      // Those that stand in for others depend on it: it is there already.
+      const names = ["socket.io-redis-native", "@socket.io/redis-adapter", "socket.io-redis"];
+      install(this, aliased, [...names.map((name) => `${name}@file:${tarball}`), ...others]);
+    });
+
+    it("has the same version everywhere", () => {
+      for (const folder of Object.values(ALIASES)) {
+        const manifest = require(path.join(ROOT, "npm", folder, "package.json"));
+        assert.strictEqual(manifest.version, require("../package.json").version);
+        assert.strictEqual(manifest.dependencies["socket.io-redis-native"], manifest.version);
+      }
+    });
+
+    it("is required, by every path that programs use", () => {
+      const output = script(
+        "paths.cjs",
+        `const { createAdapter, createShardedAdapter, RedisAdapter } = require("@socket.io/redis-adapter");
+         const adapter = "@socket.io/redis-adapter";
+         for (const path of ["", "/dist", "/dist/index", "/dist/index.js"]) {
+           const found = require(adapter + path);
+           console.log(path, found === createAdapter, found.createAdapter === createAdapter, found.RedisAdapter === RedisAdapter);
+         }
+         for (const path of ["/dist/sharded-adapter", "/dist/sharded-adapter.js"])
+           console.log(path, require(adapter + path).createShardedAdapter === createShardedAdapter);
+         for (const path of ["/dist/util", "/dist/util.js"])
+           console.log(path, require(adapter + path).hasBinary({ a: [Buffer.alloc(1)] }));
+         const old = require("socket.io-redis");
+         for (const path of ["/dist", "/dist/index", "/dist/index.js", "/index.js"])
+           console.log(path, require("socket.io-redis" + path) === old, typeof old);
+         const streams = require("@socket.io/redis-streams-adapter").createAdapter;
+         for (const path of ["/dist", "/dist/index", "/dist/index.js", "/dist/adapter", "/dist/adapter.js"])
+           console.log(path, require("@socket.io/redis-streams-adapter" + path).createAdapter === streams);
+         console.log(require("@socket.io/redis-streams-adapter/dist/util").hasBinary({ a: ["b"] }));
+         const { Emitter } = require("@socket.io/redis-emitter");
+         for (const path of ["/dist", "/dist/index", "/dist/index.js"])
+           console.log(path, require("@socket.io/redis-emitter" + path).Emitter === Emitter);
+         console.log(Object.keys(require("@socket.io/redis-emitter/dist/typed-events")));`,
+        aliased,
+      );
+      assert.strictEqual(
+        output,
+        [
+          " true true true",
+          "/dist true true true",
+          "/dist/index true true true",
+          "/dist/index.js true true true",
+          "/dist/sharded-adapter true",
+          "/dist/sharded-adapter.js true",
+          "/dist/util true",
+          "/dist/util.js true",
+          "/dist true function",
+          "/dist/index true function",
+          "/dist/index.js true function",
+          "/index.js true function",
+          "/dist true",
+          "/dist/index true",
+          "/dist/index.js true",
+          "/dist/adapter true",
+          "/dist/adapter.js true",
+          "false",
+          "/dist true",
+          "/dist/index true",
+          "/dist/index.js true",
+          "[]",
+          "",
+        ].join("\n"),
+      );
+    });
+
+    it("is imported, by name and by default", () => {
+      const output = script(
+        "imported.mjs",
+        `import byDefault, { createAdapter, createShardedAdapter, RedisAdapter } from "@socket.io/redis-adapter";
+         import { createAdapter as again } from "@socket.io/redis-adapter/dist/index.js";
+         import { createShardedAdapter as shardedAgain } from "@socket.io/redis-adapter/dist/sharded-adapter.js";
+         import old, { createAdapter as oldByName } from "socket.io-redis";
+         import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+         import { createAdapter as streamsAgain } from "@socket.io/redis-streams-adapter/dist/adapter.js";
+         import streams from "@socket.io/redis-streams-adapter";
+         import { BroadcastOperator, Emitter, RESERVED_EVENTS } from "@socket.io/redis-emitter";
+         console.log(byDefault === createAdapter, again === createAdapter, shardedAgain === createShardedAdapter);
+         console.log(typeof RedisAdapter, typeof old, old === oldByName);
+         console.log(streamsAgain === createStreamsAdapter, streams.createAdapter === createStreamsAdapter);
+         console.log(typeof BroadcastOperator, typeof Emitter, RESERVED_EVENTS.has("connect"));`,
+        aliased,
+      );
+      assert.strictEqual(
+        output,
+        "true true true\nfunction function true\ntrue true\nfunction function true\n",
+      );
+    });
+
+    it("connects servers, in place of the reference's adapter and of its streams adapter", () => {
+      for (const name of ["adapter", "streams-adapter"]) {
+        const text = `const { Server } = require("socket.io");
+          const { createAdapter } = require("@socket.io/redis-${name}");
+          ${TALK}`;
+        assert.strictEqual(script(`talk-${name}.cjs`, text, aliased), "heard 1\n");
+      }
+    });
+  });
+
+  /**
+   * Packs a folder as npm would publish it. Its scripts would build the addon again.
+   *
+   * @param {string} folder
+   */
+  function pack(folder) {
+    const packed = run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", dir], folder);
+    assert.strictEqual(packed.status, 0, packed.output);
+    return JSON.parse(packed.stdout)[0];
+  }
+
+  /**
+   * Makes a project with these packages in it, beside those that its programs use.
+   *
+   * @param {Mocha.Context} context
+   * @param {string} folder
+   * @param {string[]} packages
+   */
+  function install(context, folder, packages) {
+    fs.mkdirSync(folder);
+    fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ private: true }));
+    // The versions that are here are in npm's cache too.
+    const others = ["socket.io", "redis"].map((name) => `${name}@${versionOf(name)}`);
+    const quiet = ["--no-audit", "--no-fund", "--prefer-offline"];
+    const installed = run("npm", ["install", ...quiet, ...packages, ...others], folder);
+    if (/ENOTCACHED|EAI_AGAIN|ENOTFOUND|ECONNREFUSED/.test(installed.output)) {
+      skip(context, "socket.io and redis are neither in npm's cache nor to be had from the network");
+    }
+    assert.strictEqual(installed.status, 0, installed.output);
+  }
+
   /**
    * Runs a script in the project and returns what it prints.
    *
    * @param {string} name
    * @param {string} text
+   * @param {string} [folder]
    */
-  function script(name, text) {
-    fs.writeFileSync(path.join(project, name), text.replace("$URL", redis.url));
-    const { status, stdout, output } = run(process.execPath, [name], project);
+  function script(name, text, folder = project) {
+    fs.writeFileSync(path.join(folder, name), text.replace("$URL", redis.url));
+    const { status, stdout, output } = run(process.execPath, [name], folder);
     assert.strictEqual(status, 0, output);
     return stdout;
   }

@@ -31,7 +31,7 @@ const ALLOWED_LICENCES = new Set([
 const FORMATTED = [
   "*.{js,mjs,ts,json,md}",
   ".*.{js,json}",
-  "{__test__,bench,demo,docs,lib,npm,scripts}/**/*.{js,mjs,ts,json,md}",
+  "{__test__,bench,demo,dist,docs,lib,npm,scripts}/**/*.{js,mjs,ts,json,md}",
 ];
 
 /** @type {[string, () => boolean][]} */

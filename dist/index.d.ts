@@ -1,0 +1,3 @@
+import createAdapter = require("../index.js");
+
+export = createAdapter;

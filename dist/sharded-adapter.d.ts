@@ -1,0 +1,2 @@
+export { createShardedAdapter } from "../index.js";
+export type { ShardedRedisAdapter, ShardedRedisAdapterOptions } from "../index.js";

@@ -1,0 +1,7 @@
+export type {
+  DefaultEventsMap,
+  EventNames,
+  EventParams,
+  EventsMap,
+  TypedEventBroadcaster,
+} from "socket.io-redis-native/emitter";

@@ -1,0 +1,6 @@
+// @ts-check
+"use strict";
+
+const { createAdapter } = require("socket.io-redis-native/streams");
+
+exports.createAdapter = createAdapter;

@@ -1,0 +1,1 @@
+export * from "socket.io-redis-native/dist/util.js";
