@@ -6,15 +6,13 @@
  */
 
 const assert = require("node:assert");
-const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { addonPath } = require("../scripts/addon");
 const { skip } = require("./support/hooks");
+const { ROOT, install, pack, run } = require("./support/packed");
 const { startRedis } = require("./support/redis");
-
-const ROOT = path.join(__dirname, "..");
 
 /** Two servers that hear each other, with `createAdapter` and `Server` at hand. */
 const TALK = `
@@ -58,9 +56,7 @@ describe("package", function () {
     if (!fs.existsSync(addonPath())) skip(this, "the addon is not built");
     redis = await startRedis();
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "package-test-"));
-    const { filename, files: list } = pack(ROOT);
-    files = list.map((/** @type {{ path: string }} */ file) => file.path);
-    tarball = path.join(dir, filename);
+    ({ tarball, files } = pack(ROOT, dir));
     project = path.join(dir, "project");
     install(this, project, [tarball]);
   });
@@ -201,8 +197,7 @@ describe("package", function () {
     before(function () {
       aliased = path.join(dir, "aliased");
       const others = Object.entries(ALIASES).map(([name, folder]) => {
-        const packed = pack(path.join(ROOT, "npm", folder));
-        return `${name}@file:${path.join(dir, packed.filename)}`;
+        return `${name}@file:${pack(path.join(ROOT, "npm", folder), dir).tarball}`;
       });
       // Those that stand in for others depend on it: it is there already.
       const names = ["socket.io-redis-native", "@socket.io/redis-adapter", "socket.io-redis"];
@@ -307,37 +302,6 @@ describe("package", function () {
   });
 
   /**
-   * Packs a folder as npm would publish it. Its scripts would build the addon again.
-   *
-   * @param {string} folder
-   */
-  function pack(folder) {
-    const packed = run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", dir], folder);
-    assert.strictEqual(packed.status, 0, packed.output);
-    return JSON.parse(packed.stdout)[0];
-  }
-
-  /**
-   * Makes a project with these packages in it, beside those that its programs use.
-   *
-   * @param {Mocha.Context} context
-   * @param {string} folder
-   * @param {string[]} packages
-   */
-  function install(context, folder, packages) {
-    fs.mkdirSync(folder);
-    fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ private: true }));
-    // The versions that are here are in npm's cache too.
-    const others = ["socket.io", "redis"].map((name) => `${name}@${versionOf(name)}`);
-    const quiet = ["--no-audit", "--no-fund", "--prefer-offline"];
-    const installed = run("npm", ["install", ...quiet, ...packages, ...others], folder);
-    if (/ENOTCACHED|EAI_AGAIN|ENOTFOUND|ECONNREFUSED/.test(installed.output)) {
-      skip(context, "socket.io and redis are neither in npm's cache nor to be had from the network");
-    }
-    assert.strictEqual(installed.status, 0, installed.output);
-  }
-
-  /**
    * Runs a script in the project and returns what it prints.
    *
    * @param {string} name
@@ -351,28 +315,3 @@ describe("package", function () {
     return stdout;
   }
 });
-
-/**
- * @param {string} command
- * @param {string[]} args
- * @param {string} cwd
- */
-function run(command, args, cwd) {
-  // What npm has told the scripts that it runs is not for the npm that we run.
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^npm_(package|lifecycle)_/.test(name)),
-  );
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    cwd,
-    env,
-    encoding: "utf8",
-    timeout: 50_000,
-  });
-  return { status, stdout: stdout ?? "", output: `${stdout}${stderr}${error ?? ""}` };
-}
-
-/** The version of a package that is installed here. @param {string} name */
-function versionOf(name) {
-  const manifest = path.join(ROOT, "node_modules", name, "package.json");
-  return JSON.parse(fs.readFileSync(manifest, "utf8")).version;
-}
