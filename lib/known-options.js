@@ -125,4 +125,4 @@ function distanceOf(one, other) {
   return before[other.length];
 }
 
-module.exports = { warnOfUnknown };
+module.exports = { TAKERS, warnOfUnknown };
