@@ -12,7 +12,6 @@ const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
 const { channelRoom } = require("./link");
-const { emitOldEvents } = require("./old-events");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
 const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
@@ -35,6 +34,11 @@ const NOBODY = "\u0000nobody";
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
  * @typedef {{ status: string, expected: number, answers: Buffer[] }} Outcome
+ *
+ * @typedef {object} Follower
+ * @property {() => void} [onReady]
+ * @property {(error: Error) => void} [onDegraded]
+ * @property {(error: Error) => boolean} [onError] returns whether it has heard of it
  */
 
 /** @abstract */
@@ -62,8 +66,8 @@ class MemberAdapter extends Adapter {
   #incoming = null;
   /** @type {() => void} */
   #setReady = () => {};
-  /** @type {((error: Error) => boolean) | null} */
-  #onError = null;
+  /** @type {Follower[]} */
+  #followers = [];
   /** Those who wait for the next time that it does. @type {Set<() => void>} */
   #readyWaiters = new Set();
 
@@ -103,17 +107,18 @@ class MemberAdapter extends Adapter {
   }
 
   /**
-   * What hears of errors beside the listeners, and says whether it has.
+   * Tells somebody what becomes of this adapter. Not by listeners, which the user may remove.
    *
-   * @param {((error: Error) => boolean) | null} onError
+   * @param {Follower} follower
    */
-  _forwardErrors(onError) {
-    this.#onError = onError;
+  _follow(follower) {
+    this.#followers.push(follower);
   }
 
   /** Tells of an error, and says whether somebody has heard of it. @param {Error} error */
   _tellError(error) {
-    const heard = this.#onError?.(error) ?? false;
+    let heard = false;
+    for (const follower of this.#followers) heard = (follower.onError?.(error) ?? false) || heard;
     return this.listenerCount("error") > 0 ? super.emit("error", error) : heard;
   }
 
@@ -123,10 +128,9 @@ class MemberAdapter extends Adapter {
    * @param {((error: Error) => void) | null} onError as the option
    */
   _join(onError) {
-    if (onError !== null) this._forwardErrors((error) => (onError(error), true));
+    if (onError !== null) this._follow({ onError: (error) => (onError(error), true) });
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
     if (this.nsp.adapter?.[MEMBER]) this.nsp.adapter.close();
-    emitOldEvents(this, (error) => this._tellError(error));
     const { stream } = this.#identity;
     if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
     this.#member = this.#link.join(this.#identity, {
@@ -636,8 +640,7 @@ class MemberAdapter extends Adapter {
         // Once for an outage, not with every attempt to end it.
         if (this.#state === "degraded") return;
         if (this.#state === "ready") this.#gap = { since: performance.now(), reason: event.reason ?? "" };
-        super.emit((this.#state = "degraded"), new Error(event.reason));
-        return;
+        return this.#onDegraded(new Error(event.reason));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         return void this._tellError(new Error(`${event.what}: ${event.error}`));
@@ -646,12 +649,25 @@ class MemberAdapter extends Adapter {
     }
   }
 
+  /** @param {Error} error */
+  #onDegraded(error) {
+    const before = this.#state;
+    this.#state = "degraded";
+    super.emit("degraded", error);
+    if (before === "ready") super.emit("disconnect", error);
+    for (const follower of this.#followers) follower.onDegraded?.(error);
+    this._tellError(error);
+  }
+
   #onReady() {
     this.#setReady();
     if (this.#state === "ready") return;
     this.#state = "ready";
     for (const resume of this.#readyWaiters) resume();
     super.emit("ready");
+    // As a Redis client would say it, and socket.io-redis did.
+    super.emit("connect");
+    for (const follower of this.#followers) follower.onReady?.();
     if (this.#gap === null) return;
     const { since, reason } = this.#gap;
     this.#gap = null;

@@ -149,10 +149,11 @@ class RedisAdapter extends MemberAdapter {
   /**
    * The ids of the sockets of the cluster that are in one of the rooms, or of all.
    *
-   * @param {Set<any>} rooms
+   * @param {Set<any>} [rooms]
    * @returns {Promise<Set<any>>}
    */
-  async sockets(rooms = new Set()) {
+  async sockets(rooms) {
+    rooms ??= new Set();
     const sids = await super.sockets(rooms);
     const answers = await this.#request(
       REQUEST.SOCKETS,

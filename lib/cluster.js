@@ -163,10 +163,11 @@ class ClusterMemberAdapter extends MemberAdapter {
   /**
    * The ids of the sockets of the cluster that are in one of the rooms, or of all.
    *
-   * @param {Set<any>} rooms
+   * @param {Set<any>} [rooms]
    * @returns {Promise<Set<any>>}
    */
-  async sockets(rooms = new Set()) {
+  async sockets(rooms) {
+    rooms ??= new Set();
     const sids = await this._local.sockets(rooms);
     const opts = { rooms, except: new Set(), flags: {} };
     for (const { id } of await this.#fetch(opts, this.requestsTimeout)) sids.add(id);

@@ -17,25 +17,26 @@ const METHODS = /** @type {const} */ ([
  * listens, `error`.
  */
 class FactoryEvents extends EventEmitter {
-  /** Whether the servers hear each other; null if nothing was heard of it yet. @type {boolean | null} */
-  #connected = null;
+  /** Whether the servers hear each other. */
+  #connected = false;
   /** The errors that were told in this tick. @type {Set<string>} */
   #told = new Set();
 
   /** @param {any} adapter */
   follow(adapter) {
-    adapter.on("ready", () => {
-      if (this.#connected) return;
-      this.#connected = true;
-      this.emit("connect");
+    adapter._follow({
+      onReady: () => {
+        if (this.#connected) return;
+        this.#connected = true;
+        this.emit("connect");
+      },
+      onDegraded: (/** @type {Error} */ error) => {
+        const before = this.#connected;
+        this.#connected = false;
+        if (before) this.emit("disconnect", error);
+      },
+      onError: (/** @type {Error} */ error) => this.#tell(error),
     });
-    adapter.on("degraded", (/** @type {Error} */ error) => {
-      const before = this.#connected;
-      this.#connected = false;
-      if (before) this.emit("disconnect", error);
-    });
-    // Not by a listener: an adapter without any warns of some errors instead.
-    adapter._forwardErrors((/** @type {Error} */ error) => this.#tell(error));
   }
 
   /** @param {Error} error @returns {boolean} whether somebody listens */

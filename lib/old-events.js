@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The events that users of socket.io-redis listen to, on the adapter and on its clients.
+ * The events that users of socket.io-redis listen to, on the clients of the adapter.
  */
 
 const { EventEmitter } = require("node:events");
@@ -18,8 +18,10 @@ class OwnConnections extends EventEmitter {
 
   /** @param {any} adapter */
   follow(adapter) {
-    adapter.on("ready", () => this.#tell(true, null));
-    adapter.on("degraded", (/** @type {Error} */ error) => this.#tell(false, error));
+    adapter._follow({
+      onReady: () => this.#tell(true, null),
+      onDegraded: (/** @type {Error} */ error) => this.#tell(false, error),
+    });
   }
 
   /** Once, whatever the number of namespaces that notice. @param {boolean} connected @param {Error | null} error */
@@ -38,23 +40,4 @@ class OwnConnections extends EventEmitter {
   }
 }
 
-/**
- * Makes an adapter emit `connect` and `disconnect`, and tell of each outage as an error.
- *
- * @param {any} adapter
- * @param {(error: Error) => void} tellError
- */
-function emitOldEvents(adapter, tellError) {
-  let connected = false;
-  adapter.on("ready", () => {
-    connected = true;
-    adapter.emit("connect");
-  });
-  adapter.on("degraded", (/** @type {Error} */ error) => {
-    if (connected) adapter.emit("disconnect", error);
-    connected = false;
-    tellError(error);
-  });
-}
-
-module.exports = { OwnConnections, emitOldEvents };
+module.exports = { OwnConnections };

@@ -77,7 +77,8 @@ function installOldMethods(prototype) {
       return answer(rooms ? Promise.resolve([...rooms]) : roomsOf(this, id), callback);
     },
 
-    allRooms(callback) {
+    // Without a parameter, as those of today have it.
+    allRooms(...[callback]) {
       const rooms = allRooms.call(this);
       if (typeof callback !== "function") return rooms;
       deprecate("allRooms");

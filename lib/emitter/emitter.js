@@ -7,8 +7,10 @@
  */
 
 const { isOwn, readForm } = require("../forms");
-const { BroadcastOperator, checkNoCallback } = require("./operator");
+const { channelOf } = require("../link");
+const { BroadcastOperator, checkNoCallback, routes } = require("./operator");
 const { readEmitterOptions } = require("./options");
+const { BROADCASTS, REQUESTS } = require("./senders");
 const { NoSession, Session, sessionOf } = require("./session");
 
 class Emitter {
@@ -39,7 +41,13 @@ class Emitter {
     }
     this.nsp = nsp;
     this.#sender = this.#session.sender(nsp);
-    this.#operator = new BroadcastOperator(this.#session, this.#sender);
+    const { identity, parser } = this.#session.options;
+    const [broadcastChannel, requestChannel] = [BROADCASTS, REQUESTS].map((to) =>
+      channelOf({ ...identity, nsp }, to, null),
+    );
+    this.broadcastOptions = { nsp, broadcastChannel, requestChannel, parser };
+    routes.set(this.broadcastOptions, { session: this.#session, sender: this.#sender });
+    this.#operator = new BroadcastOperator(this.redisClient, this.broadcastOptions);
     // Connects now rather than with the first message.
     if (session === null) this.#sender.open();
   }

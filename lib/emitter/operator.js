@@ -6,7 +6,10 @@
  * makes another one.
  */
 
+const { readForm } = require("../forms");
+const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
+const { sessionOf } = require("./session");
 
 /** Names of events that mean something else to clients and servers. @type {ReadonlySet<any>} */
 const RESERVED_EVENTS = new Set([
@@ -18,23 +21,49 @@ const RESERVED_EVENTS = new Set([
   "removeListener",
 ]);
 
+/**
+ * What `broadcastOptions` of an operator stand for.
+ *
+ * @typedef {object} Route
+ * @property {import("./session").Session | import("./session").NoSession} session
+ * @property {import("./senders").Sender} sender
+ */
+
+/** Of the options that emitters have made. @type {WeakMap<object, Route>} */
+const routes = new WeakMap();
+
 class BroadcastOperator {
-  /** @type {import("./session").Session | import("./session").NoSession} */
-  #session;
-  /** @type {import("./senders").Sender} */
-  #sender;
+  /** @type {Route} */
+  #route;
   /** @type {import("./senders").Target} */
   #target;
 
   /**
-   * @param {import("./session").Session | import("./session").NoSession} session
-   * @param {import("./senders").Sender} sender
-   * @param {import("./senders").Target} [target]
+   * Emitters make them; whoever makes one himself needs a client.
+   *
+   * @param {any} redisClient
+   * @param {any} broadcastOptions `{ nsp, broadcastChannel, requestChannel, parser }`
+   * @param {Set<any>} [rooms]
+   * @param {Set<any>} [exceptRooms]
+   * @param {Record<string, any>} [flags]
    */
-  constructor(session, sender, target = EVERYBODY) {
-    this.#session = session;
-    this.#sender = sender;
-    this.#target = target;
+  constructor(
+    redisClient,
+    broadcastOptions,
+    rooms = EVERYBODY.rooms,
+    exceptRooms = EVERYBODY.except,
+    flags = EVERYBODY.flags,
+  ) {
+    this.redisClient = redisClient;
+    this.broadcastOptions = broadcastOptions;
+    this.rooms = rooms;
+    this.exceptRooms = exceptRooms;
+    this.flags = flags;
+    let route = routes.get(broadcastOptions);
+    if (route === undefined) routes.set(broadcastOptions, (route = routeOf(redisClient, broadcastOptions)));
+    this.#route = route;
+    const isForAll = rooms === EVERYBODY.rooms && exceptRooms === EVERYBODY.except;
+    this.#target = isForAll && flags === EVERYBODY.flags ? EVERYBODY : { rooms, except: exceptRooms, flags };
   }
 
   /** Targets rooms. @param {any} room or several */
@@ -68,35 +97,49 @@ class BroadcastOperator {
    * @param {...any} args
    */
   emit(ev, ...args) {
-    this.#session.check();
+    this.#route.session.check();
     if (RESERVED_EVENTS.has(ev)) throw new Error(`"${ev}" is a reserved event name`);
     checkNoCallback(args);
-    this.#sender.emit([ev, ...args], this.#target);
+    this.#route.sender.emit([ev, ...args], this.#target);
     return true;
   }
 
   /** @param {any} rooms or one */
   socketsJoin(rooms) {
-    this.#session.check();
-    this.#sender.join(listOf(rooms), this.#target);
+    this.#route.session.check();
+    this.#route.sender.join(listOf(rooms), this.#target);
   }
 
   /** @param {any} rooms or one */
   socketsLeave(rooms) {
-    this.#session.check();
-    this.#sender.leave(listOf(rooms), this.#target);
+    this.#route.session.check();
+    this.#route.sender.leave(listOf(rooms), this.#target);
   }
 
   /** @param {boolean} [close] whether the underlying connections end too */
   disconnectSockets(close = false) {
-    this.#session.check();
-    this.#sender.disconnect(close, this.#target);
+    this.#route.session.check();
+    this.#route.sender.disconnect(close, this.#target);
   }
 
   /** @param {Partial<import("./senders").Target>} change */
   #with(change) {
-    return new BroadcastOperator(this.#session, this.#sender, { ...this.#target, ...change });
+    const { rooms, except, flags } = { ...this.#target, ...change };
+    return new BroadcastOperator(this.redisClient, this.broadcastOptions, rooms, except, flags);
   }
+}
+
+/**
+ * The route of options that no emitter has made.
+ *
+ * @param {any} redisClient
+ * @param {any} broadcastOptions
+ * @returns {Route}
+ */
+function routeOf(redisClient, { nsp, broadcastChannel, parser }) {
+  const key = broadcastChannel.slice(0, -`#${nsp}#`.length);
+  const session = sessionOf(readForm([redisClient], { clients: 1 }), readEmitterOptions({ key, parser }));
+  return { session, sender: session.sender(nsp) };
 }
 
 /** Throws if the last argument is a function: nobody would call it. @param {any[]} args */
@@ -114,4 +157,4 @@ function listOf(rooms) {
   return Array.isArray(rooms) ? rooms : [rooms];
 }
 
-module.exports = { BroadcastOperator, RESERVED_EVENTS, checkNoCallback };
+module.exports = { BroadcastOperator, RESERVED_EVENTS, checkNoCallback, routes };

@@ -312,4 +312,4 @@ function senderOf(outlet, options, nsp) {
   return new SENDERS[options.mode](outlet, options, nsp);
 }
 
-module.exports = { EVERYBODY, Sender, senderOf };
+module.exports = { BROADCASTS, EVERYBODY, REQUESTS, Sender, senderOf };

@@ -22,7 +22,6 @@ const { Outlet } = require("./outlet");
  */
 
 class Session {
-  #options;
   #outlet;
   /** What there was to count when the last flush ended. */
   #start;
@@ -32,7 +31,7 @@ class Session {
 
   /** @param {import("../forms").Form} form @param {import("./options").EmitterOptions} options */
   constructor(form, options) {
-    this.#options = options;
+    this.options = options;
     this.#outlet = Outlet.of(form, options);
     this.#outlet.enter(this);
     this.#start = this.#outlet.count();
@@ -48,7 +47,7 @@ class Session {
 
   /** What sends for a namespace. @param {string} nsp */
   sender(nsp) {
-    return this.#outlet.sender(this.#options, nsp);
+    return this.#outlet.sender(this.options, nsp);
   }
 
   /** Throws if nothing can be sent any more. */
@@ -98,7 +97,7 @@ class Session {
     /** @type {FlushResult} */
     const result = {
       sent: now.sent - start.sent,
-      receivers: this.#options.mode === "streams" ? null : now.receivers - start.receivers,
+      receivers: this.options.mode === "streams" ? null : now.receivers - start.receivers,
       refused: now.refused - start.refused,
       lost: now.lost - start.lost,
       pending: inTime ? 0 : now.pending,
@@ -115,9 +114,10 @@ class Session {
 class NoSession {
   #problem;
 
-  /** @param {unknown} problem */
-  constructor(problem) {
+  /** @param {unknown} problem @param {import("./options").EmitterOptions} options */
+  constructor(problem, options) {
     this.#problem = problem;
+    this.options = options;
   }
 
   get transport() {
@@ -159,7 +159,7 @@ function sessionOf(form, options) {
   try {
     Link.checkEmitter(form.pub, options.link);
   } catch (error) {
-    return new NoSession(error);
+    return new NoSession(error, options);
   }
   return new Session(form, options);
 }
