@@ -5,7 +5,10 @@
  * What `createAdapter` was given: checked, with the defaults filled in.
  */
 
-const msgpack = require("./msgpack");
+const { decode, encode } = require("./msgpack");
+
+/** As the reference shows it. @type {Parser} */
+const MSGPACK = { encode, decode };
 const { withoutSecrets } = require("./secrets");
 
 /** Publishes that wait for Redis, in bytes: 5 s of outage at 40,000 messages of 160 bytes a second. */
@@ -63,8 +66,8 @@ function readOptions(given) {
     family: "classic",
     key: readText(given, "key") || "socket.io",
     publishOnSpecificResponseChannel: readBoolean(given, "publishOnSpecificResponseChannel") ?? false,
-    parser: parser || msgpack,
-    customParser: present(parser) && parser !== msgpack,
+    parser: parser || MSGPACK,
+    customParser: present(parser) && parser !== MSGPACK,
   };
 }
 
@@ -84,7 +87,7 @@ function readShardedOptions(given) {
     family: "sharded",
     key: readText(given, "channelPrefix") ?? "socket.io",
     publishOnSpecificResponseChannel: true,
-    parser: msgpack,
+    parser: MSGPACK,
     customParser: false,
     subscriptionMode: subscriptionMode ?? "dynamic",
   };
@@ -106,7 +109,7 @@ function readStreamsOptions(given) {
     family: readBoolean(given, "useShardedPubSub") ? "streams-sharded" : "streams",
     key: readText(given, "channelPrefix") ?? "socket.io",
     publishOnSpecificResponseChannel: true,
-    parser: msgpack,
+    parser: MSGPACK,
     customParser: false,
     streamName: readText(given, "streamName") ?? "socket.io",
     streamCount: readWhole(given, "streamCount", 1, MAX_STREAMS) ?? 1,
@@ -238,6 +241,7 @@ function show(value) {
 }
 
 module.exports = {
+  MSGPACK,
   objectOf,
   present,
   readLinkOptions,

@@ -6,9 +6,9 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const msgpack = require("../msgpack");
 const { warnOfUnknown } = require("../known-options");
 const {
+  MSGPACK,
   objectOf,
   present,
   readLinkOptions,
@@ -52,7 +52,7 @@ function readEmitterOptions(given) {
   warnOfUnknown(given, `emitter, ${mode}`);
   return {
     mode,
-    parser: msgpack,
+    parser: MSGPACK,
     customParser: false,
     onlyPlaintext: false,
     ...rest,
@@ -70,9 +70,9 @@ const READERS = {
     const prefix = readText(given, "key") || "socket.io";
     return {
       identity: identityOf("classic", prefix),
-      parser: parser || msgpack,
-      customParser: present(parser) && parser !== msgpack,
-      shown: { key: prefix, parser: msgpack },
+      parser: parser || MSGPACK,
+      customParser: present(parser) && parser !== MSGPACK,
+      shown: { key: prefix, parser: MSGPACK },
     };
   },
 
