@@ -8,6 +8,13 @@
 
 const { Emitter } = require("../../emitter");
 
+/** What sets the script apart from others on the same Redis. @type {Record<string, (key: string) => object>} */
+const OPTIONS = {
+  classic: (key) => ({ key }),
+  sharded: (channelPrefix) => ({ channelPrefix }),
+  streams: (key) => ({ channelPrefix: key, streamName: key, maxLen: 1_000_000 }),
+};
+
 const { port, clients, transport, mode, count, key } = JSON.parse(process.argv[2]);
 
 process.on("unhandledRejection", (error) => {
@@ -31,7 +38,7 @@ async function main() {
   const emitter = new Emitter(client ?? `redis://127.0.0.1:${port}`, {
     mode,
     transport,
-    ...(mode === "classic" ? { key } : { channelPrefix: key, streamName: key, maxLen: 1_000_000 }),
+    ...OPTIONS[mode](key),
   });
   for (let i = 0; i < count; i++) emitter.emit("n", `${i} of many`);
   // quit() is the graceful one of ioredis, close() that of node-redis.
