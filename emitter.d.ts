@@ -245,7 +245,25 @@ export declare const RESERVED_EVENTS: ReadonlySet<string | Symbol>;
 export declare class BroadcastOperator<
   EmitEvents extends EventsMap = DefaultEventsMap,
 > implements TypedEventBroadcaster<EmitEvents> {
-  private constructor();
+  private readonly redisClient: any;
+  private readonly broadcastOptions: any;
+  private readonly rooms: Set<string>;
+  private readonly exceptRooms: Set<string>;
+  private readonly flags: any;
+
+  /** Emitters make them. By hand it takes what that of the reference takes. */
+  constructor(
+    redisClient: any,
+    broadcastOptions: {
+      nsp: string;
+      broadcastChannel: string;
+      requestChannel: string;
+      parser: { encode: (msg: any) => any };
+    },
+    rooms?: Set<string>,
+    exceptRooms?: Set<string>,
+    flags?: { volatile?: boolean; compress?: boolean },
+  );
 
   /** Targets rooms. */
   to(room: string | string[]): BroadcastOperator<EmitEvents>;
