@@ -253,6 +253,7 @@ export interface LinkStats {
   receivers: number
   refused: number
   lostInFlight: number
+  early: number
   dropped: number
   backlog: number
   unencodable: number

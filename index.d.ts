@@ -152,6 +152,8 @@ interface LinkStats {
   refused: number;
   /** In flight when the connection was lost: Redis may or may not have had them. */
   lostInFlight: number;
+  /** Published at the end of an outage before all servers were back: some may not have had them. */
+  early: number;
   /** Given up since the backlog was full, or the clients had ended. */
   dropped: number;
   /** Waiting for Redis now. */

@@ -1,29 +1,94 @@
 //! Counting the members of the cluster: for JS, for requests that wait for answers, and for outages that end.
+//!
+//! What is asked for in a step goes into one count, which names each member once.
 
-use super::Destination;
+use std::time::Instant;
+
+use super::census::Census;
 use super::effects::{Effects, Kind, MemberId};
 use super::member::Member;
 use super::requests::Counted;
-use super::{ALONE_EVERY, COUNT_AGAIN, Core, IDLE_EVERY};
+use super::{COUNT_AGAIN, Core, Destination};
 use crate::wire::Family;
 
-/// Whom a count is for.
+/// How many members are named in one count at most.
+const CHUNK: usize = 250;
+
+/// Who waits for a count.
 #[derive(Debug)]
-pub(super) enum Purpose {
+pub(super) enum Asker {
     /// JS asked for the number of members.
     Server { member: MemberId, token: u32 },
     /// A request wants to know how many answers to wait for.
     Request { member: MemberId, id: Box<str> },
-    /// How many peers members have, for the end of an outage to come.
-    Peers { members: Vec<MemberId> },
-    /// Whether the peers are back.
-    Healing { members: Vec<MemberId> },
 }
 
-impl Purpose {
-    /// Whether somebody waits for it, so that it is counted again after an outage.
-    pub(super) fn outlives_the_link(&self) -> bool {
-        matches!(self, Purpose::Server { .. } | Purpose::Request { .. })
+impl Asker {
+    /// The member that is to be counted for it.
+    pub(super) fn member(&self) -> MemberId {
+        match self {
+            Asker::Server { member, .. } | Asker::Request { member, .. } => *member,
+        }
+    }
+}
+
+/// What Redis was asked.
+#[derive(Debug)]
+pub(super) struct Count {
+    /// Whom it counts, in order, each once.
+    members: Vec<MemberId>,
+    askers: Vec<Asker>,
+    /// Whether the end of an outage waits for it.
+    heals: bool,
+}
+
+/// The counts of a link: those that Redis was asked for, and those that it will be.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    /// What Redis has not answered, by token.
+    asked: std::collections::HashMap<u64, Count>,
+    next_token: u64,
+    /// To be asked at the end of this step.
+    asking: Vec<Asker>,
+    /// What waits for the link, or for the subscriptions of its member.
+    waiting: Vec<Asker>,
+    /// When it is tried again, after a count that failed.
+    waiting_until: Option<Instant>,
+    /// Something has happened that it may have waited for.
+    may_go: bool,
+    pub(super) census: Census,
+    /// An outage has ended: until then it shows who came too late for what was published.
+    pub(super) watch: Option<Instant>,
+}
+
+impl Counting {
+    /// What waits may be asked now, perhaps.
+    pub(super) fn let_go(&mut self) {
+        self.may_go = true;
+    }
+
+    /// When something is due, apart from what waits for the link.
+    pub(super) fn deadline(&self, open: bool) -> Option<Instant> {
+        let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
+        let census = self.census.deadline().filter(|_| open);
+        [waiting, census, self.census.idle_deadline(), self.watch].into_iter().flatten().min()
+    }
+
+    /// Another transport begins: what was asked is asked again, if somebody waits for it.
+    pub(super) fn interrupt(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        self.waiting.extend(asked.into_values().flat_map(|count| count.askers));
+        self.waiting.append(&mut self.asking);
+        self.may_go = true;
+    }
+
+    /// Takes what a member wants to know; what was asked for it already is answered for nobody.
+    pub(super) fn leave(&mut self, id: MemberId) -> Vec<Asker> {
+        let mut gone = Vec::new();
+        for askers in [&mut self.asking, &mut self.waiting] {
+            gone.extend(askers.extract_if(.., |asker| asker.member() == id));
+        }
+        gone
     }
 }
 
@@ -31,103 +96,181 @@ impl Core {
     /// Counts the members for JS, which hears of it by a [`Kind::Count`] record with this token.
     pub fn server_count(&mut self, id: MemberId, token: u32, fx: &mut Effects) {
         if self.members.contains_key(&id) {
-            self.count_when_ready(Purpose::Server { member: id, token }, fx);
+            self.count_when_ready(Asker::Server { member: id, token });
         } else {
             count_record(fx, id, token, 0);
         }
     }
 
-    pub(super) fn count_when_ready(&mut self, purpose: Purpose, fx: &mut Effects) {
-        let member = match &purpose {
-            Purpose::Server { member, .. } | Purpose::Request { member, .. } => self.members.get(member),
-            Purpose::Peers { .. } | Purpose::Healing { .. } => None,
-        };
-        if self.flow.is_open() && member.is_some_and(Member::is_subscribed) {
-            self.count(purpose, fx);
+    pub(super) fn count_when_ready(&mut self, asker: Asker) {
+        let ready = self.members.get(&asker.member()).is_some_and(Member::is_subscribed);
+        if self.flow.is_open() && ready {
+            self.counting.asking.push(asker);
         } else {
-            self.waiting.push(purpose);
+            self.counting.waiting.push(asker);
         }
     }
 
-    pub(super) fn count(&mut self, purpose: Purpose, fx: &mut Effects) {
-        let ids: &[MemberId] = match &purpose {
-            Purpose::Server { member, .. } | Purpose::Request { member, .. } => std::slice::from_ref(member),
-            Purpose::Peers { members } | Purpose::Healing { members } => members,
-        };
-        // A member listens on both; what listens on one of them alone is not a member.
-        let channels = ids
-            .iter()
-            .filter_map(|id| self.members.get(id))
-            .flat_map(|member| match self.config.family {
-                Family::Classic => vec![member.channels.request.clone(), member.channels.response.clone()],
-                Family::Sharded | Family::Streams { .. } => vec![member.channels.request.clone()],
-            })
-            .collect();
-        let token = self.next_count;
-        self.next_count += 1;
-        self.counts.insert(token, purpose);
+    /// Asks Redis for what is due: one count for all, or a few if they are many.
+    pub(super) fn ask_for_counts(&mut self, fx: &mut Effects) {
+        let counting = &mut self.counting;
+        if counting.waiting_until.is_some_and(|until| fx.now >= until) {
+            counting.waiting_until = None;
+            counting.may_go = true;
+        }
+        if counting.waiting_until.is_none() && std::mem::take(&mut counting.may_go) {
+            for asker in std::mem::take(&mut counting.waiting) {
+                self.count_when_ready(asker);
+            }
+        }
+        let mut askers = std::mem::take(&mut self.counting.asking);
+        askers.sort_by_key(Asker::member);
+        let mut members: Vec<MemberId> = askers.iter().map(Asker::member).collect();
+        let due = self.counting.census.take(fx.now);
+        let is_due = !due.is_empty();
+        for id in due {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.queued = false;
+                members.push(id);
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        let mut askers = askers.into_iter().peekable();
+        let mut names = 0;
+        for chunk in members.chunks(CHUNK) {
+            let last = chunk.last().copied().unwrap_or_default();
+            let of_chunk = std::iter::from_fn(|| askers.next_if(|asker| asker.member() <= last)).collect();
+            names += self.count(chunk.to_vec(), of_chunk, false, fx);
+        }
+        if is_due {
+            self.counting.census.asked(fx.now, names);
+        }
+    }
+
+    /// Asks Redis; returns for how many names.
+    fn count(
+        &mut self,
+        mut members: Vec<MemberId>,
+        askers: Vec<Asker>,
+        heals: bool,
+        fx: &mut Effects,
+    ) -> usize {
+        let mut channels = Vec::new();
+        members.retain(|id| {
+            let Some(member) = self.members.get_mut(id) else {
+                return false;
+            };
+            member.counted = Some(fx.now);
+            member.greeted = false;
+            channels.push(member.channels.request.clone());
+            // A member listens on both; what listens on one of them alone is not a member.
+            if self.config.family == Family::Classic {
+                channels.push(member.channels.response.clone());
+            }
+            true
+        });
+        let token = self.counting.next_token;
+        self.counting.next_token += 1;
+        let names = channels.len();
+        self.counting.asked.insert(token, Count { members, askers, heals });
         fx.counts.push((token, channels));
+        names
     }
 
     pub(super) fn counted(&mut self, token: u64, counts: Option<&[u64]>, fx: &mut Effects) {
-        let Some(purpose) = self.counts.remove(&token) else {
+        let Some(Count { members, askers, heals }) = self.counting.asked.remove(&token) else {
             return;
         };
         let Some(counts) = counts else {
-            match purpose {
-                Purpose::Healing { .. } => self.flow.counted(false, fx.now),
-                purpose if purpose.outlives_the_link() => {
-                    // Refused, or lost with the link: not again at once.
-                    self.waiting_until = Some(fx.now + COUNT_AGAIN);
-                    self.waiting.push(purpose);
-                }
-                _ => {}
+            if heals {
+                self.flow.counted(members, fx.now);
+            }
+            if !askers.is_empty() {
+                // Refused, or lost with the link: not again at once.
+                self.counting.waiting_until = Some(fx.now + COUNT_AGAIN);
+                self.counting.waiting.extend(askers);
             }
             return;
         };
         let per_member = if self.config.family == Family::Classic { 2 } else { 1 };
-        let mut members = counts.chunks(per_member).map(|pair| pair.iter().copied().min().unwrap_or(0));
-        match purpose {
-            Purpose::Server { member, token } => {
-                let count = self.others_and_self(member, members.next());
+        let counts: Vec<u64> =
+            counts.chunks(per_member).map(|pair| pair.iter().copied().min().unwrap_or(0)).collect();
+        let count_of = |id: MemberId| {
+            let place = members.binary_search(&id).ok()?;
+            counts.get(place).copied()
+        };
+        for asker in askers {
+            self.tell(asker, &count_of, fx);
+        }
+        if heals {
+            let mut missing = members.clone();
+            missing.retain(|&id| !self.has_found(id, count_of(id).unwrap_or(0)));
+            self.flow.counted(missing, fx.now);
+        } else if self.flow.is_open() {
+            // Counted before an outage and answered in it, it says nothing.
+            for &id in &members {
+                self.learn(id, count_of(id).unwrap_or(0));
+            }
+        }
+    }
+
+    fn tell(&mut self, asker: Asker, count_of: &impl Fn(MemberId) -> Option<u64>, fx: &mut Effects) {
+        let counted = count_of(asker.member());
+        match asker {
+            Asker::Server { member, token } => {
+                let count = self.others_and_self(member, counted);
                 count_record(fx, member, token, count);
             }
             // Nobody, though this member itself is there: whoever counted has not looked everywhere.
-            purpose @ Purpose::Request { member, .. }
-                if counts.first() == Some(&0)
-                    && self.members.get(&member).is_some_and(Member::is_subscribed) =>
+            Asker::Request { member, .. }
+                if counted == Some(0) && self.members.get(&member).is_some_and(Member::is_subscribed) =>
             {
-                self.waiting_until = Some(fx.now + COUNT_AGAIN);
-                self.waiting.push(purpose);
+                self.counting.waiting_until = Some(fx.now + COUNT_AGAIN);
+                self.counting.waiting.push(asker);
             }
-            Purpose::Request { member, id } => {
-                let count = self.others_and_self(member, members.next());
-                match self.requests.counted(&id, count, fx.now, &mut fx.batch) {
-                    Counted::Publish(member, body) => {
+            Asker::Request { member, id } => {
+                let count = self.others_and_self(member, counted);
+                match self.requests.counted(member, &id, count, fx.now, &mut fx.batch) {
+                    Counted::Publish(body) => {
                         self.send(member, &Destination::Request, &body, fx);
                     }
                     Counted::Nothing => {}
                 }
             }
-            // Counted before an outage, answered after: it says nothing.
-            Purpose::Peers { .. } if !self.flow.is_open() => {}
-            Purpose::Peers { members: ids } => {
-                // Those that have left since were not counted for anybody.
-                for (id, count) in ids.iter().zip(members) {
-                    if let Some(member) = self.members.get_mut(id) {
-                        member.peers = count;
-                        if !member.has_peers() {
-                            member.peers_due = Some(fx.now + ALONE_EVERY);
-                        }
-                    }
-                }
-            }
-            Purpose::Healing { members: ids } => {
-                let found = ids
-                    .iter()
-                    .zip(members)
-                    .all(|(id, count)| self.members.get(id).is_none_or(|member| count >= member.peers));
-                self.flow.counted(found, fx.now);
+        }
+    }
+
+    /// Whether all peers of a member are back. There may be more of them than were known.
+    fn has_found(&mut self, id: MemberId, count: u64) -> bool {
+        self.members.get_mut(&id).is_none_or(|member| {
+            let found = count >= member.peers;
+            member.peers = member.peers.max(count);
+            found
+        })
+    }
+
+    /// Another server says that it is there.
+    pub(super) fn greeted(&mut self, id: MemberId, now: Instant) {
+        // While an outage ends, it hears what will be published; it may have come for one that is awaited in vain.
+        let open = self.flow.is_open();
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        if open {
+            member.peers = member.peers.max(1).saturating_add(1);
+        }
+        member.greeted = true;
+        self.count_soon(id, now);
+    }
+
+    /// The peers of a member are counted at `when`, or together with others before.
+    pub(super) fn count_soon(&mut self, id: MemberId, when: Instant) {
+        if let Some(member) = self.members.get_mut(&id) {
+            if std::mem::replace(&mut member.queued, true) {
+                self.counting.census.hasten(when);
+            } else {
+                self.counting.census.queue(id, when);
             }
         }
     }
@@ -149,37 +292,37 @@ impl Core {
     }
 
     /// Counts the peers of those who have not published for a while: others may have joined since.
-    pub(super) fn count_idle(&mut self, fx: &mut Effects) {
+    pub(super) fn count_idle(&mut self, now: Instant) {
         if self.members.is_empty() {
-            self.idle_due = None;
+            return self.counting.census.stop();
+        }
+        if !self.counting.census.is_idle_due(now) || !self.flow.is_open() {
             return;
         }
-        let due = *self.idle_due.get_or_insert(fx.now + IDLE_EVERY);
-        if fx.now < due {
-            return;
-        }
-        self.idle_due = Some(fx.now + IDLE_EVERY);
-        if !self.flow.is_open() {
-            return;
-        }
-        let idle =
-            |member: &Member| member.is_subscribed() && member.peers_due.is_none_or(|due| due <= fx.now);
-        let mut members: Vec<MemberId> =
-            self.members.iter().filter(|(_, member)| idle(member)).map(|(&id, _)| id).collect();
-        members.sort_unstable();
-        if !members.is_empty() {
-            self.count(Purpose::Peers { members }, fx);
+        let census = &mut self.counting.census;
+        for (&id, member) in &mut self.members {
+            let is_due = member.counted.is_none_or(|counted| Census::is_old(counted, now));
+            if is_due && member.is_subscribed() && !std::mem::replace(&mut member.queued, true) {
+                census.queue(id, now);
+            }
         }
     }
 
+    /// The members that had others when last counted.
+    pub(super) fn with_peers(&self) -> Vec<MemberId> {
+        self.members.iter().filter(|(_, member)| member.has_peers()).map(|(&id, _)| id).collect()
+    }
+
+    /// Goes on with the end of an outage.
     pub(super) fn heal(&mut self, fx: &mut Effects) {
-        if !self.flow.wants_count(fx.now) {
-            return;
+        if let Some(mut members) = self.flow.wants_count(fx.now) {
+            members.sort_unstable();
+            self.count(members, Vec::new(), true, fx);
         }
-        let mut members: Vec<MemberId> =
-            self.members.iter().filter(|(_, member)| member.has_peers()).map(|(&id, _)| id).collect();
-        members.sort_unstable();
-        self.count(Purpose::Healing { members }, fx);
+        if let Some(missing) = self.flow.take_ended() {
+            self.counting.let_go();
+            self.watch(missing, fx.now);
+        }
     }
 }
 
@@ -196,6 +339,7 @@ mod tests {
 
     use super::*;
     use crate::core::Config;
+    use crate::core::census::IDLE_EVERY;
     use crate::core::member::{MemberSpec, SubscriptionMode};
     use crate::transport::Incoming;
 
@@ -226,6 +370,7 @@ mod tests {
             core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &name.name }, &mut fx);
         }
         core.tick(&mut fx);
+        core.release(1, &mut fx);
         let answer = |core: &mut Core, fx: &mut Effects, count: u64| {
             for (token, channels) in std::mem::take(&mut fx.counts) {
                 let counts = vec![count; channels.len()];
@@ -237,6 +382,7 @@ mod tests {
         fx.now += IDLE_EVERY;
         assert_eq!(core.deadline(), Some(fx.now));
         core.tick(&mut fx);
+        core.release(1, &mut fx);
         assert_eq!(fx.counts.len(), 1);
         answer(&mut core, &mut fx, 2);
         core.incoming(Incoming::Down { reason: "gone", unanswered: 0, unwritten: 0 }, &mut fx);

@@ -204,13 +204,15 @@ impl Drop for Draft<'_> {
 #[derive(Debug, Default)]
 pub struct Publishes {
     bytes: Vec<u8>,
-    ends: Vec<(usize, usize)>,
+    /// Of each message: whose it is, where its channel ends, where its payload ends.
+    ends: Vec<(MemberId, usize, usize)>,
 }
 
 impl Publishes {
-    /// Adds a message whose payload `write` appends; if it fails nothing is added.
+    /// Adds a message of `owner` (0 if that has left) whose payload `write` appends; if it fails nothing is added.
     pub fn push<E>(
         &mut self,
+        owner: MemberId,
         channel: &[u8],
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -219,7 +221,7 @@ impl Publishes {
         let channel_end = self.bytes.len();
         match write(&mut self.bytes) {
             Ok(()) => {
-                self.ends.push((channel_end, self.bytes.len()));
+                self.ends.push((owner, channel_end, self.bytes.len()));
                 Ok(())
             }
             Err(error) => {
@@ -232,11 +234,16 @@ impl Publishes {
     /// The messages, each as channel and payload, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
-        self.ends.iter().filter_map(move |&(channel_end, end)| {
+        self.ends.iter().filter_map(move |&(_, channel_end, end)| {
             let message = (self.bytes.get(start..channel_end)?, self.bytes.get(channel_end..end)?);
             start = end;
             Some(message)
         })
+    }
+
+    /// Whose they are, in the same order.
+    pub fn owners(&self) -> impl Iterator<Item = MemberId> {
+        self.ends.iter().map(|&(owner, ..)| owner)
     }
 
     /// How many there are.
@@ -334,17 +341,18 @@ mod tests {
     #[test]
     fn a_failed_publish_leaves_nothing() {
         let mut publishes = Publishes::default();
-        let written = publishes.push::<()>(b"c1", |out| {
+        let written = publishes.push::<()>(1, b"c1", |out| {
             out.extend_from_slice(b"p1");
             Ok(())
         });
         assert!(written.is_ok());
-        let failed = publishes.push(b"c2", |out| {
+        let failed = publishes.push(2, b"c2", |out| {
             out.extend_from_slice(b"half");
             Err(())
         });
         assert!(failed.is_err());
         let all: Vec<_> = publishes.iter().collect();
         assert_eq!(all, [(&b"c1"[..], &b"p1"[..])]);
+        assert_eq!(publishes.owners().collect::<Vec<_>>(), [1]);
     }
 }

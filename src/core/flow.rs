@@ -7,6 +7,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::effects::MemberId;
+use super::healing::Healing;
+
 /// How long the end of an outage waits for the peers. The clients of the reference wait up to 2.2 s between two
 /// attempts to reconnect; this covers one that just missed, and leaves a request of the default timeout (5 s) some
 /// time to be answered.
@@ -20,14 +23,34 @@ pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 /// as this node is, and follow within milliseconds.
 const MOVE_SETTLE: Duration = Duration::from_millis(100);
 
-/// How often the peers are counted meanwhile.
-const HEAL_STEP: Duration = Duration::from_millis(25);
+/// A message that waits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose it is; 0 if that has left, or is not known any more.
+    pub owner: MemberId,
+    /// The channel and the payload.
+    bytes: Box<[u8]>,
+    /// Where the payload begins.
+    payload: usize,
+}
 
-/// How many counts in a row must find all peers: a client may send its subscriptions in several writes.
-const HEAL_COUNTS: u8 = 2;
+impl Message {
+    /// What a message takes beyond its bytes: its place in the queue, and what the allocator keeps of it.
+    const OVERHEAD: usize = size_of::<Message>() + 16;
 
-/// A message that waits: its channel and its payload.
-pub type Message = (Box<[u8]>, Box<[u8]>);
+    fn new(owner: MemberId, channel: &[u8], payload: &[u8]) -> Self {
+        Message { owner, bytes: [channel, payload].concat().into(), payload: channel.len() }
+    }
+
+    /// Its channel and its payload.
+    pub fn parts(&self) -> (&[u8], &[u8]) {
+        self.bytes.split_at_checked(self.payload).unwrap_or_default()
+    }
+
+    fn held(&self) -> usize {
+        self.bytes.len() + Message::OVERHEAD
+    }
+}
 
 /// The messages that wait, oldest first, within a bound of bytes: at the bound the oldest give way.
 #[derive(Debug)]
@@ -35,44 +58,47 @@ pub struct Backlog {
     messages: VecDeque<Message>,
     /// What was published already and came back: it goes before the others.
     returned: VecDeque<Message>,
-    bytes: usize,
+    /// What all of these take.
+    held: usize,
     bound: usize,
     dropped: u64,
 }
 
 impl Backlog {
     fn new(bound: usize) -> Self {
-        Backlog { messages: VecDeque::new(), returned: VecDeque::new(), bytes: 0, bound, dropped: 0 }
+        Backlog { messages: VecDeque::new(), returned: VecDeque::new(), held: 0, bound, dropped: 0 }
     }
 
     /// Adds a message, dropping the oldest ones for it.
-    pub fn push(&mut self, channel: &[u8], payload: &[u8]) {
-        self.bytes += channel.len() + payload.len();
-        self.messages.push_back((channel.into(), payload.into()));
+    pub fn push(&mut self, owner: MemberId, channel: &[u8], payload: &[u8]) {
+        let message = Message::new(owner, channel, payload);
+        self.held += message.held();
+        self.messages.push_back(message);
         self.give_way();
     }
 
     /// Adds a message that has been published before all others that are here but those which came back too.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
-        self.bytes += channel.len() + payload.len();
-        self.returned.push_back((channel.into(), payload.into()));
+        let message = Message::new(0, channel, payload);
+        self.held += message.held();
+        self.returned.push_back(message);
         self.give_way();
     }
 
     fn give_way(&mut self) {
-        while self.bytes > self.bound && self.pop().is_some() {
+        while self.held > self.bound && self.pop().is_some() {
             self.dropped += 1;
         }
     }
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Message> {
-        let (channel, payload) = self.returned.pop_front().or_else(|| self.messages.pop_front())?;
-        self.bytes -= channel.len() + payload.len();
+        let message = self.returned.pop_front().or_else(|| self.messages.pop_front())?;
+        self.held -= message.held();
         if self.messages.is_empty() {
             self.messages.shrink_to(64);
         }
-        Some((channel, payload))
+        Some(message)
     }
 
     /// Drops everything.
@@ -80,7 +106,7 @@ impl Backlog {
         self.dropped += self.len() as u64;
         self.messages = VecDeque::new();
         self.returned = VecDeque::new();
-        self.bytes = 0;
+        self.held = 0;
     }
 
     /// Whether nothing waits.
@@ -104,65 +130,74 @@ impl Backlog {
 pub struct Flow {
     up: bool,
     proven: bool,
-    healing: Option<Healing>,
+    wait: Option<Wait>,
     /// The link has not been up yet, and not for want of trying.
     late: bool,
     was_up: bool,
     settle: Duration,
+    /// The wait is over since [`Flow::take_ended`] was last asked: the members whose peers may be missing.
+    ended: Option<Vec<MemberId>>,
     /// What waits.
     pub backlog: Backlog,
 }
 
+/// What the end of an outage waits for.
 #[derive(Debug)]
-struct Healing {
-    until: Instant,
-    next: Instant,
-    found: u8,
-    counting: bool,
+enum Wait {
+    /// For the peers that were there before, and not longer than to then.
+    Peers(Healing, Instant),
+    /// Until then: nobody knows whom to wait for.
+    Time(Instant),
 }
 
 impl Flow {
     /// A flow that is down; `bound` is the backlog's, in bytes.
     pub fn new(bound: usize, proven: bool, settle: Duration) -> Self {
         let backlog = Backlog::new(bound);
-        Flow { up: false, proven, healing: None, late: false, was_up: false, settle, backlog }
+        Flow { up: false, proven, wait: None, late: false, was_up: false, settle, ended: None, backlog }
     }
 
     /// Whether publishes may go out at once, apart from what waits.
     pub fn is_open(&self) -> bool {
-        self.up && self.proven && self.healing.is_none()
+        self.up && self.proven && self.wait.is_none()
     }
 
-    /// The link is connected; `peers_before` says whether there were other members before.
-    pub fn up(&mut self, now: Instant, peers_before: bool) {
+    /// The link is connected; `with_peers` are the members that had peers before.
+    pub fn up(&mut self, now: Instant, with_peers: Vec<MemberId>) {
         self.up = true;
         let late = std::mem::take(&mut self.late);
-        self.was_up = true;
-        self.healing = match (peers_before, late) {
-            (true, _) => {
-                Some(Healing { until: now + HEAL_BOUND, next: now + self.settle, found: 0, counting: false })
-            }
-            // Nothing to count for: the time has to pass.
-            (false, true) => Some(Healing { until: now + LATE_BOUND, next: now, found: 0, counting: true }),
-            (false, false) => None,
+        let again = std::mem::replace(&mut self.was_up, true);
+        self.wait = match (with_peers.is_empty(), late) {
+            (false, _) => Some(Wait::Peers(Healing::new(now, self.settle, with_peers), now + HEAL_BOUND)),
+            (true, true) => Some(Wait::Time(now + LATE_BOUND)),
+            (true, false) => None,
         };
+        self.ended = (self.wait.is_none() && again).then(Vec::new);
     }
 
     /// A publish has come back, since its slot has moved: it waits until the others have followed. Returns how many
     /// have given way to it.
-    pub fn give_back(&mut self, now: Instant, channel: &[u8], payload: &[u8]) -> u64 {
+    pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) -> u64 {
         let dropped = self.backlog.dropped();
         self.backlog.give_back(channel, payload);
-        self.heal(now);
         self.backlog.dropped() - dropped
     }
 
-    /// Subscriptions of this node are lost, though the link stands. So may be those of the others: publishes wait until
-    /// they are back.
-    pub fn heal(&mut self, now: Instant) {
-        if self.up && self.healing.is_none() {
-            let next = now + self.settle.min(MOVE_SETTLE);
-            self.healing = Some(Healing { until: now + HEAL_BOUND, next, found: 0, counting: false });
+    /// Whether something is waited for.
+    pub fn is_waiting(&self) -> bool {
+        self.wait.is_some()
+    }
+
+    /// Subscriptions of these members are lost, though the link stands. So may be those of the others: publishes wait
+    /// until they are back.
+    pub fn heal(&mut self, now: Instant, members: Vec<MemberId>) {
+        match &mut self.wait {
+            Some(Wait::Peers(healing, _)) => healing.extend(&members),
+            None if self.up => {
+                let settle = self.settle.min(MOVE_SETTLE);
+                self.wait = Some(Wait::Peers(Healing::new(now, settle, members), now + HEAL_BOUND));
+            }
+            _ => {}
         }
     }
 
@@ -170,13 +205,15 @@ impl Flow {
     pub fn down(&mut self) {
         self.late |= !self.was_up;
         self.up = false;
-        self.healing = None;
+        self.wait = None;
+        self.ended = None;
     }
 
     /// Another transport begins; what waits goes on waiting.
     pub fn reset(&mut self, proven: bool) {
         self.up = false;
-        self.healing = None;
+        self.wait = None;
+        self.ended = None;
         self.proven = proven;
     }
 
@@ -195,38 +232,53 @@ impl Flow {
         self.proven
     }
 
-    /// Whether the peers are to be counted now. To be answered by [`Flow::counted`].
-    pub fn wants_count(&mut self, now: Instant) -> bool {
-        let Some(healing) = &mut self.healing else {
-            return false;
-        };
-        if now >= healing.until {
-            self.healing = None;
-            return false;
+    /// The members whose peers are to be counted now, if any. To be answered by [`Flow::counted`].
+    pub fn wants_count(&mut self, now: Instant) -> Option<Vec<MemberId>> {
+        match self.wait.take() {
+            Some(Wait::Peers(healing, until)) if now >= until => {
+                self.ended = Some(healing.into_missing());
+                None
+            }
+            Some(Wait::Time(until)) if now >= until => {
+                self.ended = Some(Vec::new());
+                None
+            }
+            mut wait => {
+                let wanted = match &mut wait {
+                    Some(Wait::Peers(healing, _)) => healing.ask(now),
+                    _ => None,
+                };
+                self.wait = wait;
+                wanted
+            }
         }
-        let wanted = !healing.counting && now >= healing.next;
-        healing.counting |= wanted;
-        wanted
     }
 
-    /// The answer: whether all peers were found.
-    pub fn counted(&mut self, all_found: bool, now: Instant) {
-        let Some(healing) = &mut self.healing else {
-            return;
-        };
-        healing.counting = false;
-        healing.next = now + HEAL_STEP;
-        healing.found = if all_found { healing.found + 1 } else { 0 };
-        if healing.found >= HEAL_COUNTS {
-            self.healing = None;
+    /// The answer: the members, of those asked for, some of whose peers were not found.
+    pub fn counted(&mut self, missing: Vec<MemberId>, now: Instant) {
+        if let Some(Wait::Peers(healing, _)) = &mut self.wait
+            && healing.counted(missing, now)
+        {
+            self.wait = None;
+            self.ended = Some(Vec::new());
         }
+    }
+
+    /// Whether the wait for the others is over, since this was last asked: the members whose peers may be missing even
+    /// so.
+    pub fn take_ended(&mut self) -> Option<Vec<MemberId>> {
+        self.ended.take()
     }
 
     /// When [`Flow::wants_count`] is to be asked again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.healing
-            .as_ref()
-            .map(|healing| if healing.counting { healing.until } else { healing.next.min(healing.until) })
+        match &self.wait {
+            Some(Wait::Peers(healing, until)) => {
+                Some(healing.deadline().map_or(*until, |next| next.min(*until)))
+            }
+            Some(Wait::Time(until)) => Some(*until),
+            None => None,
+        }
     }
 }
 
@@ -234,23 +286,41 @@ impl Flow {
 mod tests {
     use super::*;
 
+    const STEP: Duration = Duration::from_millis(25);
+
+    fn flow() -> Flow {
+        Flow::new(1000, true, Duration::ZERO)
+    }
+
     #[test]
     fn the_oldest_give_way_at_the_bound() {
-        let mut backlog = Backlog::new(10);
-        backlog.push(b"c", b"123");
-        backlog.push(b"c", b"456");
-        backlog.push(b"c", b"789");
+        let mut backlog = Backlog::new(2 * (4 + Message::OVERHEAD));
+        backlog.push(1, b"c", b"123");
+        backlog.push(2, b"c", b"456");
+        backlog.push(3, b"c", b"789");
         assert_eq!(backlog.dropped(), 1);
-        assert_eq!(backlog.pop(), Some((b"c"[..].into(), b"456"[..].into())));
-        backlog.push(b"c", b"longer than the bound");
+        let message = backlog.pop().unwrap();
+        assert_eq!((message.owner, message.parts()), (2, (&b"c"[..], &b"456"[..])));
+        backlog.push(4, b"c", &[b'x'; 1000]);
         assert!(backlog.is_empty());
         assert_eq!(backlog.dropped(), 3);
     }
 
     #[test]
+    fn what_a_message_takes_counts_and_not_only_its_bytes() {
+        let mut backlog = Backlog::new(1 << 20);
+        for _ in 0..100_000 {
+            backlog.push(1, b"channel", b"payload");
+        }
+        let taken = backlog.messages.capacity() * size_of::<Message>() + backlog.len() * (14 + 16);
+        assert!(taken < 2 << 20, "{taken}: at most twice the bound, while the queue grows");
+        assert_eq!(backlog.dropped() + backlog.len() as u64, 100_000);
+    }
+
+    #[test]
     fn an_unproven_link_holds_back() {
         let mut flow = Flow::new(10, false, Duration::ZERO);
-        flow.up(Instant::now(), false);
+        flow.up(Instant::now(), vec![]);
         assert!(!flow.is_open());
         flow.set_proven(true);
         assert!(flow.is_open());
@@ -261,54 +331,59 @@ mod tests {
     #[test]
     fn after_an_outage_the_peers_are_awaited() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true, Duration::ZERO);
-        flow.up(now, true);
+        let mut flow = flow();
+        flow.up(now, vec![1]);
         assert!(!flow.is_open());
-        assert!(flow.wants_count(now));
-        assert!(!flow.wants_count(now), "one count at a time");
-        flow.counted(false, now);
-        assert_eq!(flow.deadline(), Some(now + HEAL_STEP));
+        assert_eq!(flow.wants_count(now), Some(vec![1]));
+        assert_eq!(flow.wants_count(now), None, "one count at a time");
+        flow.counted(vec![1], now);
+        assert_eq!(flow.deadline(), Some(now + STEP));
         for step in 1..3 {
-            let later = now + HEAL_STEP * step;
-            assert!(flow.wants_count(later));
-            flow.counted(true, later);
+            let later = now + STEP * step;
+            assert_eq!(flow.take_ended(), None);
+            assert!(flow.wants_count(later).is_some());
+            flow.counted(vec![], later);
         }
         assert!(flow.is_open());
+        assert_eq!(flow.take_ended(), Some(vec![]));
+        assert_eq!(flow.take_ended(), None);
         assert_eq!(flow.deadline(), None);
     }
 
     #[test]
     fn a_link_that_comes_late_gives_the_others_time() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true, Duration::ZERO);
+        let mut flow = flow();
         flow.down();
-        flow.up(now, false);
+        flow.up(now, vec![]);
         assert!(!flow.is_open());
-        assert!(!flow.wants_count(now));
-        assert!(!flow.wants_count(flow.deadline().unwrap()));
+        assert_eq!(flow.wants_count(now), None);
+        assert_eq!(flow.wants_count(flow.deadline().unwrap()), None);
         assert!(flow.is_open());
         flow.down();
-        flow.up(now, false);
+        flow.up(now, vec![]);
         assert!(flow.is_open(), "an outage with nobody to wait for");
+        assert_eq!(flow.take_ended(), Some(vec![]));
     }
 
     #[test]
     fn what_came_back_goes_first_and_waits_for_the_others() {
         let now = Instant::now();
         let settle = Duration::from_millis(500);
-        let mut flow = Flow::new(100, true, settle);
-        flow.up(now, false);
-        flow.backlog.push(b"c", b"3");
-        flow.give_back(now, b"c", b"1");
-        flow.give_back(now, b"c", b"2");
+        let mut flow = Flow::new(1000, true, settle);
+        flow.up(now, vec![]);
+        flow.backlog.push(1, b"c", b"3");
+        flow.give_back(b"c", b"1");
+        flow.give_back(b"c", b"2");
+        flow.heal(now, vec![1]);
         assert!(!flow.is_open());
-        assert!(!flow.wants_count(now));
-        assert!(flow.wants_count(now + MOVE_SETTLE));
+        assert_eq!(flow.wants_count(now), None);
+        assert_eq!(flow.wants_count(now + MOVE_SETTLE), Some(vec![1]));
         let order: Vec<_> =
-            std::iter::from_fn(|| flow.backlog.pop()).map(|(_, payload)| payload[0]).collect();
+            std::iter::from_fn(|| flow.backlog.pop()).map(|message| message.parts().1[0]).collect();
         assert_eq!(order, b"123");
-        let mut small = Backlog::new(2);
-        small.push(b"c", b"1");
+        let mut small = Backlog::new(2 + Message::OVERHEAD);
+        small.push(1, b"c", b"1");
         small.give_back(b"c", b"2");
         assert_eq!((small.dropped(), small.len()), (1, 1));
     }
@@ -316,11 +391,12 @@ mod tests {
     #[test]
     fn peers_that_stay_away_are_given_up() {
         let now = Instant::now();
-        let mut flow = Flow::new(10, true, Duration::ZERO);
-        flow.up(now, true);
-        assert!(flow.wants_count(now));
+        let mut flow = flow();
+        flow.up(now, vec![1]);
+        assert!(flow.wants_count(now).is_some());
         assert_eq!(flow.deadline(), Some(now + HEAL_BOUND));
-        assert!(!flow.wants_count(now + HEAL_BOUND));
+        assert_eq!(flow.wants_count(now + HEAL_BOUND), None);
         assert!(flow.is_open());
+        assert_eq!(flow.take_ended(), Some(vec![1]), "whose peers are missing");
     }
 }

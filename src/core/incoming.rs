@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use super::counting::Purpose;
 use super::effects::{Change, Effects, Encoding, Kind, MemberId};
 use super::event::Event;
 use super::member::{Member, MemberSpec};
@@ -49,13 +48,16 @@ impl Core {
                     self.stats.dropped += 1;
                 } else {
                     self.fences.returned();
-                    let dropped = self.flow.give_back(fx.now, channel, payload);
+                    let dropped = self.flow.give_back(channel, payload);
                     self.fences.no_longer_wait(dropped);
+                    if !self.flow.is_waiting() {
+                        self.flow.heal(fx.now, self.with_peers());
+                    }
                 }
             }
             Incoming::Up => {
-                let peers_before = self.members.values().any(Member::has_peers);
-                self.flow.up(fx.now, peers_before);
+                self.flow.up(fx.now, self.with_peers());
+                self.counting.let_go();
                 self.event(fx, 0, &Event::Up);
                 self.announce_all(fx);
             }
@@ -110,8 +112,10 @@ impl Core {
 
     /// Members have lost subscriptions that held.
     fn deafen(&mut self, ids: &[MemberId], reason: &str, fx: &mut Effects) {
-        if ids.iter().any(|id| self.members.get(id).is_some_and(Member::has_peers)) {
-            self.flow.heal(fx.now);
+        let has_peers = |id: &&MemberId| self.members.get(id).is_some_and(Member::has_peers);
+        let with_peers: Vec<MemberId> = ids.iter().filter(has_peers).copied().collect();
+        if !with_peers.is_empty() {
+            self.flow.heal(fx.now, with_peers);
         }
         for &id in ids {
             self.event(fx, id, &Event::Deaf { reason });
@@ -143,9 +147,23 @@ impl Core {
                 continue;
             }
             self.event(fx, id, &Event::Ready);
-            if self.flow.is_open() && self.members.get(&id).is_some_and(|member| member.peers == 0) {
-                self.count(Purpose::Peers { members: vec![id] }, fx);
+            self.counting.let_go();
+            if self.members.get(&id).is_some_and(|member| member.peers == 0) {
+                self.count_soon(id, fx.now);
             }
+            self.say_hello(id, fx);
+        }
+    }
+
+    /// Tells the others that a member has joined, once it hears them: they wait for it at the end of an outage from now
+    /// on.
+    fn say_hello(&mut self, id: MemberId, fx: &mut Effects) {
+        let Some(member) = self.members.get_mut(&id).filter(|member| member.listens()) else {
+            return;
+        };
+        if !std::mem::replace(&mut member.known, true) {
+            let hello = self.config.family.hello(&member.spec.uid, &member.spec.nsp);
+            self.send(id, &Destination::Request, &hello, fx);
         }
     }
 
@@ -328,10 +346,13 @@ impl Core {
         };
         if encoding != Encoding::Custom {
             let request = Request::decode(payload)?;
-            let Some(kind) = request.kind() else {
-                return Ok(Fate::Ignored);
-            };
             let ours = request.uid.as_deref() == Some(member.spec.uid.as_str());
+            let Some(kind) = request.kind() else {
+                if request.is_hello() && !ours {
+                    self.greeted(id, fx.now);
+                }
+                return Ok(if ours { Fate::Own } else { Fate::Ignored });
+            };
             if ours
                 || request.request_id.as_deref().is_some_and(|request| self.requests.contains(id, request))
             {
@@ -398,6 +419,15 @@ impl Core {
                 let json = payload.first() == Some(&JSON_MARK);
                 let encoding = if json { Encoding::Json } else { Encoding::Msgpack };
                 Ok(raw_record(fx, Kind::Request, id, encoding, payload))
+            }
+            Some(cluster::Message::Hello(hello)) => {
+                if hello.uid.as_deref() == Some(&member.spec.uid) {
+                    return Ok(Fate::Own);
+                }
+                if hello.nsp.as_deref() == Some(&member.spec.nsp) {
+                    self.greeted(id, fx.now);
+                }
+                Ok(Fate::Ignored)
             }
             Some(cluster::Message::Response(response)) => {
                 let (request, answer) = (response.request_id(), response.answer());

@@ -95,8 +95,18 @@ pub struct Member {
     dirty: Vec<Box<[u8]>>,
     /// Subscribers of its channels when last counted, itself included if it listens: what an outage waits for at its end.
     pub peers: u64,
-    /// When they are to be counted again, if it publishes.
-    pub peers_due: Option<Instant>,
+    /// When they were last counted.
+    pub counted: Option<Instant>,
+    /// Whether they are to be counted again.
+    pub queued: bool,
+    /// Whether another server has said hello since they were last counted.
+    pub greeted: bool,
+    /// Whether it has said hello itself.
+    pub known: bool,
+    /// Whether some of them were not found when an outage ended, and they have not been counted since.
+    pub missed: bool,
+    /// What it has published since an outage ended.
+    pub since: u64,
     interest: Interest,
 }
 
@@ -117,7 +127,12 @@ impl Member {
             proves: false,
             dirty: Vec::new(),
             peers: 0,
-            peers_due: None,
+            counted: None,
+            queued: false,
+            greeted: false,
+            known: false,
+            missed: false,
+            since: 0,
             interest: Interest::default(),
         }
     }

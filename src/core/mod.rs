@@ -2,18 +2,25 @@
 //!
 //! No clock, lock, thread or socket here; the driver has those. All state of a link is in [`Core`].
 
+mod census;
 mod counting;
+mod early;
 pub mod effects;
 mod event;
 mod fences;
 pub mod flow;
+mod healing;
 mod incoming;
 pub mod member;
+#[cfg(test)]
+mod outage_tests;
 pub mod requests;
 pub mod routes;
 pub mod stats;
 mod streams;
 pub mod subscriptions;
+#[cfg(test)]
+mod world;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,7 +29,7 @@ use std::time::{Duration, Instant};
 use crate::transport::{Lane, Subscription};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
-use counting::Purpose;
+use counting::{Asker, Counting};
 use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
 use fences::Fences;
@@ -33,16 +40,6 @@ use routes::{Added, Role, Routes};
 use stats::Stats;
 use streams::Streams;
 use subscriptions::Subscriptions;
-
-/// How often the peers of a member that publishes are counted: the number that an outage waits for at its end
-/// is at most this old.
-const PEERS_EVERY: Duration = Duration::from_secs(2);
-
-/// The same as long as it is alone: others may be about to join.
-const ALONE_EVERY: Duration = Duration::from_millis(200);
-
-/// The same of those that do not publish, all at once.
-const IDLE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a count waits that Redis has refused, or that was lost.
 const COUNT_AGAIN: Duration = Duration::from_millis(500);
@@ -133,14 +130,7 @@ pub struct Core {
     /// Members whose rooms have changed.
     dirty: Vec<MemberId>,
     barriers: Vec<Barrier>,
-    counts: HashMap<u64, Purpose>,
-    next_count: u64,
-    /// Counts that wait for the link.
-    waiting: Vec<Purpose>,
-    /// When they are tried again, after one that failed.
-    waiting_until: Option<Instant>,
-    /// When the peers of those that do not publish are counted.
-    idle_due: Option<Instant>,
+    counting: Counting,
     stats: Stats,
     streams: Streams,
     /// Memory for what is put together.
@@ -164,11 +154,7 @@ impl Core {
             shut: false,
             dirty: Vec::new(),
             barriers: Vec::new(),
-            counts: HashMap::new(),
-            next_count: 0,
-            waiting: Vec::new(),
-            waiting_until: None,
-            idle_due: None,
+            counting: Counting::default(),
             stats: Stats::default(),
             streams: Streams::default(),
             envelope: Vec::new(),
@@ -215,14 +201,11 @@ impl Core {
             }
             !over
         });
-        self.waiting.retain(|purpose| match purpose {
-            Purpose::Server { member, token } if *member == id => {
-                counting::count_record(fx, id, *token, 0);
-                false
+        for asker in self.counting.leave(id) {
+            if let Asker::Server { token, .. } = asker {
+                counting::count_record(fx, id, token, 0);
             }
-            Purpose::Request { member, .. } => *member != id,
-            _ => true,
-        });
+        }
     }
 
     /// Whether any member is left.
@@ -334,8 +317,7 @@ impl Core {
         // The transport that was has taken it along.
         self.lose_in_flight();
         self.routes = Routes::default();
-        let counts = std::mem::take(&mut self.counts);
-        self.waiting.extend(counts.into_values().filter(Purpose::outlives_the_link));
+        self.counting.interrupt();
         let mut ids: Vec<MemberId> = self.members.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -373,11 +355,11 @@ impl Core {
             Some(room) if own_channel => Cow::Owned(member.channels.room(room.as_bytes())),
             _ => Cow::Borrowed(member.channels.broadcast.as_slice()),
         };
-        let written = fx.publishes.push(&channel, |out| {
+        let written = fx.publishes.push(id, &channel, |out| {
             family.encode_broadcast(&spec.uid, &spec.nsp, payload, attachments, room, opts, out)
         });
         match written {
-            Ok(()) => self.published(id, fx),
+            Ok(()) => self.published(id, fx.now),
             Err(error) => {
                 self.stats.unencodable += 1;
                 self.note(fx, id, &format!("a broadcast was not published: {error}"));
@@ -399,13 +381,13 @@ impl Core {
             Destination::Response { uid: Some(uid) } => channels.response_of(uid),
             Destination::Response { uid: None } => channels.response.clone(),
         };
-        self.publish(&channel, bytes, fx);
-        self.published(id, fx);
+        self.publish(id, &channel, bytes, fx);
+        self.published(id, fx.now);
     }
 
-    /// Publishes bytes that are ready for the wire on any channel.
-    pub fn publish(&mut self, channel: &[u8], bytes: &[u8], fx: &mut Effects) {
-        let written = fx.publishes.push::<()>(channel, |out| {
+    /// Publishes bytes that are ready for the wire on any channel; `owner` is 0 for a member that has left.
+    pub fn publish(&mut self, owner: MemberId, channel: &[u8], bytes: &[u8], fx: &mut Effects) {
+        let written = fx.publishes.push::<()>(owner, channel, |out| {
             out.extend_from_slice(bytes);
             Ok(())
         });
@@ -414,16 +396,14 @@ impl Core {
 
     /// A member publishes: its peers are counted now and then, so that an outage knows whom to wait for at its end.
     /// Not while it is still waiting for them.
-    pub fn published(&mut self, id: MemberId, fx: &mut Effects) {
+    pub fn published(&mut self, id: MemberId, now: Instant) {
         if !self.flow.is_open() {
             return;
         }
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        if member.peers_due.is_none_or(|due| fx.now >= due) {
-            member.peers_due = Some(fx.now + PEERS_EVERY);
-            self.count(Purpose::Peers { members: vec![id] }, fx);
+        if let Some(member) = self.members.get(&id).filter(|member| !member.queued) {
+            let census = &self.counting.census;
+            let due = member.counted.map_or(now, |counted| census.next(counted, !member.has_peers()));
+            self.count_soon(id, due);
         }
     }
 
@@ -435,12 +415,13 @@ impl Core {
             fx.publishes.clear();
             self.fences.nothing_waits();
         }
+        self.heal(fx);
         let open = self.flow.is_open();
         let mut messages = self.lift_fences(fx);
         if !open || !self.flow.backlog.is_empty() || room == 0 || fx.publishes.len() > messages {
             let dropped = self.flow.backlog.dropped();
-            for (channel, payload) in fx.publishes.iter() {
-                self.flow.backlog.push(channel, payload);
+            for (owner, (channel, payload)) in fx.publishes.owners().zip(fx.publishes.iter()) {
+                self.flow.backlog.push(owner, channel, payload);
             }
             fx.publishes.clear();
             self.fences.no_longer_wait(self.flow.backlog.dropped() - dropped);
@@ -448,25 +429,21 @@ impl Core {
         }
         if open {
             while room > 0 && fx.publishes.len() < messages {
-                let Some((channel, payload)) = self.flow.backlog.pop() else {
+                let Some(message) = self.flow.backlog.pop() else {
                     break;
                 };
+                let (channel, payload) = message.parts();
                 room = room.saturating_sub(channel.len() + payload.len());
-                self.publish(&channel, &payload, fx);
+                self.publish(message.owner, channel, payload, fx);
             }
         }
         self.fences.released(fx.publishes.len());
-        if self.waiting_until.is_some_and(|until| fx.now >= until) {
-            self.waiting_until = None;
+        if open {
+            self.ask_for_counts(fx);
         }
-        if open && self.waiting_until.is_none() {
-            for purpose in std::mem::take(&mut self.waiting) {
-                self.count_when_ready(purpose, fx);
-            }
-        }
+        self.note_early(fx);
         self.stats.published += fx.publishes.len() as u64;
         self.release_streams(room, fx);
-        self.heal(fx);
     }
 
     /// Returns how many messages may be released, now that some are answered or gone.
@@ -539,12 +516,12 @@ impl Core {
             // Added for its end alone.
             let mut refused = Requests::default();
             refused.add(id, ask, false, fx.now);
-            return refused.fail(ask.id, &mut fx.batch);
+            return refused.fail(id, ask.id, &mut fx.batch);
         }
         if at_once {
             self.send(id, &Destination::Request, ask.body, fx);
         }
-        self.count_when_ready(Purpose::Request { member: id, id: ask.id.into() }, fx);
+        self.count_when_ready(Asker::Request { member: id, id: ask.id.into() });
     }
 
     // --- time ------------------------------------------------------------------------------------------
@@ -552,17 +529,17 @@ impl Core {
     /// Does what is due.
     pub fn tick(&mut self, fx: &mut Effects) {
         for (member, id) in self.requests.tick(fx.now, &mut fx.batch) {
-            self.count_when_ready(Purpose::Request { member, id }, fx);
+            self.count_when_ready(Asker::Request { member, id });
         }
         self.tick_streams(fx);
-        self.count_idle(fx);
-        self.heal(fx);
+        self.end_watch(fx.now);
+        self.count_idle(fx.now);
     }
 
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
-        let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
-        [self.requests.deadline(), self.flow.deadline(), waiting, self.streams_deadline(), self.idle_due]
+        let counting = self.counting.deadline(self.flow.is_open());
+        [self.requests.deadline(), self.flow.deadline(), counting, self.streams_deadline()]
             .into_iter()
             .flatten()
             .min()

@@ -1,6 +1,6 @@
 //! The requests of this node that wait for answers: how many are expected, what has come, until when.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::Ask;
@@ -37,7 +37,8 @@ struct Pending {
     /// How many other members are expected to answer; `None` until counted.
     expected: Option<u64>,
     answers: Vec<Box<[u8]>>,
-    answer_bytes: usize,
+    /// What they take.
+    held: usize,
     last_answer: Instant,
     recount: Instant,
     counting: bool,
@@ -45,6 +46,8 @@ struct Pending {
     nodes: u64,
     clients: u64,
     acks: u64,
+    /// Where it stands in [`Requests::due`].
+    due: Option<Due>,
 }
 
 impl Pending {
@@ -67,65 +70,88 @@ impl Pending {
 /// What a count means for a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// The request is to be published now, by this member.
-    Publish(MemberId, Box<[u8]>),
+    /// The request is to be published now.
+    Publish(Box<[u8]>),
     /// Nothing is to be done.
     Nothing,
 }
 
-/// All requests of a link that wait, by their id.
+/// All requests of a link that wait: of each member, by their id.
 #[derive(Debug, Default)]
 pub struct Requests {
-    pending: HashMap<Box<str>, Pending>,
+    pending: HashMap<MemberId, HashMap<Box<str>, Pending>>,
+    count: usize,
+    /// When something is to be done about which: each stands here once.
+    due: BTreeMap<Due, (MemberId, Box<str>)>,
+    next_due: u64,
 }
+
+/// When something is due; the number tells those of the same time apart.
+type Due = (Instant, u64);
 
 impl Requests {
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.count
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.count == 0
     }
 
     /// Whether a request with this id is one of this member's.
     pub fn contains(&self, member: MemberId, id: &str) -> bool {
-        self.pending.get(id).is_some_and(|pending| pending.member == member)
+        self.pending.get(&member).is_some_and(|requests| requests.contains_key(id))
     }
 
-    /// Adds a request, to be published once the members are counted, if `later`. False if there is no room.
+    /// Adds a request, to be published once the members are counted, if `later`. False if there is no room, or if one
+    /// with its id waits.
     pub fn add(&mut self, member: MemberId, ask: &Ask<'_>, later: bool, now: Instant) -> bool {
-        if self.pending.len() >= MAX_PENDING {
+        if self.count >= MAX_PENDING || self.contains(member, ask.id) {
             return false;
         }
-        let pending = Pending {
+        let mut pending = Pending {
             member,
             kind: ask.kind,
             deadline: now + ask.timeout,
             body: later.then(|| ask.body.into()),
             expected: None,
             answers: Vec::new(),
-            answer_bytes: 0,
+            held: 0,
             last_answer: now,
             recount: now + RECOUNT,
             counting: true,
             nodes: 0,
             clients: 0,
             acks: 0,
+            due: None,
         };
-        self.pending.insert(ask.id.into(), pending);
+        schedule(&mut self.due, &mut self.next_due, &mut pending, ask.id);
+        self.pending.entry(member).or_default().insert(ask.id.into(), pending);
+        self.count += 1;
         true
     }
 
+    fn get_mut(&mut self, member: MemberId, id: &str) -> Option<&mut Pending> {
+        self.pending.get_mut(&member)?.get_mut(id)
+    }
+
     /// The number of members, this node's included, has been read.
-    pub fn counted(&mut self, id: &str, members: u64, now: Instant, batch: &mut Batch) -> Counted {
-        let Some(pending) = self.pending.get_mut(id) else {
+    pub fn counted(
+        &mut self,
+        member: MemberId,
+        id: &str,
+        members: u64,
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Counted {
+        let Some(pending) = self.pending.get_mut(&member).and_then(|requests| requests.get_mut(id)) else {
             return Counted::Nothing;
         };
         pending.counting = false;
         pending.recount = now + RECOUNT;
+        schedule(&mut self.due, &mut self.next_due, pending, id);
         let others = members.saturating_sub(1);
         match pending.expected {
             None => pending.expected = Some(others),
@@ -140,9 +166,9 @@ impl Requests {
             && others > 0
         {
             pending.last_answer = now;
-            return Counted::Publish(pending.member, body);
+            return Counted::Publish(body);
         }
-        self.finish_if_complete(id, batch);
+        self.finish_if_complete(member, id, batch);
         Counted::Nothing
     }
 
@@ -157,7 +183,7 @@ impl Requests {
         now: Instant,
         batch: &mut Batch,
     ) -> bool {
-        let Some(pending) = self.pending.get_mut(id).filter(|pending| pending.member == member) else {
+        let Some(pending) = self.get_mut(member, id) else {
             return false;
         };
         match (pending.kind, answer) {
@@ -165,45 +191,45 @@ impl Requests {
             | (RequestType::Sockets, Answer::SocketIds | Answer::NoSockets)
             | (RequestType::AllRooms, Answer::Rooms)
             | (RequestType::ServerSideEmit, Answer::ServerSideEmit) => {
-                pending.answer_bytes += payload.len();
+                pending.held += payload.len() + size_of::<Box<[u8]>>();
                 pending.answers.push(payload.into());
             }
             (RequestType::Broadcast, Answer::ClientCount(clients)) => {
                 pending.nodes += 1;
                 pending.clients = pending.clients.saturating_add(clients);
-                ack_record(batch, pending.member, id, payload);
+                ack_record(batch, member, id, payload);
             }
             (RequestType::Broadcast, Answer::Ack) => {
                 pending.acks += 1;
-                ack_record(batch, pending.member, id, payload);
+                ack_record(batch, member, id, payload);
             }
             _ => return false,
         }
         pending.last_answer = now;
-        if pending.answer_bytes > MAX_ANSWER_BYTES {
-            self.finish(id, "failed", batch);
+        if pending.held > MAX_ANSWER_BYTES {
+            self.finish(member, id, "failed", batch);
         } else {
-            self.finish_if_complete(id, batch);
+            self.finish_if_complete(member, id, batch);
         }
         true
     }
 
     /// Ends what is out of time; returns the ids whose members are to be counted again.
     pub fn tick(&mut self, now: Instant, batch: &mut Batch) -> Vec<(MemberId, Box<str>)> {
-        let late: Vec<Box<str>> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| now >= pending.deadline)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in late {
-            self.finish(&id, "timeout", batch);
-        }
         let mut recount = Vec::new();
-        for (id, pending) in &mut self.pending {
-            if !pending.is_ack() && !pending.counting && now >= pending.recount {
+        while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {
+            let (member, id) = first.remove();
+            let requests = self.pending.get_mut(&member);
+            let Some(pending) = requests.and_then(|requests| requests.get_mut(&id)) else {
+                continue;
+            };
+            pending.due = None;
+            if now >= pending.deadline {
+                self.finish(member, &id, "timeout", batch);
+            } else {
                 pending.counting = true;
-                recount.push((pending.member, id.clone()));
+                schedule(&mut self.due, &mut self.next_due, pending, &id);
+                recount.push((member, id));
             }
         }
         recount
@@ -211,58 +237,69 @@ impl Requests {
 
     /// When [`Requests::tick`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pending
-            .values()
-            .map(|pending| {
-                if pending.counting || pending.is_ack() {
-                    pending.deadline
-                } else {
-                    pending.deadline.min(pending.recount)
-                }
-            })
-            .min()
+        self.due.first_key_value().map(|(&(when, _), _)| when)
     }
 
     /// Ends a request without an answer.
-    pub fn fail(&mut self, id: &str, batch: &mut Batch) {
-        self.finish(id, "failed", batch);
+    pub fn fail(&mut self, member: MemberId, id: &str, batch: &mut Batch) {
+        self.finish(member, id, "failed", batch);
     }
 
     /// Ends all requests of a member that leaves.
     pub fn leave(&mut self, member: MemberId, batch: &mut Batch) {
-        let ids: Vec<Box<str>> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.member == member)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let ids: Vec<Box<str>> =
+            self.pending.get(&member).map(|requests| requests.keys().cloned().collect()).unwrap_or_default();
         for id in ids {
-            self.finish(&id, "failed", batch);
+            self.finish(member, &id, "failed", batch);
         }
     }
 
-    fn finish_if_complete(&mut self, id: &str, batch: &mut Batch) {
-        if self.pending.get(id).is_some_and(Pending::is_complete) {
-            self.finish(id, "done", batch);
+    fn finish_if_complete(&mut self, member: MemberId, id: &str, batch: &mut Batch) {
+        if self.get_mut(member, id).is_some_and(|pending| pending.is_complete()) {
+            self.finish(member, id, "done", batch);
         }
     }
 
-    fn finish(&mut self, id: &str, status: &'static str, batch: &mut Batch) {
-        let Some(pending) = self.pending.remove(id) else {
+    fn finish(&mut self, member: MemberId, id: &str, status: &'static str, batch: &mut Batch) {
+        let Some(requests) = self.pending.get_mut(&member) else {
             return;
         };
+        let Some(pending) = requests.remove(id) else {
+            return;
+        };
+        if requests.is_empty() {
+            self.pending.remove(&member);
+        }
+        self.count -= 1;
+        if let Some(due) = pending.due {
+            self.due.remove(&due);
+        }
         if pending.is_ack() {
-            let mut draft = batch.draft(Kind::AckEnd, pending.member);
+            let mut draft = batch.draft(Kind::AckEnd, member);
             draft.part(0, id.as_bytes());
             return draft.done();
         }
         let outcome = Outcome { status, expected: pending.expected.unwrap_or(0) };
-        let mut draft = batch.draft(Kind::Answers, pending.member);
+        let mut draft = batch.draft(Kind::Answers, member);
         draft.part(0, id.as_bytes());
         draft.part(1, &serde_json::to_vec(&outcome).unwrap_or_default());
         draft.list(pending.answers.iter().map(|answer| &**answer));
         draft.done();
     }
+}
+
+/// Says when something is to be done about a request, and no longer when it was before.
+fn schedule(all: &mut BTreeMap<Due, (MemberId, Box<str>)>, next: &mut u64, pending: &mut Pending, id: &str) {
+    let when = if pending.counting || pending.is_ack() {
+        pending.deadline
+    } else {
+        pending.deadline.min(pending.recount)
+    };
+    let before = pending.due.and_then(|due| all.remove(&due));
+    *next += 1;
+    let due = (when, *next);
+    pending.due = Some(due);
+    all.insert(due, before.unwrap_or_else(|| (pending.member, id.into())));
 }
 
 fn ack_record(batch: &mut Batch, member: MemberId, id: &str, payload: &[u8]) {
@@ -292,7 +329,7 @@ mod tests {
     fn a_request_ends_with_the_last_expected_answer() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
-        assert_eq!(requests.counted("R", 3, now, &mut batch), Counted::Publish(0, b"q"[..].into()));
+        assert_eq!(requests.counted(0, "R", 3, now, &mut batch), Counted::Publish(b"q"[..].into()));
         assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
         assert!(!requests.answered(0, "R", Answer::Rooms, b"x", now, &mut batch), "another shape");
         assert!(!requests.answered(0, "S", Answer::Sockets, b"x", now, &mut batch), "another request");
@@ -307,7 +344,7 @@ mod tests {
     fn a_node_alone_asks_nobody() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::AllRooms), true, now);
-        assert_eq!(requests.counted("R", 1, now, &mut batch), Counted::Nothing);
+        assert_eq!(requests.counted(0, "R", 1, now, &mut batch), Counted::Nothing);
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":0} 0"#));
     }
 
@@ -315,7 +352,7 @@ mod tests {
     fn a_request_that_is_out_of_time_gives_what_it_has() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::ServerSideEmit), true, now);
-        requests.counted("R", 3, now, &mut batch);
+        requests.counted(0, "R", 3, now, &mut batch);
         requests.answered(0, "R", Answer::ServerSideEmit, b"1", now, &mut batch);
         assert_eq!(requests.deadline(), Some(now + RECOUNT));
         requests.tick(now + TIMEOUT, &mut batch);
@@ -326,15 +363,15 @@ mod tests {
     fn a_node_that_died_is_let_go_but_a_slow_one_is_not() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::RemoteFetch), true, now);
-        requests.counted("R", 3, now, &mut batch);
+        requests.counted(0, "R", 3, now, &mut batch);
         let later = now + RECOUNT;
         requests.answered(0, "R", Answer::Sockets, b"1", later, &mut batch);
         assert_eq!(requests.tick(later, &mut batch).len(), 1);
-        requests.counted("R", 2, later, &mut batch);
+        requests.counted(0, "R", 2, later, &mut batch);
         assert_eq!(outcome(&batch), None, "an answer has just come");
         let later = later + RECOUNT;
         assert_eq!(requests.tick(later, &mut batch).len(), 1);
-        requests.counted("R", 2, later, &mut batch);
+        requests.counted(0, "R", 2, later, &mut batch);
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
     }
 
@@ -343,12 +380,54 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::Broadcast), false, now);
         requests.answered(0, "R", Answer::ClientCount(2), b"c", now, &mut batch);
-        requests.counted("R", 2, now, &mut batch);
+        requests.counted(0, "R", 2, now, &mut batch);
         requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
         assert_eq!(requests.len(), 1);
         requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
         assert_eq!(requests.len(), 0);
         let kinds: Vec<u8> = batch.records.iter().map(|record| record.kind).collect();
         assert_eq!(kinds, [4, 4, 4, 5]);
+    }
+
+    #[test]
+    fn an_id_that_waits_is_not_taken_by_another_request() {
+        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
+        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
+        assert!(!requests.add(0, &ask(RequestType::AllRooms), true, now), "the first one waits");
+        assert!(requests.add(1, &ask(RequestType::AllRooms), true, now), "of another member");
+        assert_eq!(requests.len(), 2);
+        requests.counted(0, "R", 2, now, &mut batch);
+        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
+        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
+        assert!(requests.contains(1, "R"));
+        requests.leave(1, &mut batch);
+        assert_eq!((requests.len(), requests.deadline()), (0, None));
+        assert!(requests.add(0, &ask(RequestType::AllRooms), true, now), "it is free again");
+    }
+
+    #[test]
+    fn each_request_has_one_place_in_the_order_of_time() {
+        let (mut requests, mut batch, mut now) = (Requests::default(), Batch::default(), Instant::now());
+        for n in 0..100 {
+            let id = format!("{n}");
+            let timeout = TIMEOUT + Duration::from_millis(n);
+            let ask = Ask { id: &id, timeout, ..ask(RequestType::RemoteFetch) };
+            assert!(requests.add(0, &ask, true, now));
+            requests.counted(0, &id, 3, now, &mut batch);
+        }
+        for _ in 0..5 {
+            now = requests.deadline().unwrap();
+            let due = requests.tick(now, &mut batch);
+            assert_eq!(due.len(), 100);
+            assert!(requests.tick(now, &mut batch).is_empty(), "they are being counted");
+            for (member, id) in due {
+                requests.counted(member, &id, 3, now, &mut batch);
+            }
+            assert_eq!(requests.due.len(), 100);
+        }
+        while let Some(due) = requests.deadline() {
+            requests.tick(due, &mut batch);
+        }
+        assert!(requests.is_empty() && requests.due.is_empty() && requests.pending.is_empty());
     }
 }

@@ -20,6 +20,8 @@ pub struct Stats {
     pub dropped: u64,
     /// That wait for the link now.
     pub backlog: u64,
+    /// Published at the end of an outage before all servers were back: some may not have had them.
+    pub early: u64,
     /// That could not be put on the wire (nested too deep).
     pub unencodable: u64,
     /// Received, of all kinds.

@@ -430,7 +430,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             }
             Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), fx),
             Command::Publish { channel, bytes } => {
-                core.publish(commands.get(&channel), commands.get(&bytes), fx);
+                core.publish(0, commands.get(&channel), commands.get(&bytes), fx);
             }
             Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
             Command::Persist { member, key, session, lifetime } => {
@@ -439,7 +439,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Restore { member, token, key, offset } => {
                 core.restore(member, token, commands.get(&key), commands.get(&offset), fx);
             }
-            Command::Carried(member) => core.published(member, fx),
+            Command::Carried(member) => core.carried(member, fx.now),
             Command::Request { member, id, kind, bytes, timeout } => {
                 core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
             }

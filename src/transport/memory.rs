@@ -29,6 +29,8 @@ enum Owned {
 #[derive(Debug, Default)]
 struct Node {
     lanes: Vec<BTreeSet<Subscription>>,
+    /// Its connections were lost, and it is not back: nothing reaches it, and nobody counts it.
+    away: bool,
     events: VecDeque<Owned>,
     /// The reply to the next entry that it adds is lost, with the connection.
     loses_reply: bool,
@@ -108,7 +110,7 @@ impl Hub {
     /// A node's transport, connected if the hub is up.
     pub fn connect(&self) -> MemoryTransport {
         let mut state = self.state.borrow_mut();
-        let mut node = Node::default();
+        let mut node = Node { away: state.down, ..Node::default() };
         node.events.push_back(if state.down { Owned::Down(0) } else { Owned::Up });
         let changed = Rc::clone(&node.changed);
         state.nodes.push(node);
@@ -123,6 +125,7 @@ impl Hub {
             // What was not read is lost with the connection; commands have an end even so.
             let unread = std::mem::take(&mut node.events);
             node.cut = false;
+            node.away = true;
             node.events.push_back(Owned::Down(0));
             node.events.extend(unread.into_iter().filter_map(|event| match event {
                 Owned::Replied(token, _) => Some(Owned::Lost(token)),
@@ -161,6 +164,7 @@ impl Hub {
         state.down = false;
         for &index in nodes {
             let node = &mut state.nodes[index];
+            node.away = false;
             node.events.push_back(Owned::Up);
             for (lane, names) in node.lanes.iter().enumerate() {
                 for name in names {
@@ -208,7 +212,7 @@ impl Hub {
     pub fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
         let mut state = self.state.borrow_mut();
         let mut receivers = 0;
-        for node in &mut state.nodes {
+        for node in state.nodes.iter_mut().filter(|node| !node.away) {
             for (lane, names) in node.lanes.iter().enumerate() {
                 for name in names {
                     let concerned = match name.kind {
@@ -230,7 +234,7 @@ impl Hub {
 
     fn count(&self, channel: &[u8]) -> u64 {
         let state = self.state.borrow();
-        let lanes = state.nodes.iter().flat_map(|node| &node.lanes);
+        let lanes = state.nodes.iter().filter(|node| !node.away).flat_map(|node| &node.lanes);
         lanes
             .filter(|names| {
                 names.iter().any(|name| name.kind != SubscriptionKind::Pattern && name.name == channel)
@@ -260,7 +264,8 @@ impl MemoryTransport {
 
     fn is_down(&self) -> bool {
         let state = self.hub.state.borrow();
-        state.down || state.nodes[self.node].cut
+        let node = &state.nodes[self.node];
+        state.down || node.away || node.cut
     }
 }
 

@@ -9,7 +9,7 @@ use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
 use super::request::{Answer, RequestType};
 use super::shape::{ArrayOr, Items, Room, are_names};
 use super::target::{Target, is_nil, write_plain_opts};
-use super::typed::decode;
+use super::typed::{decode, write_json_string};
 use crate::packet::{
     EventText, Malformed, Reader, check_event, json_to_msgpack, write_array_len, write_map_len, write_str,
     write_uint,
@@ -157,7 +157,24 @@ struct RequestPacket {
     data: Option<ArrayOr>,
 }
 
+/// The type of a request that says that its sender has joined. Other implementations pass over requests of a type that
+/// they do not know.
+const HELLO: u64 = 100;
+
+/// What a member says that has joined.
+pub fn hello(uid: &str) -> Vec<u8> {
+    let mut request = br#"{"uid":"#.to_vec();
+    write_json_string(&mut request, uid);
+    request.extend_from_slice(format!(r#","type":{HELLO}}}"#).as_bytes());
+    request
+}
+
 impl Request {
+    /// Whether it says that its sender has joined.
+    pub fn is_hello(&self) -> bool {
+        self.request_type == HELLO
+    }
+
     /// Reads a request, in JSON or in msgpack.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let request: Request = decode(payload)?;

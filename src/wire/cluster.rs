@@ -24,6 +24,9 @@ pub const BROADCAST: u64 = 3;
 
 /// The types of messages, as far as this node does something about them.
 mod kind {
+    /// What a member says that has joined. The adapters of streams and sharded channels of the reference do nothing
+    /// about it.
+    pub(super) const HEARTBEAT: u64 = 2;
     pub(super) use super::BROADCAST;
     pub(super) const SOCKETS_JOIN: u64 = 4;
     pub(super) const SOCKETS_LEAVE: u64 = 5;
@@ -45,6 +48,8 @@ pub enum Message<'a> {
     Request(Request),
     /// The answer to a request.
     Response(Response),
+    /// Its sender has joined.
+    Hello(Hello),
 }
 
 impl<'a> Message<'a> {
@@ -71,6 +76,7 @@ impl<'a> Message<'a> {
                 | kind::BROADCAST_CLIENT_COUNT
                 | kind::BROADCAST_ACK,
             ) => Message::Response(decode(payload)?),
+            Head::Other(kind::HEARTBEAT) => Message::Hello(decode(payload)?),
             Head::Other(_) => return Ok(None),
         }))
     }
@@ -89,6 +95,36 @@ pub fn tail(uid: &str, nsp: &str) -> Vec<u8> {
     write_json_string(&mut tail, nsp);
     tail.push(b'}');
     tail
+}
+
+/// What a member says that has joined.
+#[derive(Debug, Deserialize)]
+pub struct Hello {
+    /// Who.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// Where.
+    #[serde(default)]
+    pub nsp: Option<String>,
+}
+
+/// What a member says that has joined: in msgpack where all messages are.
+pub fn hello(uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    if msgpack {
+        // A short map and two short names always have room.
+        let _ = write_map_len(&mut out, 3);
+        let _ = write_str(&mut out, "type");
+        write_uint(&mut out, kind::HEARTBEAT);
+        let _ = write_str(&mut out, "uid");
+        let _ = write_str(&mut out, uid);
+        let _ = write_str(&mut out, "nsp");
+        let _ = write_str(&mut out, nsp);
+    } else {
+        out.extend_from_slice(format!(r#"{{"type":{}"#, kind::HEARTBEAT).as_bytes());
+        out.extend_from_slice(&tail(uid, nsp));
+    }
+    out
 }
 
 /// What a first look at a message shows.
@@ -742,7 +778,10 @@ mod tests {
         ] {
             assert!(Message::decode(bytes).is_err(), "{bytes:?}");
         }
-        for text in [r#"{"type":2,"uid":"U","nsp":"/"}"#, r#"{"type":99,"data":{"packet":[{}]}}"#] {
+        let hello = hello("U", "/", false);
+        assert_eq!(hello, br#"{"type":2,"uid":"U","nsp":"/"}"#);
+        assert!(matches!(Message::decode(&hello), Ok(Some(Message::Hello(_)))));
+        for text in [r#"{"type":13,"uid":"U","nsp":"/"}"#, r#"{"type":99,"data":{"packet":[{}]}}"#] {
             assert!(matches!(Message::decode(text.as_bytes()), Ok(None)), "{text}");
         }
         let deep = [&br#"{"type":9,"data":{"packet":["#[..], &vec![b'['; 100_000]].concat();

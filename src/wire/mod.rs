@@ -44,6 +44,16 @@ impl Family {
         self != Family::Classic
     }
 
+    /// What a member says that has joined: those of this package then know of it at once, and all others do nothing
+    /// about it.
+    pub fn hello(self, uid: &str, nsp: &str) -> Vec<u8> {
+        match self {
+            Family::Classic => classic::hello(uid),
+            Family::Sharded => cluster::hello(uid, nsp, false),
+            Family::Streams { .. } => cluster::hello(uid, nsp, true),
+        }
+    }
+
     /// Appends a broadcast for an Engine.IO payload that socket.io-parser printed. `opts` are the options as this
     /// family encodes them; none for those of a plain emit to `room` or everyone.
     ///

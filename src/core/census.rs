@@ -1,0 +1,158 @@
+//! When the servers are counted: all namespaces that are due go into one count, and the more there are of them the
+//! longer it takes until the next one.
+
+use std::time::{Duration, Instant};
+
+use super::effects::MemberId;
+
+/// How often the peers of a member that publishes are counted. Servers with this package say hello; the number of
+/// others is at most this old when an outage begins.
+const PEERS_EVERY: Duration = Duration::from_secs(2);
+
+/// The same as long as it is alone: others may be about to join.
+pub(super) const ALONE_EVERY: Duration = Duration::from_millis(200);
+
+/// The same of those that do not publish, all at once.
+pub(super) const IDLE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long Redis rests for each name that it was asked for: 4,000 names a second.
+const REST: Duration = Duration::from_micros(250);
+
+/// How long it rests at least: whatever says hello cannot make a link count more often.
+const MIN_REST: Duration = Duration::from_millis(20);
+
+/// Who is to be counted, and when.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    queue: Vec<MemberId>,
+    due: Option<Instant>,
+    /// Redis rests until then.
+    rests: Option<Instant>,
+    /// When it was last asked.
+    last: Option<Instant>,
+    /// When those that do not publish are counted.
+    idle: Option<Instant>,
+}
+
+impl Census {
+    /// A member is to be counted at `when`, or as soon after that as Redis has rested. Once for each time that it is
+    /// counted.
+    pub(super) fn queue(&mut self, id: MemberId, when: Instant) {
+        self.queue.push(id);
+        self.due = Some(self.due.map_or(when, |due| due.min(when)));
+    }
+
+    /// When a member that publishes is due again, given when it was last counted: together with the others that are by
+    /// then.
+    pub(super) fn next(&self, counted: Instant, alone: bool) -> Instant {
+        let due = counted + if alone { ALONE_EVERY } else { PEERS_EVERY };
+        self.last.map_or(due, |last| due.max(last + ALONE_EVERY))
+    }
+
+    /// Whether a member that does not publish was not counted for a while.
+    pub(super) fn is_old(counted: Instant, now: Instant) -> bool {
+        now >= counted + PEERS_EVERY
+    }
+
+    /// One that is queued is due earlier than it was.
+    pub(super) fn hasten(&mut self, when: Instant) {
+        self.due = self.due.map(|due| due.min(when));
+    }
+
+    /// All that are queued, if any of them is due now. The caller says with [`Census::asked`] how many names that made.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<MemberId> {
+        if self.deadline().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        self.due = None;
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Redis was asked for so many names.
+    pub(super) fn asked(&mut self, now: Instant, names: usize) {
+        let rest = REST.saturating_mul(u32::try_from(names).unwrap_or(u32::MAX));
+        self.rests = Some(now + rest.clamp(MIN_REST, IDLE_EVERY));
+        self.last = Some(now);
+    }
+
+    /// Whether those that do not publish are due. Begins to count the time with the first call.
+    pub(super) fn is_idle_due(&mut self, now: Instant) -> bool {
+        let due = *self.idle.get_or_insert(now + IDLE_EVERY);
+        if now < due {
+            return false;
+        }
+        self.idle = Some(now + IDLE_EVERY);
+        true
+    }
+
+    /// There is nobody to be counted.
+    pub(super) fn stop(&mut self) {
+        self.idle = None;
+        self.due = None;
+        self.queue.clear();
+    }
+
+    /// When those that publish are due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let due = self.due?;
+        Some(self.rests.map_or(due, |rests| rests.max(due)))
+    }
+
+    /// When those that do not publish are.
+    pub(super) fn idle_deadline(&self) -> Option<Instant> {
+        self.idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_counted_together() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        census.queue(1, now + PEERS_EVERY);
+        assert!(census.take(now).is_empty());
+        census.queue(2, now);
+        assert_eq!(census.take(now), [1, 2]);
+        assert!(census.take(now).is_empty());
+        assert_eq!(census.deadline(), None);
+    }
+
+    #[test]
+    fn redis_rests_for_as_long_as_the_names_are_many() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        for (names, rest) in [(2, MIN_REST), (400, Duration::from_millis(100)), (1_000_000, IDLE_EVERY)] {
+            census.asked(now, names);
+            census.queue(1, now);
+            assert_eq!(census.deadline(), Some(now + rest));
+            assert!(census.take(now).is_empty());
+            assert_eq!(census.take(now + rest), [1]);
+        }
+    }
+
+    #[test]
+    fn those_that_publish_one_after_another_are_counted_together() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        assert_eq!(census.next(now, true), now + ALONE_EVERY);
+        assert_eq!(census.next(now, false), now + PEERS_EVERY);
+        census.asked(now + ALONE_EVERY, 2);
+        assert_eq!(census.next(now, true), now + 2 * ALONE_EVERY);
+        assert_eq!(census.next(now, false), now + PEERS_EVERY);
+    }
+
+    #[test]
+    fn the_idle_ones_are_due_now_and_then() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        assert!(!census.is_idle_due(now));
+        assert_eq!(census.idle_deadline(), Some(now + IDLE_EVERY));
+        assert!(census.is_idle_due(now + IDLE_EVERY));
+        assert!(!census.is_idle_due(now + IDLE_EVERY));
+        census.stop();
+        assert_eq!(census.idle_deadline(), None);
+    }
+}

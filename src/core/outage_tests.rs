@@ -1,0 +1,215 @@
+//! Outages of links with many namespaces: what they cost Redis, and who gets what was published meanwhile.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::world::World;
+use crate::wire::Family;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn the_end_of_an_outage_asks_for_each_namespace_about_once() {
+    let mut world = World::new(Family::Classic);
+    world.join(10_000);
+    world.pass(10 * SECOND, &|_| 2);
+    for id in 1..=10_000 {
+        world.emit(id);
+    }
+    world.pass(10 * SECOND, &|_| 2);
+    world.down();
+    for id in 1..=10_000 {
+        world.emit(id);
+    }
+    world.forget();
+    world.up();
+    // The other server needs three seconds for its way back.
+    let away = world.pass_until(3 * SECOND, &|_| 1, |world| !world.published.is_empty());
+    assert_eq!(away, 3 * SECOND);
+    let back = world.pass_until(SECOND, &|_| 2, |world| world.published.len() >= 10_000);
+    // It was 2,360,000 names, 43 ms after the other one, when all were counted every 25 ms.
+    assert!(back <= Duration::from_millis(100), "{back:?}");
+    assert!(world.names <= 23_600, "{} names", world.names);
+}
+
+#[test]
+fn many_namespaces_that_publish_are_counted_together() {
+    for others in [1, 2] {
+        let mut world = World::new(Family::Classic);
+        world.join(1_000);
+        world.pass(10 * SECOND, &|_| others);
+        world.forget();
+        // Each of a thousand namespaces publishes once a second.
+        for _ in 0..4 {
+            for id in 1..=1_000 {
+                world.emit(id);
+                world.pass(Duration::from_millis(1), &|_| others);
+            }
+        }
+        assert!(world.counts <= 40, "{others}: {} counts", world.counts);
+    }
+}
+
+#[test]
+fn all_namespaces_are_waited_for() {
+    let mut world = World::new(Family::Classic);
+    world.join(1_000);
+    world.pass(10 * SECOND, &|_| 3);
+    world.down();
+    world.emit(1);
+    world.up();
+    // Subscriptions of one server are missing, whichever.
+    let missing = Cell::new((77, 900));
+    let subscribers = |channel: &str| {
+        let is = |id: u32| channel.ends_with(&format!("/{id}#"));
+        if is(missing.get().0) || is(missing.get().1) { 2 } else { 3 }
+    };
+    world.forget();
+    world.pass(SECOND, &subscribers);
+    assert_eq!(world.published.len(), 0);
+    missing.set((77, 0));
+    world.pass(SECOND, &subscribers);
+    assert_eq!(world.published.len(), 0);
+    missing.set((0, 0));
+    world.pass(SECOND / 5, &subscribers);
+    assert_eq!(world.published.len(), 1);
+}
+
+/// A link with one namespace that has been alone for so long that it was counted, and a server that joins now.
+fn with_newcomer(family: Family, hello: &[u8]) -> World {
+    let mut world = World::new(family);
+    world.join(1);
+    world.pass(10 * SECOND, &|_| 1);
+    world.emit(1);
+    world.pass(SECOND, &|_| 1);
+    world.hear(hello);
+    world
+}
+
+const HELLOS: [(Family, &[u8]); 3] = [
+    (Family::Classic, br#"{"uid":"newone","type":100}"#),
+    (Family::Sharded, br#"{"type":2,"uid":"newone","nsp":"/1"}"#),
+    (
+        Family::Streams { space: crate::transport::Space::Global },
+        b"\x83\xa4type\x02\xa3uid\xa6newone\xa3nsp\xa2/1",
+    ),
+];
+
+#[test]
+fn who_has_just_joined_is_waited_for_at_the_end_of_an_outage() {
+    for (family, hello) in HELLOS {
+        // Even if the outage begins before anything could be counted.
+        let mut world = with_newcomer(family, hello);
+        world.down();
+        world.ask(1);
+        world.forget();
+        world.up();
+        world.pass(2 * SECOND, &|_| 1);
+        assert_eq!(world.published.len(), 0, "{family:?}: the other one is not back");
+        world.pass(SECOND / 5, &|_| 2);
+        assert_eq!(world.published.len(), 1, "{family:?}");
+        world.pass(10 * SECOND, &|_| 2);
+        assert_eq!(world.core.stats().early, 0, "{family:?}");
+    }
+}
+
+#[test]
+fn a_hello_is_for_one_namespace_and_not_for_its_sender() {
+    let own: [(Family, &[u8]); 3] = [
+        (Family::Classic, br#"{"uid":"myself","type":100}"#),
+        (Family::Sharded, br#"{"type":2,"uid":"myself","nsp":"/1"}"#),
+        (Family::Sharded, br#"{"type":2,"uid":"newone","nsp":"/2"}"#),
+    ];
+    for (family, hello) in own {
+        let mut world = with_newcomer(family, hello);
+        world.down();
+        world.ask(1);
+        world.forget();
+        world.up();
+        world.pass(Duration::from_millis(1), &|_| 1);
+        assert_eq!(world.published.len(), 1, "it is alone");
+    }
+}
+
+#[test]
+fn a_member_says_hello_once_and_when_it_hears_the_others() {
+    for (family, hello) in HELLOS {
+        let mut world = World::new(family);
+        world.down();
+        world.join(1);
+        world.pass(SECOND, &|_| 1);
+        assert_eq!(world.published.len(), 0);
+        world.up();
+        world.confirm();
+        world.pass(5 * SECOND, &|_| 1);
+        let expected = String::from_utf8_lossy(hello).replace("newone", "myself");
+        let said: Vec<&str> = world.published.iter().map(|(_, payload)| payload.as_str()).collect();
+        assert_eq!(said, [expected]);
+        world.down();
+        world.up();
+        world.confirm();
+        world.pass(5 * SECOND, &|_| 1);
+        assert_eq!(world.published.len(), 1);
+    }
+}
+
+#[test]
+fn whoever_says_hello_all_the_time_costs_redis_little() {
+    let mut world = with_newcomer(Family::Classic, HELLOS[0].1);
+    world.forget();
+    let began = world.fx.now;
+    for _ in 0..1000 {
+        world.hear(HELLOS[0].1);
+        world.pass(Duration::from_millis(1), &|_| 2);
+    }
+    let most = (world.fx.now - began).as_millis() / 20 + 1;
+    assert!(world.counts as u128 <= most, "{} counts", world.counts);
+}
+
+#[test]
+fn what_is_published_before_all_are_back_is_counted() {
+    // Known before, and not back in time.
+    let mut world = World::new(Family::Classic);
+    world.join(2);
+    world.pass(10 * SECOND, &|_| 2);
+    world.down();
+    for id in [1, 1, 2] {
+        world.emit(id);
+    }
+    world.forget();
+    world.up();
+    let second_alone = |channel: &str| if channel.ends_with("/2#") { 1 } else { 2 };
+    world.pass(5 * SECOND, &second_alone);
+    assert_eq!(world.published.len(), 3);
+    assert_eq!(world.core.stats().early, 1, "the one whose peer is missing");
+    world.emit(2);
+    world.pass(10 * SECOND, &second_alone);
+    assert_eq!(world.core.stats().early, 1, "it is gone for good, as far as anyone can tell");
+}
+
+#[test]
+fn what_is_published_before_unknown_ones_are_back_is_counted() {
+    // Alone when last counted; a server of another package had joined since.
+    let mut world = World::new(Family::Classic);
+    world.join(1);
+    world.pass(10 * SECOND, &|_| 1);
+    world.down();
+    world.emit(1);
+    world.emit(1);
+    world.up();
+    world.pass(SECOND / 10, &|_| 1);
+    assert_eq!((world.published.len(), world.core.stats().early), (3, 0), "with the hello");
+    world.pass(SECOND, &|_| 2);
+    assert_eq!(world.core.stats().early, 2);
+    world.emit(1);
+    world.pass(10 * SECOND, &|_| 2);
+    assert_eq!(world.core.stats().early, 2);
+    // The same as one that joins for the first time, which says so.
+    world.down();
+    world.emit(1);
+    world.up();
+    world.pass(SECOND / 5, &|_| 2);
+    world.hear(HELLOS[0].1);
+    world.pass(10 * SECOND, &|_| 3);
+    assert_eq!(world.core.stats().early, 2);
+}
