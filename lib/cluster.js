@@ -10,7 +10,7 @@ const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: a
   require("socket.io-adapter")
 );
 const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
-const { ClusterResponder, MESSAGE, decodeMessage } = require("./cluster-messages");
+const { ClusterResponder, MESSAGE, decodeMessage, hasChannelName } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
 const { rawOptions } = require("./outgoing");
@@ -68,6 +68,12 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** The text goes into the message as it is. @param {any} _packet @param {Buffer[]} attachments */
   _isExact(_packet, attachments) {
     return attachments.length === 0;
+  }
+
+  /** @param {any} room @returns {string | null} */
+  _channelRoom(room) {
+    const name = String(room);
+    return hasChannelName(name) ? name : null;
   }
 
   _newRequestId() {

@@ -66,7 +66,7 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
 
   /** @param {any} room @returns {string | null} */
   _channelRoom(room) {
-    return this.#covered.has(room) ? null : String(room);
+    return this.#covered.has(room) ? null : super._channelRoom(room);
   }
 
   /** @param {string} room */
@@ -98,9 +98,8 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     const { requestId, opts } = data ?? {};
     // As in the reference: answers are counted, so that what is to be acknowledged goes to all servers.
     const isForRoom = type === MESSAGE.BROADCAST && requestId === undefined && opts?.rooms?.length === 1;
-    const room = isForRoom
-      ? channelRoom({ family: "sharded", mode: this.#mode }, String(opts.rooms[0]))
-      : null;
+    const name = isForRoom ? this._channelRoom(opts.rooms[0]) : null;
+    const room = channelRoom({ family: "sharded", mode: this.#mode }, name);
     this._send(BROADCASTS, room, this._encodeMessage(type, data));
   }
 

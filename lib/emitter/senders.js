@@ -6,7 +6,7 @@
  */
 
 const { streamOf } = require("../../binding");
-const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
+const { MESSAGE, encodeData, hasChannelName, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
 const { channelOf, channelRoom } = require("../link");
 const msgpack = require("../msgpack");
@@ -193,7 +193,8 @@ class ShardedSender extends Sender {
       packet: { type: EVENT, data },
       opts: optionsOf(target),
     });
-    this._send(BROADCASTS, room === null || this.#covered.has(room) ? null : room, message);
+    const isForAll = room === null || this.#covered.has(room) || !hasChannelName(room);
+    this._send(BROADCASTS, isForAll ? null : room, message);
   }
 
   /** @param {any[]} rooms @param {Target} target */
