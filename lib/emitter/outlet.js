@@ -16,21 +16,30 @@ const MAX_SENDERS = 1000;
 /** @type {WeakMap<Link, Outlet>} */
 const outlets = new WeakMap();
 
+/**
+ * Emitters that nobody has closed, and nobody holds any more: the reference has no `close()`, and programs make one for
+ * each message. @type {FinalizationRegistry<Outlet>}
+ */
+const abandoned = new FinalizationRegistry((outlet) => void outlet.abandon());
+
 class Outlet {
   /** @type {Map<string, import("./senders").Sender>} */
   #senders = new Map();
   /** Those that are members of the link, oldest first. @type {Set<import("./senders").Sender>} */
   #joined = new Set();
-  /** The emitters that are not closed. @type {Set<object>} */
-  #users = new Set();
+  /** How many emitters are not closed. They are not held: see `abandoned`. */
+  #users = 0;
   /** What Redis has said when it last refused something. */
   #refusal = "";
   /** What was wrong when the connection was last lost. */
   #outage = "";
 
-  /** @param {Link} link */
-  constructor(link) {
+  #isOwn;
+
+  /** @param {Link} link @param {boolean} isOwn whether it has no client, with which its link would end */
+  constructor(link, isOwn) {
     this.link = link;
+    this.#isOwn = isOwn;
   }
 
   /**
@@ -40,10 +49,10 @@ class Outlet {
    * @param {import("./options").EmitterOptions} options
    */
   static of(form, options) {
-    if (isOwn(form)) return new Outlet(linkOf(form, options.link));
+    if (isOwn(form)) return new Outlet(linkOf(form, options.link), true);
     const link = Link.ofEmitter(form.pub, options.link);
     let outlet = outlets.get(link);
-    if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link)));
+    if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link, false)));
     return outlet;
   }
 
@@ -77,14 +86,27 @@ class Outlet {
     return this.link.join(identity, { onRecord() {}, onEvent: (event) => this.#onEvent(event) });
   }
 
-  /** @param {object} emitter */
-  enter(emitter) {
-    this.#users.add(emitter);
+  /** @param {object} session of an emitter */
+  enter(session) {
+    this.#users++;
+    abandoned.register(session, this, session);
   }
 
-  /** The last emitter that is closed ends the link. @param {object} emitter */
-  leave(emitter) {
-    if (!this.#users.delete(emitter) || this.#users.size > 0) return;
+  /** The last emitter that is closed ends the link. @param {object} session */
+  leave(session) {
+    if (abandoned.unregister(session) && --this.#users === 0) this.#end();
+  }
+
+  /** An emitter is gone without being closed. The last one ends a link that nothing else ends, as soon as it may. */
+  async abandon() {
+    this.#users--;
+    if (!this.#isOwn || this.#users > 0) return;
+    // Of what was lost nobody is left to hear.
+    await this.link.answered().catch(() => {});
+    if (this.#users === 0) this.#end();
+  }
+
+  #end() {
     for (const sender of this.#joined) sender.close();
     this.#joined.clear();
     this.link.end();
