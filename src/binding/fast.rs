@@ -86,14 +86,8 @@ unsafe fn read_and_send(env: sys::napi_env, info: sys::napi_callback_info) -> Re
         let (link, member) = (u32::from_napi_value(env, link)?, u32::from_napi_value(env, member)?);
         let (to, name) = (u32::from_napi_value(env, to)?, Text::if_string(env, name)?);
         match Text::if_string(env, bytes)? {
-            Some(text) => send_parts(link, member, to, name, |out| text.append_to(out)),
-            None => {
-                let bytes = Bytes::from_napi_value(env, bytes)?;
-                send_parts(link, member, to, name, |out| {
-                    out.extend_from_slice(bytes.as_slice());
-                    Ok(())
-                })
-            }
+            Some(text) => send_parts(link, member, to, name, text.as_bytes()),
+            None => send_parts(link, member, to, name, Bytes::from_napi_value(env, bytes)?.as_slice()),
         }
     }
 }

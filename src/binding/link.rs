@@ -269,14 +269,12 @@ impl Link {
 
     /// Publishes bytes that are ready for the wire for a member that has left.
     #[napi(catch_unwind)]
-    pub fn publish(&self, channel: Text, bytes: Bytes) -> napi::Result<()> {
-        let mut failed = Ok(());
+    pub fn publish(&self, channel: Text, bytes: Bytes) {
         self.shared.outbox.push(|commands| {
-            let channel = put_text(commands, &channel, &mut failed);
+            let channel = commands.put(channel.as_bytes());
             let bytes = commands.put(bytes.as_slice());
             Command::Publish { channel, bytes }
         });
-        failed
     }
 
     /// Sends a request and gathers the answers, for so many milliseconds at most. Ends with an `Answers` or
@@ -494,7 +492,11 @@ impl Drop for Link {
         self.shared.outbox.push(|_| Command::Close);
         // At the end of a worker the thread's own data may be gone already.
         let _ = LINKS.try_with(|links| {
-            if let Some(link) = links.borrow_mut().get_mut(self.id as usize) {
+            // Nobody has borrowed them while garbage is collected. Were it otherwise, the place would stay taken:
+            // a panic in a finalizer would abort the process.
+            if let Ok(mut links) = links.try_borrow_mut()
+                && let Some(link) = links.get_mut(self.id as usize)
+            {
                 *link = None;
             }
         });
@@ -528,10 +530,9 @@ pub fn broadcast_binary(
 /// something to subscribe to for it.
 #[napi(catch_unwind)]
 pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, soon: bool) -> napi::Result<()> {
-    let mut failed = Ok(());
     with_link(link, |link| {
         let add = |commands: &mut Commands| {
-            let room = put_text(commands, &room, &mut failed);
+            let room = commands.put(room.as_bytes());
             Command::Room { member, room, present }
         };
         if soon {
@@ -539,8 +540,7 @@ pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, soon: bo
         } else {
             link.outbox.push_lazily(add);
         }
-    })?;
-    failed
+    })
 }
 
 /// Says whether the namespace has any local socket.
@@ -653,17 +653,16 @@ pub fn broadcast_parts(
     if !checked && misleads(payload, attachments.len()) {
         return Ok(false);
     }
-    let mut failed = Ok(());
     with_link(link, |link| {
         link.outbox.push(|commands| {
             let payload = commands.put(payload);
             let attachments = attachments.iter().map(|bytes| commands.put(bytes.as_slice())).collect();
-            let room = room.map(|room| put_text(commands, &room, &mut failed));
+            let room = room.as_ref().map(|room| commands.put(room.as_bytes()));
             let opts = opts.map(|opts| commands.put(opts.as_slice()));
             Command::Broadcast { member, payload, attachments, room, opts }
         });
     })?;
-    failed.map(|()| true)
+    Ok(true)
 }
 
 /// See [`super::fast::fast_send`].
@@ -672,18 +671,13 @@ pub fn send_parts(
     member: MemberId,
     to: u32,
     name: Option<Text>,
-    put: impl FnOnce(&mut Vec<u8>) -> napi::Result<()>,
+    bytes: &[u8],
 ) -> napi::Result<bool> {
     let to = destination(to, name)?;
-    let mut put_in = Ok(());
     with_link(link, |link| {
-        link.outbox.push(|commands| {
-            let start = commands.bytes.len();
-            put_in = put(&mut commands.bytes);
-            Command::Send { member, to, bytes: start..commands.bytes.len() }
-        });
+        link.outbox.push(|commands| Command::Send { member, to, bytes: commands.put(bytes) });
     })?;
-    put_in.map(|()| true)
+    Ok(true)
 }
 
 fn destination(to: u32, name: Option<Text>) -> napi::Result<Destination> {
@@ -708,6 +702,7 @@ fn register(link: Arc<Shared>) -> u32 {
     })
 }
 
+/// Nothing that `call` does may enter the runtime: a collection of garbage would run `Link::drop`.
 fn with_link<R>(id: u32, call: impl FnOnce(&Shared) -> R) -> napi::Result<R> {
     LINKS.with_borrow(|links| match links.get(id as usize) {
         Some(Some(link)) => Ok(call(link)),
@@ -722,14 +717,6 @@ fn subscription_kind(number: u32) -> SubscriptionKind {
         1 => SubscriptionKind::Pattern,
         _ => SubscriptionKind::Shard,
     }
-}
-
-fn put_text(commands: &mut Commands, text: &Text, failed: &mut napi::Result<()>) -> std::ops::Range<usize> {
-    let start = commands.bytes.len();
-    if let Err(error) = text.append_to(&mut commands.bytes) {
-        *failed = Err(error);
-    }
-    start..commands.bytes.len()
 }
 
 #[allow(clippy::cast_precision_loss)] // counters below 2^53
