@@ -12,7 +12,7 @@ const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
 const { channelRoom } = require("./link");
-const { frameOf, holdsDate, isPlain, payloadOf, readAttachments } = require("./outgoing");
+const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
@@ -714,11 +714,6 @@ function encodeInParent(adapter, packet, packetOpts) {
   return typeof encodeOfParent === "function"
     ? encodeOfParent.call(adapter, packet, packetOpts)
     : adapter.encoder.encode(packet);
-}
-
-/** @param {any} bytes what a parser made */
-function toBuffer(bytes) {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
 }
 
 /** What a timer of Node makes of a delay, which may be anything; but a long time is one. @param {any} value */

@@ -6,6 +6,8 @@
  * it.
  */
 
+const { isSharedArrayBuffer } = require("node:util").types;
+
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
 
 /**
@@ -55,12 +57,39 @@ function readAttachments(encoded) {
   const attachments = [];
   for (let index = 1; index < encoded.length; index++) {
     const value = encoded[index];
-    if (ArrayBuffer.isView(value))
-      attachments.push(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    if (ArrayBuffer.isView(value)) attachments.push(bytesOf(value));
     else if (value instanceof ArrayBuffer) attachments.push(Buffer.from(value));
     else return null;
   }
   return attachments;
+}
+
+/** @param {ArrayBufferView} view @returns {Buffer} */
+function bytesOf({ buffer, byteOffset, byteLength }) {
+  // It may be detached: there is no other way to look at its memory then.
+  return byteLength === 0 ? EMPTY : unshared(Buffer.from(buffer, byteOffset, byteLength));
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * The bytes that a parser made, fit for Rust.
+ *
+ * @param {any} bytes
+ * @returns {Buffer}
+ */
+function toBuffer(bytes) {
+  return unshared(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes));
+}
+
+/**
+ * The bytes where no other thread writes: Rust relies on nothing changing while JavaScript waits for it. For memory
+ * that threads share this is a copy.
+ *
+ * @param {Buffer} bytes
+ */
+function unshared(bytes) {
+  return isSharedArrayBuffer(bytes.buffer) ? Buffer.from(bytes) : bytes;
 }
 
 /** @type {Buffer[]} */
@@ -97,4 +126,13 @@ function holdsDate(value) {
   return Object.values(value).some(holdsDate);
 }
 
-module.exports = { frameOf, holdsDate, isPlain, payloadOf, rawOptions, rawTarget, readAttachments };
+module.exports = {
+  frameOf,
+  holdsDate,
+  isPlain,
+  payloadOf,
+  rawOptions,
+  rawTarget,
+  readAttachments,
+  toBuffer,
+};

@@ -171,6 +171,7 @@ module.exports = {
   cargoEnv,
   findLibrary,
   isAddonStale,
+  isMusl,
   isOlder,
   isStale,
   rustProblem,

@@ -30,6 +30,7 @@ const OPERATOR = { name: "test-support", password: "test-support" };
  * @property {string} [password] of the default user
  * @property {Record<string, string>} [users] ACL rules by user name: `{ alice: "on >secret ~* &* +@all" }`
  * @property {TlsOptions} [tls] speaks TLS on its port, and nothing else
+ * @property {string} [command] the program, "redis-server" unless given
  * @property {boolean} [sentinel] whether it is a sentinel
  * @property {boolean} [cluster] whether it is a node of a cluster
  * @property {string} [save] as in redis.conf, `""` (nothing is saved) unless given
@@ -197,7 +198,7 @@ class RedisServer {
     const config = path.join(this.#dir, "redis.conf");
     fs.writeFileSync(config, this.#config());
     const mode = this.#options.sentinel ? ["--sentinel"] : [];
-    const child = spawn("redis-server", [config, ...mode], { stdio: "ignore" });
+    const child = spawn(this.#options.command ?? "redis-server", [config, ...mode], { stdio: "ignore" });
     child.unref();
     this.#child = child;
     /** @type {Error | null} */

@@ -10,6 +10,7 @@ const { MESSAGE, encodeData, hasChannelName, printMessage } = require("../cluste
 const { CoveredRooms } = require("../covered-rooms");
 const { channelOf, channelRoom } = require("../link");
 const msgpack = require("../msgpack");
+const { toBuffer } = require("../outgoing");
 const { REQUEST } = require("../requests");
 const { UID } = require("./options");
 const debug = require("debug")("socket.io-emitter");
@@ -153,7 +154,7 @@ class ClassicSender extends Sender {
    */
   #parse(parser, data, target) {
     const bytes = parser.encode([UID, { type: EVENT, data, nsp: this.nsp }, orderedOptions(target)]);
-    return typeof bytes === "string" || Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
+    return typeof bytes === "string" ? bytes : toBuffer(bytes);
   }
 
   /** @param {any[]} rooms @param {Target} target */

@@ -22,6 +22,8 @@ const SHORT_MESSAGE = 64;
 /** From this length on, in characters, a string is measured before it is written, lest it reserve thrice that. */
 const LONG_STRING = 64 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 let scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
 let at = 0;
 /** Whether values are written as they are, rather than as JSON would have them. */
@@ -157,8 +159,11 @@ function writeObject(value, depth) {
   const plain = prototype === Object.prototype || prototype === null;
   if (!plain) {
     if (isDate(value)) return writeDate(value.getTime());
-    if (ArrayBuffer.isView(value))
-      return writeBytes(asBuffer(value.buffer, value.byteOffset, value.byteLength));
+    if (ArrayBuffer.isView(value)) {
+      // The memory of a detached one cannot be looked at.
+      const { buffer, byteOffset, byteLength } = value;
+      return writeBytes(byteLength === 0 ? NOTHING : asBuffer(buffer, byteOffset, byteLength));
+    }
     if (isAnyArrayBuffer(value)) return writeBytes(asBuffer(value, 0, value.byteLength));
   }
   if (asIs) return writeMap(value, depth);
