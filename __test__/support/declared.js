@@ -16,6 +16,7 @@ const ROOT = path.join(__dirname, "..", "..");
  * @property {string} type as TypeScript prints it
  * @property {boolean} isMethod
  * @property {boolean} isOptional
+ * @property {string} [fallback] its default, as the comment has it
  * @property {string[]} returns the types that a method returns, by its overloads
  */
 
@@ -57,6 +58,7 @@ function membersOf(entry, name) {
         name: member.name,
         type: checker.typeToString(type),
         isMethod: signatures.length > 0,
+        fallback: ts.displayPartsToString(member.getJsDocTags().find((tag) => tag.name === "default")?.text),
         isOptional: Boolean(member.flags & ts.SymbolFlags.Optional),
         returns: signatures.map((signature) => checker.typeToString(signature.getReturnType())),
       };
