@@ -84,6 +84,20 @@ describe("a factory", function () {
       assert.strictEqual(factory.listenerCount("connect"), 0);
     });
 
+    it(`${family}: tells of connect again, once all adapters were closed and there is a new one`, async () => {
+      const redis = await startRedis();
+      cleanup.push(() => redis.stop());
+      const factory = make(redis.url);
+      let count = 0;
+      factory.on("connect", () => count++);
+      for (const times of [1, 2, 3]) {
+        const adapters = serve(factory);
+        await Promise.all(adapters.map(({ ready }) => ready));
+        await waitFor(() => count === times);
+        for (const adapter of adapters) adapter.close();
+      }
+    });
+
     it(`${family}: an error that nobody listens to is none`, async () => {
       const adapters = serve(make(`redis://127.0.0.1:${await freePort()}`));
       const [error] = await once(adapters[0], "degraded");

@@ -39,6 +39,7 @@ const NOBODY = "\u0000nobody";
  * @property {() => void} [onReady]
  * @property {(error: Error) => void} [onDegraded]
  * @property {(error: Error) => boolean} [onError] returns whether it has heard of it
+ * @property {() => void} [onClose]
  */
 
 /** @abstract */
@@ -537,6 +538,7 @@ class MemberAdapter extends Adapter {
     if (this.#closed) return;
     this.#closed = true;
     this.#link.leave(this.#member);
+    for (const follower of this.#followers) follower.onClose?.();
     for (const resume of this.#readyWaiters) resume();
     for (const finish of this.requests.values()) finish(CLOSED);
     this.requests.clear();

@@ -19,11 +19,14 @@ const METHODS = /** @type {const} */ ([
 class FactoryEvents extends EventEmitter {
   /** Whether the servers hear each other. */
   #connected = false;
+  /** How many adapters are not closed. */
+  #open = 0;
   /** The errors that were told in this tick. @type {Set<string>} */
   #told = new Set();
 
   /** @param {any} adapter */
   follow(adapter) {
+    this.#open++;
     adapter._follow({
       onReady: () => {
         if (this.#connected) return;
@@ -36,6 +39,11 @@ class FactoryEvents extends EventEmitter {
         if (before) this.emit("disconnect", error);
       },
       onError: (/** @type {Error} */ error) => this.#tell(error),
+      // The next one connects anew.
+      onClose: () => {
+        this.#open--;
+        if (this.#open === 0) this.#connected = false;
+      },
     });
   }
 
