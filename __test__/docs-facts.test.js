@@ -9,6 +9,7 @@
 const assert = require("node:assert");
 const fs = require("node:fs");
 const path = require("node:path");
+const { createClient } = require("redis");
 const { Server } = require("socket.io");
 const { readEmitterOptions } = require("../lib/emitter/options");
 const { readOptions, readShardedOptions, readStreamsOptions } = require("../lib/options");
@@ -16,6 +17,7 @@ const main = require("..");
 const streams = require("../streams");
 const { membersOf } = require("./support/declared");
 const { startRedis } = require("./support/redis");
+const { waitFor } = require("./support/wait");
 
 const ROOT = path.join(__dirname, "..");
 const PAGES = [
@@ -33,6 +35,26 @@ const DEFAULTS = {
     key: "socket.io",
     ...readEmitterOptions({ mode: "sharded" }).shown,
   },
+};
+
+/** The rows and the columns of the table of connections. */
+const HOW = /** @type {const} */ (["native", "url", "client", "reference"]);
+const FAMILIES = /** @type {const} */ (["classic", "sharded", "streams", "emitter"]);
+
+/** @type {Record<typeof FAMILIES[number], any>} */
+const OURS = {
+  classic: main.createAdapter,
+  sharded: main.createShardedAdapter,
+  streams: streams.createAdapter,
+  emitter: require("../emitter"),
+};
+
+/** @type {Record<typeof FAMILIES[number], any>} */
+const REFERENCE = {
+  classic: require("@socket.io/redis-adapter").createAdapter,
+  sharded: require("@socket.io/redis-adapter").createShardedAdapter,
+  streams: require("@socket.io/redis-streams-adapter").createAdapter,
+  emitter: require("@socket.io/redis-emitter"),
 };
 
 /** In place of a value there may stand what it is. */
@@ -116,6 +138,14 @@ describe("docs", function () {
     }
   });
 
+  it("docs/choosing.md: there are as many connections as are said", async () => {
+    const rows = tableOf("docs/choosing.md", "Connections to Redis");
+    assert.strictEqual(rows.length, HOW.length);
+    for (const [row, how] of HOW.entries())
+      for (const [column, family] of FAMILIES.entries())
+        await checkConnections(how, family, Number(rows[row][column + 1]));
+  });
+
   for (const [page, line, rule] of aclRules()) {
     it(`${page}:${line}: the rule is enough for an ACL user`, async () => {
       const redis = await startRedis();
@@ -166,6 +196,44 @@ describe("docs", function () {
     });
   }
 });
+
+/**
+ * Asserts that a server or an emitter makes so many connections, its clients' among them, and no more when it is used.
+ *
+ * @param {typeof HOW[number]} how
+ * @param {typeof FAMILIES[number]} family
+ * @param {number} said
+ */
+async function checkConnections(how, family, said) {
+  const redis = await startRedis();
+  const needed = how === "url" ? 0 : family === "classic" || family === "sharded" ? 2 : 1;
+  const clients = Array.from({ length: needed }, () => createClient({ url: redis.url }));
+  await Promise.all(clients.map((client) => client.connect()));
+  const place = how === "url" ? [redis.url] : clients;
+  const opts = how === "url" || how === "reference" ? {} : { transport: how };
+  const from = how === "reference" ? REFERENCE : OURS;
+  const user =
+    family === "emitter"
+      ? new from.emitter.Emitter(place[0], opts)
+      : new Server({ adapter: from[family](...place, opts) });
+  const adapter = user instanceof Server ? /** @type {any} */ (user.of("/").adapter) : user;
+  // The one that asks is among them.
+  const count = async () => Number((await redis.info("clients")).connected_clients) - 1;
+  try {
+    await adapter.ready;
+    user.emit("event");
+    await adapter.flush?.();
+    await waitFor(async () => (await count()) === said, { what: `${how}, ${family}: ${said} connections` });
+    user.emit("event");
+    await adapter.flush?.();
+    if (user instanceof Server) await user.fetchSockets();
+    assert.strictEqual(await count(), said, `${how}, ${family}`);
+  } finally {
+    await adapter.close?.();
+    await Promise.all(clients.map((client) => client.close()));
+    await redis.stop();
+  }
+}
 
 /** @param {string} page */
 function textOf(page) {
