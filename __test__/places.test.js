@@ -197,6 +197,27 @@ describe("where Redis is", function () {
       }
     }
 
+    it("{ host, port } that are not set are localhost, as with socket.io-redis, but not without a word", () => {
+      const { warn } = console;
+      /** @type {string[]} */
+      const said = [];
+      console.warn = (/** @type {any[]} */ ...args) => void said.push(args.join(" "));
+      try {
+        createAdapter({ host: nothing, port: nothing });
+        createAdapter({ host: nothing, port: nothing });
+      } finally {
+        console.warn = warn;
+      }
+      assert.deepStrictEqual(said, [
+        "socket.io-redis: opts.host is undefined, so that Redis is looked for on 127.0.0.1",
+      ]);
+      for (const make of [createShardedAdapter, streams.createAdapter])
+        assert.throws(() => make({ host: nothing, port: nothing }), {
+          name: "TypeError",
+          message: "opts.host must be where a Redis is, got undefined",
+        });
+    });
+
     it("createAdapter() is localhost, as with socket.io-redis, where nothing is given; createShardedAdapter() throws", () => {
       assert.strictEqual(typeof createAdapter(), "function");
       assert.throws(() => createShardedAdapter(), { name: "TypeError", message: /^pubClient must be/ });

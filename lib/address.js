@@ -24,7 +24,7 @@ const PORT = 6379;
 const WAY_OUT = "Leave it out, or hand in clients that do it: { pubClient, subClient }";
 
 /** The options that say where to connect, and as whom. */
-const PLACES = ["host", "port", "path", "url", "sentinels", "cluster", "socket"];
+const PLACES = ["url", "path", "sentinels", "cluster", "socket", "host", "port"];
 const LOGINS = ["password", "auth_pass", "user", "username", "auth_user", "db", "database", "tls"];
 
 /** What the options of `redis` 3 can ask for that connections of the adapter's own do not do. */
@@ -50,6 +50,11 @@ const IMPOSSIBLE_OF_SOCKET = Object.freeze({
 /** Whether the options say where to connect. @param {Given} given */
 function hasPlace(given) {
   return PLACES.some((name) => present(given[name]));
+}
+
+/** The first of those options that is there; without a value perhaps. @param {Given} given */
+function placeIn(given) {
+  return PLACES.find((name) => name in given);
 }
 
 /** Whether they say anything at all about connections. @param {Given} given */
@@ -269,4 +274,4 @@ function pick(object, names) {
   return picked;
 }
 
-module.exports = { checkPossible, hasPlace, hasSettings, readUrl, settingsOf };
+module.exports = { HOST, checkPossible, hasPlace, hasSettings, placeIn, readUrl, settingsOf };

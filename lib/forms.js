@@ -6,7 +6,7 @@
  * port, the path of a unix socket, or an object that says it, as those of socket.io-redis 5 and 6 did.
  */
 
-const { checkPossible, hasPlace, hasSettings, readUrl, settingsOf } = require("./address");
+const { HOST, checkPossible, hasPlace, hasSettings, placeIn, readUrl, settingsOf } = require("./address");
 const { duplicateOf } = require("./duplicate");
 const { warnOfUnknown } = require("./known-options");
 const { Link } = require("./link");
@@ -54,8 +54,7 @@ function formOf(args, { clients, old = false }) {
     return ofOptions(second);
   if (isOptions(first) && !isClient(second)) {
     const tells = hasPlace(first) || (clients === 2 && hasClient(first));
-    // `{ url: process.env.REDIS_URL }`, where that is not set, is not meant to be localhost either.
-    if (!tells && "url" in first) throw wrong("opts.url", "the URL of a Redis", first.url);
+    if (!tells) checkUnset(first, old);
     if (tells || (old && !present(opts))) return ofOptions(isOptions(opts) ? { ...first, ...opts } : first);
   }
   if (clients === 1) return { ...none, pub: first, opts: second };
@@ -94,6 +93,24 @@ function isOptions(given) {
 function isClient(given) {
   return ["publish", "subscribe", "on"].some((method) => typeof given?.[method] === "function");
 }
+
+/**
+ * `{ url: process.env.REDIS_URL }`, where that is not set, is not meant to be localhost. `{ host, port }` may be, as with
+ * socket.io-redis, but not without a word.
+ *
+ * @param {any} given says nothing of where Redis is
+ * @param {boolean} old
+ */
+function checkUnset(given, old) {
+  const name = placeIn(given);
+  if (name === undefined) return;
+  if (!old || !["host", "port"].includes(name)) throw wrong(`opts.${name}`, "where a Redis is", given[name]);
+  if (warned) return;
+  warned = true;
+  console.warn(`socket.io-redis: opts.${name} is ${given[name]}, so that Redis is looked for on ${HOST}`);
+}
+
+let warned = false;
 
 /** @param {any} given */
 function hasClient({ pubClient, subClient }) {
