@@ -13,6 +13,7 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { channelRoom } = require("./link");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
+const { explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
 const debug = require("debug")("socket.io-redis");
 
@@ -645,7 +646,7 @@ class MemberAdapter extends Adapter {
         return this.#onDegraded(new Error(event.reason));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return void this._tellError(new Error(`${event.what}: ${event.error}`));
+        return void this._tellError(new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`));
       default:
         this._onEvent(event);
     }

@@ -11,6 +11,7 @@ const { Redis } = require("ioredis-5");
 /** Resolves with a client of Redis. @param {string} url */
 async function connectClient(url) {
   const client = new Redis(url);
+  client.on("error", () => {});
   if (client.status !== "ready") await once(client, "ready");
   return client;
 }

@@ -20,6 +20,9 @@ const key = `ring-${process.pid}`;
 /** How long a step may take, in milliseconds. */
 const PATIENCE = 15_000;
 
+/** Which of the nodes is one of the reference. */
+const REFERENCE = 1;
+
 const BYTES = Buffer.from([0xff, 0x00, 0x7b, 0xfe, 0x0a]);
 const TEXT = "grüße 🚀";
 
@@ -109,7 +112,9 @@ async function questions(n) {
   const { io } = nodes[n];
   const sockets = await io.fetchSockets();
   assert.deepStrictEqual(sockets.map(({ id }) => id).sort(), nodes.map(({ socket }) => socket.id).sort());
-  assert.deepStrictEqual(await io.timeout(PATIENCE).emitWithAck("ask"), [TEXT, TEXT, TEXT]);
+  // The reference keeps the process until the time is over, answered or not.
+  const timeout = n === REFERENCE ? 1000 : PATIENCE;
+  assert.deepStrictEqual(await io.timeout(timeout).emitWithAck("ask"), [TEXT, TEXT, TEXT]);
   assert.deepStrictEqual(await io.serverSideEmitWithAck("question", n), [n + 1, n + 1]);
   io.in("of 0").socketsJoin(`joined by ${n}`);
   await waitFor(() => nodes[0].adapter.rooms.has(`joined by ${n}`), { timeout: PATIENCE, what: "a join" });
@@ -118,7 +123,7 @@ async function questions(n) {
 }
 
 async function main() {
-  for (const isOurs of [true, false, true]) await startNode(isOurs);
+  for (let n = 0; n < 3; n++) await startNode(n !== REFERENCE);
   for (const { adapter } of nodes) {
     await waitFor(async () => (await adapter.serverCount()) === nodes.length, {
       timeout: PATIENCE,

@@ -7,6 +7,7 @@
 
 const { isOwn, linkOf } = require("../forms");
 const { Link } = require("../link");
+const { explainRefusal } = require("../refusals");
 const { senderOf } = require("./senders");
 const debug = require("debug")("socket.io-emitter");
 
@@ -140,7 +141,7 @@ class Outlet {
     switch (event.type) {
       case "refused":
         if (event.what !== "publish") return;
-        this.#refusal = event.error ?? "";
+        this.#refusal = explainRefusal(event.error ?? "");
         return debug("Redis refused to publish: %s", event.error);
       case "down":
         this.#outage = event.reason ?? "";

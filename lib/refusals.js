@@ -1,0 +1,43 @@
+// @ts-check
+"use strict";
+
+/**
+ * What Redis refuses, in words that say what to do.
+ */
+
+/** A server that is too old repeats what it was told, messages included: that is nobody's business. */
+const UNKNOWN = /^(ERR unknown command [`'"]?(\w+)[`'"]?)/i;
+
+/** What older servers do not know. @type {Record<string, string>} */
+const NEEDS = {
+  SSUBSCRIBE: "sharded",
+  SUNSUBSCRIBE: "sharded",
+  SPUBLISH: "sharded",
+  XADD: "streams",
+  XREAD: "streams",
+  XRANGE: "streams",
+  XREVRANGE: "streams",
+};
+
+/** @type {Record<string, string>} */
+const ADVICE = {
+  sharded:
+    "sharded pub/sub needs Redis 7.0 or Valkey. On an older Redis use createAdapter() for all servers, or streams " +
+    "without useShardedPubSub; for an emitter the mode that the servers have",
+  streams: "streams need Redis 5.0. On an older Redis use createAdapter() for all servers",
+};
+
+/**
+ * The text of an error of Redis.
+ *
+ * @param {string} error as Redis has said it
+ * @returns {string}
+ */
+function explainRefusal(error) {
+  const [, said, command] = UNKNOWN.exec(error) ?? [];
+  if (command === undefined) return error;
+  const kind = NEEDS[command.toUpperCase()];
+  return kind === undefined ? said : `${said}: ${ADVICE[kind]}`;
+}
+
+module.exports = { explainRefusal };
