@@ -10,6 +10,7 @@
 
 const assert = require("node:assert");
 const { spawnSync } = require("node:child_process");
+const { EventEmitter } = require("node:events");
 const fs = require("node:fs");
 const path = require("node:path");
 const { Server } = require("socket.io");
@@ -295,6 +296,13 @@ describe("what shows, against the reference", function () {
         assert.deepStrictEqual(ours, theirs);
       });
 
+      it("events of an outage", async () => {
+        // One after the other: both are heard by the same means.
+        const theirs = await eventsOf(of[0][name], clients);
+        const ours = await eventsOf(of[1][name], clients);
+        check(`events of ${family}`, compare(theirs, ours, "event"));
+      });
+
       it("what calls return", async () => {
         const serverOptions = family === "streams" ? { connectionStateRecovery: {} } : {};
         const [theirs, ours] = await Promise.all(
@@ -336,6 +344,51 @@ describe("what shows, against the reference", function () {
         check(`arguments of ${family}`, family === "streams" ? [] : compare(theirs, ours, "with"));
       });
     });
+  }
+
+  /**
+   * The events that an adapter emits while its Redis is there, away and back, by the arguments that they have.
+   *
+   * @param {any} createAdapter
+   * @param {number} clients
+   * @returns {Promise<Record<string, string>>}
+   */
+  async function eventsOf(createAdapter, clients) {
+    const redis = await startRedis();
+    cleanup.push(() => redis.stop());
+    const given = Array.from({ length: clients }, () => makeClient("node-redis", { port: redis.port }));
+    cleanup.push(() => Promise.all(given.map(endClient)));
+    await waitFor(() => given.every(({ isReady }) => isReady));
+    /** @type {any[]} */
+    const emitted = [];
+    const { emit } = EventEmitter.prototype;
+    /** @type {any} */ (EventEmitter.prototype).emit = function (/** @type {any[]} */ ...args) {
+      emitted.push([this, ...args]);
+      return /** @type {any} */ (emit).apply(this, args);
+    };
+    try {
+      const adapter = /** @type {any} */ (new Server({ adapter: createAdapter(...given) }).of("/").adapter);
+      cleanup.push(() => adapter.close());
+      // An `error` that nobody listens to is none.
+      adapter.on("error", () => {});
+      await waitFor(async () => (await adapter.serverCount()) === 1, { what: "the adapter to be counted" });
+      await adapter.ready;
+      await redis.kill();
+      await waitFor(() => given.every(({ isReady }) => !isReady), { what: "the clients to notice" });
+      if (adapter.ready)
+        await waitFor(() => emitted.some(([one, event]) => one === adapter && event === "degraded"));
+      await redis.restart();
+      await waitFor(() => given.every(({ isReady }) => isReady), { what: "the clients to be back" });
+      if (adapter.ready)
+        await waitFor(() => emitted.some(([one, event]) => one === adapter && event === "gap"));
+      return Object.fromEntries(
+        emitted
+          .filter(([one]) => one === adapter)
+          .map(([, event, ...args]) => [event, args.map((arg) => typeof arg).join()]),
+      );
+    } finally {
+      EventEmitter.prototype.emit = emit;
+    }
   }
 
   /** @param {any} adapter @returns {Promise<Record<string, string>>} */
@@ -508,6 +561,7 @@ describe("what shows, against the reference", function () {
 
   it("is listed for what is looked at alone", () => {
     const ofAdapters = [
+      "events",
       "members",
       "properties",
       "given properties",
