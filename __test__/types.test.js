@@ -14,7 +14,7 @@ const path = require("node:path");
 const ts = require("typescript");
 const { addonPath } = require("../scripts/addon");
 const { skip } = require("./support/hooks");
-const { FIXTURES, ROOT, SETTINGS, compile, layOut } = require("./support/types");
+const { COMMON, FIXTURES, ROOT, SETTINGS, compile, layOut } = require("./support/types");
 
 const IMPORTS = path.join(FIXTURES, "imports");
 
@@ -103,6 +103,15 @@ describe("types", function () {
     });
   }
 
+  it("the file for the reference uses everything that its packages declare for their users", () => {
+    const project = path.join(dir, "reference", "cjs");
+    const unused = unusedOf(path.join(project, "reference.ts"), [
+      ...["@socket.io/redis-adapter", "@socket.io/redis-streams-adapter", "@socket.io/redis-emitter"],
+      "socket.io-redis",
+    ]);
+    assert.deepStrictEqual(unused, []);
+  });
+
   for (const entry of ["index", "streams", "emitter"]) {
     it(`${entry}: import and require have the same names, and what is declared is there`, async () => {
       const [cjs, esm] = namesOf([`${entry}.d.ts`, `${entry}.d.mts`]);
@@ -143,6 +152,75 @@ function namesOf(files) {
     const sorted = (/** @type {ts.Symbol[]} */ list) => list.map(({ name }) => name).sort();
     return { all: sorted(exported), values: sorted(values) };
   });
+}
+
+/**
+ * What packages declare and a file does not use: types, members of types, functions and constructors in all their
+ * signatures. What is private is not for users, and so are the internals in dist/util.
+ *
+ * @param {string} file
+ * @param {string[]} packages
+ */
+function unusedOf(file, packages) {
+  const { options } = ts.convertCompilerOptionsFromJson(
+    { ...COMMON, ...SETTINGS["CommonJS, node10"].options },
+    "/",
+  );
+  const program = ts.createProgram([file], { ...options, noEmit: true, preserveSymlinks: true });
+  const checker = program.getTypeChecker();
+  /** @type {Set<ts.Node>} */
+  const used = new Set();
+  const note = (/** @type {ts.Symbol | undefined} */ symbol) => {
+    if (!symbol) return;
+    const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+    for (const declaration of target.declarations ?? []) used.add(declaration);
+  };
+  const visit = (/** @type {ts.Node} */ node) => {
+    // What an import names is not used by that.
+    if (ts.isImportDeclaration(node)) return;
+    if (ts.isIdentifier(node) || ts.isStringLiteral(node)) note(checker.getSymbolAtLocation(node));
+    if (ts.isCallExpression(node) || ts.isNewExpression(node)) {
+      const declaration = checker.getResolvedSignature(node)?.declaration;
+      if (declaration) used.add(declaration);
+    }
+    // The properties of an object that is written down are those of the type that is asked for.
+    if (ts.isObjectLiteralExpression(node)) {
+      const type = checker.getContextualType(node);
+      for (const property of node.properties)
+        if (property.name && type) note(type.getProperty(property.name.getText()));
+    }
+    ts.forEachChild(node, visit);
+  };
+  const source = program.getSourceFile(file);
+  assert.ok(source);
+  visit(source);
+
+  const inPackages = (/** @type {ts.Node} */ node) =>
+    packages.some((name) => node.getSourceFile().fileName.includes(`/node_modules/${name}/dist/`));
+  /** @type {string[]} */
+  const unused = [];
+  let seen = 0;
+  for (const each of program.getSourceFiles()) {
+    const module = checker.getSymbolAtLocation(each);
+    if (!inPackages(each) || !module || /util\.d\.ts$/.test(each.fileName)) continue;
+    const where = each.fileName.replace(/^.*\/node_modules\//, "");
+    for (const symbol of checker.getExportsOfModule(module)) {
+      const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+      for (const declaration of target.declarations ?? []) {
+        const members = ts.isClassDeclaration(declaration) || ts.isInterfaceDeclaration(declaration);
+        for (const node of members ? [...declaration.members] : [declaration]) {
+          if (ts.isIndexSignatureDeclaration(node)) continue;
+          if (members && ts.getCombinedModifierFlags(/** @type {any} */ (node)) & ts.ModifierFlags.Private)
+            continue;
+          seen++;
+          const name = /** @type {any} */ (node).name?.getText() ?? "constructor";
+          if (!used.has(node)) unused.push(`${where}: ${symbol.name}${members ? `.${name}` : ""}`);
+        }
+      }
+    }
+  }
+  assert.ok(seen > 50, `only ${seen} declarations`);
+  return unused;
 }
 
 /** @param {string} name @param {string[]} names */
