@@ -11,6 +11,7 @@ const { Server } = require("socket.io");
 const redisAdapter = /** @type {any} */ (require(".."));
 const streams = /** @type {any} */ (require("../streams"));
 const { leavesNoRejection } = require("./fixtures/suite");
+const { expectExceptions } = require("./support/hooks");
 const { freePort, startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
@@ -151,6 +152,30 @@ describe("a factory", function () {
     adapter.broadcast({ type: 2, data: ["x"] }, { rooms: new Set(), except: new Set() });
     await waitFor(() => errors.length > 0, { what: "the refusal" });
     assert.match(errors[0].message, /publish.*NOPERM/);
+  });
+
+  it("what a listener throws is an uncaught exception, and keeps nothing from the other namespaces", async () => {
+    const exceptions = expectExceptions();
+    const redis = await startRedis();
+    cleanup.push(() => redis.stop());
+    const onError = () => {
+      throw new Error("of onError");
+    };
+    const factory = redisAdapter(redis.url, { onError });
+    const adapters = serve(factory);
+    adapters[0].on("degraded", () => {
+      throw new Error("of a listener");
+    });
+    await Promise.all(adapters.map(({ ready }) => ready));
+    const down = adapters.slice(1).map((adapter) => once(adapter, "degraded"));
+    await redis.kill();
+    await Promise.all(down);
+    await waitFor(() => exceptions.length >= 2, { what: "the exceptions" });
+    const texts = exceptions.map((error) => /** @type {Error} */ (error).message);
+    assert.deepStrictEqual([...new Set(texts)].sort(), ["of a listener", "of onError"]);
+    const back = adapters.map((adapter) => once(adapter, "ready"));
+    await redis.restart();
+    await Promise.all(back);
   });
 
   it("onError has to be a function", () => {
