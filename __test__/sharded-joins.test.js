@@ -209,9 +209,12 @@ describe("a socket of this server that joins a room", () => {
       mine.pause();
       ring.nodes[0].peers[0].socket.join("room");
       await assert.rejects(adapter.subscribed(), /^Error: timeout reached: Redis has not confirmed/);
-      mine.resume();
+      adapter.requestsTimeout = 5000;
+      const waiting = adapter.subscribed();
       adapter.close();
+      await assert.rejects(waiting, /^Error: the adapter was closed/);
       await assert.rejects(adapter.subscribed(), /^Error: the adapter was closed/);
+      mine.resume();
     } finally {
       await ring.close();
       await mine.stop();

@@ -530,8 +530,9 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<void>}
    */
   async subscribed() {
-    if (await this._subscribed(this.requestsTimeout)) return;
-    throw this.#closed ? new Error("the adapter was closed") : unconfirmed();
+    const confirmed = await this._subscribed(this.requestsTimeout);
+    if (this.#closed) throw new Error("the adapter was closed");
+    if (!confirmed) throw unconfirmed();
   }
 
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
