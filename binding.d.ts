@@ -50,6 +50,8 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
+  /** Counts the subscribers of channels, of all the least; answered by a `Count` record with this token. */
+  countSubscribers(token: number, channels: Array<Bytes>): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
   /** Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token. */

@@ -6,7 +6,7 @@
  */
 
 const assert = require("node:assert");
-const { fork } = require("node:child_process");
+const { fork, spawn } = require("node:child_process");
 const path = require("node:path");
 const { Worker } = require("node:worker_threads");
 const { Redis } = require("ioredis");
@@ -309,6 +309,22 @@ describe("lifetime", function () {
         }
       }
     });
+  });
+
+  it("a package that is loaded anew adds no listeners to the process", async () => {
+    const script = `
+      for (let i = 0; i < 15; i++) {
+        for (const name of Object.keys(require.cache)) delete require.cache[name];
+        const { Server } = require("socket.io");
+        const io = new Server({ adapter: require(".").createAdapter("redis://127.0.0.1:${redis.port}") });
+        io.of("/").adapter.close();
+      }
+      console.log(process.listenerCount("exit"), process.listenerCount("beforeExit"));`;
+    const child = spawn(process.execPath, ["-e", script], { cwd: path.join(__dirname, "..") });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
+    const [code] = await once(child, "close", 15_000);
+    assert.deepStrictEqual([code, output], [0, "1 1\n"]);
   });
 
   describe("worker threads", () => {

@@ -11,6 +11,7 @@
 const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"));
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
+const { keepFor } = require("./lifetime");
 const { channelRoom } = require("./link");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainRefusal } = require("./refusals");
@@ -22,6 +23,11 @@ const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
 
 /** What tells a member of a link, of whatever class and copy of this package. */
 const MEMBER = Symbol.for("socket.io-redis-native.member");
+/** The same of one that a closed adapter is asked for: it has no others, as with the reference. */
+const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
+
+/** What a promise has not come to in time. */
+const LATE = Symbol("late");
 
 /** A room that no socket is in: whoever answers that it has nobody there has worked off what came before. */
 const NOBODY = "\u0000nobody";
@@ -66,10 +72,16 @@ class MemberAdapter extends Adapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
-  /** @type {() => void} */
-  #setReady = () => {};
   /** @type {Follower[]} */
   #followers = [];
+  /** Made when somebody asks for it. @type {{ promise: Promise<void>, settle: () => void } | null} */
+  #ready = null;
+  /** Whether this node has ever heard the others. */
+  #wasReady = false;
+  /** How many servers Redis has last counted. */
+  #servers = 1;
+  /** A count that has not come in time, and may come yet. @type {Promise<number | null> | null} */
+  #overdue = null;
   /** Those who wait for the next time that it does. @type {Set<() => void>} */
   #readyWaiters = new Set();
 
@@ -104,8 +116,22 @@ class MemberAdapter extends Adapter {
     this.#standardText = printsStandardText(this.encoder);
     this.#makesFrames = this.#standardText && this.#probeFrames();
     this.#identity = { ...identity, nsp: nsp.name, frames: this.#standardText };
-    /** Resolves when this node hears the others, for the first time. @type {Promise<void>} */
-    this.ready = new Promise((resolve) => (this.#setReady = resolve));
+  }
+
+  /**
+   * Resolves when this node hears the others, for the first time, or is closed: nobody handles a rejection of what is
+   * only there to be waited for. Whoever has asked for it waits: the process is kept, however long Redis is away.
+   *
+   * @returns {Promise<void>}
+   */
+  get ready() {
+    if (this.#ready === null) {
+      let settle = () => {};
+      const promise = new Promise((resolve) => (settle = () => resolve(undefined)));
+      this.#ready = { promise: keepFor(promise), settle };
+      if (this.#wasReady || this.#closed) settle();
+    }
+    return this.#ready.promise;
   }
 
   /**
@@ -313,11 +339,12 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<Outcome>}
    */
   _ask(requestId, type, bytes, timeout) {
-    return new Promise((resolve) => {
-      if (this.#closed) return resolve(CLOSED);
+    if (this.#closed) return Promise.resolve(ALONE);
+    const asked = new Promise((resolve) => {
       this.requests.set(requestId, resolve);
       this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout));
     });
+    return keepFor(asked);
   }
 
   // --- which sockets are here --------------------------------------------------------------------------
@@ -495,9 +522,31 @@ class MemberAdapter extends Adapter {
 
   // --- requests ----------------------------------------------------------------------------------------
 
-  /** The number of members of the cluster. @returns {Promise<number>} */
-  serverCount() {
-    return this.#link.serverCount(this.#member);
+  /**
+   * The number of servers in the cluster. Where Redis does not say so in time, it is what it has last said: Socket.IO
+   * asks for it, too, and handles no rejection.
+   *
+   * @returns {Promise<number>}
+   */
+  async serverCount() {
+    const wasClosed = this.#closed;
+    // While Redis is away, all wait for the same count rather than for one each.
+    const counted = this.#overdue ?? this.#count();
+    const count = await inTime(counted, toDelay(this.requestsTimeout));
+    if (count === LATE) this.#overdue = counted;
+    // One that was closed meanwhile has not waited for the answer.
+    if (typeof count !== "number" || this.#closed !== wasClosed) return this.#servers;
+    return (this.#servers = count);
+  }
+
+  /** @returns {Promise<number | null>} null if the link ends before it knows */
+  async #count() {
+    try {
+      if (this.#closed) return await this.#link.serverCountWithout(this.#identity);
+      return await this.#link.serverCount(this.#member);
+    } finally {
+      this.#overdue = null;
+    }
   }
 
   /**
@@ -506,7 +555,12 @@ class MemberAdapter extends Adapter {
    *
    * @returns {Promise<void>}
    */
-  async barrier() {
+  barrier() {
+    return keepFor(this.#barrier());
+  }
+
+  async #barrier() {
+    if (this.#closed) throw closedError();
     const requestId = this._newRequestId();
     const nowhere = { rooms: new Set([NOBODY]), except: new Set(), flags: {} };
     const asked = this._ask(
@@ -519,7 +573,7 @@ class MemberAdapter extends Adapter {
     const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
       throw new Error(`timeout reached: only ${answers.length} responses received out of ${expected}`);
-    if (status !== "done") throw new Error("the adapter was closed");
+    if (status !== "done") throw closedError();
     if (!subscribed) throw unconfirmed();
   }
 
@@ -530,8 +584,8 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<void>}
    */
   async subscribed() {
-    const confirmed = await this._subscribed(this.requestsTimeout);
-    if (this.#closed) throw new Error("the adapter was closed");
+    const confirmed = await keepFor(this._subscribed(this.requestsTimeout));
+    if (this.#closed) throw closedError();
     if (!confirmed) throw unconfirmed();
   }
 
@@ -539,8 +593,11 @@ class MemberAdapter extends Adapter {
   close() {
     if (this.#closed) return;
     this.#closed = true;
+    this.#servers = Math.max(this.#servers - 1, 0);
+    this.#overdue = null;
     this.#link.leave(this.#member);
     for (const follower of this.#followers) follower.onClose?.();
+    this.#ready?.settle();
     for (const resume of this.#readyWaiters) resume();
     for (const finish of this.requests.values()) finish(CLOSED);
     this.requests.clear();
@@ -664,7 +721,8 @@ class MemberAdapter extends Adapter {
   }
 
   #onReady() {
-    this.#setReady();
+    this.#wasReady = true;
+    this.#ready?.settle();
     if (this.#state === "ready") return;
     this.#state = "ready";
     for (const resume of this.#readyWaiters) resume();
@@ -724,6 +782,28 @@ function encodeInParent(adapter, packet, packetOpts) {
 function toDelay(value) {
   const delay = Number(value);
   return delay >= 1 ? Math.min(delay, MAX_DELAY) : 1;
+}
+
+/**
+ * Resolves as a promise does, or to `LATE` after so many milliseconds. It keeps the process.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {number} timeout
+ * @returns {Promise<T | typeof LATE>}
+ */
+function inTime(promise, timeout) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, timeout, LATE);
+    promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+}
+
+function closedError() {
+  return new Error("the adapter was closed");
 }
 
 /** The longest delay that a timer of Node can have, in milliseconds. */

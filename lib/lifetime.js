@@ -2,58 +2,130 @@
 "use strict";
 
 /**
- * What the link thread has not written yet keeps the process: nothing that was published is lost by exiting. Idle
- * links keep nothing.
+ * What keeps the process: messages that the link thread has not written yet, and questions that wait for an answer.
+ * Idle links keep nothing.
  */
 
 /** How long `process.exit()` is held up at most, in milliseconds, by a Redis that does not take what is written. */
 const EXIT_TIMEOUT = 1000;
 
 /**
+ * How long a process that has nothing else to do waits for Redis to take what was published, in milliseconds. It
+ * begins anew whenever Redis takes some of it. A Redis that is restarted is back by then.
+ */
+const WRITE_PATIENCE = 30_000;
+
+/** Where the registry is. The number changes with what `Link` and `Registry` have. */
+const KEY = Symbol.for("socket.io-redis-native/lifetime/1");
+
+/**
  * @typedef {object} Link
  * @property {() => boolean} holdsProcess whether it still has something to write; it says `letGo` when it has not
+ * @property {() => number} written how much it has written by now
+ * @property {() => number} unwritten how many messages it has not written
  * @property {(timeout: number) => void} flush blocks until all is written, for so many milliseconds at most
+ *
+ * @typedef {object} Registry
+ * @property {(link: Link) => void} track looks after a link until it is forgotten
+ * @property {(link: Link) => void} forget the link is gone
+ * @property {(holder: object) => void} keep keeps the process until the holder lets it go
+ * @property {(holder: object) => void} letGo
  */
 
-/** @type {Set<Link>} */
-const links = new Set();
-/** @type {Map<Link, NodeJS.Timeout>} */
-const held = new Map();
-let listening = false;
+/** @returns {Registry} */
+function makeRegistry() {
+  /** @type {Set<Link>} */
+  const links = new Set();
+  /** Those that a process which is at its end waits for. @type {Map<Link, NodeJS.Timeout>} */
+  const awaited = new Map();
+  /** Those that it has waited for in vain. @type {Set<Link>} */
+  const givenUp = new Set();
+  /** @type {Set<object>} */
+  const holders = new Set();
+  /** What keeps the process for all holders. @type {NodeJS.Timeout | undefined} */
+  let timer;
 
-/** Looks after a link until it is forgotten. @param {Link} link */
-function track(link) {
-  links.add(link);
-  if (listening) return;
-  listening = true;
+  /** @param {Link} link */
+  function wait(link) {
+    if (awaited.has(link)) return;
+    const written = link.written();
+    const onTimeout = () => {
+      awaited.delete(link);
+      if (link.written() > written) return wait(link);
+      givenUp.add(link);
+      warnOfLoss(link.unwritten(), `within ${WRITE_PATIENCE / 1000} s`);
+    };
+    awaited.set(link, setTimeout(onTimeout, WRITE_PATIENCE));
+  }
+
+  /** @param {object} holder */
+  function letGo(holder) {
+    const link = /** @type {Link} */ (holder);
+    clearTimeout(awaited.get(link));
+    awaited.delete(link);
+    givenUp.delete(link);
+    if (holders.delete(holder) && holders.size === 0) clearInterval(timer);
+  }
+
   process.on("beforeExit", () => {
-    for (const link of links) {
-      if (link.holdsProcess()) keep(link);
-    }
+    for (const link of links) if (!givenUp.has(link) && link.holdsProcess()) wait(link);
   });
   process.on("exit", () => {
     const end = performance.now() + EXIT_TIMEOUT;
-    for (const link of links) link.flush(Math.max(0, end - performance.now()));
+    let lost = 0;
+    for (const link of links) {
+      if (givenUp.has(link)) continue;
+      link.flush(Math.max(0, end - performance.now()));
+      lost += link.unwritten();
+    }
+    warnOfLoss(lost, "in time");
   });
+
+  return {
+    track: (link) => void links.add(link),
+    forget(link) {
+      letGo(link);
+      links.delete(link);
+    },
+    keep(holder) {
+      if (holders.size === 0) timer = setInterval(() => {}, 2 ** 30);
+      holders.add(holder);
+    },
+    letGo,
+  };
 }
 
-/** Keeps the process until the link lets it go. @param {Link} link */
-function keep(link) {
-  if (held.has(link)) return;
-  const timer = setInterval(() => {}, 2 ** 30);
-  held.set(link, timer);
+/** @param {number} count @param {string} when */
+function warnOfLoss(count, when) {
+  if (count > 0)
+    console.warn(`socket.io-redis: the process ends, and Redis has not taken ${count} messages ${when}`);
 }
 
-/** The link has written everything: it no longer keeps the process. @param {Link} link */
-function letGo(link) {
-  clearInterval(held.get(link));
-  held.delete(link);
+/**
+ * The registry of this process. Copies of this module share it: each would listen to the end of the process otherwise,
+ * and a module that is loaded anew (by a test runner, or on a hot reload) would add to its listeners each time.
+ *
+ * @type {Registry}
+ */
+const registry = (() => {
+  /** @type {any} */
+  const holder = process;
+  return (holder[KEY] ??= makeRegistry());
+})();
+
+/**
+ * Keeps the process until a promise settles, and returns the promise.
+ *
+ * @template T
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+function keepFor(promise) {
+  const holder = {};
+  registry.keep(holder);
+  const end = () => registry.letGo(holder);
+  promise.then(end, end);
+  return promise;
 }
 
-/** The link is gone. @param {Link} link */
-function forget(link) {
-  letGo(link);
-  links.delete(link);
-}
-
-module.exports = { forget, keep, letGo, track };
+module.exports = { ...registry, keepFor };

@@ -112,10 +112,12 @@ class Link {
   #ownChannel = "";
   /** Whether the first attempt to connect has ended. */
   #tried = false;
+  /** Keeps the process until then. */
+  #attempt = {};
   /** @type {NodeJS.Timeout | null} */
   #idleTimer = null;
   #nextToken = 0;
-  /** @type {Map<number, (count: number) => void>} */
+  /** @type {Map<number, (count: number | null) => void>} */
   #counts = new Map();
   #restores = new Restores();
 
@@ -254,7 +256,7 @@ class Link {
     this.#members.set(member, handlers);
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
-    if (this.#clients === null && !this.#tried) keep(this);
+    if (this.#clients === null && !this.#tried) keep(this.#attempt);
     return member;
   }
 
@@ -431,10 +433,24 @@ class Link {
    * Resolves to the number of members of the cluster, as soon as the link can tell.
    *
    * @param {number} member
-   * @returns {Promise<number>}
+   * @returns {Promise<number | null>}
    */
   serverCount(member) {
     return this.#call(member, (native, token) => native.serverCount(member, token));
+  }
+
+  /**
+   * The same for a member that has left, which is not counted; null if the link ends before that.
+   *
+   * @param {Identity} identity
+   * @returns {Promise<number | null>}
+   */
+  serverCountWithout(identity) {
+    const native = this.#open();
+    const channels = identity.family === "classic" ? [1, 2] : [1];
+    const names = channels.map((to) => Buffer.from(channelOf(identity, /** @type {1 | 2} */ (to), null)));
+    if (this.#members.size === 0) this.#idle();
+    return this.#counted((token) => native.countSubscribers(token, names));
   }
 
   /**
@@ -452,7 +468,7 @@ class Link {
    *
    * @param {number} member
    * @param {(native: import("../binding").Link, token: number) => void} call
-   * @returns {Promise<number>}
+   * @returns {Promise<number | null>}
    */
   #call(member, call) {
     if (!this.#members.has(member)) return Promise.resolve(0);
@@ -460,7 +476,7 @@ class Link {
     return this.#counted((token) => call(native, token));
   }
 
-  /** @param {(token: number) => void} call @returns {Promise<number>} */
+  /** @param {(token: number) => void} call @returns {Promise<number | null>} null if the link ends before it answers */
   #counted(call) {
     return new Promise((resolve) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
@@ -500,6 +516,17 @@ class Link {
     if (!this.#isUnanswered) return this.#native.watchFlushed();
     this.answered().then(() => letGo(this));
     return true;
+  }
+
+  /** How much has got on its way, to tell whether it gets on at all. */
+  written() {
+    const { published = 0, acknowledged = 0 } = this.stats() ?? {};
+    return published + acknowledged;
+  }
+
+  /** How many messages have not. */
+  unwritten() {
+    return Math.max(unwrittenOf(this.#native), this.#isUnanswered ? this.unanswered : 0);
   }
 
   /**
@@ -619,15 +646,18 @@ class Link {
     this.#native = null;
     this.#flowing = false;
     this.#handedOver = 0;
-    for (const resolve of this.#counts.values()) resolve(0);
+    for (const resolve of this.#counts.values()) resolve(null);
     this.#counts.clear();
     this.#restores.fail();
+    letGo(this.#attempt);
     forget(this);
     native.close();
     if (native.isFlushed() || this.#byClient) return;
     /** @type {import("./lifetime").Link} */
     const rest = {
       holdsProcess: () => native.watchFlushed(),
+      written: () => native.stats().published,
+      unwritten: () => unwrittenOf(native),
       flush: (timeout) => void native.waitFlushed(timeout),
     };
     this.#rests.set(native, rest);
@@ -800,13 +830,19 @@ class Link {
   #try() {
     if (this.#tried) return;
     this.#tried = true;
-    letGo(this);
+    letGo(this.#attempt);
   }
 
   /** @param {LinkEvent} event */
   #tellMembers(event) {
     for (const handlers of [...this.#members.values()]) handlers.onEvent(event);
   }
+}
+
+/** How many messages of a link are not with the kernel: one at least, if it says that there are some. @param {import("../binding").Link | null} native */
+function unwrittenOf(native) {
+  if (native === null || native.isFlushed()) return 0;
+  return Math.max(native.stats().backlog, 1);
 }
 
 /**

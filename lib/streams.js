@@ -10,6 +10,7 @@ const { REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, DONE, randomId } = require("./cluster");
 const { MESSAGE, encodeData } = require("./cluster-messages");
 const { linkOf, readForm } = require("./forms");
+const { keepFor } = require("./lifetime");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = require("./offsets");
@@ -239,7 +240,12 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    * @param {any} offset
    * @returns {Promise<any>}
    */
-  async restoreSession(pid, offset) {
+  restoreSession(pid, offset) {
+    return keepFor(this.#restoreInTime(pid, offset));
+  }
+
+  /** @param {any} pid @param {any} offset @returns {Promise<any>} */
+  async #restoreInTime(pid, offset) {
     if (this.#lifetime === null) return null;
     debug("restoring session %s from offset %s", pid, offset);
     if (typeof pid !== "string" || typeof offset !== "string" || !OFFSET.test(offset))

@@ -7,7 +7,7 @@
  */
 
 const { isOwn } = require("../forms");
-const { keep, letGo } = require("../lifetime");
+const { keepFor } = require("../lifetime");
 const { Link } = require("../link");
 const { readNumber } = require("../options");
 const { Outlet } = require("./outlet");
@@ -82,14 +82,11 @@ class Session {
     const outlet = this.#outlet;
     // Messages that are lost while two wait are told to both.
     const start = this.#start;
-    const holder = { holdsProcess: () => true, flush() {} };
     this.#flushing++;
-    keep(holder);
     let inTime;
     try {
-      inTime = await isInTime(outlet.link.answered(), timeout);
+      inTime = await keepFor(isInTime(outlet.link.answered(), timeout));
     } finally {
-      letGo(holder);
       this.#flushing--;
     }
     const now = outlet.count();

@@ -318,6 +318,13 @@ impl Link {
         self.shared.outbox.push(|_| Command::ServerCount(member, token));
     }
 
+    /// Counts the subscribers of channels, of all the least; answered by a `Count` record with this token.
+    #[napi(catch_unwind)]
+    pub fn count_subscribers(&self, token: u32, channels: Vec<Bytes>) {
+        let channels = channels.iter().map(|channel| channel.as_slice().to_vec()).collect();
+        self.shared.outbox.push(|_| Command::CountSubscribers(token, channels));
+    }
+
     /// Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token.
     #[napi(catch_unwind)]
     pub fn when_subscribed(&self, member: MemberId, token: u32) {

@@ -42,12 +42,24 @@ pub(super) struct Count {
     heals: bool,
 }
 
+/// A count of the subscribers of channels, for a member that has left.
+#[derive(Debug)]
+struct Named {
+    channels: Vec<Vec<u8>>,
+    /// For the answer.
+    token: u32,
+}
+
 /// The counts of a link: those that Redis was asked for, and those that it will be.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     /// What Redis has not answered, by token.
     asked: std::collections::HashMap<u64, Count>,
     next_token: u64,
+    /// The same of those by name.
+    asked_by_name: std::collections::HashMap<u64, Named>,
+    /// Those by name that wait for the link.
+    named: Vec<Named>,
     /// To be asked at the end of this step.
     asking: Vec<Asker>,
     /// What waits for the link, or for the subscriptions of its member.
@@ -69,7 +81,7 @@ impl Counting {
 
     /// When something is due, apart from what waits for the link.
     pub(super) fn deadline(&self, open: bool) -> Option<Instant> {
-        let waiting = self.waiting_until.filter(|_| !self.waiting.is_empty());
+        let waiting = self.waiting_until.filter(|_| !(self.waiting.is_empty() && self.named.is_empty()));
         let census = self.census.deadline().filter(|_| open);
         [waiting, census, self.census.idle_deadline(), self.watch].into_iter().flatten().min()
     }
@@ -79,6 +91,7 @@ impl Counting {
         let asked = std::mem::take(&mut self.asked);
         self.waiting.extend(asked.into_values().flat_map(|count| count.askers));
         self.waiting.append(&mut self.asking);
+        self.named.extend(std::mem::take(&mut self.asked_by_name).into_values());
         self.may_go = true;
     }
 
@@ -99,6 +112,36 @@ impl Core {
             self.count_when_ready(Asker::Server { member: id, token });
         } else {
             count_record(fx, id, token, 0);
+        }
+    }
+
+    /// Counts the subscribers of channels, of all the least, for a member that has left; JS hears of it as above.
+    pub fn count_subscribers(&mut self, token: u32, channels: Vec<Vec<u8>>) {
+        self.counting.named.push(Named { channels, token });
+    }
+
+    fn ask_by_name(&mut self, fx: &mut Effects) {
+        let counting = &mut self.counting;
+        if !self.flow.is_open() || counting.waiting_until.is_some() {
+            return;
+        }
+        for named in counting.named.drain(..) {
+            let token = counting.next_token;
+            counting.next_token += 1;
+            fx.counts.push((token, named.channels.clone()));
+            counting.asked_by_name.insert(token, named);
+        }
+    }
+
+    fn counted_by_name(&mut self, named: Named, counts: Option<&[u64]>, fx: &mut Effects) {
+        match counts {
+            Some(counts) => {
+                count_record(fx, 0, named.token, counts.iter().copied().min().unwrap_or(0));
+            }
+            None => {
+                self.counting.waiting_until = Some(fx.now + COUNT_AGAIN);
+                self.counting.named.push(named);
+            }
         }
     }
 
@@ -123,6 +166,7 @@ impl Core {
                 self.count_when_ready(asker);
             }
         }
+        self.ask_by_name(fx);
         let mut askers = std::mem::take(&mut self.counting.asking);
         askers.sort_by_key(Asker::member);
         let mut members: Vec<MemberId> = askers.iter().map(Asker::member).collect();
@@ -179,6 +223,9 @@ impl Core {
     }
 
     pub(super) fn counted(&mut self, token: u64, counts: Option<&[u64]>, fx: &mut Effects) {
+        if let Some(named) = self.counting.asked_by_name.remove(&token) {
+            return self.counted_by_name(named, counts, fx);
+        }
         let Some(Count { members, askers, heals }) = self.counting.asked.remove(&token) else {
             return;
         };

@@ -444,6 +444,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                 core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
+            Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
             Command::ClientMessage { kind, name, channel, payload } => {
                 let message = Incoming::Message {
                     lane: 0,

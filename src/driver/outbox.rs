@@ -116,6 +116,8 @@ pub enum Command {
     WhenAnswered(u32),
     /// The members are to be counted.
     ServerCount(MemberId, u32),
+    /// The subscribers of channels are to be counted.
+    CountSubscribers(u32, Vec<Vec<u8>>),
     /// The user's clients carry the bytes from now on.
     UseClient,
     /// What the user's client reports.

@@ -1,0 +1,193 @@
+// @ts-check
+"use strict";
+
+/**
+ * What keeps a process without clients, and for how long: what is waited for, and what is not written yet.
+ */
+
+const assert = require("node:assert");
+const { spawn } = require("node:child_process");
+const path = require("node:path");
+const { Redis } = require("ioredis");
+const { Server } = require("socket.io");
+const { createAdapter, createShardedAdapter } = require("..");
+const streams = require("../streams");
+const { sideBySide } = require("./fixtures/suite");
+const { freePort, startRedis } = require("./support/redis");
+const { once, waitFor } = require("./support/wait");
+
+const FAMILIES = /** @type {const} */ (["classic", "sharded", "streams"]);
+
+/** @typedef {typeof FAMILIES[number]} Family */
+
+const HASTY = path.join(__dirname, "support", "child-hasty.js");
+
+class Child {
+  output = "";
+  errors = "";
+
+  /** @param {Record<string, any>} given @param {string[]} [nodeArgs] */
+  constructor(given, nodeArgs = []) {
+    const script = path.join(__dirname, "support", "child-ask.mjs");
+    this.process = spawn(process.execPath, [...nodeArgs, script, JSON.stringify(given)]);
+    this.process.stdout.on("data", (text) => (this.output += text));
+    this.process.stderr.on("data", (text) => (this.errors += text));
+    this.ended = once(this.process, "close", 30_000).finally(() => this.process.kill("SIGKILL"));
+    this.ended.catch(() => {});
+  }
+
+  /** Resolves to what it has said, and how it has ended. */
+  async end() {
+    const [code] = await this.ended;
+    return { code, answer: this.output.split("\n")[1] ?? "", errors: this.errors };
+  }
+}
+
+/** @type {Map<Family, Promise<unknown>>} */
+const turns = new Map();
+
+/**
+ * Runs something when the last one of its family has ended: servers that end are counted for a moment, and waited for.
+ *
+ * @template T
+ * @param {Family} family
+ * @param {() => Promise<T>} run
+ * @returns {Promise<T>}
+ */
+function turn(family, run) {
+  const result = (turns.get(family) ?? Promise.resolve()).then(run);
+  turns.set(
+    family,
+    result.catch(() => {}),
+  );
+  return result;
+}
+
+describe("a process without clients", function () {
+  this.timeout(120_000);
+
+  /** @type {import("./support/redis").RedisServer} */
+  let redis;
+  /** The other server of each family. @type {Server[]} */
+  let others = [];
+
+  before(async () => {
+    redis = await startRedis();
+    others = FAMILIES.map((family) => new Server({ adapter: adapterOf(family, redis.url) }));
+    for (const io of others) {
+      io.on("question", (/** @type {any} */ answer) => answer("an answer"));
+      await /** @type {any} */ (io.of("/").adapter).ready;
+    }
+  });
+
+  after(async () => {
+    for (const io of others) io.of("/").adapter.close();
+    await redis.stop();
+  });
+
+  /** @param {Family} family @param {string} url */
+  function adapterOf(family, url) {
+    if (family === "classic") return createAdapter(url, { key: "ask" });
+    if (family === "sharded") return createShardedAdapter(url, { channelPrefix: "ask" });
+    return streams.createAdapter(url, { channelPrefix: "ask", streamName: "ask" });
+  }
+
+  /** @param {Record<string, string>} answers by question */
+  function questionsOf(answers) {
+    return FAMILIES.flatMap((family) =>
+      Object.entries(answers)
+        .filter(([question]) => (family === "streams" ? question !== "barrier" : question !== "session"))
+        .map(([question, answer]) => ({ name: `${family}: ${question}`, family, question, answer })),
+    );
+  }
+
+  describe("is kept until it has its answer", () => {
+    const variants = questionsOf({
+      fetchSockets: "0",
+      serverSideEmit: '["an answer"]',
+      serverCount: "2",
+      barrier: "done",
+      subscribed: "done",
+      acknowledged: "[]",
+      ready: "done",
+      session: '"rejected: session or offset not found"',
+    });
+    sideBySide(variants, async ({ family, question, answer }) => {
+      const given = { port: redis.port, family, key: "ask", question, timeout: 10_000 };
+      const ended = await turn(family, () => new Child(given).end());
+      assert.deepStrictEqual(ended, { code: 0, answer, errors: "" });
+    });
+  });
+
+  describe("whose Redis is away has an answer in time", () => {
+    const variants = questionsOf({
+      fetchSockets: "timeout reached",
+      serverSideEmit: "timeout reached",
+      serverCount: "1",
+      barrier: "timeout reached",
+      subscribed: "timeout reached",
+      acknowledged: "operation has timed out",
+      session: "rejected: ",
+    });
+    sideBySide(variants, async ({ family, question, answer }) => {
+      const given = { port: await freePort(), family, key: "ask", question, timeout: 300 };
+      // What was asked is not written either, and is waited for.
+      const ended = await turn(family, () => new Child(given, ["-r", HASTY]).end());
+      assert.strictEqual(ended.code, 0, ended.errors);
+      assert.ok(ended.answer.includes(answer), ended.answer);
+    });
+  });
+
+  it("is kept until its server is ready, however long that takes", async () => {
+    const port = await freePort();
+    const child = new Child({
+      port,
+      family: "classic",
+      key: "ask",
+      question: "ready",
+      timeout: 100,
+    });
+    await waitFor(() => child.output === "asks\n", { what: "the child to ask", timeout: 20_000 });
+    const own = await startRedis({ port });
+    assert.deepStrictEqual(await child.end(), { code: 0, answer: "done", errors: "" });
+    await own.stop();
+  });
+
+  it("is kept until a Redis that comes back has what was emitted", async () => {
+    const port = await freePort();
+    const child = new Child({
+      port,
+      family: "classic",
+      key: "ask",
+      question: "emit",
+      timeout: 100,
+    });
+    await waitFor(() => child.output === "asks\ndone\n", { what: "the child to emit", timeout: 20_000 });
+    const own = await startRedis({ port });
+    const subscriber = new Redis(own.port);
+    let heard = 0;
+    subscriber.on("pmessage", () => heard++);
+    await subscriber.psubscribe("ask#/#*");
+    assert.deepStrictEqual(await child.end(), { code: 0, answer: "done", errors: "" });
+    await waitFor(() => heard === 3, { what: "three messages" });
+    await subscriber.quit();
+    await own.stop();
+  });
+
+  describe("that has emitted, and whose Redis is away,", () => {
+    for (const family of FAMILIES) {
+      it(`${family}: ends after a while, and says what is lost`, async () => {
+        const given = { port: await freePort(), family, key: "ask", question: "emit", timeout: 100 };
+        const errors = "socket.io-redis: the process ends, and Redis has not taken 3 messages within 30 s\n";
+        const ended = await new Child(given, ["-r", HASTY]).end();
+        assert.deepStrictEqual(ended, { code: 0, answer: "done", errors });
+      });
+    }
+
+    it("says what is lost by process.exit()", async () => {
+      const given = { port: await freePort(), family: "classic", key: "ask", question: "exit", timeout: 100 };
+      const errors = "socket.io-redis: the process ends, and Redis has not taken 3 messages in time\n";
+      assert.deepStrictEqual(await new Child(given).end(), { code: 0, answer: "", errors });
+    });
+  });
+});
