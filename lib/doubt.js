@@ -15,6 +15,10 @@ class Doubt {
   #clients;
   #failsOver;
   #onCertain;
+  /** Whether the own connections ever stood. */
+  #stood = false;
+  /** Whether the node that they went to has become a replica. */
+  #demoted = false;
   /** Another one with each time that it is raised. @type {object | null} */
   #current = null;
 
@@ -37,6 +41,7 @@ class Doubt {
    * @param {string} channel of this node alone
    */
   async raise(reason, channel) {
+    if (this.#demoted) return this.dispel();
     if (this.#current !== null) return;
     const current = (this.#current = {});
     const certain = await this.#look(channel);
@@ -45,9 +50,24 @@ class Doubt {
     if (certain) this.#onCertain(reason);
   }
 
-  /** They stand, or are no longer wanted. */
+  /** They are no longer wanted. */
   dispel() {
     this.#current = null;
+  }
+
+  /** They stand. */
+  stand() {
+    this.dispel();
+    this.#stood = true;
+    this.#demoted = false;
+  }
+
+  /**
+   * They do not connect since the address leads to a replica. If they stood before, the clients are where they should
+   * not be, and no way out. If not, the user may mean it.
+   */
+  meetReplica() {
+    this.#demoted = this.#stood;
   }
 
   /** @param {string} channel */

@@ -95,6 +95,8 @@ class Link {
   #proof = null;
   #proven = false;
   #reason = "";
+  /** Why the own connections do not stand. @type {string | null} */
+  #trouble = null;
   /** Publishes go out at once: nothing waits that they would overtake. */
   #flowing = false;
   /** What was closed and has something to write yet. @type {Map<import("../binding").Link, import("./lifetime").Link>} */
@@ -588,7 +590,7 @@ class Link {
     if (this.#native !== null) return this.#native;
     if (this.#clients !== null && !this.#byClient && !this.#proven) {
       this.#proof = new Proof(this.#clients, () =>
-        this.#useClients("the link's own connections did not reach the same Redis"),
+        this.#useClients(this.#trouble ?? "the link's own connections did not reach the same Redis"),
       );
     }
     /** @type {Inbox | null} */
@@ -814,10 +816,14 @@ class Link {
         this.#try();
         break;
       case "up":
-        this.#doubt?.dispel();
+        this.#trouble = null;
+        this.#doubt?.stand();
         break;
+      case "replica":
+        return this.#doubt?.meetReplica();
       case "down":
         debug("down: %s", event.reason);
+        this.#trouble = `the link's own connections could not be made: ${event.reason}`;
         this.#try();
         if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);
         break;

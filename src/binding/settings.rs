@@ -8,7 +8,7 @@ use napi_derive::napi;
 
 use crate::driver::link::Place;
 use crate::transport::redis::{
-    Address, AskCredentials, ClusterSettings, Credentials, Login, Sentinels, Settings, Tls, TlsOptions,
+    Address, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings, Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
@@ -118,7 +118,8 @@ pub fn place<A: AskCredentials + 'static>(
     ask: impl FnOnce() -> A,
 ) -> napi::Result<Place> {
     let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
-        return settings(given, ask).map(Place::Redis);
+        let settings = settings(given, ask)?;
+        return Ok(Place::Redis(Settings { role: Role::NotReplica, ..settings }));
     };
     let seeds: Vec<Address> =
         nodes.into_iter().map(|LinkClusterNode { host, port }| Address::Tcp { host, port }).collect();

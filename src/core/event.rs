@@ -13,6 +13,8 @@ pub enum Event<'a> {
         /// What went wrong.
         reason: &'a str,
     },
+    /// The address leads to a replica; a `Down` that says so follows.
+    Replica,
     /// The link listens on `channel`: the proof may be sent there through the user's client.
     Prove {
         /// A channel that only this link listens on.

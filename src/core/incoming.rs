@@ -69,6 +69,7 @@ impl Core {
                 self.streams_down(fx);
                 self.event(fx, 0, &Event::Down { reason });
             }
+            Incoming::Replica => self.event(fx, 0, &Event::Replica),
             Incoming::LaneDown { lane, reason } => {
                 let mut deaf = Vec::new();
                 for (&id, member) in &mut self.members {

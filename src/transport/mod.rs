@@ -179,6 +179,9 @@ pub enum Incoming<'a> {
         /// Publishes that were accepted and never written. None of them has run.
         unwritten: u64,
     },
+    /// The node that the address leads to is a replica; a `Down` that says so follows. While it was never up, the
+    /// address may be meant so.
+    Replica,
     /// Redis confirmed a subscription. Reported anew after each reconnect of its lane.
     Subscribed {
         /// The lane it sits in.

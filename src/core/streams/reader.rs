@@ -19,6 +19,9 @@ const MAX_REST: Duration = Duration::from_secs(30);
 /// How many entries are passed at a time on the way to the last one.
 const SCAN_PAGE: usize = 500;
 
+/// How long one command waits for entries at most, in milliseconds.
+const MAX_BLOCK: u64 = 10_000;
+
 /// How much later than a command has to end Redis is taken to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -130,6 +133,8 @@ impl Core {
         if std::mem::take(&mut reader.behind) {
             streams.look(port, Purpose::Oldest(number), true, &name, fx);
         }
+        // However long the user lets it wait: a node that hangs is found out by a reply that does not come.
+        let block = if block == 0 { MAX_BLOCK } else { block.min(MAX_BLOCK) };
         let (count, blocked, position) = (count.to_string(), block.to_string(), position.to_string());
         let args = Args::of(&[
             b"XREAD",
@@ -141,7 +146,7 @@ impl Core {
             name.as_bytes(),
             position.as_bytes(),
         ]);
-        let patience = (block > 0).then(|| Duration::from_millis(block) + PATIENCE);
+        let patience = Some(Duration::from_millis(block) + PATIENCE);
         streams.send_patiently(port, Purpose::Read(number), 6, Arc::new(args), patience, fx);
     }
 

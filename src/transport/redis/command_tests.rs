@@ -346,7 +346,13 @@ fn a_closed_reader_is_heard_of_no_more() {
 #[test]
 fn a_reader_that_is_silent_for_too_long_is_taken_for_lost() {
     block_on(async {
-        let (mut rig, _commands, mut reader) = Rig::reading().await;
+        let (mut rig, mut commands, mut reader) = Rig::reading().await;
+        // The other connection is asked for signs of life meanwhile.
+        tokio::spawn(async move {
+            while commands.next_command().await.is_some() {
+                commands.send(b"+PONG\r\n").await;
+            }
+        });
         let patience = Duration::from_secs(10);
         /// Lets time pass in a moment, and the transport see it. The clock runs else, so that it waits for the sockets.
         async fn pass(rig: &mut Rig, time: Duration) {

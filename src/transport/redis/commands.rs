@@ -1,13 +1,14 @@
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::abandoned::Abandoned;
-use super::command::{write_args, write_count, write_publish};
+use super::command::{write_args, write_count, write_names, write_publish};
 use super::connection::{Connection, Opened};
 use super::sentinel::Master;
 use super::settings::Settings;
-use super::stream::Loss;
+use super::stream::{Loss, REPLICA};
 use super::{Incoming, KeyCommand, Outcome, Space, Step};
 use crate::transport::resp::{Items, ProtocolError, Reply};
 
@@ -19,13 +20,24 @@ pub(super) struct Commands {
     /// Publishes that were handed in while the connection was not up.
     too_early: u64,
     counts: Vec<u64>,
+    /// The node that it goes to, or went to last.
+    peer: Option<SocketAddr>,
+    /// A node that it has left, and why.
+    left: Option<(Option<SocketAddr>, String)>,
 }
 
 /// Commands whose reply is not in. Publishes are many and alike, so a run of them is one number.
 enum Run {
     Publishes(u64),
-    Count { token: u64, channels: usize },
-    Command { token: u64 },
+    Count {
+        token: u64,
+        channels: usize,
+    },
+    Command {
+        token: u64,
+    },
+    /// A question for a sign of life, which nobody waits for.
+    Pulse,
 }
 
 /// What went down with a connection.
@@ -67,6 +79,8 @@ impl Commands {
             in_flight: VecDeque::new(),
             too_early: 0,
             counts: Vec::new(),
+            peer: None,
+            left: None,
         }
     }
 
@@ -109,6 +123,35 @@ impl Commands {
         self.in_flight.push_back(Run::Command { token: command.token });
     }
 
+    /// Asks for a sign of life: what the node is, if it tells.
+    pub(super) fn pulse(&mut self) {
+        if self.connection.pulse() {
+            let question = if self.connection.tells_role() { "ROLE" } else { "PING" };
+            write_names(self.connection.commands.commands(), question, []);
+            self.in_flight.push_back(Run::Pulse);
+        }
+    }
+
+    /// Takes the node that it has left since the last time, and why.
+    pub(super) fn take_left(&mut self) -> Option<(Option<SocketAddr>, String)> {
+        self.left.take()
+    }
+
+    #[cfg(test)]
+    pub(super) fn redirect_for_tests(&mut self, settings: Arc<Settings>) {
+        self.connection.set_settings(settings);
+    }
+
+    fn note_peer(&mut self) {
+        let peer = self.connection.peer();
+        let before = std::mem::replace(&mut self.peer, peer);
+        if let (Some(before), Some(peer)) = (before, peer)
+            && before != peer
+        {
+            self.left = Some((Some(before), format!("the address of Redis leads to {peer} now")));
+        }
+    }
+
     /// The bytes that wait for the kernel.
     pub(super) fn unwritten(&self) -> usize {
         self.connection.unwritten()
@@ -119,6 +162,12 @@ impl Commands {
         match self.advance(cx, sink) {
             Ok(step) => step,
             Err(loss) => {
+                if let Loss::Replica(_) = loss {
+                    sink(Incoming::Replica);
+                    if self.connection.is_open() {
+                        self.left = Some((self.connection.peer(), loss.to_string()));
+                    }
+                }
                 let lost = self.lost();
                 self.connection.lose();
                 lost.report(&loss.to_string(), sink);
@@ -149,6 +198,7 @@ impl Commands {
             Poll::Pending => return Ok(step),
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
+                    self.note_peer();
                     sink(Incoming::Up);
                     step.reported = true;
                 }
@@ -160,7 +210,7 @@ impl Commands {
             step.more = true;
         }
         while let Some(reply) = self.connection.next_reply()? {
-            step.reported = true;
+            step.reported |= !matches!(self.in_flight.front(), Some(Run::Pulse));
             match (self.in_flight.front_mut(), reply) {
                 (Some(Run::Publishes(run)), reply) => {
                     match reply {
@@ -190,6 +240,13 @@ impl Commands {
                     self.in_flight.pop_front();
                 }
                 (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
+                (Some(Run::Pulse), reply) => {
+                    let is_replica = is_of_replica(reply);
+                    self.in_flight.pop_front();
+                    if is_replica && let Some(address) = self.connection.address() {
+                        return Err(Loss::Replica(address.clone()));
+                    }
+                }
                 (Some(&mut Run::Command { token }), reply) => {
                     sink(Incoming::Replied { token, outcome: Outcome::Replied(reply) });
                     self.in_flight.pop_front();
@@ -220,11 +277,20 @@ impl Commands {
                     lost.unanswered += run - unwritten;
                 }
                 Run::Count { token, .. } => lost.asked.push(Asked::Count { token }),
+                Run::Pulse => {}
                 Run::Command { token } => lost.asked.push(Asked::Command(Abandoned { token, begun })),
             }
         }
         lost.asked.reverse();
         lost
+    }
+}
+
+/// Whether a replica says that it is one.
+fn is_of_replica(reply: Reply<'_>) -> bool {
+    match reply {
+        Reply::Array(mut items) => items.next_bulk() == Some(REPLICA.as_bytes()),
+        _ => false,
     }
 }
 

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
+use super::liveness::SignOfLife;
 use super::sentinel::Master;
 use super::settings::{Address, Settings};
 use super::stream::{self, Connected, Loss, Stream};
@@ -46,6 +48,9 @@ enum State {
     Open {
         stream: Stream,
         address: Address,
+        /// Whether the node says what role it has.
+        tells_role: bool,
+        life: SignOfLife,
         since: Instant,
         /// How much of what was written is with the stream, and may not be with the kernel.
         unflushed: usize,
@@ -125,9 +130,17 @@ impl Connection {
                     self.state = State::Opening(Box::pin(opening));
                 }
                 State::Opening(opening) => {
-                    let Connected { stream, replies, address } = ready!(opening.as_mut().poll(cx))?;
+                    let opened = ready!(opening.as_mut().poll(cx))?;
+                    let Connected { stream, replies, address, tells_role } = opened;
                     self.replies = replies;
-                    self.state = State::Open { stream, address, since: Instant::now(), unflushed: 0 };
+                    self.state = State::Open {
+                        stream,
+                        address,
+                        tells_role,
+                        life: SignOfLife::default(),
+                        since: Instant::now(),
+                        unflushed: 0,
+                    };
                     return Poll::Ready(Ok(Opened::Now));
                 }
             }
@@ -168,8 +181,54 @@ impl Connection {
     /// Reads once into the buffer of replies. All whole replies must have been taken before.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         match &mut self.state {
-            State::Open { stream, .. } => stream.poll_fill(cx, &mut self.replies),
+            State::Open { address, life, .. } if life.is_missing() => {
+                Poll::Ready(Err(Loss::Frozen(address.clone())))
+            }
+            State::Open { stream, life, .. } => {
+                let filled = stream.poll_fill(cx, &mut self.replies);
+                if filled.is_ready() {
+                    life.heard();
+                }
+                filled
+            }
             _ => Poll::Pending,
+        }
+    }
+
+    /// A period is over: returns whether to send something that is answered. A connection that has brought nothing
+    /// since the last time is lost with the next [`Connection::poll_fill`].
+    pub(super) fn pulse(&mut self) -> bool {
+        match &mut self.state {
+            State::Open { life, .. } => life.beat(),
+            _ => false,
+        }
+    }
+
+    /// The same while nothing is read: silence says nothing.
+    pub(super) fn pass_pulse(&mut self) {
+        if let State::Open { life, .. } = &mut self.state {
+            life.pass();
+        }
+    }
+
+    /// Whether the node says what role it has.
+    pub(super) fn tells_role(&self) -> bool {
+        matches!(self.state, State::Open { tells_role: true, .. })
+    }
+
+    /// Where it goes, as it was named; `None` while it is not open.
+    pub(super) fn address(&self) -> Option<&Address> {
+        match &self.state {
+            State::Open { address, .. } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The node at the other end; `None` while it is not open.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match &self.state {
+            State::Open { stream, .. } => stream.peer(),
+            _ => None,
         }
     }
 

@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -214,6 +215,32 @@ impl LaneConnection {
         astray
     }
 
+    /// Leaves the connection if it goes to this node; returns whether it did, and that was reported.
+    pub(super) fn leave(
+        &mut self,
+        node: Option<SocketAddr>,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        let leaves = self.connection.is_open() && self.connection.peer() == node;
+        if leaves {
+            self.forget_sent();
+            self.connection.leave();
+            sink(Incoming::LaneDown { lane: self.number, reason });
+        }
+        leaves
+    }
+
+    /// Asks for a sign of life, unless nothing is read.
+    pub(super) fn pulse(&mut self, paused: bool) {
+        if paused {
+            self.connection.pass_pulse();
+        } else if self.connection.pulse() {
+            write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
+            self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
+        }
+    }
+
     fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
         let reason = loss.to_string();
         let reported = match self.holding {
@@ -344,6 +371,10 @@ impl LaneConnection {
                     let Some(sent) = self.in_flight.pop_front() else {
                         return Err(Loss::Refused(error.into_owned()));
                     };
+                    if sent.verb == Verb::Ping {
+                        // Forbidden, and answered.
+                        continue;
+                    }
                     let divisible = sent.names.len() > 1 && is_about_a_channel(&error);
                     if divisible {
                         refusals.push(sent);
@@ -357,6 +388,10 @@ impl LaneConnection {
                     if sent.verb.subscribes() {
                         self.refused.names.extend(sent.names);
                     }
+                }
+                // Before the first subscription, or after the last one.
+                Reply::Simple(_) if self.in_flight.front().is_some_and(|sent| sent.verb == Verb::Ping) => {
+                    self.in_flight.pop_front();
                 }
                 _ => return Err(ProtocolError::Unexpected.into()),
             }

@@ -2,7 +2,8 @@
 //! are any.
 //!
 //! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
-//! no timer stand between the socket and the driver, and an idle link costs nothing (the kernel keeps it alive).
+//! no timer stand between the socket and the driver. An idle link costs a small command per connection every ten
+//! seconds ([`liveness`]).
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
@@ -19,12 +20,16 @@ mod commands;
 mod connection;
 mod credentials;
 mod lane;
+mod liveness;
+#[cfg(test)]
+mod liveness_tests;
 #[cfg(test)]
 mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
 mod reader;
 mod refusal;
+mod resolver;
 mod sent;
 mod sentinel;
 #[cfg(test)]
@@ -40,7 +45,7 @@ mod tls_tests;
 pub use cluster::{ClusterSettings, ClusterTransport};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use sentinel::Sentinels;
-pub use settings::{Address, Settings, SettingsError};
+pub use settings::{Address, Role, Settings, SettingsError};
 pub use tls::{Tls, TlsOptions};
 
 use std::collections::BTreeMap;
@@ -52,6 +57,7 @@ use super::{Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, Subs
 use abandoned::Abandoned;
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};
+use liveness::Pulse;
 use reader::Reader;
 use sentinel::{Master, Watches};
 use stream::Loss;
@@ -73,6 +79,7 @@ pub struct RedisTransport {
     readers: BTreeMap<usize, Reader>,
     open: bool,
     paused: bool,
+    pulse: Pulse,
     /// What came about outside of `incoming`.
     deferred: Vec<Deferred>,
 }
@@ -111,6 +118,7 @@ impl RedisTransport {
             readers: BTreeMap::new(),
             open: true,
             paused: false,
+            pulse: Pulse::default(),
             deferred: Vec::new(),
         }
     }
@@ -165,6 +173,7 @@ impl RedisTransport {
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Poll<()> {
         let mut reported = self.report_deferred(sink);
+        let beats = self.pulse.poll(cx);
         while let Poll::Ready(master) = self.watches.poll(cx) {
             reported |= self.follow(&master, sink);
         }
@@ -177,6 +186,7 @@ impl RedisTransport {
             if more_commands {
                 let step = self.commands.poll(cx, sink);
                 reported |= step.reported;
+                reported |= self.leave_with_commands(sink);
                 more_commands = step.more;
                 more |= step.more;
             }
@@ -199,6 +209,11 @@ impl RedisTransport {
                 break;
             }
         }
+        if beats {
+            // All that had come is read by now.
+            self.beat();
+            cx.waker().wake_by_ref();
+        }
         if reported {
             return Poll::Ready(());
         }
@@ -218,6 +233,37 @@ impl RedisTransport {
         }
         for reader in self.readers.values_mut() {
             reported |= reader.follow(master, &reason, sink);
+        }
+        reported
+    }
+
+    /// The name of the address leads elsewhere from now on.
+    #[cfg(test)]
+    fn redirect_for_tests(&mut self, address: Address) {
+        let settings = Arc::new(Settings { address, ..(*self.settings).clone() });
+        self.commands.redirect_for_tests(Arc::clone(&settings));
+        self.settings = settings;
+    }
+
+    /// Asks for signs of life.
+    fn beat(&mut self) {
+        self.watches.pulse();
+        self.commands.pulse();
+        self.lanes.iter_mut().for_each(|lane| lane.pulse(self.paused));
+    }
+
+    /// Leaves the node that the commands do not go to any more, since it has become a replica, or since the address
+    /// leads elsewhere by now.
+    fn leave_with_commands(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        let Some((left, reason)) = self.commands.take_left() else {
+            return false;
+        };
+        let mut reported = false;
+        for lane in &mut self.lanes {
+            reported |= lane.leave(left, &reason, sink);
+        }
+        for reader in self.readers.values_mut() {
+            reported |= reader.leave(left, &reason, sink);
         }
         reported
     }
@@ -306,6 +352,7 @@ impl Transport for RedisTransport {
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        poll_fn(|cx| self.poll_incoming(cx, sink)).await;
+        // Each connection is read before its silence is judged, however many there are.
+        tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
     }
 }

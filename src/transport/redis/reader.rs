@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -129,6 +130,22 @@ impl Reader {
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> bool {
         if !self.connection.is_astray(master) {
+            return false;
+        }
+        let abandoned = self.abandon();
+        self.connection.leave();
+        report(&abandoned, reason, sink);
+        !abandoned.is_empty()
+    }
+
+    /// Leaves the connection if it goes to this node; returns whether there was something to report.
+    pub(super) fn leave(
+        &mut self,
+        node: Option<SocketAddr>,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        if !self.connection.is_open() || self.connection.peer() != node {
             return false;
         }
         let abandoned = self.abandon();

@@ -23,6 +23,8 @@ pub(super) enum Verb {
     Unsubscribe,
     PatternUnsubscribe,
     ShardUnsubscribe,
+    /// For a sign of life, without names.
+    Ping,
 }
 
 impl Verb {
@@ -50,6 +52,7 @@ impl Verb {
             Self::PatternUnsubscribe => "PUNSUBSCRIBE",
             Self::ShardSubscribe => "SSUBSCRIBE",
             Self::ShardUnsubscribe => "SUNSUBSCRIBE",
+            Self::Ping => "PING",
         }
     }
 
@@ -62,6 +65,7 @@ impl Verb {
             Self::PatternUnsubscribe => b"punsubscribe",
             Self::ShardSubscribe => b"ssubscribe",
             Self::ShardUnsubscribe => b"sunsubscribe",
+            Self::Ping => b"pong",
         }
     }
 
@@ -74,6 +78,7 @@ impl Verb {
 pub(super) enum Confirmed {
     Subscribed(Subscription),
     Unsubscribed,
+    Alive,
     /// An unsubscription that nobody asked for: the node has lost the slot.
     Withdrawn(Subscription),
 }
@@ -85,6 +90,10 @@ pub(super) fn confirm(
 ) -> Result<Confirmed, ProtocolError> {
     let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
+    if kind == Verb::Ping.confirmation() && in_flight.front().is_some_and(|sent| sent.verb == Verb::Ping) {
+        in_flight.pop_front();
+        return Ok(Confirmed::Alive);
+    }
     let expected = in_flight.front_mut().and_then(|sent| {
         let expected = sent.names.get(sent.confirmed)?;
         (kind == sent.verb.confirmation() && name == expected.name).then(|| expected.clone())

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::command::write_names;
 use super::connection::{Connection, Opened};
-use super::settings::{Address, Settings};
-use super::stream::{self, Loss};
+use super::settings::{Address, Role, Settings};
+use super::stream::{self, Connected, Loss};
 use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long one sentinel has to answer before the next is asked. They answer in milliseconds, and the first of
@@ -160,7 +160,8 @@ impl fmt::Display for Sentinels {
 /// Asks one sentinel; `None` if it does not know the master.
 async fn ask(node: &Settings, name: &str) -> Result<Option<Address>, Loss> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let (mut stream, mut replies) = stream::open_at(&node.address, node, stream::Role::Any, deadline).await?;
+    let connected = stream::open_at(&node.address, node, Role::Any, deadline).await?;
+    let Connected { mut stream, mut replies, .. } = connected;
     let question = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).get_packed_command();
     stream.write_all(&question).await.map_err(Loss::Io)?;
     loop {
@@ -239,6 +240,11 @@ impl Watches {
         self.watches.iter_mut().for_each(Watch::close);
     }
 
+    /// Asks them for signs of life.
+    pub(super) fn pulse(&mut self) {
+        self.watches.iter_mut().for_each(Watch::pulse);
+    }
+
     /// Becomes ready each time a sentinel says where the master is. To be polled until it is not.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Master> {
         for watch in &mut self.watches {
@@ -273,6 +279,8 @@ struct Watch {
     sentinels: Arc<Sentinels>,
     node: Arc<Settings>,
     connection: Connection,
+    /// Whether the subscription stands.
+    stands: bool,
     /// What this sentinel said while the subscription did not hold has to be asked for.
     asking: Option<Asking>,
 }
@@ -281,11 +289,18 @@ impl Watch {
     fn new(sentinels: Arc<Sentinels>, node: Arc<Settings>) -> Self {
         let backoff = Backoff::new(WATCH_BASE, WATCH_CAP);
         let connection = Connection::with_backoff(Arc::clone(&node), backoff);
-        Self { sentinels, node, connection, asking: None }
+        Self { sentinels, node, connection, stands: false, asking: None }
     }
 
     fn close(&mut self) {
         *self = Self::new(Arc::clone(&self.sentinels), Arc::clone(&self.node));
+    }
+
+    fn pulse(&mut self) {
+        // Until the subscription stands an error is about that.
+        if self.stands && self.connection.pulse() {
+            write_names(self.connection.commands.commands(), "PING", []);
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
@@ -295,6 +310,7 @@ impl Watch {
                 // Polled again for the timer of the next attempt.
                 Err(_) => {
                     self.asking = None;
+                    self.stands = false;
                     self.sentinels.note(&self.node, None);
                     self.connection.lose();
                 }
@@ -322,7 +338,10 @@ impl Watch {
                             return Ok(Poll::Ready(Told { address, announced: true }));
                         }
                     }
+                    Reply::Array(_) if self.stands => {}
+                    Reply::Error(_) if self.stands => {}
                     Reply::Array(_) => {
+                        self.stands = true;
                         let (sentinels, node) = (Arc::clone(&self.sentinels), Arc::clone(&self.node));
                         self.asking = Some(Box::pin(async move { sentinels.ask(&node).await }));
                     }

@@ -19,6 +19,19 @@ pub struct Settings {
     pub client_name: Option<String>,
     /// How connections are made secret; `None` if they are not. A unix socket never is.
     pub tls: Option<Tls>,
+    /// What the Redis there has to be. Who is named by sentinels has to be a master.
+    pub role: Role,
+}
+
+/// What a Redis has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nobody asks.
+    Any,
+    /// Not a replica, if it says what it is: that would take a PUBLISH, too, and tell nobody but its own subscribers.
+    NotReplica,
+    /// A master that says so.
+    Master,
 }
 
 /// Where Redis listens.
@@ -55,7 +68,14 @@ pub enum SettingsError {
 impl Settings {
     /// Returns settings for `address`: no password, database 0, no client name, no TLS.
     pub fn new(address: Address) -> Self {
-        Self { address, credentials: Credentials::default(), database: 0, client_name: None, tls: None }
+        Self {
+            address,
+            credentials: Credentials::default(),
+            database: 0,
+            client_name: None,
+            tls: None,
+            role: Role::Any,
+        }
     }
 
     /// Returns the settings that a URL stands for: `redis://[user][:password@]host[:port][/database]`, the same with
@@ -99,6 +119,7 @@ impl Settings {
             database: login.db(),
             client_name: None,
             tls,
+            role: Role::Any,
         })
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,8 +15,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::buffer::ReadBuffer;
 use super::credentials::Login;
+use super::liveness::PERIOD;
 use super::refusal::{Asked, explain};
-use super::settings::{Address, Settings};
+use super::resolver;
+use super::settings::{Address, Role, Settings};
 use super::tls::Tls;
 use crate::transport::resp::{ProtocolError, Reply};
 
@@ -54,6 +57,10 @@ pub(super) enum Loss {
     Handshake(Address, String),
     /// Redis refused the connection later on, in its own words.
     Refused(String),
+    /// The node has not given a sign of life for a whole period.
+    Frozen(Address),
+    /// The node is a replica, or has become one.
+    Replica(Address),
     /// A command got no reply for as long as it was to be waited for.
     Silent(Duration),
     /// Redis sent what can't be understood.
@@ -80,6 +87,16 @@ impl fmt::Display for Loss {
             Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
             Self::Handshake(address, problem) => write!(f, "{address} {problem}"),
             Self::Refused(error) => f.write_str(error),
+            Self::Frozen(address) => write!(
+                f,
+                "{address} has not answered for {} s: it hangs, or the network between drops everything",
+                PERIOD.as_secs()
+            ),
+            Self::Replica(address) => write!(
+                f,
+                "{address} is a replica: what is published there reaches its own subscribers alone. Connect to the \
+                 primary; if this was the address of the primary, it is followed as soon as the name leads to the new one"
+            ),
             Self::Silent(patience) => write!(f, "Redis has said nothing for {} s", patience.as_secs_f32()),
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
@@ -143,10 +160,21 @@ impl Stream {
         }
     }
 
+    /// The node at the other end, if it can be told.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Tls(socket) => socket.get_ref().0.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+
     async fn connect(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
-                let socket = TcpStream::connect((host.as_str(), *port)).await?;
+                let addresses = resolver::addresses(host, *port).await?;
+                let socket = TcpStream::connect(addresses.as_slice()).await?;
                 socket.set_nodelay(true)?;
                 keep_alive(&socket)?;
                 Ok(match tls {
@@ -190,6 +218,8 @@ pub(super) struct Connected {
     pub(super) replies: ReadBuffer,
     /// Where it goes: with sentinels, where the master was.
     pub(super) address: Address,
+    /// Whether the node says what role it has.
+    pub(super) tells_role: bool,
 }
 
 /// Connects to where the settings say.
@@ -202,15 +232,11 @@ pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
         match &settings.address {
             Address::Sentinels(sentinels) => {
                 let named = sentinels.master().await?;
-                let (stream, replies) = open_at(&named.address, &settings, Role::Master, deadline).await?;
-                let address = named.address.clone();
+                let connected = open_at(&named.address, &settings, Role::Master, deadline).await?;
                 named.was_right();
-                Ok(Connected { stream, replies, address })
+                Ok(connected)
             }
-            address => {
-                let (stream, replies) = open_at(address, &settings, Role::Any, deadline).await?;
-                Ok(Connected { stream, replies, address: address.clone() })
-            }
+            address => open_at(address, &settings, settings.role, deadline).await,
         }
     };
     tokio::time::timeout_at(deadline, attempt)
@@ -225,7 +251,7 @@ pub(super) async fn open_at(
     settings: &Settings,
     role: Role,
     deadline: Instant,
-) -> Result<(Stream, ReadBuffer), Loss> {
+) -> Result<Connected, Loss> {
     let mut stream = Stream::connect(address, settings.tls.as_ref())
         .await
         .map_err(|error| Loss::Connect(address.clone(), error))?;
@@ -234,20 +260,22 @@ pub(super) async fn open_at(
         .await
         .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
         .map_err(Loss::Credentials)?;
-    match shake_hands(address, settings, login, role, &mut stream, &mut replies).await? {
-        Some(role) if role != "master" => Err(Loss::NotMaster { address: address.clone(), role }),
-        _ => Ok((stream, replies)),
+    let found = shake_hands(address, settings, login, role, &mut stream, &mut replies).await?;
+    let address = address.clone();
+    match (role, found.as_deref()) {
+        (Role::Master, Some(found)) if found != "master" => {
+            Err(Loss::NotMaster { address, role: found.to_owned() })
+        }
+        (Role::NotReplica, Some(REPLICA)) => Err(Loss::Replica(address)),
+        (Role::NotReplica, Some("sentinel")) => Err(Loss::Handshake(address, IS_SENTINEL.to_owned())),
+        (_, found) => Ok(Connected { stream, replies, address, tells_role: found.is_some() }),
     }
 }
 
-/// What a Redis has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Nobody asks.
-    Any,
-    /// A replica would take a PUBLISH, too, and tell nobody but its own subscribers.
-    Master,
-}
+/// What a replica calls itself.
+pub(super) const REPLICA: &str = "slave";
+
+const IS_SENTINEL: &str = "is a sentinel: name it among the `sentinels`, with the `name` of the master, or connect to the master itself";
 
 /// What an error reply to a command of the handshake means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -294,8 +322,11 @@ async fn shake_hands(
         send(redis::cmd("CLIENT").arg("SETNAME").arg(name), Asked::Other, OnError::Ignore);
     }
     send(&redis::cmd("PING"), Asked::Other, OnError::GiveUpUnlessForbidden);
-    if role == Role::Master {
-        send(&redis::cmd("ROLE"), Asked::Other, OnError::GiveUp);
+    match role {
+        Role::Any => {}
+        // An ACL may forbid it, and some services do not have it.
+        Role::NotReplica => send(&redis::cmd("ROLE"), Asked::Other, OnError::Ignore),
+        Role::Master => send(&redis::cmd("ROLE"), Asked::Other, OnError::GiveUp),
     }
     stream.write_all(&out).await.map_err(lost)?;
 
@@ -315,7 +346,7 @@ async fn shake_hands(
                     break;
                 }
                 Some(Reply::Simple(_)) => break,
-                Some(Reply::Array(mut items)) if role == Role::Master => {
+                Some(Reply::Array(mut items)) if role != Role::Any => {
                     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
                     found = Some(String::from_utf8_lossy(name).into_owned());
                     break;

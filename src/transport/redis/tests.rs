@@ -8,6 +8,7 @@ use super::*;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Up,
+    Replica,
     Down(String, u64, u64),
     Subscribed(Lane, bool, String),
     LaneDown(Lane, String),
@@ -28,6 +29,7 @@ impl Event {
     pub(super) fn of(incoming: Incoming<'_>) -> Self {
         match incoming {
             Incoming::Up => Self::Up,
+            Incoming::Replica => Self::Replica,
             Incoming::Down { reason, unanswered, unwritten } => {
                 Self::Down(reason.to_owned(), unanswered, unwritten)
             }

@@ -143,6 +143,12 @@ impl ClusterLane {
         self.handovers.clear();
     }
 
+    /// Asks for signs of life, unless nothing is read.
+    pub(super) fn pulse(&mut self, paused: bool) {
+        self.anywhere.pulse(paused);
+        self.owners.values_mut().for_each(|connection| connection.pulse(paused));
+    }
+
     /// Returns when a poll has something to do though nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.returns_until.into_iter().chain(self.handovers.deadline()).min()

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
+use super::liveness::Pulse;
 use super::settings::Address;
 use super::stream::Loss;
 use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
@@ -93,6 +94,7 @@ pub struct ClusterTransport {
     wanted: bool,
     open: bool,
     paused: bool,
+    pulse: Pulse,
     up: bool,
     /// Why Redis runs no publishes though all is connected, in its own words, until it says that all is well.
     stalled: Option<String>,
@@ -152,6 +154,7 @@ impl ClusterTransport {
             wanted: false,
             open: true,
             paused: false,
+            pulse: Pulse::default(),
             up: false,
             stalled: None,
             stale: false,
@@ -297,6 +300,7 @@ impl Transport for ClusterTransport {
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        poll_fn(|cx| self.poll_incoming(cx, sink)).await;
+        // Each connection is read before its silence is judged, however many there are.
+        tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
     }
 }

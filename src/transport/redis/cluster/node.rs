@@ -181,6 +181,14 @@ impl Node {
         self.in_flight.push_back(InFlight::Command { token: Some(command.token), end });
     }
 
+    /// Asks for a sign of life.
+    pub(super) fn pulse(&mut self) {
+        if self.connection.pulse() {
+            let end = self.append(|out| redis::cmd("PING").write_packed_command(out));
+            self.in_flight.push_back(InFlight::Command { token: None, end });
+        }
+    }
+
     /// Asks what the node knows of the cluster.
     pub(super) fn ask(&mut self) {
         self.append(|out| {
@@ -296,7 +304,7 @@ impl Node {
     /// The loss in words that tell which node it was.
     fn reason(&self, loss: &Loss) -> String {
         match loss {
-            Loss::Connect(..) | Loss::Slow(_) | Loss::Handshake(..) => loss.to_string(),
+            Loss::Connect(..) | Loss::Slow(_) | Loss::Handshake(..) | Loss::Frozen(_) => loss.to_string(),
             _ => format!("{}: {loss}", self.address),
         }
     }

@@ -52,6 +52,7 @@ impl ClusterTransport {
 
     fn poll_all(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> bool {
         let mut step = Step::default();
+        let beats = self.pulse.poll(cx);
         for _ in 0..READS_PER_CALL {
             let now = Instant::now();
             self.look_at_the_clock(now);
@@ -85,7 +86,12 @@ impl ClusterTransport {
         });
         step.reported |= self.tell_standing(sink);
         step.reported |= self.tell_ended(sink);
-        if self.poll_timer(cx) || step.more {
+        if beats {
+            // All that had come is read by now.
+            self.nodes.values_mut().for_each(Node::pulse);
+            self.lanes.iter_mut().for_each(|lane| lane.pulse(self.paused));
+        }
+        if self.poll_timer(cx) || step.more || beats {
             cx.waker().wake_by_ref();
         }
         step.reported

@@ -25,6 +25,7 @@ fn words(incoming: Incoming<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match incoming {
         Incoming::Up => "up".to_owned(),
+        Incoming::Replica => panic!("nobody asks the nodes of a cluster what they are"),
         Incoming::Down { reason, unanswered, unwritten } => {
             format!("down {unanswered} {unwritten}: {reason}")
         }
