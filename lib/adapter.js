@@ -16,6 +16,7 @@ const { channelRoom } = require("./link");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
+const { checkSocketIo } = require("./socket-io-version");
 const debug = require("debug")("socket.io-redis");
 
 /** How a request ends that the adapter does not outlive. */
@@ -106,6 +107,7 @@ class MemberAdapter extends Adapter {
    * @param {Omit<import("./link").Identity, "nsp" | "frames">} identity
    */
   constructor(nsp, link, identity) {
+    checkSocketIo(nsp.server);
     super(nsp);
     this.#link = link;
     this.uid = identity.uid;
