@@ -536,9 +536,17 @@ describe("what shows, against the reference", function () {
         });
         target.to("c").emit("event", 2);
         target.socketsJoin("d");
+        // Another client, the same options; and what is put into its rooms is its own alone.
+        const other = {
+          publish: (/** @type {any[]} */ ...args) => published.push(["other", ...args].map(String)),
+        };
+        new BroadcastOperator(other, options).emit("event", 3);
+        const mine = new BroadcastOperator(redisClient, options);
+        mine.rooms.add("mine");
+        new BroadcastOperator(redisClient, options).emit("event", 4);
         return published;
       });
-      assert.strictEqual(ours.length, 3);
+      assert.strictEqual(ours.length, 5);
       assert.deepStrictEqual(ours, theirs);
     });
 

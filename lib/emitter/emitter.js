@@ -46,7 +46,8 @@ class Emitter {
       channelOf({ ...identity, nsp }, to, null),
     );
     this.broadcastOptions = { nsp, broadcastChannel, requestChannel, parser };
-    routes.set(this.broadcastOptions, { session: this.#session, sender: this.#sender });
+    const route = { redisClient: this.redisClient, session: this.#session, sender: this.#sender };
+    routes.set(this.broadcastOptions, route);
     this.#operator = new BroadcastOperator(this.redisClient, this.broadcastOptions);
     // Connects now rather than with the first message.
     if (session === null) this.#sender.open();

@@ -25,6 +25,7 @@ const RESERVED_EVENTS = new Set([
  * What `broadcastOptions` of an operator stand for.
  *
  * @typedef {object} Route
+ * @property {any} redisClient
  * @property {import("./session").Session | import("./session").NoSession} session
  * @property {import("./senders").Sender} sender
  */
@@ -47,28 +48,25 @@ class BroadcastOperator {
    * @param {Set<any>} [exceptRooms]
    * @param {Record<string, any>} [flags]
    */
-  constructor(
-    redisClient,
-    broadcastOptions,
-    rooms = EVERYBODY.rooms,
-    exceptRooms = EVERYBODY.except,
-    flags = EVERYBODY.flags,
-  ) {
+  constructor(redisClient, broadcastOptions, rooms = new Set(), exceptRooms = new Set(), flags = {}) {
     this.redisClient = redisClient;
     this.broadcastOptions = broadcastOptions;
     this.rooms = rooms;
     this.exceptRooms = exceptRooms;
     this.flags = flags;
     let route = routes.get(broadcastOptions);
-    if (route === undefined) routes.set(broadcastOptions, (route = routeOf(redisClient, broadcastOptions)));
+    if (route === undefined || route.redisClient !== redisClient) {
+      route = routeOf(redisClient, broadcastOptions);
+      routes.set(broadcastOptions, route);
+    }
     this.#route = route;
-    const isForAll = rooms === EVERYBODY.rooms && exceptRooms === EVERYBODY.except;
-    this.#target = isForAll && flags === EVERYBODY.flags ? EVERYBODY : { rooms, except: exceptRooms, flags };
+    const isForAll = rooms.size === 0 && exceptRooms.size === 0 && Object.keys(flags).length === 0;
+    this.#target = isForAll ? EVERYBODY : { rooms, except: exceptRooms, flags };
   }
 
   /** Targets rooms. @param {any} room or several */
   to(room) {
-    return this.#with({ rooms: union(this.#target.rooms, room) });
+    return this.#with({ rooms: union(this.rooms, room) });
   }
 
   /** The same. @param {any} room */
@@ -78,16 +76,16 @@ class BroadcastOperator {
 
   /** Leaves rooms out. @param {any} room or several */
   except(room) {
-    return this.#with({ except: union(this.#target.except, room) });
+    return this.#with({ except: union(this.exceptRooms, room) });
   }
 
   /** @param {boolean} compress */
   compress(compress) {
-    return this.#with({ flags: { ...this.#target.flags, compress } });
+    return this.#with({ flags: { ...this.flags, compress } });
   }
 
   get volatile() {
-    return this.#with({ flags: { ...this.#target.flags, volatile: true } });
+    return this.#with({ flags: { ...this.flags, volatile: true } });
   }
 
   /**
@@ -123,8 +121,7 @@ class BroadcastOperator {
   }
 
   /** @param {Partial<import("./senders").Target>} change */
-  #with(change) {
-    const { rooms, except, flags } = { ...this.#target, ...change };
+  #with({ rooms = this.rooms, except = this.exceptRooms, flags = this.flags }) {
     return new BroadcastOperator(this.redisClient, this.broadcastOptions, rooms, except, flags);
   }
 }
@@ -139,7 +136,7 @@ class BroadcastOperator {
 function routeOf(redisClient, { nsp, broadcastChannel, parser }) {
   const key = broadcastChannel.slice(0, -`#${nsp}#`.length);
   const session = sessionOf(readForm([redisClient], { clients: 1 }), readEmitterOptions({ key, parser }));
-  return { session, sender: session.sender(nsp) };
+  return { redisClient, session, sender: session.sender(nsp) };
 }
 
 /** Throws if the last argument is a function: nobody would call it. @param {any[]} args */
