@@ -104,7 +104,7 @@ describe("package", function () {
       assert.ok(files.includes(needed), `${needed} is missing`);
     }
     const unwanted = files.filter((name) =>
-      /^(__test__|bench|demo|target|node_modules|npm)\/|^\.|\.tgz$/.test(name),
+      /^(__test__|bench|demo|target|node_modules|npm)\/|^\.|\.tgz$|\.node$/.test(name),
     );
     assert.deepStrictEqual(unwanted, []);
   });

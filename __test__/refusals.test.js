@@ -62,4 +62,11 @@ describe("a Redis without sharded pub/sub", () => {
     );
     assert.strictEqual(explainRefusal("NOPERM no"), "NOPERM no");
   });
+
+  it("that is older still is told for streams", () => {
+    assert.match(
+      explainRefusal("ERR unknown command 'XADD'"),
+      /^ERR unknown command 'XADD': streams need Redis 5\.0/,
+    );
+  });
 });

@@ -6,7 +6,7 @@
  * what stands where. `src/core/effects.rs` has the other side.
  */
 
-const { fetch } = require("../binding");
+const { fetch } = require("./native");
 
 /** What a record is; the numbers are those of `Kind` in Rust. */
 const KIND = Object.freeze({

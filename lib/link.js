@@ -6,7 +6,7 @@
  * carries the bytes, hands what comes in to the members, and lives as long as the user's clients do.
  */
 
-const binding = require("../binding");
+const binding = require("./native");
 const { Carrier } = require("./carrier");
 const { checkPublisher, clientOf, clientsOf, publisherOf } = require("./clients");
 const { readTls } = require("./clients/tls");

@@ -10,14 +10,13 @@ const fs = require("node:fs");
 const path = require("node:path");
 const { ROOT, addonName, buildWithCargo, rustProblem } = require("./addon.js");
 
-/** @returns {Error | null} why the addon does not load */
+/** @returns {string | null} why the addon does not load, and what to do */
 function load() {
   try {
-    // @ts-ignore: it is generated, and may be missing
-    require("../binding.js");
+    require("../lib/native.js");
     return null;
   } catch (err) {
-    return /** @type {Error} */ (err);
+    return /** @type {Error} */ (err).message;
   }
 }
 
@@ -25,21 +24,15 @@ function load() {
 function install() {
   // A checkout of the project is set up by its own scripts (`npm test`, `npm run demo`).
   if (fs.existsSync(path.join(ROOT, ".git"))) return 0;
-  if (!load()) return 0;
+  const missing = load();
+  if (missing === null) return 0;
 
-  const platform = `${process.platform}-${process.arch}`;
   const problem = rustProblem();
   if (problem) {
-    console.error(
-      [
-        `socket.io-redis-native: there is no prebuilt addon for ${platform} here, and to build one ${problem}.`,
-        "If npm was told to leave out optional dependencies (--omit=optional, --no-optional), install without that.",
-        "Otherwise install Rust with rustup, then install again.",
-      ].join("\n"),
-    );
+    console.error(`${missing}\nIt cannot be built now: ${problem}.`);
     return 1;
   }
-  console.log(`socket.io-redis-native: no prebuilt addon for ${platform}; building it from source, once.`);
+  console.log(`socket.io-redis-native: no prebuilt addon loads here; building it from source, once.`);
   const built = buildWithCargo();
   if (built) fs.rmSync(path.join(ROOT, "target"), { recursive: true, force: true });
   // A fresh process: what failed to load here is remembered here.
@@ -52,7 +45,9 @@ function install() {
 /** @returns {string | null} why the new addon does not load */
 function loadAfresh() {
   const { spawnSync } = require("node:child_process");
-  const { status, stderr } = spawnSync(process.execPath, ["-e", "require('./binding.js')"], {
+  const script =
+    "try { require('./lib/native.js') } catch (error) { console.error(error.message); process.exit(1) }";
+  const { status, stderr } = spawnSync(process.execPath, ["-e", script], {
     cwd: ROOT,
     encoding: "utf8",
   });

@@ -41,9 +41,10 @@ let runs = 0;
  * @param {string[]} command
  * @param {string} program of this folder
  * @param {(string | number)[]} args
+ * @param {number} [deadline]
  * @returns {Promise<string>}
  */
-function runProgram([command, ...before], program, args) {
+function runProgram([command, ...before], program, args, deadline = DEADLINE) {
   return new Promise((resolve, reject) => {
     const file = path.join(__dirname, program);
     const child = spawn(command, [...before, file, ...args.map(String)], {
@@ -57,12 +58,12 @@ function runProgram([command, ...before], program, args) {
     const timer = setTimeout(() => {
       late = true;
       child.kill("SIGKILL");
-    }, DEADLINE);
+    }, deadline);
     child.once("error", reject);
     child.once("close", (code, signal) => {
       clearTimeout(timer);
       if (code === 0) return resolve(output);
-      const end = late ? `has not ended after ${DEADLINE} ms` : `has ended with ${signal ?? code}`;
+      const end = late ? `has not ended after ${deadline} ms` : `has ended with ${signal ?? code}`;
       reject(new Error(`${program} ${args.join(" ")} ${end}:\n${output.trim()}`));
     });
   });
@@ -96,7 +97,8 @@ async function runLastWords({ command, redis, family, transport }) {
  * @param {number} count of each shape
  */
 async function runStorm({ command, redis, family, transport }, count) {
-  await runProgram(command, "storm.js", [redis.url, family, transport, count]);
+  // Two milliseconds for one of each shape.
+  await runProgram(command, "storm.js", [redis.url, family, transport, count], DEADLINE + 2 * count);
 }
 
 /** Resolves if no value makes the addon end the process. @param {string[]} command */

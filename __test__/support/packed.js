@@ -9,6 +9,7 @@ const assert = require("node:assert");
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const path = require("node:path");
+const { addonName, addonPath } = require("../../scripts/addon");
 const { skip } = require("./hooks");
 
 const ROOT = path.join(__dirname, "..", "..");
@@ -32,7 +33,22 @@ function pack(folder, into) {
 }
 
 /**
- * Makes a project with packages in it, and others in the versions that are here: npm's cache has these.
+ * The package that brings the addon on this platform, as it is published beside the package; the addon is that of this
+ * checkout. Returns its folder.
+ *
+ * @param {string} beside
+ */
+function addonPackage(beside) {
+  const platform = addonName().split(".").at(-2) ?? "";
+  const folder = path.join(beside, `addon-${platform}`);
+  if (fs.existsSync(folder)) return folder;
+  fs.cpSync(path.join(ROOT, "npm", platform), folder, { recursive: true });
+  fs.copyFileSync(addonPath(), path.join(folder, addonName()));
+  return folder;
+}
+
+/**
+ * Makes a project with packages in it, the addon, and others in the versions that are here: npm's cache has these.
  *
  * @param {Mocha.Context} context
  * @param {string} folder
@@ -44,7 +60,11 @@ function install(context, folder, packages, others = ["socket.io", "redis"]) {
   fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ private: true }));
   const quiet = ["--no-audit", "--no-fund", "--prefer-offline"];
   const named = others.map((name) => `${name}@${versionOf(name)}`);
-  const installed = run("npm", ["install", ...quiet, ...packages, ...named], folder);
+  const installed = run(
+    "npm",
+    ["install", ...quiet, addonPackage(path.dirname(folder)), ...packages, ...named],
+    folder,
+  );
   if (/ENOTCACHED|EAI_AGAIN|ENOTFOUND|ECONNREFUSED/.test(installed.output)) {
     skip(context, `${others.join(", ")} are neither in npm's cache nor to be had from the network`);
   }

@@ -5,7 +5,7 @@
  * How what an emitter sends looks: to the servers of each family.
  */
 
-const { streamOf } = require("../../binding");
+const { streamOf } = require("../native");
 const { MESSAGE, encodeData, hasChannelName, printMessage } = require("../cluster-messages");
 const { CoveredRooms } = require("../covered-rooms");
 const { channelOf, channelRoom } = require("../link");
