@@ -267,7 +267,8 @@ class Link {
     if (!this.#members.delete(member)) return;
     this.#native?.leave(member);
     if (this.#members.size > 0) return;
-    this.#unfollow();
+    // Something may wait for the clients to be connected.
+    if (this.#native === null || this.#native.isFlushed()) this.#unfollow();
     // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
     if (!this.#byClient && !this.#proven) this.#forget();
     else this.#idle();
@@ -653,6 +654,7 @@ class Link {
     this.#restores.fail();
     letGo(this.#attempt);
     forget(this);
+    if (this.#members.size === 0) this.#unfollow();
     native.close();
     if (native.isFlushed() || this.#byClient) return;
     /** @type {import("./lifetime").Link} */
@@ -694,6 +696,7 @@ class Link {
 
   #follow() {
     if (this.#clients === null) return;
+    this.#unfollow();
     this.#clients.watch(this.#onClientEvent, this.#onClientDown);
     this.#onClientEvent();
   }
