@@ -75,6 +75,8 @@ function describeLoadProblem(error, machine = thisMachine()) {
       "There is none: neither a prebuilt one, nor one that was built when the package was installed.",
       "- Was npm told to leave out optional dependencies (--omit=optional, --no-optional), or not to run scripts",
       "  (--ignore-scripts)? Then install again without that.",
+      "- pnpm, Bun and newer versions of npm run no scripts of a package unless they are told to:",
+      `  pnpm approve-builds, bun pm trust ${NAME}, npm install-scripts approve ${NAME}.`,
       "- Was node_modules copied from another machine, or made for another platform? Then install on this one.",
       "- Is it a bundle? Then the addon has to be beside it: see docs/bundling.md in the package.",
       `- Otherwise ${BUILD}`,

@@ -138,6 +138,12 @@ function main() {
   for (const [name, right] of Object.entries(METHODS)) {
     tryAll((...args) => /** @type {any} */ (link)[name](...args), right);
   }
+  for (const [name, right] of Object.entries(METHODS)) {
+    const method = /** @type {any} */ (binding.Link.prototype)[name];
+    for (const odd of values()) attempt(() => method.call(odd, ...right));
+    attempt(() => method.call(Object.create(binding.Link.prototype), ...right));
+  }
+  attempt(() => /** @type {any} */ (binding.Link)(linkOptions(nowhere), () => {}));
   const settings = { ...nowhere, tls: { ca: [], verify: true }, cluster: null, sentinel: null };
   for (const [name, value] of Object.entries({
     ...linkOptions(null),
