@@ -178,7 +178,9 @@ describe("package", function () {
     for (const name of names) fs.writeFileSync(path.join(project, name), TYPESCRIPT);
     const tsc = path.join(path.dirname(require.resolve("typescript/package.json")), "bin", "tsc");
     const flags = ["--strict", "--noEmit", "--target", "es2022", "--module", "node16", "--types", "node"];
-    const { status, output } = run(process.execPath, [tsc, ...flags, ...names], project);
+    // The declarations themselves are checked by types.test.js; those of other packages are not ours.
+    const args = [tsc, ...flags, "--skipLibCheck", ...names];
+    const { status, output } = run(process.execPath, args, project);
     assert.strictEqual(status, 0, output);
   });
 
