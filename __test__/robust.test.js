@@ -116,6 +116,16 @@ describe("robust", () => {
     await heard;
   });
 
+  it("against a request whose id waits already", async () => {
+    const [ours] = ring.nodes;
+    const adapter = ours.adapter();
+    const ids = ["first!", "first!", "first!", "second"];
+    adapter._newRequestId = () => ids.shift() ?? "third!";
+    const [some, others] = await Promise.all([ours.io.fetchSockets(), ours.io.fetchSockets()]);
+    assert.deepStrictEqual([some.length, others.length, ids], [2, 2, []]);
+    assert.strictEqual(adapter.requests.size, 0);
+  });
+
   it("against timeouts of other kinds", async () => {
     const [ours, reference] = ring.nodes;
     const adapter = ours.adapter();

@@ -37,6 +37,8 @@ const NOBODY = "\u0000nobody";
 /** @type {1} */ const REQUESTS = 1;
 /** @type {2} */ const RESPONSES = 2;
 
+const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions of this server";
+
 /**
  * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
@@ -508,7 +510,7 @@ class MemberAdapter extends Adapter {
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
     packet.nsp = this.nsp.name;
     if (!opts?.flags?.local) {
-      const requestId = this._newRequestId();
+      const requestId = this._unusedId();
       const request = toBuffer(this._encodeAckRequest(requestId, packet, opts));
       if (this.#closed) {
         this._send(REQUESTS, null, request);
@@ -551,6 +553,17 @@ class MemberAdapter extends Adapter {
     }
   }
 
+  /** An id for a request: none that waits has it. @returns {string} */
+  _unusedId() {
+    const id = this._newRequestId();
+    return this.requests.has(id) || this.ackRequests.has(id) ? this._unusedId() : id;
+  }
+
+  /** An error that says that Redis is away, if it is. @param {string} message */
+  _failure(message) {
+    return new Error(message + this.#link.away);
+  }
+
   /**
    * Resolves when every server has worked off what this one has sent before, and Redis hands over to it what is
    * published to the rooms that its sockets have joined by that. Rejects if one of them does not answer in time.
@@ -563,7 +576,7 @@ class MemberAdapter extends Adapter {
 
   async #barrier() {
     if (this.#closed) throw closedError();
-    const requestId = this._newRequestId();
+    const requestId = this._unusedId();
     const nowhere = { rooms: new Set([NOBODY]), except: new Set(), flags: {} };
     const asked = this._ask(
       requestId,
@@ -574,9 +587,9 @@ class MemberAdapter extends Adapter {
     const confirmed = this._subscribed(this.requestsTimeout);
     const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
-      throw new Error(`timeout reached: only ${answers.length} responses received out of ${expected}`);
+      throw this._failure(`timeout reached: only ${answers.length} responses received out of ${expected}`);
     if (status !== "done") throw closedError();
-    if (!subscribed) throw unconfirmed();
+    if (!subscribed) throw this._failure(UNCONFIRMED);
   }
 
   /**
@@ -588,7 +601,7 @@ class MemberAdapter extends Adapter {
   async subscribed() {
     const confirmed = await keepFor(this._subscribed(this.requestsTimeout));
     if (this.#closed) throw closedError();
-    if (!confirmed) throw unconfirmed();
+    if (!confirmed) throw this._failure(UNCONFIRMED);
   }
 
   /** Ends the subscriptions of this namespace. The user's clients stay as they are. */
@@ -706,7 +719,7 @@ class MemberAdapter extends Adapter {
         return this.#onDegraded(new Error(event.reason));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return void this._tellError(new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`));
+        return this._tellError(new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`));
       default:
         this._onEvent(event);
     }
@@ -744,10 +757,6 @@ class MemberAdapter extends Adapter {
     encodeInParent(this, { type: EVENT, nsp: "/", data: ["probe"] }, packetOpts);
     return payloadOf(packetOpts.wsPreEncodedFrame) !== null;
   }
-}
-
-function unconfirmed() {
-  return new Error("timeout reached: Redis has not confirmed the subscriptions of this server");
 }
 
 /** The namespaces whose connections are not recovered, and that this was said of. @type {Set<string>} */

@@ -204,14 +204,14 @@ class RedisAdapter extends MemberAdapter {
       return;
     }
     const ack = packet.pop();
-    const requestId = randomId();
+    const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
     asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => this.#decode(bytes).data);
       if (status === "done") return ack(null, responses);
       const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
-      ack(new Error(status === "timeout" ? error : "the adapter was closed"), responses);
+      ack(status === "timeout" ? this._failure(error) : new Error("the adapter was closed"), responses);
     });
   }
 
@@ -225,15 +225,17 @@ class RedisAdapter extends MemberAdapter {
    * @returns {Promise<any[]>}
    */
   async #request(type, body, timeout, name) {
-    const requestId = randomId();
+    const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type, ...body });
     const { status, expected, answers } = await this._ask(requestId, type, request, timeout);
     const responses = answers.map((bytes) => this.#decode(bytes));
     if (status === "done") return responses;
-    const what =
-      status === "timeout" ? `timeout reached while waiting for ${name} response` : "the adapter was closed";
+    const error =
+      status === "timeout"
+        ? this._failure(`timeout reached while waiting for ${name} response`)
+        : new Error("the adapter was closed");
     // What has come is not thrown away.
-    throw Object.assign(new Error(what), { responses, expected });
+    throw Object.assign(error, { responses, expected });
   }
 
   /** Tells the other members what this one has done. @param {any} opts @param {object} request */

@@ -198,13 +198,13 @@ class ClusterMemberAdapter extends MemberAdapter {
    * @returns {Promise<any[]>}
    */
   async #fetch(opts, timeout) {
-    const requestId = randomId();
+    const requestId = this._unusedId();
     const request = this._encodeFetch(requestId, opts);
     const { status, expected, answers } = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
     const responses = answers.map((bytes) => decodeMessage(bytes).data);
     if (status === "done") return responses.flatMap(({ sockets }) => sockets);
     // What has come is not thrown away.
-    throw Object.assign(new Error(failure(status, answers.length, expected)), { responses, expected });
+    throw Object.assign(this.#failed(status, answers.length, expected), { responses, expected });
   }
 
   /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
@@ -252,15 +252,21 @@ class ClusterMemberAdapter extends MemberAdapter {
       return DONE;
     }
     const ack = packet.pop();
-    const requestId = randomId();
+    const requestId = this._unusedId();
     const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
     asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
       if (status === "done") ack(null, responses);
-      else ack(new Error(failure(status, responses.length, expected)), responses);
+      else ack(this.#failed(status, responses.length, expected), responses);
     });
     return DONE;
+  }
+
+  /** Why a request has not brought what it should. @param {string} status @param {number} responses @param {number} expected */
+  #failed(status, responses, expected) {
+    if (status !== "timeout") return new Error("the adapter was closed");
+    return this._failure(`timeout reached: only ${responses} responses received out of ${expected}`);
   }
 }
 
@@ -271,13 +277,6 @@ Object.setPrototypeOf(
   ClusterMemberAdapter.prototype,
   Object.create(ClusterAdapter?.prototype ?? Adapter.prototype, members),
 );
-
-/** @param {string} status @param {number} responses @param {number} expected */
-function failure(status, responses, expected) {
-  return status === "timeout"
-    ? `timeout reached: only ${responses} responses received out of ${expected}`
-    : "the adapter was closed";
-}
 
 /** Sixteen hexadecimal digits, for uids and request ids. */
 function randomId() {

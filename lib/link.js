@@ -7,6 +7,7 @@
  */
 
 const binding = require("./native");
+const { Away } = require("./away");
 const { Carrier } = require("./carrier");
 const { checkPublisher, clientOf, clientsOf, publisherOf } = require("./clients");
 const { readTls } = require("./clients/tls");
@@ -16,6 +17,7 @@ const { Doubt } = require("./doubt");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
 const { Restores } = require("./restores");
+const { Throttle } = require("./throttle");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
@@ -35,7 +37,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  *
  * @typedef {object} MemberHandlers
  * @property {(record: import("./inbox").InboxRecord) => void} onRecord
- * @property {(event: LinkEvent) => void} onEvent
+ * @property {(event: LinkEvent) => boolean | void} onEvent true if somebody listens
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
  *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
@@ -121,7 +123,9 @@ class Link {
   #nextToken = 0;
   /** @type {Map<number, (count: number | null) => void>} */
   #counts = new Map();
+  #away = new Away();
   #restores = new Restores();
+  #refusals = new Throttle((event) => this.#tellOne(event));
 
   /**
    * @param {import("./clients").Clients | null} clients
@@ -432,8 +436,18 @@ class Link {
     this.#open().request(member, id, type, bytes, timeout);
   }
 
+  /** What Redis has said when it last refused to publish something. */
+  get refusal() {
+    return this.#refusals.lastOfPublish;
+  }
+
+  /** Why nothing comes of what was asked, if Redis is away: the end of a sentence. */
+  get away() {
+    return String(this.#away);
+  }
+
   /**
-   * Resolves to the number of members of the cluster, as soon as the link can tell.
+   * Resolves to the number of members of the cluster, as soon as the link can tell; to null if it ends before that.
    *
    * @param {number} member
    * @returns {Promise<number | null>}
@@ -653,6 +667,7 @@ class Link {
     this.#counts.clear();
     this.#restores.fail();
     letGo(this.#attempt);
+    this.#refusals.stop();
     forget(this);
     if (this.#members.size === 0) this.#unfollow();
     native.close();
@@ -748,7 +763,7 @@ class Link {
     this.#carrier = new Carrier(
       clients,
       native,
-      (error) => this.#tellMembers({ type: "refused", what: "publish", error }),
+      (error) => this.#refusals.add({ type: "refused", what: "publish", error }),
       () => this.#inbox?.drain(),
     );
     // Unless something waits in Rust already, the clients can take what comes.
@@ -820,12 +835,16 @@ class Link {
         break;
       case "up":
         this.#trouble = null;
+        this.#away.end();
         this.#doubt?.stand();
         break;
+      case "refused":
+        return this.#refusals.add(event);
       case "replica":
         return this.#doubt?.meetReplica();
       case "down":
         debug("down: %s", event.reason);
+        this.#away.begin(event.reason ?? "");
         this.#trouble = `the link's own connections could not be made: ${event.reason}`;
         this.#try();
         if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);
@@ -840,6 +859,11 @@ class Link {
     if (this.#tried) return;
     this.#tried = true;
     letGo(this.#attempt);
+  }
+
+  /** Tells the first member that is listened to: it concerns all of them. @param {LinkEvent} event */
+  #tellOne(event) {
+    for (const handlers of [...this.#members.values()]) if (handlers.onEvent(event)) return;
   }
 
   /** @param {LinkEvent} event */

@@ -30,8 +30,6 @@ class Outlet {
   #joined = new Set();
   /** How many emitters are not closed. They are not held: see `abandoned`. */
   #users = 0;
-  /** What Redis has said when it last refused something. */
-  #refusal = "";
   /** What was wrong when the connection was last lost. */
   #outage = "";
 
@@ -129,7 +127,7 @@ class Outlet {
   /** Why something has not reached Redis. @param {{ refused: number, lost: number, pending: number }} counts */
   explain({ refused, lost, pending }) {
     const why = [];
-    if (refused > 0) why.push(`${refused} refused (${this.#refusal})`);
+    if (refused > 0) why.push(`${refused} refused (${explainRefusal(this.link.refusal)})`);
     if (lost > 0)
       why.push(`${lost} lost (${this.#outage || "the client has ended, or the backlog was full"})`);
     if (pending > 0) why.push(`${pending} not answered in time${this.#outage && ` (${this.#outage})`}`);
@@ -140,9 +138,7 @@ class Outlet {
   #onEvent(event) {
     switch (event.type) {
       case "refused":
-        if (event.what !== "publish") return;
-        this.#refusal = explainRefusal(event.error ?? "");
-        return debug("Redis refused to publish: %s", event.error);
+        return debug("Redis refused to %s: %s", event.what, event.error);
       case "down":
         this.#outage = event.reason ?? "";
         return debug("down: %s", event.reason);

@@ -214,7 +214,7 @@ impl Link {
                 recovers: stream.recovers,
             }),
         };
-        self.shared.outbox.push(|_| Command::Join(id, spec));
+        self.shared.outbox.push(|_| Command::Join(id, Box::new(spec)));
         id
     }
 

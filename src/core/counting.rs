@@ -2,6 +2,7 @@
 //!
 //! What is asked for in a step goes into one count, which names each member once.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::census::Census;
@@ -54,7 +55,7 @@ struct Named {
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     /// What Redis has not answered, by token.
-    asked: std::collections::HashMap<u64, Count>,
+    asked: HashMap<u64, Count>,
     next_token: u64,
     /// The same of those by name.
     asked_by_name: std::collections::HashMap<u64, Named>,
@@ -64,6 +65,8 @@ pub(super) struct Counting {
     asking: Vec<Asker>,
     /// What waits for the link, or for the subscriptions of its member.
     waiting: Vec<Asker>,
+    /// How many of them were still wanted when that was last looked at.
+    most_kept: usize,
     /// When it is tried again, after a count that failed.
     waiting_until: Option<Instant>,
     /// Something has happened that it may have waited for.
@@ -74,6 +77,12 @@ pub(super) struct Counting {
 }
 
 impl Counting {
+    /// How many wait for the link, or for their member.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// What waits may be asked now, perhaps.
     pub(super) fn let_go(&mut self) {
         self.may_go = true;
@@ -112,6 +121,18 @@ impl Core {
             self.count_when_ready(Asker::Server { member: id, token });
         } else {
             count_record(fx, id, token, 0);
+        }
+    }
+
+    /// Forgets the requests that are out of time, and wait for a count: in a long outage they are many.
+    pub(super) fn forget_late_askers(&mut self) {
+        let (waiting, requests) = (&mut self.counting.waiting, &self.requests);
+        if waiting.len() > 2 * requests.len() + self.counting.most_kept {
+            waiting.retain(|asker| match asker {
+                Asker::Server { .. } => true,
+                Asker::Request { member, id } => requests.contains(*member, id),
+            });
+            self.counting.most_kept = waiting.len();
         }
     }
 
@@ -162,6 +183,7 @@ impl Core {
             counting.may_go = true;
         }
         if counting.waiting_until.is_none() && std::mem::take(&mut counting.may_go) {
+            counting.most_kept = 0;
             for asker in std::mem::take(&mut counting.waiting) {
                 self.count_when_ready(asker);
             }

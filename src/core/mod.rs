@@ -532,6 +532,7 @@ impl Core {
             self.count_when_ready(Asker::Request { member, id });
         }
         self.tick_streams(fx);
+        self.forget_late_askers();
         self.end_watch(fx.now);
         self.count_idle(fx.now);
     }

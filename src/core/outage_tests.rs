@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::Ask;
 use super::world::World;
 use crate::wire::Family;
+use crate::wire::request::RequestType;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -212,4 +214,19 @@ fn what_is_published_before_unknown_ones_are_back_is_counted() {
     world.hear(HELLOS[0].1);
     world.pass(10 * SECOND, &|_| 3);
     assert_eq!(world.core.stats().early, 2);
+}
+
+#[test]
+fn requests_that_are_out_of_time_do_not_wait_for_redis() {
+    let mut world = World::new(Family::Classic);
+    world.join(1);
+    world.pass(SECOND, &|_| 2);
+    world.down();
+    for n in 0..10_000 {
+        let (id, kind) = (format!("{n}"), RequestType::AllRooms);
+        let ask = Ask { id: &id, kind, body: b"{}", timeout: SECOND };
+        world.core.request(1, &ask, &mut world.fx);
+        world.pass(Duration::from_millis(1), &|_| 2);
+    }
+    assert!(world.core.counting.len() <= 3 * 1000 + 1, "{}", world.core.counting.len());
 }

@@ -38,6 +38,6 @@ pub struct Stats {
     pub outages: u64,
     /// Requests that wait for answers now.
     pub pending_requests: u64,
-    /// Bytes that wait for JS now.
+    /// Bytes that what waits for JS takes now.
     pub inbox_bytes: u64,
 }

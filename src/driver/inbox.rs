@@ -21,9 +21,16 @@ struct State {
 }
 
 impl State {
+    fn held(&self) -> usize {
+        let bytes = self.batch.bytes.len() - self.position;
+        bytes + (self.batch.records.len() - self.fetched) * size_of::<Record>()
+    }
+
     /// Gives back what JS has fetched of a batch that it never quite works off.
     fn forget_fetched(&mut self) {
-        if self.position < FORGET || self.position < self.batch.bytes.len() / 2 {
+        let small = self.position < FORGET && self.fetched < FORGET / size_of::<Record>();
+        let few = self.position < self.batch.bytes.len() / 2 || self.fetched < self.batch.records.len() / 2;
+        if small || few {
             return;
         }
         let position = std::mem::take(&mut self.position);
@@ -123,10 +130,9 @@ impl Inbox {
         Fetched::Records { count, bytes: to - from }
     }
 
-    /// How many bytes wait for JS.
-    pub fn bytes(&self) -> usize {
-        let state = self.lock();
-        state.batch.bytes.len() - state.position
+    /// How many bytes what waits for JS takes: the records, too.
+    pub fn held(&self) -> usize {
+        self.lock().held()
     }
 
     /// Leaves the counters where JS can read them.
@@ -137,7 +143,7 @@ impl Inbox {
     /// The counters.
     pub fn stats(&self) -> Stats {
         let state = self.lock();
-        Stats { inbox_bytes: (state.batch.bytes.len() - state.position) as u64, ..state.stats.clone() }
+        Stats { inbox_bytes: state.held() as u64, ..state.stats.clone() }
     }
 }
 
@@ -189,9 +195,20 @@ mod tests {
         assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: 5 });
         assert_eq!(&slab[..5], b"three");
         assert_eq!(table[4..6], [0, 5]);
-        assert_eq!(inbox.bytes(), 0);
+        assert_eq!(inbox.held(), 0);
         assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Nothing);
         assert!(inbox.append(&mut batch(&[b"x"])), "JS has been and gone");
+    }
+
+    #[test]
+    fn records_count_and_not_only_their_bytes() {
+        let inbox = Inbox::default();
+        inbox.append(&mut batch(&[b"a", b"b"]));
+        assert_eq!(inbox.held(), 2 + 2 * size_of::<Record>());
+        assert_eq!(inbox.stats().inbox_bytes, inbox.held() as u64);
+        let mut table = [0u32; STRIDE];
+        inbox.fetch(&mut [0u8; 8], 0, &mut table);
+        assert_eq!(inbox.held(), 1 + size_of::<Record>());
     }
 
     #[test]

@@ -281,16 +281,16 @@ impl<W: Fn()> Link<W> {
     }
 
     fn check_inbox(&mut self) {
-        let bytes = self.shared.inbox.bytes();
+        let held = self.shared.inbox.held();
         let paused = self.shared.paused.load(Ordering::Acquire);
-        if !paused && bytes > self.max_inbox {
+        if !paused && held > self.max_inbox {
             self.shared.paused.store(true, Ordering::Release);
             self.carrier.pause(true);
             // JS may have emptied it in between, and seen nothing to say.
-            if self.shared.inbox.bytes() <= self.max_inbox / 2 {
+            if self.shared.inbox.held() <= self.max_inbox / 2 {
                 self.shared.outbox.nudge();
             }
-        } else if paused && bytes <= self.max_inbox / 2 {
+        } else if paused && held <= self.max_inbox / 2 {
             self.shared.paused.store(false, Ordering::Release);
             self.carrier.pause(false);
         }
@@ -401,7 +401,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             core.saw_message();
         }
         match command {
-            Command::Join(id, spec) => core.join(id, spec, fx),
+            Command::Join(id, spec) => core.join(id, *spec, fx),
             Command::Leave(id) => core.leave(id, fx),
             Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
             Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),

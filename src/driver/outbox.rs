@@ -19,7 +19,7 @@ use crate::wire::request::RequestType;
 #[derive(Debug)]
 pub enum Command {
     /// A member joins.
-    Join(MemberId, MemberSpec),
+    Join(MemberId, Box<MemberSpec>),
     /// A member leaves.
     Leave(MemberId),
     /// The first local socket has joined a room, or the last one has left it.
@@ -176,11 +176,16 @@ impl Commands {
         self.bytes.get(range.clone()).unwrap_or(&[])
     }
 
+    /// How many bytes they take.
+    fn held(&self) -> usize {
+        self.bytes.len() + self.list.len() * size_of::<Command>()
+    }
+
     /// Forgets everything, keeping the memory unless it is much.
     pub fn clear(&mut self) {
         const KEEP: usize = 1 << 20;
         self.list.clear();
-        self.list.shrink_to(KEEP / 64);
+        self.list.shrink_to(KEEP / size_of::<Command>());
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
     }
@@ -198,6 +203,8 @@ struct State {
     untaken: bool,
     /// JS wants to hear when they are.
     watched: bool,
+    /// How many threads wait for that in [`Outbox::wait_flushed`]: to wake nobody costs a system call, too.
+    waiters: usize,
 }
 
 impl State {
@@ -221,7 +228,7 @@ pub struct Outbox {
     flushed: Condvar,
 }
 
-/// Above this many bytes even what wants no wake (rooms that come and go) wakes the link.
+/// When more than this is held, even what wants no wake (rooms that come and go) wakes the link.
 const LAZY_BYTES: usize = 64 << 10;
 
 impl Outbox {
@@ -249,7 +256,7 @@ impl Outbox {
         }
         state.add(add);
         self.filled.store(true, Ordering::Release);
-        if state.commands.bytes.len() > LAZY_BYTES {
+        if state.commands.held() > LAZY_BYTES {
             self.wake(state);
         }
     }
@@ -306,8 +313,7 @@ impl Outbox {
         }
         state.unflushed = false;
         let watched = std::mem::take(&mut state.watched);
-        drop(state);
-        self.flushed.notify_all();
+        self.tell_waiters(state);
         watched
     }
 
@@ -325,11 +331,13 @@ impl Outbox {
 
     /// Blocks until everything is flushed, for `timeout` at most. For a process that is about to exit.
     pub fn wait_flushed(&self, timeout: Duration) -> bool {
-        let state = self.lock();
-        let (state, _) = self
+        let mut state = self.lock();
+        state.waiters += 1;
+        let (mut state, _) = self
             .flushed
             .wait_timeout_while(state, timeout, |state| state.unflushed && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
+        state.waiters -= 1;
         !state.unflushed
     }
 
@@ -339,8 +347,14 @@ impl Outbox {
         state.closed = true;
         state.unflushed = false;
         state.commands = Commands::default();
-        drop(state);
-        self.flushed.notify_all();
+        self.tell_waiters(state);
+    }
+
+    fn tell_waiters(&self, state: MutexGuard<'_, State>) {
+        if state.waiters > 0 {
+            drop(state);
+            self.flushed.notify_all();
+        }
     }
 }
 
@@ -383,6 +397,27 @@ mod tests {
         assert!(outbox.set_flushed());
         assert!(!outbox.set_flushed(), "no news");
         assert!(outbox.wait_flushed(Duration::ZERO));
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_all_is_flushed() {
+        let outbox = Outbox::default();
+        outbox.push(|commands| Command::Publish { channel: commands.put(b"c"), bytes: commands.put(b"x") });
+        outbox.take(&mut Commands::default());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| outbox.wait_flushed(Duration::from_secs(10)));
+            while outbox.lock().waiters == 0 {
+                std::thread::yield_now();
+            }
+            assert!(!outbox.set_flushed(), "nobody watches");
+            assert!(waiting.join().unwrap());
+        });
+        assert_eq!(outbox.lock().waiters, 0);
+    }
+
+    #[test]
+    fn a_command_is_small() {
+        assert!(size_of::<Command>() <= 104, "{}", size_of::<Command>());
     }
 
     #[test]

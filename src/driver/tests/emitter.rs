@@ -8,7 +8,7 @@ fn spec(own: &str) -> MemberSpec {
 
 fn start(hub: &Hub, proof: Option<&str>) -> Node {
     let node = Node::alone(hub, 1 << 20, Family::Classic, proof.map(String::from));
-    node.shared.outbox.push(|_| Command::Join(1, spec("own")));
+    node.shared.outbox.push(|_| Command::Join(1, Box::new(spec("own"))));
     node
 }
 
@@ -59,7 +59,7 @@ fn it_listens_for_the_proof_alone() {
         assert_eq!(b.frame().await, r#"2["early"]"#);
         emitter.answered(1).await;
         assert_eq!(hub.names(2), Vec::<String>::new());
-        emitter.shared.outbox.push(|_| Command::Join(2, spec("other")));
+        emitter.shared.outbox.push(|_| Command::Join(2, Box::new(spec("other"))));
         emitter.event("ready").await;
         assert_eq!(hub.names(2), Vec::<String>::new(), "there is nothing to prove any more");
     });
@@ -119,7 +119,7 @@ fn a_fence_falls_with_what_stands_before_it() {
     run(async {
         let hub = Hub::default();
         let mut emitter = Node::alone(&hub, 100, Family::Classic, None);
-        emitter.shared.outbox.push(|_| Command::Join(1, spec("own")));
+        emitter.shared.outbox.push(|_| Command::Join(1, Box::new(spec("own"))));
         emitter.event("ready").await;
         hub.kill();
         emitter.event("down").await;

@@ -40,7 +40,7 @@ impl Node {
 
     fn start_in(hub: &Hub, uid: &str, max_backlog: usize, family: Family) -> Self {
         let node = Self::alone(hub, max_backlog, family, None);
-        node.shared.outbox.push(|_| Command::Join(1, spec_of(uid)));
+        node.shared.outbox.push(|_| Command::Join(1, Box::new(spec_of(uid))));
         node
     }
 
@@ -232,7 +232,7 @@ fn members_of_one_process_are_counted_apart() {
     run(async {
         let hub = Hub::default();
         let (mut a, _b) = pair(&hub).await;
-        a.shared.outbox.push(|_| Command::Join(2, spec_of("a2a2a2")));
+        a.shared.outbox.push(|_| Command::Join(2, Box::new(spec_of("a2a2a2"))));
         a.event("ready").await;
         a.shared.outbox.push(|_| Command::ServerCount(1, 9));
         let count = a.until("the count", |seen| seen.kind == Kind::Count as u32).await;

@@ -16,7 +16,7 @@ impl Node {
             recovers: true,
         };
         let spec = MemberSpec { stream: Some(stream), ..spec_of(uid) };
-        node.shared.outbox.push(|_| Command::Join(1, spec));
+        node.shared.outbox.push(|_| Command::Join(1, Box::new(spec)));
         node
     }
 
