@@ -109,6 +109,12 @@ impl Args {
         self.bytes.len()
     }
 
+    /// How many bytes of memory it takes: what the parts are told apart by, and what the allocator keeps, too.
+    pub fn held(&self) -> usize {
+        const EACH: usize = size_of::<Args>() + 3 * 16;
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() + EACH
+    }
+
     /// Whether there is no part.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()

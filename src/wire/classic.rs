@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
 use super::request::{Answer, RequestType};
-use super::shape::{ArrayOr, Items, Room, are_names};
+use super::rooms::Rooms;
+use super::shape::{ArrayOr, Items};
 use super::target::{Target, is_nil, write_plain_opts};
 use super::typed::{decode, write_json_string};
 use crate::packet::{
@@ -133,7 +134,7 @@ pub struct Request {
     #[serde(default)]
     opts: Option<RequestOpts>,
     #[serde(default)]
-    rooms: Option<Vec<Room>>,
+    rooms: Option<Rooms>,
     #[serde(default)]
     data: Option<ArrayOr>,
     #[serde(default)]
@@ -143,10 +144,10 @@ pub struct Request {
 #[derive(Debug, Default, Deserialize)]
 struct RequestOpts {
     #[serde(default)]
-    rooms: Option<Vec<Room>>,
+    rooms: Option<Rooms>,
     #[serde(default)]
     #[allow(dead_code)] // decoded for the check of its shape
-    except: Option<Vec<Room>>,
+    except: Option<Rooms>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,8 +206,8 @@ impl Request {
     /// Whether the sockets that it addresses may be here, given whether there is any socket and which rooms
     /// have one.
     pub fn addresses(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        match self.opts.as_ref().and_then(|opts| opts.rooms.as_deref()) {
-            None | Some([]) => any_socket,
+        match self.opts.as_ref().and_then(|opts| opts.rooms.as_ref()).filter(|rooms| !rooms.is_empty()) {
+            None => any_socket,
             Some(rooms) => rooms.iter().any(|room| room.is_here(&mut is_here)),
         }
     }
@@ -216,11 +217,11 @@ impl Request {
         match self.kind() {
             Some(RequestType::RemoteFetch) if self.opts.is_none() => wrong("a fetch needs opts"),
             Some(RequestType::RemoteJoin | RequestType::RemoteLeave)
-                if self.opts.is_some() && !self.rooms.as_deref().is_some_and(are_names) =>
+                if self.opts.is_some() && !self.rooms.as_ref().is_some_and(Rooms::are_names) =>
             {
                 wrong("a join or leave needs rooms")
             }
-            Some(RequestType::Sockets) if !self.rooms.as_deref().is_none_or(are_names) => {
+            Some(RequestType::Sockets) if !self.rooms.as_ref().is_none_or(Rooms::are_names) => {
                 wrong("rooms have names")
             }
             Some(RequestType::ServerSideEmit) if !matches!(self.data, Some(ArrayOr::Array(_))) => {

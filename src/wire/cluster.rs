@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
 use super::classic::Packet;
 use super::request::{Answer, RequestType};
-use super::shape::{ArrayOr, Items, Room, are_names};
+use super::rooms::Rooms;
+use super::shape::{ArrayOr, Items};
 use super::target::{Target, is_nil, write_plain_opts, write_plain_opts_json};
 use super::typed::{JSON_MARK, decode, write_json_string};
 use crate::packet::{EventText, Malformed, Reader, json_to_msgpack, write_map_len, write_str, write_uint};
@@ -334,7 +335,7 @@ struct RequestData {
     #[serde(default)]
     opts: Option<RequestOpts>,
     #[serde(default)]
-    rooms: Option<Vec<Room>>,
+    rooms: Option<Rooms>,
     #[serde(default)]
     packet: Option<RequestPacket>,
 }
@@ -342,10 +343,10 @@ struct RequestData {
 #[derive(Debug, Default, Deserialize)]
 struct RequestOpts {
     #[serde(default)]
-    rooms: Option<Vec<Room>>,
+    rooms: Option<Rooms>,
     #[serde(default)]
     #[allow(dead_code)] // decoded for the check of its shape
-    except: Option<Vec<Room>>,
+    except: Option<Rooms>,
 }
 
 /// The packet of an acknowledged broadcast is an object with data, that of a serverSideEmit is an array.
@@ -418,8 +419,9 @@ impl Request {
     /// Whether the sockets that it addresses may be here, given whether there is any socket and which rooms have
     /// one.
     pub fn addresses(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        match self.data.opts.as_ref().and_then(|opts| opts.rooms.as_deref()) {
-            None | Some([]) => any_socket,
+        let opts = self.data.opts.as_ref();
+        match opts.and_then(|opts| opts.rooms.as_ref()).filter(|rooms| !rooms.is_empty()) {
+            None => any_socket,
             Some(rooms) => rooms.iter().any(|room| room.is_here(&mut is_here)),
         }
     }
@@ -428,7 +430,7 @@ impl Request {
         let RequestData { request_id, opts, rooms, packet } = &self.data;
         let right = match self.kind() {
             RequestType::RemoteJoin | RequestType::RemoteLeave => {
-                opts.is_some() && rooms.as_deref().is_some_and(are_names)
+                opts.is_some() && rooms.as_ref().is_some_and(Rooms::are_names)
             }
             RequestType::RemoteFetch => opts.is_some() && request_id.is_some() && self.uid.is_some(),
             RequestType::ServerSideEmit => packet.as_ref().is_some_and(|packet| packet.is_array),

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod classic;
 pub mod cluster;
 pub mod request;
+mod rooms;
 mod shape;
 pub mod streams;
 pub mod target;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use super::cluster;
-use super::shape::Room;
+use super::rooms::{Room, Rooms};
 use super::typed::{JSON_MARK, decode, write_json_string};
 use crate::packet::{Malformed, write_map_len, write_str, write_uint};
 use crate::transport::resp::{Items, Reply};
@@ -208,8 +208,8 @@ pub fn id_and_fields(item: Reply<'_>) -> Option<(EntryId, Items<'_>)> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Audience {
-    rooms: Option<Vec<Room>>,
-    except: Option<Vec<Room>>,
+    rooms: Option<Rooms>,
+    except: Option<Rooms>,
     flags: Option<Flags>,
 }
 
@@ -241,18 +241,24 @@ impl Audience {
 
     /// Whether it was for a socket in these rooms.
     pub fn includes(&self, rooms: &SessionRooms) -> bool {
-        let any = |list: &Option<Vec<Room>>| {
-            list.as_deref().unwrap_or_default().iter().any(|room| rooms.contains(room))
+        let any = |list: &Option<Rooms>| {
+            list.as_ref().is_some_and(|list| list.iter().any(|room| rooms.contains(room)))
         };
-        let for_all = self.rooms.as_deref().unwrap_or_default().is_empty();
+        let for_all = self.rooms.as_ref().is_none_or(Rooms::is_empty);
         (for_all || any(&self.rooms)) && !any(&self.except)
+    }
+
+    /// How many bytes it takes beyond itself.
+    pub fn held(&self) -> usize {
+        let held = |list: &Option<Rooms>| list.as_ref().map_or(0, Rooms::held);
+        held(&self.rooms) + held(&self.except)
     }
 }
 
 /// The rooms of a session. As in JavaScript, the number 1 and the text "1" are two.
 #[derive(Debug, Default)]
 pub struct SessionRooms {
-    names: HashSet<String>,
+    names: HashSet<Vec<u8>>,
     numbers: Vec<f64>,
 }
 
@@ -264,14 +270,14 @@ impl SessionRooms {
     pub fn of(session: &[u8]) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
         struct Session {
-            rooms: Vec<Room>,
+            rooms: Rooms,
         }
         let bytes = BASE64.decode(session).map_err(|_| Malformed::WrongShape("a session"))?;
         let session: Session = decode(&bytes)?;
         let mut rooms = SessionRooms::default();
-        for room in session.rooms {
+        for room in session.rooms.iter() {
             match room {
-                Room::Name(name) => _ = rooms.names.insert(name),
+                Room::Name(name) => _ = rooms.names.insert(name.to_vec()),
                 Room::Number(number) => rooms.numbers.push(number),
                 Room::Other => {}
             }
@@ -280,10 +286,10 @@ impl SessionRooms {
     }
 
     #[allow(clippy::float_cmp)] // as JavaScript compares them
-    fn contains(&self, room: &Room) -> bool {
+    fn contains(&self, room: Room<'_>) -> bool {
         match room {
             Room::Name(name) => self.names.contains(name),
-            Room::Number(number) => self.numbers.iter().any(|other| other == number),
+            Room::Number(number) => self.numbers.contains(&number),
             Room::Other => false,
         }
     }
@@ -346,7 +352,7 @@ mod tests {
     fn audiences() {
         let of = |opts: &str| Audience::of(opts.as_bytes()).unwrap();
         let includes = |opts: &str, names: &[&str]| {
-            let names = names.iter().map(|&name| name.to_owned()).collect();
+            let names = names.iter().map(|&name| name.as_bytes().to_vec()).collect();
             of(opts).includes(&SessionRooms { names, numbers: vec![7.0] })
         };
         assert!(includes(r#"{"rooms":[],"except":[]}"#, &[]));
@@ -374,7 +380,7 @@ mod tests {
         write_str(&mut bytes, "S").unwrap();
         write_uint(&mut bytes, 7);
         let rooms = SessionRooms::of(BASE64.encode(&bytes).as_bytes()).unwrap();
-        assert_eq!((rooms.names.into_iter().collect(), rooms.numbers), (vec!["S".to_owned()], vec![7.0]));
+        assert_eq!((rooms.names.into_iter().collect(), rooms.numbers), (vec![b"S".to_vec()], vec![7.0]));
         assert!(SessionRooms::of(b"!").is_err());
         assert!(SessionRooms::of(b"gA==").is_err());
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::shape::Room;
+use super::rooms::{IsFilled, Rooms as List};
 use crate::packet::{Malformed, Reader, write_array_len, write_map_len, write_str};
 
 /// The options of a broadcast.
@@ -20,13 +20,13 @@ pub struct Target<'a> {
 enum Rooms<'a> {
     /// Where they stand, one after another, and how many there are.
     Msgpack(Reader<'a>, usize),
-    Json(Vec<Room>),
+    Json(List),
 }
 
 impl<'a> Target<'a> {
     /// To everyone.
     pub fn everyone() -> Self {
-        Target { opts: &[], rooms: Rooms::Json(Vec::new()), plain: true }
+        Target { opts: &[], rooms: Rooms::Json(List::new()), plain: true }
     }
 
     /// Reads it off the front of msgpack. What is empty may be missing: Go leaves it out.
@@ -65,14 +65,14 @@ impl<'a> Target<'a> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Options {
-            rooms: Option<Vec<Room>>,
+            rooms: Option<List>,
             except: Option<Vec<IgnoredAny>>,
-            flags: Option<std::collections::HashMap<String, IgnoredAny>>,
+            flags: Option<IsFilled>,
         }
         let options: Options = super::typed::decode(opts.as_bytes())?;
         let plain = options.except.is_none_or(|except| except.is_empty())
-            && options.flags.is_none_or(|flags| flags.is_empty());
-        let rooms = Rooms::Json(options.rooms.unwrap_or_default());
+            && options.flags.is_none_or(|flags| !flags.0);
+        let rooms = Rooms::Json(options.rooms.unwrap_or_else(List::new));
         Ok(Target { opts: opts.as_bytes(), rooms, plain })
     }
 

@@ -3,7 +3,7 @@
 //! A connection that is lost leaves it open whether the last entries have arrived. Those that have are found in the
 //! stream, behind the last one that was answered, and the others are sent again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,14 +55,17 @@ pub(super) struct Appends {
     sent: VecDeque<Append>,
     /// Sent, and nobody knows what became of it.
     unsure: VecDeque<Append>,
-    /// The bytes of all of these.
-    bytes: usize,
+    /// How much memory all of these take.
+    taken: usize,
     sent_bytes: usize,
+    sent_taken: usize,
     /// Members that wait for ids, in the order in which they will get them.
     awaited: VecDeque<Awaited>,
     /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
     /// what came later.
     late: VecDeque<Awaited>,
+    /// The ids of those among them that Redis has named.
+    late_ids: BTreeSet<EntryId>,
     /// All that was added before is not behind this entry.
     base: Option<EntryId>,
     /// The ids of ours that are behind what this node has read, if it reads the stream.
@@ -183,6 +186,7 @@ impl Appends {
     pub(super) fn interrupt(&mut self) {
         self.unsure.append(&mut self.sent);
         self.sent_bytes = 0;
+        self.sent_taken = 0;
         self.state = State::Unknown;
     }
 
@@ -195,7 +199,7 @@ impl Appends {
     }
 
     fn take(&mut self, append: &Append) {
-        self.bytes = self.bytes.saturating_sub(append.args.len());
+        self.taken = self.taken.saturating_sub(append.args.held());
     }
 
     /// It will never be there.
@@ -204,29 +208,36 @@ impl Appends {
             Some(awaited) => awaited.fate = Some(None),
             None => {
                 if let Ok(place) = self.late.binary_search_by_key(&append.seq, |late| late.seq) {
-                    self.late.remove(place);
+                    self.remove_late(place);
                 }
             }
         }
     }
 
+    fn remove_late(&mut self, place: usize) {
+        if let Some(Awaited { named: Some(id), .. }) = self.late.remove(place) {
+            self.late_ids.remove(&id);
+        }
+    }
+
     /// Redis has given it an id.
     fn name(&mut self, append: &Append, id: EntryId) {
-        let awaited = match find(&mut self.awaited, append) {
-            None => find(&mut self.late, append),
-            found => found,
-        };
-        if let Some(awaited) = awaited {
+        if let Some(awaited) = find(&mut self.awaited, append) {
             awaited.named = Some(id);
+        } else if let Some(late) = find(&mut self.late, append) {
+            if let Some(before) = late.named.replace(id) {
+                self.late_ids.remove(&before);
+            }
+            self.late_ids.insert(id);
         }
     }
 
     /// The reader comes by an entry with these fields, which one of the link's members has added.
     pub(super) fn pass(&mut self, id: EntryId, fields: &Items<'_>) {
         // What has this id or an earlier one and was not passed is not there any more.
-        let was_late = self.late.iter().any(|late| late.named == Some(id));
+        let was_late = self.late_ids.contains(&id);
         while self.late.front().is_some_and(|late| late.named.is_some_and(|named| named <= id)) {
-            self.late.pop_front();
+            self.remove_late(0);
         }
         for awaited in &mut self.awaited {
             match awaited.named {
@@ -245,8 +256,10 @@ impl Appends {
         let is_it = |awaited: &Awaited| {
             awaited.named.is_none() && awaited.fate.is_none() && is_entry(&awaited.args, fields.clone())
         };
-        if let Some(place) = self.late.iter().position(is_it) {
-            self.late.remove(place);
+        let all_named = self.late.len() == self.late_ids.len();
+        let place = if all_named { None } else { self.late.iter().position(is_it) };
+        if let Some(place) = place {
+            self.remove_late(place);
         } else if let Some(awaited) = self.awaited.iter_mut().find(|awaited| is_it(awaited)) {
             awaited.fate = Some(Some(id));
         }
@@ -270,10 +283,11 @@ impl Appends {
         if let Some(awaited) = self.awaited.pop_front() {
             added_record(awaited.member, awaited.ticket, awaited.fate.flatten(), fx);
             if awaited.fate.is_none() {
+                self.late_ids.extend(awaited.named);
                 self.late.push_back(awaited);
             }
             if self.late.len() > MAX_LATE {
-                self.late.pop_front();
+                self.remove_late(0);
             }
         }
     }
@@ -362,7 +376,7 @@ impl Core {
                 appends.added += 1;
                 let seq = appends.added;
                 let append = Append { seq, args: Arc::new(Args::of(&parts)) };
-                appends.bytes += append.args.len();
+                appends.taken += append.args.held();
                 if recovers && connected {
                     let args = Arc::clone(&append.args);
                     let awaited =
@@ -398,7 +412,7 @@ impl Core {
         let Some(appends) = self.streams.list.get_mut(&number).map(|stream| &mut stream.appends) else {
             return;
         };
-        while appends.bytes > bound.saturating_add(appends.sent_bytes)
+        while appends.taken > bound.saturating_add(appends.sent_taken)
             && let Some(append) = appends.waiting.pop_front()
         {
             appends.take(&append);
@@ -469,6 +483,7 @@ impl Core {
             room = room.saturating_sub(append.args.len());
             entries -= 1;
             appends.sent_bytes += append.args.len();
+            appends.sent_taken += append.args.held();
             args.push(Arc::clone(&append.args));
             appends.sent.push_back(append);
         }
@@ -490,6 +505,7 @@ impl Core {
             return;
         };
         appends.sent_bytes = appends.sent_bytes.saturating_sub(append.args.len());
+        appends.sent_taken = appends.sent_taken.saturating_sub(append.args.held());
         let id = match &outcome {
             Outcome::Replied(Reply::Bulk(id)) => EntryId::parse(id),
             _ => None,

@@ -22,6 +22,13 @@ pub(super) struct Kept {
     pub(super) data: Box<[u8]>,
 }
 
+impl Kept {
+    /// How many bytes it takes.
+    pub(super) fn held(&self) -> usize {
+        self.data.len() + self.audience.held() + OVERHEAD
+    }
+}
+
 /// The events of a stream from some entry on.
 #[derive(Debug)]
 pub(super) struct History {
@@ -55,20 +62,20 @@ impl History {
         while self.entries.back().is_some_and(|kept| kept.id > last)
             && let Some(kept) = self.entries.pop_back()
         {
-            self.bytes -= kept.data.len() + OVERHEAD;
+            self.bytes -= kept.held();
         }
         self.floor = self.floor.map(|floor| floor.min(last));
     }
 
     /// Adds an event; the oldest ones give way.
     pub(super) fn push(&mut self, kept: Kept) {
-        self.bytes += kept.data.len() + OVERHEAD;
+        self.bytes += kept.held();
         self.entries.push_back(kept);
         while self.bytes > MAX_BYTES || self.entries.len() as u64 > self.max_len {
             let Some(first) = self.entries.pop_front() else {
                 break;
             };
-            self.bytes -= first.data.len() + OVERHEAD;
+            self.bytes -= first.held();
             self.floor = self.floor.max(Some(first.id));
         }
     }
@@ -77,7 +84,7 @@ impl History {
     pub(super) fn extend_back(&mut self, events: Vec<Kept>, floor: EntryId) {
         let mut floor = floor;
         for kept in events.into_iter().rev() {
-            let bytes = kept.data.len() + OVERHEAD;
+            let bytes = kept.held();
             if self.bytes + bytes > MAX_BYTES || self.entries.len() as u64 >= self.max_len {
                 floor = kept.id;
                 break;

@@ -44,7 +44,7 @@ struct Run {
 
 impl Run {
     fn keep(&mut self, kept: Kept) {
-        self.bytes += kept.data.len();
+        self.bytes += kept.held();
         if self.bytes <= MAX_KEPT {
             self.events.push(kept);
         } else {

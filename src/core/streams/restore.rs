@@ -145,7 +145,7 @@ impl Restores {
                 && entry.nsp == nsp
                 && audience.includes(&session.rooms)
             {
-                self.bytes += entry.data.len();
+                self.bytes += gathered(entry.data);
                 part.missed.push((id, entry.data.into()));
             }
         }
@@ -165,11 +165,15 @@ impl Restores {
 
     fn remove(&mut self, id: u32) -> Option<Restore> {
         let restore = self.list.remove(&id)?;
-        let gathered: usize =
-            restore.parts.iter().flat_map(|part| &part.missed).map(|(_, data)| data.len()).sum();
-        self.bytes = self.bytes.saturating_sub(gathered);
+        let missed = restore.parts.iter().flat_map(|part| &part.missed);
+        self.bytes = self.bytes.saturating_sub(missed.map(|(_, data)| gathered(data)).sum());
         Some(restore)
     }
+}
+
+/// How many bytes an entry takes that a session has missed.
+fn gathered(data: &[u8]) -> usize {
+    data.len() + size_of::<(EntryId, Box<[u8]>)>() + 16
 }
 
 impl Part {

@@ -62,7 +62,7 @@ impl Sessions {
     fn remove(&mut self, number: u64) -> bool {
         match self.list.remove(&number) {
             Some(session) => {
-                self.bytes -= session.args.len();
+                self.bytes -= session.args.held();
                 true
             }
             None => false,
@@ -80,7 +80,7 @@ impl Core {
         let lifetime = lifetime.as_millis().max(1).to_string();
         let args = Arc::new(Args::of(&[b"SET", key, session, b"PX", lifetime.as_bytes()]));
         let sessions = &mut self.streams.sessions;
-        sessions.bytes += args.len();
+        sessions.bytes += args.held();
         sessions.list.insert(sessions.next, Session { args, sent: false });
         sessions.next += 1;
         while sessions.bytes > MAX_BYTES
