@@ -14,6 +14,7 @@ use crate::wire::Family;
 use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::cluster;
+use crate::wire::glance::glance;
 use crate::wire::request::RequestType;
 use crate::wire::streams::EntryId;
 use crate::wire::typed::{JSON_MARK, check_nesting};
@@ -385,6 +386,16 @@ impl Core {
         };
         if cluster::is_own(payload, &member.tail) {
             return Ok(Fate::Own);
+        }
+        if let Some(glance) = glance(payload, &member.ending) {
+            let wanted = if glance.is_for_all() {
+                member.wants_all()
+            } else {
+                glance.any_room(|room| member.wants_room(room))
+            };
+            if !wanted {
+                return Ok(Fate::Ignored);
+            }
         }
         match cluster::Message::decode(payload)? {
             None => Ok(Fate::Ignored),

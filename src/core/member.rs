@@ -91,6 +91,8 @@ pub struct Member {
     pub proves: bool,
     /// What its messages end with, if it is sharded.
     pub tail: Vec<u8>,
+    /// What the messages to its namespace end with, if it is.
+    pub ending: Vec<u8>,
     /// Rooms that have come or gone since their subscriptions were last looked at.
     dirty: Vec<Box<[u8]>>,
     /// Subscribers of its channels when last counted, itself included if it listens: what an outage waits for at its end.
@@ -121,6 +123,7 @@ impl Member {
                 spec.emitter.as_deref().unwrap_or(&spec.uid),
             ),
             tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
+            ending: crate::wire::glance::ending(&spec.nsp),
             spec,
             lane,
             subscriptions: Subscriptions::default(),

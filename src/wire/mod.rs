@@ -9,6 +9,7 @@ pub mod broadcast;
 pub mod channel;
 pub mod classic;
 pub mod cluster;
+pub mod glance;
 pub mod request;
 mod rooms;
 mod shape;

@@ -1,0 +1,170 @@
+//! Whom a broadcast in an envelope of JSON is for, at one glance: most broadcasts are for nobody here, and reading
+//! them as a whole costs ten times as much.
+//!
+//! Only the text that all publishers print is understood, byte for byte. Anything else is for the reader of
+//! [`super::cluster`], which takes JSON of any form.
+
+use memchr::memmem::FinderRev;
+use once_cell::sync::Lazy;
+
+use super::typed::write_json_string;
+
+/// How a broadcast begins that wants no acknowledgement.
+const HEAD: &[u8] = br#"{"type":3,"data":{"packet":{"type":2,"data":["#;
+
+/// What stands between the arguments and the rooms. No string has this in it: its quotes would be escaped.
+const ROOMS: &[u8] = br#"]},"opts":{"rooms":["#;
+
+/// What follows the rooms where there is nothing else to know.
+const PLAIN: &[u8] = br#"],"except":[],"flags":{}}}"#;
+
+static BEFORE_ROOMS: Lazy<FinderRev<'static>> = Lazy::new(|| FinderRev::new(ROOMS));
+
+/// What was seen of a broadcast.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Glance<'a> {
+    /// The arguments, an array; nobody has looked at what is in it.
+    pub arguments: &'a [u8],
+    /// The rooms as they stand there, without the brackets.
+    rooms: &'a [u8],
+    /// Who sent it.
+    pub uid: &'a [u8],
+}
+
+/// What the messages to a namespace end with.
+pub fn ending(nsp: &str) -> Vec<u8> {
+    let mut ending = br#"","nsp":"#.to_vec();
+    write_json_string(&mut ending, nsp);
+    ending.push(b'}');
+    ending
+}
+
+/// Looks at a message to the namespace with this [`ending`]; `None` if it takes more than a glance.
+pub fn glance<'a>(payload: &'a [u8], ending: &[u8]) -> Option<Glance<'a>> {
+    if !payload.starts_with(HEAD) {
+        return None;
+    }
+    let rest = payload.strip_suffix(ending)?;
+    let quote = memchr::memrchr(b'"', rest)?;
+    let (rest, uid) = rest.split_at_checked(quote + 1)?;
+    if uid.contains(&b'\\') {
+        return None;
+    }
+    let rest = rest.strip_suffix(br#","uid":""#)?.strip_suffix(PLAIN)?;
+    let at = BEFORE_ROOMS.rfind(rest)?;
+    let rooms = rest.get(at + ROOMS.len()..)?;
+    let arguments = payload.get(HEAD.len() - 1..=at)?;
+    Some(Glance { arguments, rooms, uid })
+}
+
+impl Glance<'_> {
+    /// Whether it is for everyone in the namespace.
+    pub fn is_for_all(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Whether any of the rooms satisfies `is_here`; true as well if there is one that takes more than a glance.
+    pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut rest = self.rooms;
+        loop {
+            let Some(name) = rest.strip_prefix(b"\"") else {
+                return true;
+            };
+            let Some((name, after)) = memchr::memchr(b'"', name).and_then(|end| name.split_at_checked(end))
+            else {
+                return true;
+            };
+            // An escape may be one of the quote.
+            if name.contains(&b'\\') || is_here(name) {
+                return true;
+            }
+            match after {
+                b"\"" => return false,
+                [b'"', b',', next @ ..] => rest = next,
+                _ => return true,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::cluster::{self, Message};
+
+    fn message(rooms: &str, more: &str) -> String {
+        format!(
+            r#"{{"type":3,"data":{{"packet":{{"type":2,"data":["e",{{"opts":{{"rooms":["x"]}}}}]}},"opts":{{"rooms":[{rooms}],"except":[],"flags":{{}}{more}}}}},"uid":"U1","nsp":"/a\"b"}}"#
+        )
+    }
+
+    fn seen<'a>(text: &'a str) -> Option<Glance<'a>> {
+        glance(text.as_bytes(), &ending("/a\"b"))
+    }
+
+    #[test]
+    fn the_usual_text_is_understood() {
+        let all = message("", "");
+        let all = seen(&all).unwrap();
+        assert!(all.is_for_all());
+        assert_eq!((all.uid, all.arguments), (&b"U1"[..], &br#"["e",{"opts":{"rooms":["x"]}}]"#[..]));
+        let some = message(r#""a","é],\u005b""#.replace("\\u005b", "[").as_str(), "");
+        let some = seen(&some).unwrap();
+        assert!(!some.is_for_all());
+        assert!(some.any_room(|room| room == b"a"));
+        assert!(some.any_room(|room| room == "é],[".as_bytes()));
+        assert!(!some.any_room(|room| room == b"x"));
+    }
+
+    #[test]
+    fn what_takes_more_than_a_glance_counts_as_here() {
+        for rooms in [r#""a\"b""#, "1", r#""a",2"#, r#""a","#, r#"["a"]"#, r#""a" "#, r#"" "#] {
+            let text = message(rooms, "");
+            assert!(seen(&text).is_none_or(|glance| glance.any_room(|_| false)), "{rooms}");
+        }
+    }
+
+    #[test]
+    fn all_else_is_somebody_elses() {
+        let text = message("", "");
+        assert!(glance(text.as_bytes(), &ending("/")).is_none(), "another namespace");
+        assert!(seen(&message("", r#","more":1"#)).is_none());
+        for (part, other) in [
+            (r#""type":3"#, r#""type":4"#),
+            (r#"]},"opts""#, r#"]},"requestId":"R","opts""#),
+            (r#"]},"opts""#, r#"],"id":1},"opts""#),
+            (r#""flags":{}"#, r#""flags":{"volatile":true}"#),
+            (r#""except":[]"#, r#""except":["a"]"#),
+            (r#""uid":"U1""#, r#""uid":"U\"1""#),
+            (r#""uid":"U1""#, r#""uid":7"#),
+        ] {
+            assert!(seen(&text.replace(part, other)).is_none(), "{other}");
+        }
+        for cut in 0..text.len() {
+            assert!(seen(&text[..cut]).is_none());
+        }
+    }
+
+    #[test]
+    fn it_sees_what_the_reader_reads() {
+        let mut out = Vec::new();
+        for room in [None, Some("room"), Some("a\"b"), Some("]},\"opts\":{\"rooms\":[")] {
+            for arguments in [r#"["e"]"#, r#"["]},\"opts\":{\"rooms\":[",[[]],{"a":{}}]"#] {
+                out.clear();
+                let payload = format!("42/n,{arguments}");
+                cluster::encode_broadcast("U", "/n", payload.as_bytes(), &[], room, None, &mut out).unwrap();
+                let glance = glance(&out, &ending("/n")).unwrap();
+                let Ok(Some(Message::Broadcast(read))) = Message::decode(&out) else {
+                    panic!("a broadcast");
+                };
+                assert_eq!(glance.is_for_all(), read.target.is_for_all());
+                assert_eq!(glance.arguments, arguments.as_bytes());
+                assert_eq!((glance.uid, &*read.uid), (&b"U"[..], "U"));
+                for name in ["room", "x"] {
+                    let is = |room: &[u8]| room == name.as_bytes();
+                    assert!(glance.is_for_all() || glance.any_room(is) || !read.target.any_room(is));
+                }
+            }
+        }
+    }
+}
