@@ -396,6 +396,9 @@ impl Core {
             if !wanted {
                 return Ok(Fate::Ignored);
             }
+            if let Some(broadcast) = glance.into_broadcast() {
+                return self.on_decoded_broadcast(id, &broadcast, payload, offset, fx);
+            }
         }
         match cluster::Message::decode(payload)? {
             None => Ok(Fate::Ignored),

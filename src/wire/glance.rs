@@ -1,12 +1,17 @@
-//! Whom a broadcast in an envelope of JSON is for, at one glance: most broadcasts are for nobody here, and reading
-//! them as a whole costs ten times as much.
+//! A broadcast in an envelope of JSON at one glance: most broadcasts are for nobody here, and reading them as a whole
+//! costs ten times as much.
 //!
 //! Only the text that all publishers print is understood, byte for byte. Anything else is for the reader of
 //! [`super::cluster`], which takes JSON of any form.
 
+use std::borrow::Cow;
+
 use memchr::memmem::FinderRev;
 use once_cell::sync::Lazy;
+use serde::de::IgnoredAny;
 
+use super::broadcast::{Arguments, Broadcast};
+use super::target::Target;
 use super::typed::write_json_string;
 
 /// How a broadcast begins that wants no acknowledgement.
@@ -14,6 +19,9 @@ const HEAD: &[u8] = br#"{"type":3,"data":{"packet":{"type":2,"data":["#;
 
 /// What stands between the arguments and the rooms. No string has this in it: its quotes would be escaped.
 const ROOMS: &[u8] = br#"]},"opts":{"rooms":["#;
+
+/// Where the options begin in it.
+const TO_OPTS: usize = br#"]},"opts":"#.len();
 
 /// What follows the rooms where there is nothing else to know.
 const PLAIN: &[u8] = br#"],"except":[],"flags":{}}}"#;
@@ -24,12 +32,23 @@ static BEFORE_ROOMS: Lazy<FinderRev<'static>> = Lazy::new(|| FinderRev::new(ROOM
 #[derive(Debug, PartialEq, Eq)]
 pub struct Glance<'a> {
     /// The arguments, an array; nobody has looked at what is in it.
-    pub arguments: &'a [u8],
-    /// The rooms as they stand there, without the brackets.
-    rooms: &'a [u8],
+    arguments: &'a [u8],
+    /// The options.
+    opts: &'a [u8],
+    /// The rooms as they stand there.
+    rooms: RoomsText<'a>,
     /// Who sent it.
-    pub uid: &'a [u8],
+    uid: &'a [u8],
+    /// The namespace, as it is printed.
+    nsp: &'a [u8],
 }
+
+/// A list of rooms in JSON, without the brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RoomsText<'a>(&'a [u8]);
+
+/// Where the name of the namespace begins in what messages end with.
+const OF_NSP: usize = br#"","nsp":""#.len();
 
 /// What the messages to a namespace end with.
 pub fn ending(nsp: &str) -> Vec<u8> {
@@ -45,27 +64,57 @@ pub fn glance<'a>(payload: &'a [u8], ending: &[u8]) -> Option<Glance<'a>> {
         return None;
     }
     let rest = payload.strip_suffix(ending)?;
+    let nsp = ending.get(OF_NSP..ending.len().checked_sub(2)?)?.len();
+    let nsp = payload.get(payload.len().checked_sub(nsp + 2)?..payload.len() - 2)?;
     let quote = memchr::memrchr(b'"', rest)?;
     let (rest, uid) = rest.split_at_checked(quote + 1)?;
     if uid.contains(&b'\\') {
         return None;
     }
-    let rest = rest.strip_suffix(br#","uid":""#)?.strip_suffix(PLAIN)?;
+    let data = rest.strip_suffix(br#","uid":""#)?;
+    let rest = data.strip_suffix(PLAIN)?;
     let at = BEFORE_ROOMS.rfind(rest)?;
-    let rooms = rest.get(at + ROOMS.len()..)?;
+    let rooms = RoomsText(rest.get(at + ROOMS.len()..)?);
+    let opts = data.get(at + TO_OPTS..data.len().checked_sub(1)?)?;
     let arguments = payload.get(HEAD.len() - 1..=at)?;
-    Some(Glance { arguments, rooms, uid })
+    Some(Glance { arguments, opts, rooms, uid, nsp })
 }
 
-impl Glance<'_> {
+impl<'a> Glance<'a> {
     /// Whether it is for everyone in the namespace.
     pub fn is_for_all(&self) -> bool {
         self.rooms.is_empty()
     }
 
     /// Whether any of the rooms satisfies `is_here`; true as well if there is one that takes more than a glance.
-    pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        let mut rest = self.rooms;
+    pub fn any_room(&self, is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        self.rooms.any(is_here)
+    }
+
+    /// The broadcast; `None` if it is malformed, or takes more than a glance.
+    pub fn into_broadcast(self) -> Option<Broadcast<'a>> {
+        if self.nsp.contains(&b'\\') {
+            return None;
+        }
+        let arguments = std::str::from_utf8(self.arguments).ok()?;
+        serde_json::from_str::<IgnoredAny>(arguments).ok()?;
+        Some(Broadcast {
+            uid: Cow::Borrowed(std::str::from_utf8(self.uid).ok()?),
+            nsp: Cow::Borrowed(std::str::from_utf8(self.nsp).ok()?),
+            id: None,
+            arguments: Arguments::Json(Cow::Borrowed(arguments)),
+            target: Target::plain(self.opts, self.rooms),
+        })
+    }
+}
+
+impl RoomsText<'_> {
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn any(self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut rest = self.0;
         loop {
             let Some(name) = rest.strip_prefix(b"\"") else {
                 return true;
@@ -146,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn malformed_arguments_are_seen() {
+        for arguments in ["[}]", "[\"e\",]", "[\"\u{1}\"]"] {
+            let text = message("", "").replace(r#"["e",{"opts":{"rooms":["x"]}}]"#, arguments);
+            let text = text.replace(r#""/a\"b""#, r#""/a""#);
+            assert!(glance(text.as_bytes(), &ending("/a")).unwrap().into_broadcast().is_none(), "{text}");
+        }
+        let text = message("", "");
+        assert!(seen(&text).unwrap().into_broadcast().is_none(), "a namespace with an escape");
+    }
+
+    #[test]
     fn it_sees_what_the_reader_reads() {
         let mut out = Vec::new();
         for room in [None, Some("room"), Some("a\"b"), Some("]},\"opts\":{\"rooms\":[")] {
@@ -160,10 +220,15 @@ mod tests {
                 assert_eq!(glance.is_for_all(), read.target.is_for_all());
                 assert_eq!(glance.arguments, arguments.as_bytes());
                 assert_eq!((glance.uid, &*read.uid), (&b"U"[..], "U"));
+                assert_eq!(glance.opts, read.target.opts);
                 for name in ["room", "x"] {
                     let is = |room: &[u8]| room == name.as_bytes();
                     assert!(glance.is_for_all() || glance.any_room(is) || !read.target.any_room(is));
                 }
+                let seen = glance.into_broadcast().unwrap();
+                assert_eq!((&seen.nsp, &seen.uid, seen.id), (&read.nsp, &read.uid, read.id));
+                assert_eq!(seen.arguments, read.arguments);
+                assert_eq!(seen.target.is_trivial(), read.target.is_trivial());
             }
         }
     }

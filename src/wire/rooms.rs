@@ -25,8 +25,8 @@ const SMALL: u64 = 1 << 32;
 pub(super) struct Rooms {
     /// The items, one after another.
     bytes: Vec<u8>,
-    /// Whether all of them are names.
-    named: bool,
+    /// Whether there is one that is no name.
+    odd: bool,
 }
 
 /// One of them.
@@ -52,11 +52,6 @@ impl Room<'_> {
 }
 
 impl Rooms {
-    /// None.
-    pub(super) fn new() -> Self {
-        Rooms { bytes: Vec::new(), named: true }
-    }
-
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -64,7 +59,7 @@ impl Rooms {
 
     /// Whether all of them are names, so that sockets can join them.
     pub(super) fn are_names(&self) -> bool {
-        self.named
+        !self.odd
     }
 
     /// How many bytes they take.
@@ -109,7 +104,7 @@ impl Rooms {
             }
             Item::Other => {
                 self.mark(mark::OTHER, 0);
-                self.named = false;
+                self.odd = true;
             }
         }
     }
@@ -151,7 +146,7 @@ impl<'de> Deserialize<'de> for Rooms {
                 f.write_str("a list of rooms")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Rooms, A::Error> {
-                let mut rooms = Rooms::new();
+                let mut rooms = Rooms::default();
                 while seq.next_element_seed(AddTo(&mut rooms))?.is_some() {}
                 Ok(rooms)
             }
@@ -264,7 +259,7 @@ mod tests {
         assert!(!rooms.are_names() && !rooms.is_empty());
         let rooms: Rooms = serde_json::from_str(r#"["a",1]"#).unwrap();
         assert!(rooms.are_names());
-        assert!(Rooms::new().is_empty() && Rooms::new().are_names());
+        assert!(Rooms::default().is_empty() && Rooms::default().are_names());
         for wrong in ["7", "{}", r#""a""#, "null", r#"["a""#] {
             assert!(serde_json::from_str::<Rooms>(wrong).is_err(), "{wrong}");
         }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::glance::RoomsText;
 use super::rooms::{IsFilled, Rooms as List};
 use crate::packet::{Malformed, Reader, write_array_len, write_map_len, write_str};
 
@@ -21,12 +22,19 @@ enum Rooms<'a> {
     /// Where they stand, one after another, and how many there are.
     Msgpack(Reader<'a>, usize),
     Json(List),
+    /// In JSON as it is usually printed.
+    Text(RoomsText<'a>),
 }
 
 impl<'a> Target<'a> {
     /// To everyone.
     pub fn everyone() -> Self {
-        Target { opts: &[], rooms: Rooms::Json(List::new()), plain: true }
+        Target { opts: &[], rooms: Rooms::Json(List::default()), plain: true }
+    }
+
+    /// To these rooms, with nothing else in `opts`.
+    pub(super) fn plain(opts: &'a [u8], rooms: RoomsText<'a>) -> Self {
+        Target { opts, rooms: Rooms::Text(rooms), plain: true }
     }
 
     /// Reads it off the front of msgpack. What is empty may be missing: Go leaves it out.
@@ -72,7 +80,7 @@ impl<'a> Target<'a> {
         let options: Options = super::typed::decode(opts.as_bytes())?;
         let plain = options.except.is_none_or(|except| except.is_empty())
             && options.flags.is_none_or(|flags| !flags.0);
-        let rooms = Rooms::Json(options.rooms.unwrap_or_else(List::new));
+        let rooms = Rooms::Json(options.rooms.unwrap_or_default());
         Ok(Target { opts: opts.as_bytes(), rooms, plain })
     }
 
@@ -86,17 +94,17 @@ impl<'a> Target<'a> {
         match &self.rooms {
             Rooms::Msgpack(_, count) => *count == 0,
             Rooms::Json(rooms) => rooms.is_empty(),
+            Rooms::Text(rooms) => rooms.is_empty(),
         }
     }
 
     /// Whether any of the rooms satisfies `is_here`. A room of another kind than a string or a number counts as
     /// here: JS decides about those.
     pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        let &Rooms::Msgpack(mut reader, count) = &self.rooms else {
-            let Rooms::Json(rooms) = &self.rooms else {
-                return false;
-            };
-            return rooms.iter().any(|room| room.is_here(&mut is_here));
+        let (mut reader, count) = match &self.rooms {
+            Rooms::Msgpack(reader, count) => (*reader, *count),
+            Rooms::Json(rooms) => return rooms.iter().any(|room| room.is_here(&mut is_here)),
+            Rooms::Text(rooms) => return rooms.any(is_here),
         };
         let mut digits = ryu_js::Buffer::new();
         for _ in 0..count {
