@@ -26,6 +26,10 @@ const MIN_REST: Duration = Duration::from_millis(20);
 pub(super) struct Census {
     queue: Vec<MemberId>,
     due: Option<Instant>,
+    /// Those that were never counted: they do not wait until Redis has rested for the others.
+    first: Vec<MemberId>,
+    /// When they are counted.
+    first_due: Option<Instant>,
     /// Redis rests until then.
     rests: Option<Instant>,
     /// When it was last asked.
@@ -40,6 +44,12 @@ impl Census {
     pub(super) fn queue(&mut self, id: MemberId, when: Instant) {
         self.queue.push(id);
         self.due = Some(self.due.map_or(when, |due| due.min(when)));
+    }
+
+    /// The same for a member that was never counted, as soon as possible.
+    pub(super) fn queue_first(&mut self, id: MemberId, now: Instant) {
+        self.first.push(id);
+        self.first_due.get_or_insert(now);
     }
 
     /// When a member that publishes is due again, given when it was last counted: together with the others that are by
@@ -61,11 +71,16 @@ impl Census {
 
     /// All that are queued, if any of them is due now. The caller says with [`Census::asked`] how many names that made.
     pub(super) fn take(&mut self, now: Instant) -> Vec<MemberId> {
-        if self.deadline().is_none_or(|due| now < due) {
-            return Vec::new();
+        let mut members = Vec::new();
+        if self.first_deadline().is_some_and(|due| now >= due) {
+            self.first_due = None;
+            members.append(&mut self.first);
         }
-        self.due = None;
-        std::mem::take(&mut self.queue)
+        if self.queue_deadline().is_some_and(|due| now >= due) {
+            self.due = None;
+            members.append(&mut self.queue);
+        }
+        members
     }
 
     /// Redis was asked for so many names.
@@ -90,12 +105,23 @@ impl Census {
         self.idle = None;
         self.due = None;
         self.queue.clear();
+        self.first.clear();
+        self.first_due = None;
     }
 
-    /// When those that publish are due.
+    /// When those that publish are due, and those that were never counted.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.first_deadline(), self.queue_deadline()].into_iter().flatten().min()
+    }
+
+    fn queue_deadline(&self) -> Option<Instant> {
         let due = self.due?;
         Some(self.rests.map_or(due, |rests| rests.max(due)))
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
+        let due = self.first_due?;
+        Some(self.last.map_or(due, |last| due.max(last + MIN_REST)))
     }
 
     /// When those that do not publish are.
@@ -131,6 +157,21 @@ mod tests {
             assert!(census.take(now).is_empty());
             assert_eq!(census.take(now + rest), [1]);
         }
+    }
+
+    #[test]
+    fn those_that_were_never_counted_do_not_wait_for_the_others() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        census.asked(now, 1_000_000);
+        census.queue(1, now);
+        census.queue_first(2, now);
+        census.queue_first(3, now);
+        assert_eq!(census.deadline(), Some(now + MIN_REST));
+        assert!(census.take(now).is_empty());
+        assert_eq!(census.take(now + MIN_REST), [2, 3]);
+        assert_eq!(census.take(now + IDLE_EVERY), [1]);
+        assert_eq!(census.deadline(), None);
     }
 
     #[test]

@@ -338,6 +338,8 @@ impl Core {
         if let Some(member) = self.members.get_mut(&id) {
             if std::mem::replace(&mut member.queued, true) {
                 self.counting.census.hasten(when);
+            } else if member.counted.is_none() {
+                self.counting.census.queue_first(id, when);
             } else {
                 self.counting.census.queue(id, when);
             }

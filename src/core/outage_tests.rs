@@ -53,6 +53,17 @@ fn many_namespaces_that_publish_are_counted_together() {
 }
 
 #[test]
+fn a_namespace_that_is_new_is_counted_at_once_beside_many_others() {
+    let mut world = World::new(Family::Classic);
+    world.join(10_000);
+    // All have just been counted.
+    world.pass(5 * SECOND + SECOND / 10, &|_| 2);
+    world.join_one(20_000);
+    world.pass(SECOND / 20, &|_| 2);
+    assert_eq!(world.core.members[&20_000].peers, 2);
+}
+
+#[test]
 fn all_namespaces_are_waited_for() {
     let mut world = World::new(Family::Classic);
     world.join(1_000);

@@ -44,8 +44,13 @@ impl World {
     /// Members 1 to `count` join, with a namespace each.
     pub(super) fn join(&mut self, count: MemberId) {
         for id in 1..=count {
-            self.core.join(id, spec_of(&format!("/{id}")), &mut self.fx);
+            self.join_one(id);
         }
+    }
+
+    /// A member joins.
+    pub(super) fn join_one(&mut self, id: MemberId) {
+        self.core.join(id, spec_of(&format!("/{id}")), &mut self.fx);
     }
 
     /// Redis is there again, and has what this link subscribes to.
