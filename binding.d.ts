@@ -20,8 +20,11 @@ export declare class Link {
   constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
   get id(): number
-  /** Adds a member and returns its number. */
-  join(member: LinkMember): MemberId
+  /**
+   * Adds a member and returns its number: another one than those before, or the one that it had on a link that has
+   * failed.
+   */
+  join(member: LinkMember, id?: MemberId | undefined | null): MemberId
   /** Removes a member. */
   leave(member: MemberId): void
   /**

@@ -13,6 +13,7 @@ const { Redis } = require("ioredis");
 const { Server } = require("socket.io");
 const reference = require("@socket.io/redis-adapter");
 const { createAdapter } = require("..");
+const streams = require("../streams");
 const {
   KINDS,
   Node,
@@ -241,6 +242,29 @@ describe("lifetime", function () {
       }
     }
 
+    for (const kind of KINDS) {
+      for (const transport of /** @type {const} */ (["native", "client"])) {
+        it(`20 servers that share a client add one listener to each event: ${kind}, ${transport}`, async () => {
+          const client = makeClient(kind, { port: redis.port });
+          await waitFor(() => isConnected(client), { what: "the client to be connected" });
+          const count = () =>
+            client.eventNames().map((/** @type {any} */ name) => [String(name), client.listenerCount(name)]);
+          const before = new Map(count());
+          const make = (/** @type {string} */ key) =>
+            new Server({
+              adapter: streams.createAdapter(client, { channelPrefix: key, streamName: key, transport }),
+            });
+          const adapters = Array.from({ length: 20 }, () => make(`shared-${kind}`).of("/").adapter);
+          await Promise.all(adapters.map((/** @type {any} */ adapter) => adapter.ready));
+          for (const [name, listeners] of count())
+            assert.ok(listeners <= (before.get(name) ?? 0) + 1, `${listeners} of ${name}`);
+          for (const adapter of adapters) adapter.close();
+          assert.deepStrictEqual(new Map(count()), before);
+          await endClient(client);
+        });
+      }
+    }
+
     it("leaves nothing behind, 200 times with a URL", async () => {
       const connections = async () =>
         String(await redis.cli("CLIENT", "LIST"))
@@ -256,6 +280,40 @@ describe("lifetime", function () {
         what: "the connections to be closed",
       });
     });
+
+    for (const kind of KINDS) {
+      for (const given of /** @type {const} */ (["pubClient", "subClient"])) {
+        it(`takes the duplicate of ${given} along, ${kind}`, async () => {
+          // Connections of the tests before this one may go meanwhile.
+          const own = await startRedis();
+          const client = makeClient(kind, { port: own.port });
+          await waitFor(() => isConnected(client), { what: "the client to be connected" });
+          const look = async () => ({
+            // What the test itself asks comes by the unix socket.
+            connections: String(await own.cli("CLIENT", "LIST")).match(/ addr=127/g)?.length,
+            listeners: client.eventNames().map((/** @type {string} */ name) => client.listenerCount(name)),
+          });
+          const before = await look();
+          /** @type {any} */
+          let adapter;
+          const make = createAdapter({ [given]: client, key: `duplicate-${kind}-${given}` });
+          for (let i = 0; i < 15; i++) {
+            // The last one is of a factory that was used before.
+            const again = i === 0 || i === 14;
+            const io = new Server({ adapter: again ? make : createAdapter({ [given]: client }) });
+            adapter = io.of("/").adapter;
+            await adapter.ready;
+            adapter.close();
+            if (i === 0) await waitFor(async () => (await look()).connections === before.connections);
+          }
+          await waitFor(async () => JSON.stringify(await look()) === JSON.stringify(before), {
+            what: "the duplicates to be gone",
+          }).catch(async () => assert.deepStrictEqual(await look(), before));
+          await endClient(client);
+          await own.stop();
+        });
+      }
+    }
     leavesNoRejection();
   });
 

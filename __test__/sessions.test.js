@@ -194,6 +194,7 @@ describe("sessions", () => {
     send();
     make();
     rooms.get("s")?.add("new");
+    sessions.joined("s");
     rooms.get("s")?.delete("room");
     send();
     assert.deepStrictEqual(connectIt().flat(), [
@@ -556,4 +557,53 @@ describe("connection state recovery over streams", function () {
   });
 
   leavesNoRejection();
+
+  it("that are being restored are looked at for what is for their rooms alone", () => {
+    const msgpack = require("../lib/msgpack");
+    const { Sessions } = require("../lib/sessions");
+    /** @type {string[]} */
+    let looked = [];
+    /** @type {Map<string, Set<string>>} */
+    const joined = new Map();
+    /** @type {Map<string, any>} */
+    const connected = new Map();
+    const sessions = new Sessions({
+      rooms: (sid) => {
+        looked.push(sid);
+        return joined.get(sid);
+      },
+      socket: (sid) => connected.get(sid),
+      drop: () => {},
+      persist: () => {},
+    });
+    const take = (/** @type {string} */ sid, /** @type {string[]} */ rooms) => {
+      const session = msgpack.encodeAsIs({ sid, pid: `pid-${sid}`, rooms, data: {} });
+      const raw = Buffer.from(session.toString("base64"));
+      const record = /** @type {any} */ ({ n: 0, part: () => raw, list: () => [], text: () => "1-0" });
+      sessions.take(record, `pid-${sid}`, () => {});
+    };
+    const emit = (/** @type {string[]} */ rooms, /** @type {string} */ word) => {
+      looked = [];
+      sessions.keep({ type: 2, data: [word] }, { rooms: new Set(rooms), except: new Set() });
+      return looked;
+    };
+    for (let i = 0; i < 100; i++) take(`s${i}`, ["crowd", `room${i}`]);
+    assert.deepStrictEqual(emit(["elsewhere"], "to nobody"), []);
+    assert.deepStrictEqual(emit(["room7", "s7"], "to one"), ["s7"]);
+    assert.strictEqual(emit(["crowd"], "to a hundred").length, 100);
+    assert.strictEqual(emit([], "to all").length, 100);
+    // A middleware lets it join one room, and leave another, before it is connected.
+    joined.set("s7", new Set(["s7", "late"]));
+    sessions.joined("s7");
+    assert.deepStrictEqual(emit(["late"], "to a late one"), ["s7"]);
+    emit(["room7"], "to a room that it has left");
+    /** @type {any[]} */
+    const got = [];
+    connected.set("s7", { packet: (/** @type {any} */ { data }) => got.push(...data) });
+    sessions.joined("s7");
+    assert.deepStrictEqual(got, ["to one", "to a hundred", "to all", "to a late one"]);
+    assert.deepStrictEqual(emit(["late"], "to nobody"), []);
+    for (let i = 0; i < 100; i++) sessions.left(`s${i}`);
+    assert.deepStrictEqual(emit(["crowd"], "to nobody"), []);
+  });
 });

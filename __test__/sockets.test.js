@@ -4,6 +4,7 @@
 const assert = require("node:assert");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
+const { waitFor } = require("./support/wait");
 
 describe("sockets of other servers", () => {
   /** @type {any} */
@@ -39,4 +40,34 @@ describe("sockets of other servers", () => {
       await ring.close();
     }
   });
+
+  for (const adapter of /** @type {const} */ (["classic", "sharded", "streams"])) {
+    it(`that have not got an acknowledged broadcast are not looked at for it: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "reference"], sockets: 2 });
+      try {
+        const [ours, reference] = ring.nodes;
+        /** The sockets that an acknowledgement was forgotten of. @type {string[]} */
+        const looked = [];
+        for (const { socket } of ours.peers) {
+          const acks = /** @type {any} */ (socket).acks;
+          const forget = acks.delete.bind(acks);
+          acks.delete = (/** @type {number} */ id) => {
+            looked.push(socket.id);
+            return forget(id);
+          };
+        }
+        const [{ socket }] = ours.peers;
+        await reference.io
+          .to(socket.id)
+          .timeout(1)
+          .emitWithAck("unanswered")
+          .catch(() => {});
+        await waitFor(() => looked.length > 0, { what: "the acknowledgement to be given up" });
+        assert.deepStrictEqual(looked, [socket.id]);
+        assert.strictEqual(/** @type {any} */ (socket).acks.size, 0);
+      } finally {
+        await ring.close();
+      }
+    });
+  }
 });

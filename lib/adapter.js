@@ -22,6 +22,9 @@ const debug = require("debug")("socket.io-redis");
 /** How a request ends that the adapter does not outlive. */
 const CLOSED = Object.freeze({ status: "failed", expected: 0, answers: [] });
 
+/** The same of one that the link does not. */
+const BROKEN = Object.freeze({ status: "broken", expected: 0, answers: [] });
+
 /** What tells a member of a link, of whatever class and copy of this package. */
 const MEMBER = Symbol.for("socket.io-redis-native.member");
 /** The same of one that a closed adapter is asked for: it has no others, as with the reference. */
@@ -75,6 +78,8 @@ class MemberAdapter extends Adapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
+  /** The ids of those that the next broadcast goes to, if somebody wants to know. @type {string[] | null} */
+  #receivers = null;
   /** @type {Follower[]} */
   #followers = [];
   /** Made when somebody asks for it. @type {{ promise: Promise<void>, settle: () => void } | null} */
@@ -100,7 +105,16 @@ class MemberAdapter extends Adapter {
     addSockets: (opts, rooms) => super.addSockets(opts, rooms),
     delSockets: (opts, rooms) => super.delSockets(opts, rooms),
     disconnectSockets: (opts, close) => super.disconnectSockets(opts, close),
-    broadcastWithAck: (packet, opts, count, ack) => super.broadcastWithAck(packet, opts, count, ack),
+    broadcastWithAck: (packet, opts, count, ack) => {
+      const receivers = (this.#receivers = /** @type {string[]} */ ([]));
+      try {
+        super.broadcastWithAck(packet, opts, count, ack);
+        // Another implementation does not come by `apply`.
+        return this.#receivers === receivers ? null : receivers;
+      } finally {
+        this.#receivers = null;
+      }
+    },
   };
 
   /**
@@ -155,6 +169,22 @@ class MemberAdapter extends Adapter {
   }
 
   /**
+   * Tells what a listener or a callback of the user's has thrown that was called for another server: to those who listen
+   * to errors, or on stderr. Some of the reference's adapters hide it, others end the process for it.
+   *
+   * @param {any} error
+   */
+  _tellThrown(error) {
+    if (!this._tellError(error))
+      console.error("socket.io-redis: a listener or a callback has thrown:", error);
+  }
+
+  /** Tells what a promise is rejected with. @param {Promise<any>} promise */
+  _guard(promise) {
+    promise.catch((error) => this._tellThrown(error));
+  }
+
+  /**
    * Joins the cluster; to be called when the subclass is complete.
    *
    * @param {((error: Error) => void) | null} onError as the option
@@ -168,6 +198,7 @@ class MemberAdapter extends Adapter {
     this.#member = this.#link.join(this.#identity, {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
+      onRejoin: () => this._onRejoin(),
     });
   }
 
@@ -242,16 +273,30 @@ class MemberAdapter extends Adapter {
   _encodeFetch(_requestId, _opts) {
     throw new Error("abstract");
   }
-  /** @param {Buffer} _bytes @param {number} _encoding */
+  /** @param {Buffer} _bytes @param {number} _encoding @returns {Promise<any>} */
   _onRequest(_bytes, _encoding) {
     throw new Error("abstract");
   }
-  /** An answer to an acknowledged broadcast. @param {Buffer} _bytes @param {string | null} _id if Rust knows it */
+  /** An answer to an acknowledged broadcast. @param {Buffer} _bytes @param {string | null} _id if Rust knows it @returns {Promise<any>} */
   _onResponse(_bytes, _id) {
     throw new Error("abstract");
   }
   /** A message that was added to a stream is there. @param {number} _token @param {string} _id of the entry; empty if that is not known */
   _onAdded(_token, _id) {}
+  /** The link has failed: nothing that it was asked is answered any more. */
+  _onFailed() {
+    for (const finish of this.requests.values()) finish(BROKEN);
+    this.requests.clear();
+    this.ackRequests.clear();
+  }
+  /** It was made anew, and knows of no rooms. */
+  _onRejoin() {
+    for (const room of this.rooms.keys()) {
+      const name = nameOf(room);
+      this.#link.room(this.#member, name, true, this._subscribesTo(name));
+    }
+    if (this.sids.size > 0) this.#link.occupied(this.#member, true);
+  }
   /** What is told to some families only. @param {import("./link").LinkEvent} _event */
   _onEvent(_event) {}
 
@@ -321,9 +366,9 @@ class MemberAdapter extends Adapter {
     return new Promise((resolve) => {
       if (this.#closed) return resolve(false);
       const timer = setTimeout(resolve, timeout, false).unref();
-      this.#link.subscribed(this.#member).then(() => {
+      this.#link.subscribed(this.#member).then((answer) => {
         clearTimeout(timer);
-        resolve(true);
+        resolve(answer !== null);
       });
     });
   }
@@ -524,6 +569,22 @@ class MemberAdapter extends Adapter {
     else this._inOrder(here);
   }
 
+  /**
+   * Does something to each local socket that a broadcast is for.
+   *
+   * @param {any} opts
+   * @param {(socket: any) => void} callback
+   */
+  apply(opts, callback) {
+    const receivers = this.#receivers;
+    if (receivers === null) return super.apply(opts, callback);
+    this.#receivers = null;
+    super.apply(opts, (/** @type {any} */ socket) => {
+      receivers.push(socket.id);
+      callback(socket);
+    });
+  }
+
   // --- requests ----------------------------------------------------------------------------------------
 
   /**
@@ -588,7 +649,7 @@ class MemberAdapter extends Adapter {
     const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
       throw this._failure(`timeout reached: only ${answers.length} responses received out of ${expected}`);
-    if (status !== "done") throw closedError();
+    if (status !== "done") throw new Error(reasonOf(status));
     if (!subscribed) throw this._failure(UNCONFIRMED);
   }
 
@@ -629,7 +690,7 @@ class MemberAdapter extends Adapter {
       case KIND.BROADCAST:
         return this.#onBroadcast(copy(record.part(0)), record.text(1));
       case KIND.REQUEST:
-        return void this._onRequest(copy(record.part(0)), record.n);
+        return this._guard(this._onRequest(copy(record.part(0)), record.n));
       case KIND.ANSWERS:
         return void this.#onAnswers(
           record.text(0),
@@ -637,11 +698,11 @@ class MemberAdapter extends Adapter {
           record.list(record.n).map(copy),
         );
       case KIND.ACK:
-        return void this._onResponse(copy(record.part(1)), record.text(0));
+        return this._guard(this._onResponse(copy(record.part(1)), record.text(0)));
       case KIND.ACK_END:
         return void this.ackRequests.delete(record.text(0));
       case KIND.RESPONSE:
-        return void this._onResponse(copy(record.part(0)), null);
+        return this._guard(this._onResponse(copy(record.part(0)), null));
       case KIND.ADDED:
         return this._onAdded(record.token, record.text(0));
     }
@@ -690,10 +751,8 @@ class MemberAdapter extends Adapter {
     try {
       super.broadcast(packet, opts);
     } catch (error) {
-      // An outgoing listener of the user's has thrown: his to hear of, but the messages behind go on.
-      process.nextTick(() => {
-        throw error;
-      });
+      // An outgoing listener of the user's has thrown.
+      this._tellThrown(error);
     } finally {
       this.#incoming = outer;
     }
@@ -711,18 +770,26 @@ class MemberAdapter extends Adapter {
     switch (event.type) {
       case "ready":
         return this.#onReady();
+      case "failed":
+        this._onFailed();
+        return this.#onLost(`the link to Redis has failed: ${event.reason}`);
       case "down":
       case "deaf":
-        // Once for an outage, not with every attempt to end it.
-        if (this.#state === "degraded") return;
-        if (this.#state === "ready") this.#gap = { since: performance.now(), reason: event.reason ?? "" };
-        return this.#onDegraded(new Error(event.reason));
+        return this.#onLost(event.reason ?? "");
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         return this._tellError(new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`));
       default:
         this._onEvent(event);
     }
+  }
+
+  /** @param {string} reason */
+  #onLost(reason) {
+    // Once for an outage, not with every attempt to end it.
+    if (this.#state === "degraded") return;
+    if (this.#state === "ready") this.#gap = { since: performance.now(), reason };
+    this.#onDegraded(new Error(reason));
   }
 
   /** @param {Error} error */
@@ -813,8 +880,13 @@ function inTime(promise, timeout) {
   });
 }
 
+/** Why a request has ended without all answers, though in time. @param {string} status */
+function reasonOf(status) {
+  return status === "broken" ? "the link to Redis has failed" : "the adapter was closed";
+}
+
 function closedError() {
-  return new Error("the adapter was closed");
+  return new Error(reasonOf("failed"));
 }
 
 /** The longest delay that a timer of Node can have, in milliseconds. */
@@ -836,4 +908,4 @@ function copy(bytes) {
   return Buffer.from(bytes);
 }
 
-module.exports = { JOIN_PATIENCE, MemberAdapter, BROADCASTS, REQUESTS, RESPONSES };
+module.exports = { JOIN_PATIENCE, MemberAdapter, reasonOf, BROADCASTS, REQUESTS, RESPONSES };

@@ -7,7 +7,7 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
+const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
 const { eventOf, readTarget } = require("./delivery");
 const { linkOf, readForm } = require("./forms");
 const { Link } = require("./link");
@@ -207,12 +207,13 @@ class RedisAdapter extends MemberAdapter {
     const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    asked.then(({ status, expected, answers }) => {
+    const told = asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => this.#decode(bytes).data);
       if (status === "done") return ack(null, responses);
       const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
-      ack(status === "timeout" ? this._failure(error) : new Error("the adapter was closed"), responses);
+      ack(status === "timeout" ? this._failure(error) : new Error(reasonOf(status)), responses);
     });
+    this._guard(told);
   }
 
   /**
@@ -233,7 +234,7 @@ class RedisAdapter extends MemberAdapter {
     const error =
       status === "timeout"
         ? this._failure(`timeout reached while waiting for ${name} response`)
-        : new Error("the adapter was closed");
+        : new Error(reasonOf(status));
     // What has come is not thrown away.
     throw Object.assign(error, { responses, expected });
   }

@@ -129,8 +129,7 @@ class ClusterResponder {
   }
 
   /**
-   * A request of another member. What a callback of the user's throws is an unhandled rejection, as with the
-   * reference.
+   * A request of another member. Rejects with what a listener of the user's throws.
    *
    * @param {Buffer} bytes
    */

@@ -9,7 +9,7 @@ const { randomBytes } = require("node:crypto");
 const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: any }} */ (
   require("socket.io-adapter")
 );
-const { MemberAdapter, REQUESTS, RESPONSES } = require("./adapter");
+const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
 const { ClusterResponder, MESSAGE, decodeMessage, hasChannelName } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
@@ -255,17 +255,18 @@ class ClusterMemberAdapter extends MemberAdapter {
     const requestId = this._unusedId();
     const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    asked.then(({ status, expected, answers }) => {
+    const told = asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
       if (status === "done") ack(null, responses);
       else ack(this.#failed(status, responses.length, expected), responses);
     });
+    this._guard(told);
     return DONE;
   }
 
   /** Why a request has not brought what it should. @param {string} status @param {number} responses @param {number} expected */
   #failed(status, responses, expected) {
-    if (status !== "timeout") return new Error("the adapter was closed");
+    if (status !== "timeout") return new Error(reasonOf(status));
     return this._failure(`timeout reached: only ${responses} responses received out of ${expected}`);
   }
 }

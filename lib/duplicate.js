@@ -7,6 +7,56 @@
 
 const { wrong } = require("./options");
 
+/** The duplicates that were made here. @type {WeakMap<object, Duplicate>} */
+const duplicates = new WeakMap();
+
+/**
+ * A duplicate lives as long as the link that it was made for: as long as there is an adapter, it comes and goes with its
+ * original.
+ */
+class Duplicate {
+  #original;
+  #twin;
+  #follows = false;
+
+  /** @param {any} original @param {any} twin */
+  constructor(original, twin) {
+    this.#original = original;
+    this.#twin = twin;
+  }
+
+  /** There is an adapter. */
+  follow() {
+    if (this.#follows) return;
+    this.#follows = true;
+    this.#original.on("ready", this.#onReady);
+    this.#original.on("end", this.#onEnd);
+    if (this.#original.isOpen !== false && this.#original.status !== "end") connect(this.#twin);
+  }
+
+  /** There is none any more, and may be one soon. */
+  unfollow() {
+    if (!this.#follows) return;
+    this.#follows = false;
+    this.#original.removeListener("ready", this.#onReady);
+    this.#original.removeListener("end", this.#onEnd);
+  }
+
+  /** There is none. */
+  end() {
+    this.unfollow();
+    // Those of `redis` 3 cannot connect again, and there may be another adapter.
+    if (typeof this.#twin.connect === "function") disconnect(this.#twin);
+  }
+
+  #onReady = () => void connect(this.#twin);
+
+  #onEnd = () => {
+    // `redis` 3 says so with every connection that it loses.
+    if (this.#original.closing !== false) disconnect(this.#twin);
+  };
+}
+
 /**
  * Returns a client that connects as this one does. Throws a TypeError if it cannot be had.
  *
@@ -21,12 +71,13 @@ function duplicateOf(client) {
   // The adapter tells of it.
   twin.on("error", () => {});
   connect(twin);
-  client.on("ready", () => connect(twin));
-  client.on("end", () => {
-    // `redis` 3 says so with every connection that it loses.
-    if (client.closing !== false) disconnect(twin);
-  });
+  duplicates.set(twin, new Duplicate(client, twin));
   return twin;
+}
+
+/** What makes a client come and go with its original, if it is a duplicate of ours. @param {any} client */
+function lifeOf(client) {
+  return duplicates.get(client) ?? null;
 }
 
 /**
@@ -50,4 +101,4 @@ function disconnect(twin) {
   else twin.end?.(false);
 }
 
-module.exports = { connect, disconnect, duplicateOf };
+module.exports = { connect, disconnect, duplicateOf, lifeOf };

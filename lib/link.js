@@ -14,8 +14,10 @@ const { readTls } = require("./clients/tls");
 const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
 const { Doubt } = require("./doubt");
+const { lifeOf } = require("./duplicate");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
+const { Renewal, addStats } = require("./renewal");
 const { Restores } = require("./restores");
 const { Throttle } = require("./throttle");
 const debug = require("debug")("socket.io-redis:link");
@@ -38,6 +40,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @typedef {object} MemberHandlers
  * @property {(record: import("./inbox").InboxRecord) => void} onRecord
  * @property {(event: LinkEvent) => boolean | void} onEvent true if somebody listens
+ * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
  *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
@@ -75,6 +78,8 @@ const linksOfEmitters = {
 class Link {
   /** @type {import("./clients").Clients | null} null if the link is all there is */
   #clients;
+  /** One of the two, if it was made here. @type {ReturnType<typeof lifeOf>} */
+  #duplicate = null;
   /** @type {LinkOptions} */
   #options;
   /** @type {import("./clients/settings").Settings | null} where the own connections go */
@@ -85,8 +90,13 @@ class Link {
   #inbox = null;
   /** The number of `#native`. */
   #id = 0;
-  /** @type {Map<number, MemberHandlers>} */
+  /** @type {Map<number, { identity: Identity, handlers: MemberHandlers }>} */
   #members = new Map();
+  #renewal = new Renewal();
+  /** What was counted by links that have failed. @type {import("./renewal").Stats | null} */
+  #past = null;
+  /** How many messages they had got. */
+  #handedBefore = 0;
   /** Whether it is an emitter's. */
   #emits = false;
   /** Whether the user's clients are to carry the bytes. */
@@ -152,7 +162,10 @@ class Link {
     let bySub = byPub.get(pub);
     if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
     let link = bySub.get(sub);
-    if (link === undefined) bySub.set(sub, (link = new Link(clients, null, options)));
+    if (link === undefined) {
+      bySub.set(sub, (link = new Link(clients, null, options)));
+      link.#duplicate = lifeOf(pub) ?? lifeOf(sub);
+    }
     return link;
   }
 
@@ -230,8 +243,8 @@ class Link {
 
   /** The counters of the link. */
   stats() {
-    const stats = this.#native?.stats() ?? null;
-    if (stats === null) return null;
+    if (this.#native === null) return null;
+    const stats = addStats(this.#native.stats(), this.#past);
     // Rust has handed them on, since only the user's parser can read them.
     stats.unencodable += this.#unencodable;
     stats.malformed += this.#malformed;
@@ -259,7 +272,7 @@ class Link {
     const member = native.join(identity);
     this.#emits = identity.emitter !== undefined;
     this.#ownChannel = channelOf(identity, 2, identity.emitter ?? identity.uid);
-    this.#members.set(member, handlers);
+    this.#members.set(member, { identity, handlers });
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
     if (this.#clients === null && !this.#tried) keep(this.#attempt);
@@ -660,12 +673,14 @@ class Link {
     this.#proof = null;
     this.#carrier?.stop();
     this.#carrier = null;
+    this.#duplicate?.end();
+    this.#renewal.stop();
+    this.#past = null;
     this.#native = null;
     this.#flowing = false;
     this.#handedOver = 0;
-    for (const resolve of this.#counts.values()) resolve(null);
-    this.#counts.clear();
-    this.#restores.fail();
+    this.#handedBefore = 0;
+    this.#giveUp();
     letGo(this.#attempt);
     this.#refusals.stop();
     forget(this);
@@ -683,6 +698,49 @@ class Link {
     track(rest);
     // Rust lets go of it after that time, if not before.
     setTimeout(() => this.#forgetRest(native), REST_TIMEOUT).unref();
+  }
+
+  /** Nothing that was asked is answered any more. */
+  #giveUp() {
+    const counts = [...this.#counts.values()];
+    this.#counts.clear();
+    for (const resolve of counts) resolve(null);
+    this.#restores.fail();
+  }
+
+  /** The native link has failed. @param {LinkEvent} event */
+  #onFailed(event) {
+    debug("the link has failed: %s", event.reason);
+    this.#flowing = false;
+    this.#giveUp();
+    this.#renewal.schedule(() => this.#renew());
+    this.#tellMembers(event);
+  }
+
+  /** Makes a native link in place of one that has failed: its members keep their numbers, and the counters go on. */
+  #renew() {
+    const failed = this.#native;
+    if (failed === null) return;
+    if (this.#members.size === 0) return this.#forget();
+    this.#past = addStats(failed.stats(), this.#past);
+    if (this.#carrier !== null)
+      for (const [name, count] of Object.entries(this.#carrier.counts))
+        this.#past[/** @type {"published"} */ (name)] += count;
+    this.#doubt?.dispel();
+    this.#proof?.stop();
+    this.#proof = null;
+    this.#carrier?.stop();
+    this.#carrier = null;
+    failed.close();
+    this.#native = null;
+    this.#handedBefore = this.#handedOver;
+    const native = this.#open();
+    for (const [member, { identity, handlers }] of this.#members) {
+      native.join(identity, member);
+      handlers.onRejoin?.();
+    }
+    if (this.#clientsEnded) native.open(false);
+    this.#onClientEvent();
   }
 
   /** @param {import("../binding").Link} native */
@@ -712,11 +770,13 @@ class Link {
   #follow() {
     if (this.#clients === null) return;
     this.#unfollow();
+    this.#duplicate?.follow();
     this.#clients.watch(this.#onClientEvent, this.#onClientDown);
     this.#onClientEvent();
   }
 
   #unfollow() {
+    this.#duplicate?.unfollow();
     this.#clients?.unwatch();
   }
 
@@ -805,7 +865,7 @@ class Link {
       case KIND.CLOSE_READER:
         return this.#carrier?.onRecord(record);
       default:
-        this.#members.get(record.member)?.onRecord(record);
+        this.#members.get(record.member)?.handlers.onRecord(record);
     }
   }
 
@@ -823,11 +883,13 @@ class Link {
         break;
       case "flowing":
         // Of before the last message that was handed over: that may still be on its way.
-        this.#flowing = event.flowing === true && event.seen === this.#handedOver;
+        this.#flowing = event.flowing === true && event.seen === this.#handedOver - this.#handedBefore;
         return;
       case "flushed":
         if (this.#clientsEnded) this.#clients?.release();
         return this.#isUnanswered ? undefined : letGo(this);
+      case "failed":
+        return this.#onFailed(event);
       case "note":
         return debug("%s", event.text);
       case "ready":
@@ -851,7 +913,7 @@ class Link {
         break;
     }
     if (member === 0) this.#tellMembers(event);
-    else this.#members.get(member)?.onEvent(event);
+    else this.#members.get(member)?.handlers.onEvent(event);
   }
 
   /** The first attempt to connect has ended, one way or the other. */
@@ -863,12 +925,12 @@ class Link {
 
   /** Tells the first member that is listened to: it concerns all of them. @param {LinkEvent} event */
   #tellOne(event) {
-    for (const handlers of [...this.#members.values()]) if (handlers.onEvent(event)) return;
+    for (const { handlers } of [...this.#members.values()]) if (handlers.onEvent(event)) return;
   }
 
   /** @param {LinkEvent} event */
   #tellMembers(event) {
-    for (const handlers of [...this.#members.values()]) handlers.onEvent(event);
+    for (const { handlers } of [...this.#members.values()]) handlers.onEvent(event);
   }
 }
 

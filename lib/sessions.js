@@ -34,6 +34,7 @@ const CACHE = Object.freeze({ bytes: 16 * 1024 * 1024, lifetime: 1000 });
  * @property {string} pid
  * @property {Buffer} raw the session as it was kept
  * @property {any[]} rooms
+ * @property {any[]} indexed the rooms by which it is found
  * @property {string} boundary the id up to which entries are among what it has missed
  * @property {any[][]} packets what it has missed, and what has come since
  * @property {number} limit how many there may be
@@ -52,6 +53,8 @@ class Sessions {
   #context;
   /** By socket. @type {Map<string, Restoring>} */
   #restoring = new Map();
+  /** Those that are, or have been, in a room. @type {Map<any, Set<string>>} */
+  #byRoom = new Map();
   /** Sockets that are connected again, and the id up to which they had their packets by that. @type {Map<string, string>} */
   #recovered = new Map();
   #entries = new Entries();
@@ -79,8 +82,10 @@ class Sessions {
       const args = this.#entries.read(items[index].toString(), items[index + 1]);
       if (args !== null) missed.push(args);
     }
+    this.#index(sid, rooms);
     this.#restoring.set(sid, {
       ...{ pid, raw, rooms, onEnd },
+      indexed: [...rooms],
       boundary: record.text(2),
       packets: missed,
       limit: missed.length + MAX_KEPT,
@@ -98,7 +103,9 @@ class Sessions {
    */
   keep(packet, opts, id = "") {
     if (this.#restoring.size === 0 || packet.id !== undefined || opts.flags?.volatile) return;
-    for (const [sid, restoring] of this.#restoring) {
+    for (const sid of this.#concerned(opts.rooms)) {
+      const restoring = this.#restoring.get(sid);
+      if (restoring === undefined) continue;
       if (id !== "" && compareOffsets(id, restoring.boundary) <= 0) continue;
       const rooms = this.#context.rooms(sid);
       if (!concerns(opts, rooms ?? restoring.rooms)) continue;
@@ -126,8 +133,14 @@ class Sessions {
   /** A socket has joined rooms; if it is connected, it gets what was kept for it. @param {string} sid */
   joined(sid) {
     const restoring = this.#restoring.get(sid);
-    const socket = restoring && this.#context.socket(sid);
-    if (!restoring || !socket) return;
+    if (restoring === undefined) return;
+    const socket = this.#context.socket(sid);
+    if (!socket) {
+      // A middleware may put it into rooms that its session does not have.
+      const rooms = [...(this.#context.rooms(sid) ?? [])].filter((room) => !this.#byRoom.get(room)?.has(sid));
+      restoring.indexed.push(...rooms);
+      return this.#index(sid, rooms);
+    }
     this.#recovered.set(sid, restoring.boundary);
     this.#end(sid, restoring);
     for (const data of restoring.packets) socket.packet({ type: EVENT, data });
@@ -147,10 +160,32 @@ class Sessions {
     for (const sid of [...this.#restoring.keys()]) this.left(sid);
   }
 
+  /** @param {string} sid @param {any[]} rooms */
+  #index(sid, rooms) {
+    for (const room of rooms) {
+      const sids = this.#byRoom.get(room);
+      if (sids === undefined) this.#byRoom.set(room, new Set([sid]));
+      else sids.add(sid);
+    }
+  }
+
+  /** Those that a packet to these rooms may be for. @param {Set<any>} rooms @returns {Iterable<string>} */
+  #concerned(rooms) {
+    if (rooms.size === 0) return [...this.#restoring.keys()];
+    const sids = new Set();
+    for (const room of rooms) for (const sid of this.#byRoom.get(room) ?? []) sids.add(sid);
+    return sids;
+  }
+
   /** @param {string} sid @param {Restoring} restoring */
-  #end(sid, { timer, onEnd }) {
+  #end(sid, { timer, onEnd, indexed }) {
     clearTimeout(timer);
     this.#restoring.delete(sid);
+    for (const room of indexed) {
+      const sids = this.#byRoom.get(room);
+      sids?.delete(sid);
+      if (sids?.size === 0) this.#byRoom.delete(room);
+    }
     onEnd();
   }
 

@@ -15,7 +15,8 @@
  * @property {(opts: any, rooms: any[]) => void} addSockets
  * @property {(opts: any, rooms: any[]) => void} delSockets
  * @property {(opts: any, close: boolean) => void} disconnectSockets
- * @property {(packet: any, opts: any, count: Callback, ack: Callback) => void} broadcastWithAck
+ * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} broadcastWithAck returns the ids
+ *   of those that have got it, if they are known
  */
 
 /** The longest that a timer can run, in milliseconds. */
@@ -35,9 +36,11 @@ const ACK_GRACE = 1000;
  * @param {(arg: any) => void} onAck
  */
 function broadcastWithAck(nsp, local, packet, opts, onCount, onAck) {
-  local.broadcastWithAck(packet, opts, onCount, onAck);
+  const receivers = local.broadcastWithAck(packet, opts, onCount, onAck);
   // Clients that never answer would be waited for until they leave.
-  const forget = () => nsp.sockets.forEach((/** @type {any} */ socket) => socket.acks.delete(packet.id));
+  const forget = () => {
+    for (const id of receivers ?? nsp.sockets.keys()) nsp.sockets.get(id)?.acks.delete(packet.id);
+  };
   setTimeout(forget, Math.min(Number(opts.flags?.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
 }
 

@@ -302,6 +302,17 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     });
   }
 
+  _onFailed() {
+    super._onFailed();
+    // Nobody will say which offsets they have.
+    this.#waiting.flush();
+  }
+
+  _onRejoin() {
+    super._onRejoin();
+    this.#added = 0;
+  }
+
   // --- what else there is ------------------------------------------------------------------------------
 
   /** Not to be had: what is asked for here and what is answered take different ways. @returns {Promise<void>} */

@@ -7,10 +7,10 @@
 
 const { disconnect } = require("../duplicate");
 const { wrong } = require("../options");
-const { removeListener } = require("./client");
 const { GenericClient } = require("./generic");
 const { IoredisClient } = require("./ioredis");
 const { IoredisCluster } = require("./ioredis-cluster");
+const { listen } = require("./listeners");
 const { NodeRedisClient } = require("./node-redis");
 const { NodeRedisCluster } = require("./node-redis-cluster");
 const { NodeRedisPool } = require("./node-redis-pool");
@@ -251,8 +251,7 @@ class Clients {
   #listen(client, event, listener) {
     // What only publishes may be a mock that says nothing.
     if (typeof client.on !== "function") return;
-    client.on(event, listener);
-    this.#endings.push(() => removeListener(client, event, listener));
+    this.#endings.push(listen(client, event, listener));
   }
 
   /** @param {UserClient} one @param {() => void} onChange @param {() => void} onFailure */

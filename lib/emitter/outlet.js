@@ -139,6 +139,7 @@ class Outlet {
     switch (event.type) {
       case "refused":
         return debug("Redis refused to %s: %s", event.what, event.error);
+      case "failed":
       case "down":
         this.#outage = event.reason ?? "";
         return debug("down: %s", event.reason);

@@ -21,7 +21,7 @@ use crate::core::{Config, Destination};
 use crate::driver;
 use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
-use crate::driver::link::{Link as Driver, Options, Place, Shared};
+use crate::driver::link::{Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
 use crate::transport::redis::{Login, Settings, TlsOptions};
@@ -174,7 +174,7 @@ impl Link {
             let wake = move || {
                 wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
             };
-            Driver::new(options, theirs, wake).run()
+            driver::run(options, theirs, wake)
         })
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
         let id = register(Arc::clone(&shared));
@@ -187,11 +187,12 @@ impl Link {
         self.id
     }
 
-    /// Adds a member and returns its number.
+    /// Adds a member and returns its number: another one than those before, or the one that it had on a link that has
+    /// failed.
     #[napi(catch_unwind)]
-    pub fn join(&mut self, member: LinkMember) -> MemberId {
-        self.members += 1;
-        let id = self.members;
+    pub fn join(&mut self, member: LinkMember, id: Option<MemberId>) -> MemberId {
+        let id = id.unwrap_or(self.members.saturating_add(1));
+        self.members = self.members.max(id);
         let spec = MemberSpec {
             uid: member.uid,
             nsp: member.nsp,
@@ -473,7 +474,7 @@ impl Link {
             refused: to_f64(stats.refused),
             lost_in_flight: to_f64(stats.lost_in_flight),
             early: to_f64(stats.early),
-            dropped: to_f64(stats.dropped),
+            dropped: to_f64(stats.dropped.saturating_add(self.shared.outbox.late())),
             backlog: to_f64(stats.backlog),
             unencodable: to_f64(stats.unencodable),
             received: to_f64(stats.received),

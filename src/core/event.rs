@@ -15,6 +15,11 @@ pub enum Event<'a> {
     },
     /// The address leads to a replica; a `Down` that says so follows.
     Replica,
+    /// The link has ended by a fault of its own: nothing that was asked of it is answered any more.
+    Failed {
+        /// What it says.
+        reason: &'a str,
+    },
     /// The link listens on `channel`: the proof may be sent there through the user's client.
     Prove {
         /// A channel that only this link listens on.

@@ -490,6 +490,11 @@ impl Core {
         self.seen += 1;
     }
 
+    /// How many messages of JS have been seen.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// Whether nothing waits in the backlog.
     pub fn is_flushed(&self) -> bool {
         self.flow.backlog.is_empty() && self.streams.is_flushed()

@@ -1,11 +1,13 @@
 //! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::credentials::Questions;
+use super::failure;
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
@@ -24,6 +26,10 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The same as long as Redis goes on answering.
 const MAX_LINGER: Duration = Duration::from_secs(30);
+
+/// The room of member 0, which there is not, that makes a link of a debug build panic.
+#[cfg(debug_assertions)]
+pub const FAULT: &[u8] = b"panic";
 
 /// What JS and the driver share of a link.
 #[derive(Debug, Default)]
@@ -81,6 +87,8 @@ pub struct Link<W: Fn()> {
     /// The user's clients have ended: the connections go as soon as all is written, or then.
     ending: Option<Ending>,
     closing: bool,
+    /// The core has counted what `effects.publishes` has as published.
+    released: bool,
 }
 
 /// The end of a link, or of its connections.
@@ -160,12 +168,34 @@ impl<W: Fn()> Link<W> {
             max_inbox,
             ending: None,
             closing: false,
+            released: false,
         }
     }
 
-    /// Runs until the link is closed.
+    /// Runs until the link is closed, or fails.
     pub async fn run(mut self) {
         let _guard = Guard(Arc::clone(&self.shared));
+        if let Err(reason) = failure::caught(self.work()).await {
+            self.fail(&reason);
+        }
+    }
+
+    /// Gives up, and says what is lost with it. The core may be in any state: what it says is taken if it can say it.
+    fn fail(&mut self, reason: &str) {
+        let counted = catch_unwind(AssertUnwindSafe(|| {
+            self.core.lose_in_flight();
+            self.core.set_shut(true);
+            let unreleased = if self.released { 0 } else { self.effects.publishes.len() as u64 };
+            (self.core.seen(), unreleased, self.core.stats())
+        }));
+        let (seen, unreleased, mut stats) =
+            counted.unwrap_or_else(|_| (u64::MAX, 0, self.shared.inbox.stats()));
+        let unseen = self.shared.outbox.close().saturating_sub(seen);
+        stats.dropped += unseen + unreleased + u64::from(self.commands.in_hand);
+        failure::tell(&self.shared, reason, stats, &self.wake_js);
+    }
+
+    async fn work(&mut self) {
         let mut units = 0;
         loop {
             self.effects.now = Instant::now();
@@ -234,10 +264,12 @@ impl<W: Fn()> Link<W> {
         self.core.follow_rooms(&mut self.effects);
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
+        self.released = true;
         for (channel, payload) in self.effects.publishes.iter() {
             self.carrier.publish(channel, payload);
         }
         self.effects.publishes.clear();
+        self.released = false;
         for (lane, change, names) in in_runs(&mut self.effects.subscriptions) {
             match change {
                 Change::Add => self.carrier.subscribe(lane, names),
@@ -397,10 +429,15 @@ fn sink<'a>(
 /// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
 fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, fx: &mut Effects) {
     for command in std::mem::take(&mut commands.list) {
-        if command.is_message() {
+        commands.in_hand = command.is_message();
+        if commands.in_hand {
             core.saw_message();
         }
         match command {
+            #[cfg(debug_assertions)]
+            Command::Room { member: 0, room, .. } if commands.get(&room) == FAULT => {
+                panic!("a test wants it to");
+            }
             Command::Join(id, spec) => core.join(id, *spec, fx),
             Command::Leave(id) => core.leave(id, fx),
             Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
@@ -457,6 +494,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             }
             command => deferred.push(command),
         }
+        commands.in_hand = false;
     }
     commands.clear();
 }

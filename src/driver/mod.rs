@@ -4,6 +4,7 @@
 //! all workers: waking a thread is the dearest thing here, so there are no others to wake.
 
 pub mod credentials;
+mod failure;
 pub mod inbox;
 pub mod link;
 pub mod outbox;
@@ -14,9 +15,13 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
 use tokio::sync::mpsc;
+
+use crate::core::stats::Stats;
 
 use steps::Timed;
 pub use steps::take_longest as take_longest_step;
@@ -40,13 +45,29 @@ where
         .map_err(|_| std::io::Error::other("the link thread has ended"))
 }
 
+/// A link, from its making to its end, whatever ends it.
+pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<link::Shared>, wake_js: W) {
+    let wake_js = Rc::new(wake_js);
+    let made = {
+        let (shared, wake_js) = (Arc::clone(&shared), Rc::clone(&wake_js));
+        failure::caught(async move { link::Link::new(options, shared, move || wake_js()) }).await
+    };
+    match made {
+        Ok(link) => link.run().await,
+        Err(reason) => {
+            shared.outbox.close();
+            failure::tell(&shared, &reason, Stats::default(), &*wake_js);
+        }
+    }
+}
+
 fn start() -> std::io::Result<mpsc::UnboundedSender<Task>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, mut receiver) = mpsc::unbounded_channel::<Task>();
     std::thread::Builder::new().name("socket.io-redis".into()).spawn(move || {
         tokio::task::LocalSet::new().block_on(&runtime, async move {
             while let Some(make) = receiver.recv().await {
-                // Were a task to panic, tokio keeps the panic; the link's guard tells JS.
+                // Its panics are its own: see `failure`.
                 drop(tokio::task::spawn_local(make()));
             }
         });

@@ -161,6 +161,8 @@ pub struct Commands {
     pub bytes: Vec<u8>,
     /// The commands.
     pub list: Vec<Command>,
+    /// A message is being worked off.
+    pub in_hand: bool,
 }
 
 impl Commands {
@@ -205,6 +207,10 @@ struct State {
     watched: bool,
     /// How many threads wait for that in [`Outbox::wait_flushed`]: to wake nobody costs a system call, too.
     waiters: usize,
+    /// How many messages were added.
+    messages: u64,
+    /// How many of them came when the link had ended.
+    late: u64,
 }
 
 impl State {
@@ -213,8 +219,15 @@ impl State {
         if command.is_message() {
             self.unflushed = true;
             self.untaken = true;
+            self.messages += 1;
         }
         self.commands.list.push(command);
+    }
+
+    /// Nobody takes it any more: if it is a message, it is counted.
+    fn miss(&mut self, add: impl FnOnce(&mut Commands) -> Command) {
+        self.late += u64::from(add(&mut self.commands).is_message());
+        self.commands.clear();
     }
 }
 
@@ -241,7 +254,7 @@ impl Outbox {
     pub fn push(&self, add: impl FnOnce(&mut Commands) -> Command) {
         let mut state = self.lock();
         if state.closed {
-            return;
+            return state.miss(add);
         }
         state.add(add);
         self.filled.store(true, Ordering::Release);
@@ -252,7 +265,7 @@ impl Outbox {
     pub fn push_lazily(&self, add: impl FnOnce(&mut Commands) -> Command) {
         let mut state = self.lock();
         if state.closed {
-            return;
+            return state.miss(add);
         }
         state.add(add);
         self.filled.store(true, Ordering::Release);
@@ -341,13 +354,20 @@ impl Outbox {
         !state.unflushed
     }
 
-    /// The link has ended: nothing is taken any more.
-    pub fn close(&self) {
+    /// How many messages were added when the link had ended: they are lost.
+    pub fn late(&self) -> u64 {
+        self.lock().late
+    }
+
+    /// The link has ended: nothing is taken any more. Returns how many messages were added, ever.
+    pub fn close(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
         state.unflushed = false;
         state.commands = Commands::default();
+        let messages = state.messages;
         self.tell_waiters(state);
+        messages
     }
 
     fn tell_waiters(&self, state: MutexGuard<'_, State>) {
@@ -430,5 +450,6 @@ mod tests {
             bytes: commands.put(b"x"),
         });
         assert!(outbox.is_flushed());
+        assert_eq!(outbox.late(), 1, "it is counted");
     }
 }

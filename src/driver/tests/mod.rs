@@ -1,6 +1,7 @@
 //! Links over a Redis in memory: from the commands of JS to the records for JS, with the faults between.
 
 mod emitter;
+mod failure;
 mod sharded;
 mod streams;
 

@@ -1,0 +1,44 @@
+//! What becomes of a link that panics: JS hears of it, so that nobody waits for it and nothing is lost without a count.
+//! The other links of the thread go on.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use super::link::Shared;
+use crate::core::Event;
+use crate::core::effects::{Batch, Kind};
+use crate::core::stats::Stats;
+
+/// Runs a future to its end, or to the panic that ends it; then returns what that says.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(words_of(&*panic))),
+        }
+    })
+    .await
+}
+
+/// Tells JS that a link has failed, with its last counters.
+pub fn tell(shared: &Shared, reason: &str, stats: Stats, wake_js: &impl Fn()) {
+    shared.inbox.set_stats(stats);
+    let mut batch = Batch::default();
+    let mut draft = batch.draft(Kind::Event, 0);
+    draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
+    draft.done();
+    if shared.inbox.append(&mut batch) {
+        wake_js();
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("it does not say why")
+        .to_owned()
+}
