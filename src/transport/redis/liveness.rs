@@ -1,7 +1,7 @@
 //! Signs of life. A node that hangs, or a network that drops all, leaves connections standing that bring nothing: to a
 //! subscriber that looks like silence. So each connection asks for a reply once in a while.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
@@ -26,7 +26,7 @@ impl Pulse {
         });
         let mut over = false;
         // Polled until it is not ready, so that it wakes the next time.
-        while let Poll::Ready(_) = interval.poll_tick(cx) {
+        while interval.poll_tick(cx).is_ready() {
             over = true;
         }
         over
