@@ -44,13 +44,13 @@ export declare class Link {
   /** Publishes bytes that are ready for the wire for a member that has left. */
   publish(channel: Text, bytes: Bytes): void
   /**
-   * Sends a request and gathers the answers, for so many milliseconds at most. Ends with an `Answers` or
-   * `AckEnd` record, in any case.
+   * Sends a request, unless the user's client has carried it already, and gathers the answers, for so many
+   * milliseconds at most. Ends with an `Answers` or `AckEnd` record, in any case.
    *
    * # Errors
    * A `TypeError` for a kind that nobody answers.
    */
-  request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number): void
+  request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number, carried: boolean): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
   /** Counts the subscribers of channels, of all the least; answered by a `Count` record with this token. */
@@ -90,6 +90,12 @@ export declare class Link {
   clientPublished(receivers: number): void
   /** A publish of the user's client has failed. */
   clientPublishFailed(error: string): void
+  /** A publish of the user's client reached nobody, though somebody listens: it is to be published again. */
+  clientReturned(channel: Bytes, payload: Bytes): void
+  /** The same for one that went to the client without the link. */
+  publishAgain(channel: Bytes, payload: Bytes): void
+  /** The user's client has lost a subscription, and is about to make it again. */
+  clientLost(kind: number, name: Bytes, reason: string): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
   /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */
@@ -326,6 +332,9 @@ export declare function setRoom(link: number, member: MemberId, room: Text, pres
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void
+
+/** Returns the slot of a cluster that a channel or key belongs to. */
+export declare function slotOf(name: string): number
 
 /** Returns the stream that a namespace writes to, of `count` streams called `name`. */
 export declare function streamOf(name: string, count: number, nsp: string): string

@@ -846,5 +846,6 @@ module.exports.mayMislead = nativeBinding.mayMislead
 module.exports.setOccupied = nativeBinding.setOccupied
 module.exports.setRoom = nativeBinding.setRoom
 module.exports.settled = nativeBinding.settled
+module.exports.slotOf = nativeBinding.slotOf
 module.exports.streamOf = nativeBinding.streamOf
 module.exports.urlProblem = nativeBinding.urlProblem

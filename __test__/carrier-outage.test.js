@@ -37,8 +37,6 @@ function pairsOf(makers, can = () => true) {
 
 describe("clients of a cluster carry", function () {
   this.timeout(90_000);
-  // The users' clients find the new master by ways and at times of their own; now and then one of them takes too long.
-  this.retries(1);
 
   /** @type {import("./support/cluster").RedisCluster} */
   let cluster;
@@ -122,8 +120,6 @@ describe("clients of a cluster carry", function () {
 
 describe("clients behind sentinels carry", function () {
   this.timeout(90_000);
-  // The users' clients find the new master by ways and at times of their own; now and then one of them takes too long.
-  this.retries(1);
 
   /** @type {import("./support/sentinel").RedisSentinel} */
   let sentinel;

@@ -293,7 +293,7 @@ class MemberAdapter extends Adapter {
   _onRejoin() {
     for (const room of this.rooms.keys()) {
       const name = nameOf(room);
-      this.#link.room(this.#member, name, true, this._subscribesTo(name));
+      this.#link.room(this.#member, name, true, this._subscribesTo(name), this.#identity);
     }
     if (this.sids.size > 0) this.#link.occupied(this.#member, true);
   }
@@ -391,7 +391,7 @@ class MemberAdapter extends Adapter {
     if (this.#closed) return Promise.resolve(ALONE);
     const asked = new Promise((resolve) => {
       this.requests.set(requestId, resolve);
-      this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout));
+      this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout), this.#identity);
     });
     return keepFor(asked);
   }
@@ -409,7 +409,7 @@ class MemberAdapter extends Adapter {
     if (event === "create-room" || event === "delete-room") {
       const room = nameOf(args[0]);
       const created = event === "create-room";
-      this.#link.room(this.#member, room, created, this._subscribesTo(room));
+      this.#link.room(this.#member, room, created, this._subscribesTo(room), this.#identity);
     }
     return super.emit(event, ...args);
   }
@@ -561,7 +561,14 @@ class MemberAdapter extends Adapter {
         this._send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
-        this.#link.request(this.#member, requestId, REQUEST.BROADCAST, request, toDelay(opts.flags?.timeout));
+        this.#link.request(
+          this.#member,
+          requestId,
+          REQUEST.BROADCAST,
+          request,
+          toDelay(opts.flags?.timeout),
+          this.#identity,
+        );
       }
     }
     const here = () => super.broadcastWithAck(packet, opts, clientCountCallback, ack);

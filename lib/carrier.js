@@ -6,9 +6,12 @@
  * waits for goes to the client in the same tick.
  */
 
-const { keyOf } = require("./clients/client");
+const { Audiences } = require("./audiences");
+const { CHANNEL, PATTERN, SHARD, keyOf } = require("./clients/client");
 const { encodeReply, encodeRefusal, isRefusal } = require("./clients/resp");
+const { UnheardError } = require("./clients/shard-publisher");
 const { KIND } = require("./inbox");
+const { Returns } = require("./returns");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
 const RETRY = Object.freeze({ first: 50, most: 2000 });
@@ -20,6 +23,11 @@ const TELL_EVERY = 200;
 const DRAIN_EVERY = 32;
 
 const NOT_CONNECTED = "the client is not connected";
+
+/** How long others may take to listen again after an outage, in milliseconds. */
+const GAP = 5000;
+
+const LOST = "the client has lost the subscription";
 
 const OVERTAKES = "what was to be added before is lost";
 
@@ -33,6 +41,9 @@ const LOOKS = new Set(["XRANGE", "XREVRANGE"]);
  * @property {number} kind
  * @property {string} name
  * @property {number} delay before the next attempt, in milliseconds
+ * @property {boolean} holds
+ * @property {boolean} isForeseen Rust has not asked for it yet
+ * @property {number} since when it has held last; never, if negative
  */
 
 class Carrier {
@@ -40,12 +51,13 @@ class Carrier {
   #clients;
   /** @type {NativeLink} */
   #native;
-  /** @type {(error: string) => void} */
-  #onRefused;
-  #drain;
+  #events;
   /** Messages handed over since Rust's were last handed on. */
   #handedOver = 0;
+  #returns;
+  #audiences;
   #up = false;
+  #upSince = -Infinity;
   /** The clients are on their first way to Redis. */
   #first = true;
   #stopped = false;
@@ -68,16 +80,20 @@ class Carrier {
   /**
    * @param {import("./clients").Clients} clients
    * @param {NativeLink} native
-   * @param {(error: string) => void} onRefused a publish was refused
-   * @param {() => void} drain hands on what Rust has made of messages
+   * @param {object} events
+   * @param {(error: string) => void} events.onRefused a publish was refused
+   * @param {() => void} events.drain hands on what Rust has made of messages
+   * @param {() => void} events.onHold what comes is for Rust: something that went before may have to go again
+   * @param {() => void} events.onHandedOver Rust has been given a message: nothing may overtake it
    */
-  constructor(clients, native, onRefused, drain) {
+  constructor(clients, native, events) {
     this.#clients = clients;
     this.#native = native;
-    this.#onRefused = onRefused;
-    this.#drain = drain;
+    this.#events = events;
+    this.#returns = new Returns(events.onHold);
+    this.#audiences = new Audiences((channels) => clients.count(channels));
     clients.begin();
-    clients.onLost((kind, name) => this.#again(this.#wanted.get(keyOf(kind, name))));
+    clients.onLost((kind, name) => this.#lose(this.#wanted.get(keyOf(kind, name))));
     this.clientsChanged();
   }
 
@@ -95,6 +111,7 @@ class Carrier {
     if (up === this.#up) return;
     this.#first = false;
     this.#up = up;
+    if (up) this.#upSince = performance.now();
     if (up) this.#native.clientUp();
     else this.#native.clientDown(NOT_CONNECTED);
   }
@@ -125,7 +142,14 @@ class Carrier {
       this.#told = now;
       this.#native.clientCarries(member);
     }
-    this.#sent(this.#clients.publish(channel, bytes));
+    this.counts.published++;
+    const again = () => {
+      if (this.#stopped) return void this.counts.refused++;
+      this.counts.published--;
+      this.#events.onHandedOver();
+      this.#native.publishAgain(Buffer.from(channel), Buffer.from(bytes));
+    };
+    this.#follow(this.#returns.publish(() => this.#send(channel, bytes), again));
   }
 
   /**
@@ -135,22 +159,23 @@ class Carrier {
    * @param {Buffer[]} args
    */
   add(key, args) {
-    this.#sent(this.#clients.command("", key, args).then(() => 0));
+    this.counts.published++;
+    this.#follow(this.#clients.command("", key, args).then(() => 0));
   }
 
-  /** @param {Promise<number>} answer how many have received it */
-  #sent(answer) {
-    this.counts.published++;
+  /** @param {Promise<number | null>} answer how many have received it; null if Rust has it now */
+  #follow(answer) {
     const done = answer.then(
       (receivers) => {
         this.#unanswered.delete(done);
+        if (receivers === null) return;
         this.counts.acknowledged++;
         this.counts.receivers += toCount(receivers);
       },
       (error) => {
         this.#unanswered.delete(done);
         this.counts.refused++;
-        this.#onRefused(messageOf(error));
+        this.#events.onRefused(messageOf(error));
       },
     );
     this.#unanswered.add(done);
@@ -169,7 +194,7 @@ class Carrier {
   onRecord(record) {
     switch (record.kind) {
       case KIND.CARRY:
-        return this.#carry(record.text(0), Buffer.from(record.part(1)));
+        return this.#carry(record.token, record.text(0), Buffer.from(record.part(1)));
       case KIND.SUBSCRIBE:
         return this.#want(record.n, record.text(0));
       case KIND.UNSUBSCRIBE:
@@ -188,17 +213,86 @@ class Carrier {
     }
   }
 
-  /** @param {string} channel @param {Buffer} bytes */
-  #carry(channel, bytes) {
-    this.#clients.publish(channel, bytes).then(
-      (receivers) => this.#native.clientPublished(toCount(receivers)),
+  /** @param {number} returned how many Rust knew to be returned @param {string} channel @param {Buffer} bytes */
+  #carry(returned, channel, bytes) {
+    // It would overtake those that Rust does not know of yet.
+    const send = returned === this.#returns.count ? () => this.#send(channel, bytes) : null;
+    const again = () => this.#native.clientReturned(Buffer.from(channel), bytes);
+    this.#returns.publish(send, again).then(
+      (receivers) => receivers === null || this.#native.clientPublished(toCount(receivers)),
       (error) => this.#native.clientPublishFailed(messageOf(error)),
     );
   }
 
+  /**
+   * Publishes, and resolves to how many have received it; rejects with an `UnheardError` if it has to go again.
+   *
+   * Nobody cannot be true of a channel of a shard that this link listens to, or has until a moment ago: the subscriptions
+   * to it are on their way to another node, those of the others too. Unless they are there already, and what publishes
+   * has not followed: then the nodes have handed it on. Nor is it true of a single Redis right after an outage, of which
+   * a client of ioredis, for one, first sends again what was in flight.
+   *
+   * @param {string} channel
+   * @param {Buffer | string} bytes
+   */
+  async #send(channel, bytes) {
+    const wanted = this.#wanted.get(keyOf(SHARD, channel));
+    const sentAt = performance.now();
+    try {
+      const receivers = await this.#clients.publish(channel, bytes);
+      if (this.#clients.space === "shard" && receivers > 0) this.#audiences.heard(channel, receivers);
+      if (receivers !== 0) return receivers;
+      const isFalse = wanted === undefined ? this.#isGap() && this.#listensTo(channel) : wanted.since >= 0;
+      if (!isFalse) return receivers;
+    } catch (error) {
+      if (!(error instanceof UnheardError)) throw error;
+      if (error.wasSent && wanted?.holds && wanted.since < sentAt)
+        if (await this.#clients.holdsAtMaster(SHARD, channel, sentAt)) return 0;
+      this.#audiences.lost(channel);
+      throw error;
+    }
+    this.#clients.rediscover();
+    this.#audiences.lost(channel);
+    throw new UnheardError("the subscriptions to the channel are on their way", true);
+  }
+
+  /** Whether there is an outage, or was one a moment ago, after which others may not listen yet. */
+  #isGap() {
+    return this.#clients.hearsAll && (!this.#up || performance.now() - this.#upSince < GAP);
+  }
+
+  /** Whether this link has listened to a channel of all. @param {string} channel */
+  #listensTo(channel) {
+    if ((this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0) return true;
+    return [...this.#wanted.values()].some(
+      ({ kind, name, since }) => kind === PATTERN && since >= 0 && isIn(name, channel),
+    );
+  }
+
+  /**
+   * Rust will want a channel of a shard, or no longer so: subscribes before what is published in the same tick goes out.
+   *
+   * @param {string} name
+   * @param {boolean} present
+   */
+  foresee(name, present) {
+    const wanted = this.#wanted.get(keyOf(SHARD, name));
+    if (present && wanted === undefined) this.#add(SHARD, name, true);
+    // What came and went in one tick Rust never asks for.
+    else if (!present && wanted?.isForeseen) this.#forget(SHARD, name);
+  }
+
   /** @param {number} kind @param {string} name */
   #want(kind, name) {
-    const wanted = { kind, name, delay: RETRY.first };
+    const wanted = this.#wanted.get(keyOf(kind, name));
+    if (!wanted?.isForeseen) return this.#add(kind, name, false);
+    wanted.isForeseen = false;
+    if (wanted.holds) this.#native.clientSubscribed(kind, Buffer.from(name));
+  }
+
+  /** @param {number} kind @param {string} name @param {boolean} isForeseen */
+  #add(kind, name, isForeseen) {
+    const wanted = { kind, name, delay: RETRY.first, holds: false, since: -1, isForeseen };
     this.#wanted.set(keyOf(kind, name), wanted);
     this.#subscribe(wanted);
   }
@@ -222,13 +316,15 @@ class Carrier {
       .subscribe(kind, name, (by, glob, channel, payload) => {
         this.#native.clientMessage(by, glob, channel, payload);
         // The client cannot be told to read less; but it does, while what came before is worked off.
-        if (++this.#handedOver % DRAIN_EVERY === 0) this.#drain();
+        if (++this.#handedOver % DRAIN_EVERY === 0) this.#events.drain();
       })
       .then(
         () => {
           if (!this.#isWanted(wanted)) return;
           wanted.delay = RETRY.first;
-          this.#native.clientSubscribed(kind, Buffer.from(name));
+          wanted.holds = true;
+          wanted.since = performance.now();
+          if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },
         (error) => {
           if (!this.#isWanted(wanted)) return;
@@ -238,9 +334,18 @@ class Carrier {
       );
   }
 
-  /** Makes a subscription anew that failed, or that the client has lost. @param {Wanted | undefined} wanted */
-  #again(wanted) {
+  /** The client has lost a subscription, and does not make it anew by itself. @param {Wanted | undefined} wanted */
+  #lose(wanted) {
     if (wanted === undefined) return;
+    // What is published meanwhile waits for the other members, who may have lost theirs.
+    if (wanted.holds && !wanted.isForeseen)
+      this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), LOST);
+    wanted.holds = false;
+    this.#again(wanted);
+  }
+
+  /** Makes a subscription anew that failed or is lost. @param {Wanted} wanted */
+  #again(wanted) {
     setTimeout(() => this.#subscribe(wanted), wanted.delay).unref();
     wanted.delay = Math.min(wanted.delay * 2, RETRY.most);
   }
@@ -262,16 +367,25 @@ class Carrier {
 
   /** @param {number} token @param {string[]} channels */
   #count(token, channels) {
-    this.#clients.count(channels).then(
-      (counts) => this.#native.clientCounted(token, counts),
-      () => this.#native.clientCounted(token, null),
-    );
+    // Rust counts before it publishes again what was given back.
+    const gathered = this.#audiences.gathered();
+    gathered
+      .then(() => this.#clients.count(channels))
+      .then(
+        (counts) => this.#native.clientCounted(token, counts),
+        () => this.#native.clientCounted(token, null),
+      );
   }
 }
 
 /** What a client says how many there are, if it does. @param {unknown} count */
 function toCount(count) {
   return typeof count === "number" || typeof count === "string" ? Number(count) || 0 : 0;
+}
+
+/** Whether a channel is one of those that a glob of ours means: all that begin alike. @param {string} glob @param {string} channel */
+function isIn(glob, channel) {
+  return glob.endsWith("*") && channel.startsWith(glob.slice(0, -1).replace(/\\(.)/gs, "$1"));
 }
 
 /** @param {any} error */

@@ -42,7 +42,7 @@ class Doubt {
    */
   async raise(reason, channel) {
     if (this.#demoted) return this.dispel();
-    if (this.#current !== null) return;
+    if (this.#current !== null || !this.#clients.isReady()) return;
     const current = (this.#current = {});
     const certain = await this.#look(channel);
     if (this.#current !== current) return;
@@ -50,7 +50,7 @@ class Doubt {
     if (certain) this.#onCertain(reason);
   }
 
-  /** They are no longer wanted. */
+  /** They are no longer wanted, or the clients do not stand either. Another loss raises it again. */
   dispel() {
     this.#current = null;
   }

@@ -92,8 +92,32 @@ function connect(twin) {
   return idle ? Promise.resolve(twin.connect()).catch(() => {}) : null;
 }
 
-/** Ends it at once. @param {any} twin */
+/** Ends it: at once, or when its attempt to connect has ended. @param {any} twin */
 function disconnect(twin) {
+  if (twin.isOpen === false) return;
+  // A connection that is about to stand would stay: those of `redis` 4 to 6 forget it, and then nobody can end it.
+  if (twin.isOpen === true && twin.isReady === false && typeof twin.on === "function") whenSettled(twin, end);
+  else end(twin);
+}
+
+/** What tells that an attempt to connect has ended: clusters are connected then, and others ready. */
+const SETTLED = ["ready", "connect", "error", "reconnecting", "end"];
+
+/** @param {any} twin @param {(twin: any) => void} callback */
+function whenSettled(twin, callback) {
+  const listeners = SETTLED.map((event) => {
+    const listener = () => {
+      if (event === "connect" && twin.isReady === false) return;
+      for (const [name, one] of listeners) twin.removeListener(name, one);
+      callback(twin);
+    };
+    twin.on(event, listener);
+    return /** @type {[string, () => void]} */ ([event, listener]);
+  });
+}
+
+/** @param {any} twin */
+function end(twin) {
   if (twin.isOpen === false) return;
   // By the names that it has in `redis` 5 and later, in `redis` 4 and `ioredis`, and in `redis` 3.
   if (typeof twin.destroy === "function") twin.destroy();

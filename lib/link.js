@@ -443,10 +443,15 @@ class Link {
    * @param {number} type
    * @param {Buffer} bytes
    * @param {number} timeout in milliseconds
+   * @param {Identity} identity
    */
-  request(member, id, type, bytes, timeout) {
-    this.#handOver();
-    this.#open().request(member, id, type, bytes, timeout);
+  request(member, id, type, bytes, timeout, identity) {
+    const native = this.#open();
+    // What comes behind it in this tick does not wait for it, and the client may be told to quit then.
+    const isDirect = this.#members.has(member) && this.#isDirect();
+    if (!isDirect) this.#handOver();
+    native.request(member, id, type, bytes, timeout, isDirect);
+    if (isDirect) this.#carrier?.publish(member, channelOf(identity, 1, null), bytes);
   }
 
   /** What Redis has said when it last refused to publish something. */
@@ -515,9 +520,21 @@ class Link {
     });
   }
 
-  /** @param {number} member @param {string} room @param {boolean} present @param {boolean} soon it is subscribed to */
-  room(member, room, present, soon) {
-    if (this.#members.has(member)) binding.setRoom(this.#id, member, room, present, soon);
+  /**
+   * The first local socket has joined a room, or the last one has left it.
+   *
+   * @param {number} member
+   * @param {string} room
+   * @param {boolean} present
+   * @param {boolean} soon it is subscribed to
+   * @param {Identity} identity
+   */
+  room(member, room, present, soon, identity) {
+    if (!this.#members.has(member)) return;
+    binding.setRoom(this.#id, member, room, present, soon);
+    // What is published to the room in this tick may go out in it, too.
+    if (soon && this.#carrier !== null && identity.family === "sharded")
+      this.#carrier.foresee(channelOf(identity, 0, room), present);
   }
 
   /** @param {number} member @param {boolean} occupied */
@@ -800,6 +817,8 @@ class Link {
   };
 
   #onClientDown = () => {
+    // What the own connections get to do better begins when the clients stand again.
+    this.#doubt?.dispel();
     this.#carrier?.clientsFailed();
     this.#onClientEvent();
   };
@@ -820,12 +839,12 @@ class Link {
   #startCarrier() {
     const { clients, native } = { clients: this.#clients, native: this.#native };
     if (clients === null || native === null) return;
-    this.#carrier = new Carrier(
-      clients,
-      native,
-      (error) => this.#refusals.add({ type: "refused", what: "publish", error }),
-      () => this.#inbox?.drain(),
-    );
+    this.#carrier = new Carrier(clients, native, {
+      onRefused: (error) => this.#refusals.add({ type: "refused", what: "publish", error }),
+      onHold: () => (this.#flowing = false),
+      onHandedOver: () => this.#handOver(),
+      drain: () => this.#inbox?.drain(),
+    });
     // Unless something waits in Rust already, the clients can take what comes.
     this.#flowing = native.isFlushed();
   }

@@ -78,6 +78,11 @@ class UserClient {
     return false;
   }
 
+  /** Whether those that have received a publish are all there are: no node hands it on to another. */
+  get hearsAll() {
+    return false;
+  }
+
   /** What it prepends to the names of keys. @returns {string} */
   get keyPrefix() {
     return String(this.client.options?.keyPrefix ?? "");
@@ -194,6 +199,20 @@ class UserClient {
     disconnect(this.client);
   }
 
+  /**
+   * Whether it has held a subscription since before then, and to a node that is a master.
+   *
+   * @param {number} _kind
+   * @param {string} _name
+   * @param {number} _then as `performance.now()` has it
+   */
+  async holdsAtMaster(_kind, _name, _then) {
+    return false;
+  }
+
+  /** The nodes of its cluster may have other roles now: it is to look where the slots are. */
+  rediscover() {}
+
   /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
   drop(keys) {
     for (const key of [...keys]) this.unsubscribe(...ofKey(key)).catch(() => {});
@@ -253,6 +272,21 @@ async function sumCounts(nodes) {
   return known.reduce((sums, list) => sums.map((sum, index) => sum + (list[index] ?? 0)));
 }
 
+/**
+ * Resolves when a promise has settled, whatever to, or after so many milliseconds: what waits for a node that is away may
+ * never end.
+ *
+ * @param {Promise<any>} promise
+ * @param {number} milliseconds
+ * @returns {Promise<void>}
+ */
+async function within(promise, milliseconds) {
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, milliseconds).unref()));
+  await Promise.race([promise.catch(() => {}), late]).finally(() => clearTimeout(timer));
+}
+
 /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
 function removeListener(client, event, listener) {
   if (typeof client.removeListener === "function") client.removeListener(event, listener);
@@ -270,4 +304,5 @@ module.exports = {
   removeListener,
   sumCounts,
   toBuffer,
+  within,
 };

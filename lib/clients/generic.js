@@ -85,7 +85,7 @@ class GenericClient extends UserClient {
   async publish(channel, payload) {
     if (this.space !== "shard") return this.client.publish(channel, payload);
     const method = this.#first(["sPublish", "spublish"]);
-    return method ? this.client[method](channel, payload) : this.client.call("SPUBLISH", channel, payload);
+    return method ? this.client[method](channel, payload) : this.client.call("spublish", channel, payload);
   }
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
@@ -125,7 +125,7 @@ class GenericClient extends UserClient {
       return readCounts(await client.sendCommand(["PUBSUB", counter, ...channels]));
     }
     if (typeof client.call === "function")
-      return readCounts(await client.call("PUBSUB", counter, ...channels));
+      return readCounts(await client.call("pubsub", counter, ...channels));
     if (typeof client.pubsub === "function") return readCounts(await client.pubsub(counter, ...channels));
     if (typeof client.send_command === "function") {
       return readCounts(await client.send_command("PUBSUB", [counter, ...channels]));

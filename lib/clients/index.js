@@ -87,6 +87,16 @@ class Clients {
     return (subscribes ? this.#sub.flaw : null) ?? (runsCommands ? this.#pub.keyFlaw : null);
   }
 
+  /** Whether those that have received a publish are all there are. */
+  get hearsAll() {
+    return this.#pub.hearsAll;
+  }
+
+  /** The space that they publish in. */
+  get space() {
+    return this.#pub.space;
+  }
+
   /** What they prepend to the names of keys. */
   get keyPrefix() {
     return this.#pub.keyPrefix;
@@ -229,12 +239,33 @@ class Clients {
   }
 
   /**
+   * Whether the client has listened to a channel since before then, and to the master of its slot.
+   *
+   * @param {number} kind
+   * @param {string} name
+   * @param {number} then as `performance.now()` has it
+   */
+  holdsAtMaster(kind, name, then) {
+    return this.#sub.holdsAtMaster(kind, name, then);
+  }
+
+  /** The nodes of a cluster may have other roles now: both clients are to look where the slots are. */
+  rediscover() {
+    this.#pub.rediscover();
+    if (this.#sub !== this.#pub) this.#sub.rediscover();
+  }
+
+  /**
    * Wants to hear of subscriptions that are lost and have to be made again.
    *
    * @param {import("./client").OnLost} onLost
    */
   onLost(onLost) {
-    this.#sub.onLost = onLost;
+    this.#sub.onLost = (kind, name) => {
+      // What the one has lost has moved for the other, too, which may not hear of it.
+      this.#pub.rediscover();
+      onLost(kind, name);
+    };
   }
 
   /** Nothing more is to be carried. */

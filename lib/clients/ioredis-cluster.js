@@ -5,21 +5,38 @@
  * The cluster clients of `ioredis`, 4 to 6, and `iovalkey`.
  */
 
-const { keyOf, ofKey, readCounts, sumCounts } = require("./client");
+const { keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { DUPLICATE, IoredisClient, RUNNER, channelsOf, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
+const { ShardMasters } = require("./shard-masters");
+const { ShardPublisher } = require("./shard-publisher");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
+/** @typedef {{ address: string, since: number }} Place where a subscription sits, and since when */
 
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
+/** How long a subscription may take, in milliseconds. */
+const PATIENCE = 3000;
+
 class IoredisCluster extends IoredisClient {
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The subscriptions that held when last looked at. @type {Set<string>} */
-  #held = new Set();
+  /** The subscriptions that held when last looked at, and at which node. @type {Map<string, Place>} */
+  #held = new Map();
+  /** While the client asks where the slots are. @type {Promise<void> | null} */
+  #rediscovering = null;
+  #masters = new ShardMasters(
+    (address) => this.#askRole(address),
+    () => this.rediscover(),
+  );
+  #shardPublisher = new ShardPublisher(
+    (slot) => this.client.slots?.[slot]?.[0],
+    (channel, payload) => super.publish(channel, payload),
+    this.#masters,
+  );
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
@@ -27,6 +44,10 @@ class IoredisCluster extends IoredisClient {
   constructor(client, space) {
     super(client, space);
     this.isSilent = space === "shard";
+  }
+
+  get hearsAll() {
+    return false;
   }
 
   settings() {
@@ -62,7 +83,10 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
-    if (this.space === "shard") return super.publish(channel, payload);
+    if (this.space === "shard") {
+      this.#keepLooking();
+      return this.#shardPublisher.publish(channel, payload);
+    }
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
   }
@@ -70,17 +94,52 @@ class IoredisCluster extends IoredisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
-    await super.subscribe(kind, name, onMessage);
-    this.#held.add(keyOf(kind, name));
+    // By the map that the client has the channel may be a replica's.
+    await this.#rediscovering;
+    await this.#inTime(super.subscribe(kind, name, onMessage));
+    this.#moveTo(keyOf(kind, name), this.#keysHeld()?.get(keyOf(kind, name)) ?? "");
+    this.#keepLooking();
+  }
+
+  /**
+   * Rejects if a subscription takes too long. What listens to shards waits for all its connections whenever the slots
+   * have changed; one that is ended meanwhile is waited for for ever, and nothing follows the slots any more.
+   *
+   * @param {Promise<void>} subscribed
+   */
+  async #inTime(subscribed) {
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        const group = this.client.shardedSubscribers;
+        if (group?.isResetting === true) group.isResetting = false;
+        this.rediscover();
+        reject(new Error("the client does not answer"));
+      }, PATIENCE).unref();
+    });
+    subscribed.catch(() => {});
+    await Promise.race([subscribed, late]).finally(() => clearTimeout(timer));
+  }
+
+  #keepLooking() {
     if (this.#timer !== null) return;
     this.#timer = setInterval(this.#look, LOOK_EVERY).unref();
     this.client.on("nodeError", this.#look);
+    this.client.subscriberGroupEmitter?.on("moved", this.#look);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
     this.#held.delete(keyOf(kind, name));
     await super.unsubscribe(kind, name);
+  }
+
+  /** @param {number} kind @param {string} name @param {number} then */
+  async holdsAtMaster(kind, name, then) {
+    this.#look();
+    const place = this.#held.get(keyOf(kind, name));
+    return place !== undefined && place.since < then && this.#masters.isMaster(place.address);
   }
 
   /** @param {string[]} channels */
@@ -92,7 +151,7 @@ class IoredisCluster extends IoredisClient {
     return sumCounts(
       nodes.map((node) => ({
         isReady: () => node.status === "ready",
-        count: async () => readCounts(await plainOf(node).call("PUBSUB", this.counter, ...channels)),
+        count: async () => readCounts(await plainOf(node).call("pubsub", this.counter, ...channels)),
       })),
     );
   }
@@ -114,6 +173,7 @@ class IoredisCluster extends IoredisClient {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
     this.client.removeListener("nodeError", this.#look);
+    this.client.subscriberGroupEmitter?.removeListener("moved", this.#look);
     this.#held.clear();
   }
 
@@ -124,28 +184,65 @@ class IoredisCluster extends IoredisClient {
     return this.#publisher;
   }
 
+  rediscover() {
+    if (this.client.status !== "ready" || this.#rediscovering !== null) return;
+    const refreshed = new Promise((resolve) => this.client.refreshSlotsCache(resolve));
+    this.#rediscovering = within(refreshed, PATIENCE).then(() => void (this.#rediscovering = null));
+  }
+
+  /** @param {string} address */
+  async #askRole(address) {
+    /** @type {any[]} */
+    const nodes = this.client.nodes("all");
+    const node = nodes.find(({ options }) => `${options.host}:${options.port}` === address);
+    return node === undefined ? null : plainOf(node).call("role");
+  }
+
   /**
-   * Finds what the client has lost. When a slot has moved, 4 and 5 wait until they happen to look where it is. And when
-   * what listens to all slots is lost twice in a row, it is forgotten what it has listened to.
+   * Finds what the client has lost. When a slot has moved, 4 and 5 wait until they happen to look where it is. When what
+   * listens to all slots is lost twice in a row, it is forgotten what it has listened to. And with an old map of the
+   * slots, of which nothing tells it, it goes on listening to what is a replica by now.
    */
   #look = () => {
     if (this.client.status !== "ready") return;
     const held = this.#keysHeld();
     if (held === null) return;
-    const lost = [...this.#held].filter((key) => !held.has(key));
-    if (lost.length > 0 && this.space === "shard") this.client.refreshSlotsCache?.();
+    const lost = [];
+    for (const [key, before] of this.#held) {
+      const address = held.get(key);
+      if (address === undefined) lost.push(key);
+      else if (address !== before.address) this.#moveTo(key, address);
+    }
+    if (this.space === "shard") this.#masters.look(new Set(held.values()));
+    if (lost.length > 0 && this.space === "shard") this.rediscover();
     for (const key of lost) {
       this.#held.delete(key);
+      // Or it would stand there twice when it is subscribed to again.
+      if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
       this.onLost?.(...ofKey(key));
     }
   };
 
-  /** What the connections listen to; null if the client does not show it, or is about to. @returns {Set<string> | null} */
+  /** @param {string} key @param {string} address */
+  #moveTo(key, address) {
+    this.#held.set(key, { address, since: performance.now() });
+    if (this.space === "shard") this.#masters.doubt(address);
+  }
+
+  /**
+   * What the connections listen to, and to which node each is; null if the client does not show it, or is about to.
+   *
+   * @returns {Map<string, string> | null}
+   */
   #keysHeld() {
     const connections = this.#subscribers;
     if (connections === null) return null;
     const ready = connections.filter(({ status }) => status === "ready");
-    return new Set(ready.flatMap(({ condition }) => [...channelsOf(condition)]));
+    return new Map(
+      ready.flatMap(({ condition, options: { host, port } }) =>
+        [...channelsOf(condition)].map((key) => /** @type {[string, string]} */ ([key, `${host}:${port}`])),
+      ),
+    );
   }
 
   /** The connections that listen in the space; null if they are not to be seen. @returns {any[] | null} */
@@ -153,6 +250,8 @@ class IoredisCluster extends IoredisClient {
     const { shardedSubscribers, subscriber } = this.client;
     if (this.space === "shard") {
       const all = shardedSubscribers?.shardedSubscribers;
+      // It only publishes.
+      if (this.#held.size === 0) return [];
       if (!(all instanceof Map)) return null;
       return [...all.values()].map((one) => one.getInstance?.()).filter((redis) => redis);
     }

@@ -48,6 +48,8 @@ class IoredisClient extends UserClient {
   #names = new Set();
   /** @type {OnMessage | null} */
   #onMessage = null;
+  /** @type {Promise<void> | null} */
+  #settling = null;
   /** The client without what is not meant for channels. @type {any} */
   #plain;
 
@@ -67,6 +69,10 @@ class IoredisClient extends UserClient {
     return space === "shard"
       ? ["ssubscribe", "sunsubscribe", "on"]
       : ["subscribe", "unsubscribe", "psubscribe", "on"];
+  }
+
+  get hearsAll() {
+    return true;
   }
 
   settings() {
@@ -95,6 +101,8 @@ class IoredisClient extends UserClient {
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
     this.#checkOpen();
+    const settled = this.#settled();
+    if (settled !== null) await settled;
     return this.space === "shard"
       ? this.#plain.spublish(channel, payload)
       : this.client.publish(channel, payload);
@@ -102,8 +110,9 @@ class IoredisClient extends UserClient {
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
-    // 5 would send it into its own handshake, and end the connection for it.
     if (!this.queues && this.client.status !== "ready") throw new Error("the client is not connected");
+    const settled = this.#settled();
+    if (settled !== null) await settled;
     if (this.#onMessage === null) this.#listen(onMessage);
     this.#names.add(keyOf(kind, name));
     await this.#plain[COMMANDS[kind].subscribe](name);
@@ -113,6 +122,8 @@ class IoredisClient extends UserClient {
   async unsubscribe(kind, name) {
     if (!this.#names.delete(keyOf(kind, name))) return;
     if (this.#names.size === 0) this.#unlisten();
+    const settled = this.#settled();
+    if (settled !== null) await settled;
     if (this.isOpen && !this.client.manuallyClosing) await this.#plain[COMMANDS[kind].unsubscribe](name);
   }
 
@@ -121,16 +132,39 @@ class IoredisClient extends UserClient {
     if (this.client.manuallyClosing) throw new Error("the client is closing");
   }
 
+  /**
+   * While its status is "connect", it would send some commands, `SUBSCRIBE` and `PUBLISH` among them, into its own
+   * handshake, which may then fail. Null, so that nothing waits, at other times.
+   *
+   * @returns {Promise<void> | null}
+   */
+  #settled() {
+    if (this.client.status !== "connect" || this.client.isCluster) return null;
+    return (this.#settling ??= new Promise((resolve) => {
+      const done = () => {
+        for (const event of ["ready", "close", "end"]) this.client.removeListener(event, done);
+        this.#settling = null;
+        resolve();
+      };
+      for (const event of ["ready", "close", "end"]) this.client.on(event, done);
+    }));
+  }
+
   /** @param {string[]} channels */
   async count(channels) {
     this.#checkOpen();
-    return readCounts(await this.#plain.call("PUBSUB", this.counter, ...channels));
+    const settled = this.#settled();
+    if (settled !== null) await settled;
+    return readCounts(await this.#plain.call("pubsub", this.counter, ...channels));
   }
 
   /** @param {string} _key @param {Buffer[]} args @returns {Promise<any>} */
   async command(_key, [name, ...args]) {
     this.#checkOpen();
-    const reply = await this.#plain.callBuffer(String(name), ...args);
+    const settled = this.#settled();
+    if (settled !== null) await settled;
+    // Older ones know which argument is the key by the name in lower case alone.
+    const reply = await this.#plain.callBuffer(String(name).toLowerCase(), ...args);
     // 6 hands out maps flat, with RESP3.
     return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
       ? inPairs(reply)

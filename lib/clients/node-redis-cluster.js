@@ -5,12 +5,15 @@
  * The cluster clients of the `redis` package, 4 to 6. They show their nodes, but hardly tell of changes.
  */
 
-const { SHARD, keyOf, ofKey, readCounts, sumCounts } = require("./client");
+const { SHARD, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");
 const { reading } = require("./settings");
+const { ShardMasters } = require("./shard-masters");
+const { ShardPublisher, UnheardError } = require("./shard-publisher");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
+/** @typedef {{ address: string, since: number }} Place where a subscription sits, and since when */
 
 /** How often it is looked whether subscriptions still sit where the client has a connection, in milliseconds. */
 const LOOK_EVERY = 250;
@@ -21,20 +24,38 @@ const TYPES = ["CHANNELS", "PATTERNS", "SHARDED"];
 /** How many looks a node that is away is waited for. */
 const PATIENCE = 4;
 
+/** How long it is waited for the client to find out where the slots are, in milliseconds. */
+const DISCOVERY = 1500;
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
   isSilent = true;
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The subscriptions that held when last looked at. @type {Set<string>} */
-  #held = new Set();
+  /** The subscriptions that held when last looked at, and at which node. @type {Map<string, Place>} */
+  #held = new Map();
+  #shardMasters = new ShardMasters(
+    async (address) => this.#askRole(address),
+    (address) => this.#rediscover(address),
+  );
+  #shardPublisher = new ShardPublisher(
+    (slot) => this.client.slots?.[slot]?.master?.address,
+    (channel, payload) => this.#sendToShard(channel, payload),
+    this.#shardMasters,
+  );
   /** Clients of nodes that are listened to, and what by. @type {Map<any, () => void>} */
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
+  /** While the client asks where the slots are. @type {Promise<void> | null} */
+  #rediscovering = null;
   /** How many looks in a row the client was not ready. */
   #unready = 0;
+
+  get hearsAll() {
+    return false;
+  }
 
   settings() {
     return reading(() => readCluster(this.client));
@@ -53,8 +74,7 @@ class NodeRedisCluster extends NodeRedisClient {
   async publish(channel, payload) {
     this.#keepLooking();
     // By itself it would take replicas by turns, if it has been told to use them.
-    if (this.space === "shard")
-      return this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
+    if (this.space === "shard") return this.#shardPublisher.publish(channel, payload);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
   }
@@ -62,11 +82,13 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
+    // By the map that the client has the channel may be a replica's.
+    await this.#rediscovering;
     await super.subscribe(kind, name, onMessage);
     const key = keyOf(kind, name);
     // The client is content with a node that is away, if it has subscribed there before.
     if (!this.#keysHeld().has(key)) throw new Error("the node of this channel is away");
-    this.#held.add(key);
+    this.#moveTo(key, this.#keysHeld().get(key) ?? "");
     if (kind === SHARD) this.#listenToNodes();
   }
 
@@ -74,6 +96,24 @@ class NodeRedisCluster extends NodeRedisClient {
   async unsubscribe(kind, name) {
     this.#held.delete(keyOf(kind, name));
     await super.unsubscribe(kind, name);
+  }
+
+  /** @param {number} kind @param {string} name @param {number} then */
+  async holdsAtMaster(kind, name, then) {
+    this.#look();
+    const place = this.#held.get(keyOf(kind, name));
+    return place !== undefined && place.since < then && this.#shardMasters.isMaster(place.address);
+  }
+
+  /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
+  async #sendToShard(channel, payload) {
+    try {
+      return await this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
+    } catch (/** @type {any} */ error) {
+      // So 5 fails while it does not know where the slots are.
+      if (error instanceof TypeError) throw new UnheardError(error.message, false);
+      throw error;
+    }
   }
 
   /** @param {string[]} channels */
@@ -158,8 +198,12 @@ class NodeRedisCluster extends NodeRedisClient {
     for (const name of channels.keys()) if (this.hasShard(String(name))) channels.delete(name);
   }
 
-  // The client of 6 makes it anew by itself, and it is asked for once only.
-  #onMoved = (/** @type {Buffer | string} */ channel) => this.#lose(keyOf(SHARD, String(channel)));
+  // The client of 6 makes it anew by itself, and it is asked for once only; 4 and 5 do not even look where the slot is.
+  #onMoved = (/** @type {Buffer | string} */ channel) => {
+    const key = keyOf(SHARD, String(channel));
+    this.#rediscover(this.#held.get(key)?.address);
+    this.#lose(key);
+  };
 
   #keepLooking() {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
@@ -170,23 +214,50 @@ class NodeRedisCluster extends NodeRedisClient {
     if (!this.isOpen) return;
     if (this.isReady) this.#unready = 0;
     // A node that does not come back is another's replica by now, or gone.
-    else if (++this.#unready % PATIENCE === 0) this.#rediscover();
+    else if (++this.#unready % PATIENCE === 0) this.rediscover();
     const held = this.#keysHeld();
-    for (const key of [...this.#held]) {
-      if (!held.has(key)) this.#lose(key);
+    for (const [key, before] of [...this.#held]) {
+      const address = held.get(key);
+      if (address === undefined) this.#lose(key);
+      else if (address !== before.address) this.#moveTo(key, address);
     }
+    if (this.space !== "shard") return;
+    this.#shardMasters.look(new Set(held.values()));
+    this.#leaveReplicas();
   }
 
-  /** The subscriptions for which the client has a connection that stands. */
+  /** @param {string} key @param {string} address */
+  #moveTo(key, address) {
+    this.#held.set(key, { address, since: performance.now() });
+    if (this.space === "shard") this.#shardMasters.doubt(address);
+  }
+
+  /** The subscriptions for which the client has a connection that stands, and to which node. */
   #keysHeld() {
-    const ready = this.#subscribers.filter((node) => node.isReady);
-    return new Set(
-      ready.flatMap((node) =>
-        TYPES.flatMap((type, kind) =>
-          [...node.getPubSubListeners(type).keys()].map((name) => keyOf(kind, String(name))),
-        ),
-      ),
-    );
+    /** @type {Map<string, string>} */
+    const held = new Map();
+    const add = (/** @type {any} */ client, /** @type {string} */ address) => {
+      if (typeof client?.getPubSubListeners !== "function" || !client.isReady) return;
+      for (const [kind, type] of TYPES.entries())
+        for (const name of client.getPubSubListeners(type).keys())
+          held.set(keyOf(kind, String(name)), address);
+    };
+    if (this.space === "shard")
+      for (const node of this.#masters) add(node.pubSub?.client ?? node.pubSubClient, node.address);
+    else add(this.client.pubSubNode?.client, "");
+    return held;
+  }
+
+  /** A master that has become a replica keeps what listens to it, if the client has been told to use replicas. */
+  #leaveReplicas() {
+    for (const { pubSub, pubSubClient } of this.client.replicas ?? []) {
+      const client = pubSub?.client ?? pubSubClient;
+      if (typeof client?.getPubSubListeners !== "function" || !client.isReady) continue;
+      for (const name of [...client.getPubSubListeners("SHARDED").keys()].map(String)) {
+        const listener = this.listenerOf(SHARD, name);
+        if (listener !== undefined) client.sUnsubscribe(name, listener, true).catch(() => {});
+      }
+    }
   }
 
   /** @param {string} key */
@@ -194,17 +265,41 @@ class NodeRedisCluster extends NodeRedisClient {
     if (this.#held.delete(key)) this.onLost?.(...ofKey(key));
   }
 
-  /** Has the client ask where the slots are: it would not know that a node is gone. */
-  #rediscover() {
-    const up = this.#masters.find(isUp);
-    if (up === undefined) return;
+  rediscover() {
+    this.#rediscover();
+  }
+
+  /**
+   * Has the client ask where the slots are: it would not know that a node is gone.
+   *
+   * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
+   */
+  #rediscover(address) {
+    this.#rediscovering ??= within(this.#discover(address), DISCOVERY).then(
+      () => void (this.#rediscovering = null),
+    );
+  }
+
+  /** @param {string} [address] */
+  async #discover(address) {
+    // The client drops the connection to a node that is a master no longer, with all that is on its way there.
+    await this.#shardPublisher.landed();
+    const up = this.#masters.filter(isUp);
+    const node = up.find((one) => one.address === address) ?? up[0];
+    if (node === undefined) return;
     const slots = this.client._slots;
-    const done =
-      typeof slots?.rediscover === "function"
-        ? slots.rediscover(up.client)
-        : // 4 does after a MOVED, with which all nodes but one answer.
-          Promise.allSettled(this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", "x"])));
-    Promise.resolve(done).catch(() => {});
+    if (typeof slots?.rediscover === "function") return slots.rediscover(node.client);
+    // 4 does after a MOVED, with which all nodes but one answer.
+    const asked = this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", "x"]));
+    await Promise.allSettled(asked);
+  }
+
+  /** @param {string} address */
+  async #askRole(address) {
+    const node = this.#masters.find((one) => one.address === address);
+    if (node === undefined) return null;
+    const client = await this.client.nodeClient(node);
+    return client.sendCommand(["ROLE"]);
   }
 }
 

@@ -14,6 +14,10 @@ class NodeRedisPool extends NodeRedisClient {
   /** By one connection at a time: on several, one message could overtake another. */
   #batches = new Batches((use) => this.client.execute(use));
 
+  get hearsAll() {
+    return false;
+  }
+
   settings() {
     return reading(() => unreadable("a pool shows none of its clients' options"));
   }

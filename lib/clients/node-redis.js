@@ -47,6 +47,10 @@ class NodeRedisClient extends UserClient {
       : ["subscribe", "unsubscribe", "pSubscribe", "on"];
   }
 
+  get hearsAll() {
+    return true;
+  }
+
   settings() {
     return reading(() => readClient(this.client));
   }
@@ -118,6 +122,11 @@ class NodeRedisClient extends UserClient {
   async call(method, ...args) {
     const legacy = this.client.options?.legacyMode ? this.client.v4 : null;
     return legacy?.[method] ? legacy[method](...args) : this.client[method](...args);
+  }
+
+  /** What listens to a subscription, if there is one. @param {number} kind @param {string} name */
+  listenerOf(kind, name) {
+    return this.#listeners.get(keyOf(kind, name));
   }
 
   /** Whether a channel of a shard is subscribed to. @param {string} name */

@@ -28,6 +28,10 @@ class Redis3Client extends UserClient {
       : ["subscribe", "unsubscribe", "psubscribe", "on"];
   }
 
+  get hearsAll() {
+    return true;
+  }
+
   settings() {
     return reading(() => unreadable("a client of redis 3 carries its own bytes"));
   }

@@ -24,7 +24,7 @@ use crate::driver::inbox::Fetched;
 use crate::driver::link::{Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
-use crate::transport::redis::{Login, Settings, TlsOptions};
+use crate::transport::redis::{self, Login, Settings, TlsOptions};
 use crate::transport::{Space, Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
@@ -278,8 +278,8 @@ impl Link {
         });
     }
 
-    /// Sends a request and gathers the answers, for so many milliseconds at most. Ends with an `Answers` or
-    /// `AckEnd` record, in any case.
+    /// Sends a request, unless the user's client has carried it already, and gathers the answers, for so many
+    /// milliseconds at most. Ends with an `Answers` or `AckEnd` record, in any case.
     ///
     /// # Errors
     /// A `TypeError` for a kind that nobody answers.
@@ -291,6 +291,7 @@ impl Link {
         kind: u32,
         bytes: Bytes,
         timeout: f64,
+        carried: bool,
     ) -> napi::Result<()> {
         let kind = match kind {
             0 => RequestType::Sockets,
@@ -308,7 +309,7 @@ impl Link {
         let timeout = to_duration(timeout);
         self.shared.outbox.push(|commands| {
             let bytes = commands.put(bytes.as_slice());
-            Command::Request { member, id, kind, bytes, timeout }
+            Command::Request { member, id, kind, bytes, timeout, carried }
         });
         Ok(())
     }
@@ -427,6 +428,29 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn client_publish_failed(&self, error: String) {
         self.report(Report::PublishFailed { error });
+    }
+
+    /// A publish of the user's client reached nobody, though somebody listens: it is to be published again.
+    #[napi(catch_unwind)]
+    pub fn client_returned(&self, channel: Bytes, payload: Bytes) {
+        let (channel, payload) = (channel.as_slice().to_vec(), payload.as_slice().to_vec());
+        self.report(Report::Returned { channel, payload });
+    }
+
+    /// The same for one that went to the client without the link.
+    #[napi(catch_unwind)]
+    pub fn publish_again(&self, channel: Bytes, payload: Bytes) {
+        self.shared.outbox.push(|commands| Command::PublishAgain {
+            channel: commands.put(channel.as_slice()),
+            bytes: commands.put(payload.as_slice()),
+        });
+    }
+
+    /// The user's client has lost a subscription, and is about to make it again.
+    #[napi(catch_unwind)]
+    pub fn client_lost(&self, kind: u32, name: Bytes, reason: String) {
+        let subscription = Subscription { kind: subscription_kind(kind), name: name.as_slice().to_vec() };
+        self.report(Report::Lost { subscription, reason });
     }
 
     /// The user's client has counted subscribers, or failed to.
@@ -602,6 +626,12 @@ pub fn url_problem(url: String) -> Option<String> {
 #[napi(catch_unwind)]
 pub fn stream_of(name: String, count: u32, nsp: String) -> String {
     StreamNames::of(&name, count, &nsp).written
+}
+
+/// Returns the slot of a cluster that a channel or key belongs to.
+#[napi(catch_unwind)]
+pub fn slot_of(name: String) -> u32 {
+    redis::slot_of(name.as_bytes()).into()
 }
 
 /// A broadcast as it goes over the wire, for a client that carries it at once.

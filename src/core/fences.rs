@@ -64,9 +64,8 @@ impl Fences {
         self.in_flight = self.in_flight.saturating_sub(count);
     }
 
-    /// One that was in flight waits again, before all others.
+    /// One that is no longer in flight waits again, before all others.
     pub fn returned(&mut self) {
-        self.answered(1);
         if let Some(fence) = self.fences.front_mut() {
             fence.before += 1;
         }
@@ -142,6 +141,7 @@ mod tests {
         fences.add(2, Vec::new(), 1);
         fences.add(4, Vec::new(), 2);
         fences.no_longer_wait(3);
+        fences.answered(1);
         fences.returned();
         assert_eq!(fences.room(), Some(1), "what came back is before the first fence");
         fences.released(1);

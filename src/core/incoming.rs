@@ -48,12 +48,8 @@ impl Core {
                     self.fences.answered(1);
                     self.stats.dropped += 1;
                 } else {
-                    self.fences.returned();
-                    let dropped = self.flow.give_back(channel, payload);
-                    self.fences.no_longer_wait(dropped);
-                    if !self.flow.is_waiting() {
-                        self.flow.heal(fx.now, self.with_peers());
-                    }
+                    self.fences.answered(1);
+                    self.give_back(channel, payload, fx);
                 }
             }
             Incoming::Up => {

@@ -85,6 +85,8 @@ pub struct Ask<'a> {
     pub body: &'a [u8],
     /// How long to wait for the answers.
     pub timeout: Duration,
+    /// Whether the user's client has published it already.
+    pub carried: bool,
 }
 
 /// Where a message of this node goes.
@@ -394,6 +396,25 @@ impl Core {
         debug_assert!(written.is_ok());
     }
 
+    /// What the user's client has published without the link, and nobody could hear, waits for the peers like what a
+    /// transport has given back.
+    pub fn publish_again(&mut self, channel: &[u8], bytes: &[u8], fx: &Effects) {
+        if self.shut {
+            self.stats.dropped += 1;
+        } else {
+            self.give_back(channel, bytes, fx);
+        }
+    }
+
+    fn give_back(&mut self, channel: &[u8], bytes: &[u8], fx: &Effects) {
+        self.fences.returned();
+        let dropped = self.flow.give_back(channel, bytes);
+        self.fences.no_longer_wait(dropped);
+        if !self.flow.is_waiting() {
+            self.flow.heal(fx.now, self.with_peers());
+        }
+    }
+
     /// A member publishes: its peers are counted now and then, so that an outage knows whom to wait for at its end.
     /// Not while it is still waiting for them.
     pub fn published(&mut self, id: MemberId, now: Instant) {
@@ -517,13 +538,13 @@ impl Core {
     /// counted first.
     pub fn request(&mut self, id: MemberId, ask: &Ask<'_>, fx: &mut Effects) {
         let at_once = ask.kind == RequestType::Broadcast;
-        if !self.members.contains_key(&id) || !self.requests.add(id, ask, !at_once, fx.now) {
+        if !self.members.contains_key(&id) || !self.requests.add(id, ask, !at_once && !ask.carried, fx.now) {
             // Added for its end alone.
             let mut refused = Requests::default();
             refused.add(id, ask, false, fx.now);
             return refused.fail(id, ask.id, &mut fx.batch);
         }
-        if at_once {
+        if at_once && !ask.carried {
             self.send(id, &Destination::Request, ask.body, fx);
         }
         self.count_when_ready(Asker::Request { member: id, id: ask.id.into() });

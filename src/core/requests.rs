@@ -316,7 +316,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn ask(kind: RequestType) -> Ask<'static> {
-        Ask { id: "R", kind, body: b"q", timeout: TIMEOUT }
+        Ask { id: "R", kind, body: b"q", timeout: TIMEOUT, carried: false }
     }
 
     fn outcome(batch: &Batch) -> Option<String> {

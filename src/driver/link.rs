@@ -13,7 +13,7 @@ use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
-use crate::transport::client::{ClientTransport, Task};
+use crate::transport::client::{ClientTransport, Report, Task};
 use crate::transport::redis::{ClusterSettings, ClusterTransport, RedisTransport, Settings};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
 
@@ -469,6 +469,10 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Publish { channel, bytes } => {
                 core.publish(0, commands.get(&channel), commands.get(&bytes), fx);
             }
+            Command::PublishAgain { channel, bytes } => {
+                core.publish_again(commands.get(&channel), commands.get(&bytes), fx);
+                deferred.push(Command::Client(Report::ReturnedToCore));
+            }
             Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
             Command::Persist { member, key, session, lifetime } => {
                 core.persist(member, commands.get(&key), commands.get(&session), lifetime);
@@ -477,8 +481,12 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                 core.restore(member, token, commands.get(&key), commands.get(&offset), fx);
             }
             Command::Carried(member) => core.carried(member, fx.now),
-            Command::Request { member, id, kind, bytes, timeout } => {
-                core.request(member, &Ask { id: &id, kind, body: commands.get(&bytes), timeout }, fx);
+            Command::Request { member, id, kind, bytes, timeout, carried } => {
+                core.request(
+                    member,
+                    &Ask { id: &id, kind, body: commands.get(&bytes), timeout, carried },
+                    fx,
+                );
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
             Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
@@ -490,6 +498,8 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                     channel: commands.get(&channel),
                     payload: commands.get(&payload),
                 };
+                // JS has subscribed to rooms before they were followed here.
+                core.follow_rooms(fx);
                 core.incoming(message, fx);
             }
             command => deferred.push(command),
@@ -522,8 +532,9 @@ fn task_record(task: Task, batch: &mut Batch) {
     match task {
         Task::Subscribe(name) => subscription(Kind::Subscribe, name),
         Task::Unsubscribe(name) => subscription(Kind::Unsubscribe, name),
-        Task::Publish { channel, payload } => {
+        Task::Publish { returned, channel, payload } => {
             let mut draft = batch.draft(Kind::Carry, 0);
+            draft.record.token = narrow(returned);
             draft.part(0, &channel);
             draft.part(1, &payload);
             draft.done();

@@ -64,6 +64,14 @@ pub enum Command {
         /// What.
         bytes: Range<usize>,
     },
+    /// The user's client has published this without the link, and nobody could hear it: it is to be published again,
+    /// before all that waits.
+    PublishAgain {
+        /// The channel.
+        channel: Range<usize>,
+        /// What.
+        bytes: Range<usize>,
+    },
     /// Something that JS has encoded is to be added to the stream.
     Append {
         /// By whom.
@@ -109,6 +117,8 @@ pub enum Command {
         bytes: Range<usize>,
         /// How long to wait for the answers.
         timeout: Duration,
+        /// Whether the user's client has published it already.
+        carried: bool,
     },
     /// JS wants to know when all that a member listens to by now is confirmed.
     WhenSubscribed(MemberId, u32),
@@ -147,9 +157,10 @@ impl Command {
             Command::Broadcast { .. }
                 | Command::Send { .. }
                 | Command::Publish { .. }
+                | Command::PublishAgain { .. }
                 | Command::Append { .. }
                 | Command::Persist { .. }
-                | Command::Request { .. }
+                | Command::Request { carried: false, .. }
         )
     }
 }

@@ -11,8 +11,10 @@ use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport};
 /// Something for JS to do with the user's clients.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Publish; to be answered by [`Report::Published`] or [`Report::PublishFailed`].
+    /// Publish; to be answered by [`Report::Published`], [`Report::PublishFailed`] or [`Report::Returned`].
     Publish {
+        /// How many publishes had been returned before: if JS has returned more by now, this one would overtake them.
+        returned: u64,
         /// The channel.
         channel: Vec<u8>,
         /// The bytes.
@@ -62,6 +64,22 @@ pub enum Report {
         /// The client's words.
         error: String,
     },
+    /// A publish reached nobody, and would have reached somebody at the right node: it is to be published again.
+    Returned {
+        /// The channel.
+        channel: Vec<u8>,
+        /// The bytes.
+        payload: Vec<u8>,
+    },
+    /// The same of a publish that did not come from here: the core has it already.
+    ReturnedToCore,
+    /// A subscription no longer holds; JS makes it again by itself.
+    Lost {
+        /// Which one.
+        subscription: Subscription,
+        /// What went wrong, for the operator.
+        reason: String,
+    },
     /// The answer to a count.
     Counted {
         /// The token of the count.
@@ -86,12 +104,15 @@ pub struct ClientTransport {
     changed: Notify,
     /// Publishes that JS has not reported on.
     carried: usize,
+    /// Publishes that JS has returned.
+    returned: u64,
 }
 
 impl ClientTransport {
     /// Takes a report of JS, to be passed on by [`Transport::incoming`].
     pub fn report(&mut self, report: Report) {
-        if matches!(report, Report::Published { .. } | Report::PublishFailed { .. }) {
+        if matches!(report, Report::Published { .. } | Report::PublishFailed { .. } | Report::Returned { .. })
+        {
             self.carried = self.carried.saturating_sub(1);
         }
         self.reports.push_back(report);
@@ -116,7 +137,8 @@ impl Transport for ClientTransport {
 
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
         self.carried += 1;
-        self.tasks.push(Task::Publish { channel: channel.to_vec(), payload: payload.to_vec() });
+        let (channel, payload) = (channel.to_vec(), payload.to_vec());
+        self.tasks.push(Task::Publish { returned: self.returned, channel, payload });
     }
 
     /// Publishes that JS has not reported on, rather than their bytes: what waits is in JS' hands.
@@ -165,6 +187,14 @@ impl Transport for ClientTransport {
                 Report::SubscribeFailed { error } => sink(Incoming::SubscribeRefused { lane: 0, error }),
                 Report::Published { receivers } => sink(Incoming::Published { receivers: *receivers }),
                 Report::PublishFailed { error } => sink(Incoming::PublishRefused { error }),
+                Report::Returned { channel, payload } => {
+                    self.returned += 1;
+                    sink(Incoming::Returned { channel, payload });
+                }
+                Report::ReturnedToCore => self.returned += 1,
+                Report::Lost { subscription: Subscription { kind, name }, reason } => {
+                    sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason });
+                }
                 Report::Counted { token, counts } => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
                 }

@@ -247,7 +247,8 @@ pub enum Incoming<'a> {
         error: &'a str,
     },
     /// A publish that Redis has not run, nor will: its slot is elsewhere by now, or the node went before it was
-    /// written. The caller publishes it again when the peers are there. Only clusters give publishes back.
+    /// written, or nobody could hear it there. The caller publishes it again when the peers are there. Only clusters and
+    /// the user's clients give publishes back.
     Returned {
         /// The channel.
         channel: &'a [u8],

@@ -252,6 +252,7 @@ fn a_request_gathers_the_answers() {
             kind: RequestType::AllRooms,
             bytes: commands.put(br#"{"uid":"aaaaaa","requestId":"R1","type":1}"#),
             timeout: Duration::from_secs(5),
+            carried: false,
         });
         let request = b.until("the request", |seen| seen.kind == Kind::Request as u32).await;
         assert!(request.parts[0].contains("R1"));
@@ -276,6 +277,7 @@ fn an_acknowledged_broadcast_for_nobody_is_answered_without_js() {
             kind: RequestType::Broadcast,
             bytes: commands.put(request),
             timeout: Duration::from_secs(5),
+            carried: false,
         });
         let ack = a.until("the count of clients", |seen| seen.kind == Kind::Ack as u32).await;
         assert_eq!(ack.parts[1], r#"{"type":8,"requestId":"R2","clientCount":0}"#);

@@ -125,6 +125,7 @@ fn who_has_nobody_answers_without_js() {
             kind: RequestType::RemoteFetch,
             bytes: commands.put(fetch.as_bytes()),
             timeout: Duration::from_secs(5),
+            carried: false,
         });
         let end = a.until("the answers", |seen| seen.kind == Kind::Answers as u32).await;
         assert_eq!(end.parts[1], r#"{"status":"done","expected":1}"#);

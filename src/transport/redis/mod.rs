@@ -42,7 +42,7 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 
-pub use cluster::{ClusterSettings, ClusterTransport};
+pub use cluster::{ClusterSettings, ClusterTransport, slot_of};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use sentinel::Sentinels;
 pub use settings::{Address, Role, Settings, SettingsError};

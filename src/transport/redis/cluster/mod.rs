@@ -33,6 +33,7 @@ mod tests;
 mod topology;
 
 pub use settings::ClusterSettings;
+pub use slot::slot_of;
 
 pub(super) use redirect::Redirect;
 pub(super) use slot::{Slot, in_slots};
@@ -55,7 +56,6 @@ use keys::{ClusterReader, Ended};
 use lane::ClusterLane;
 use node::{Node, Report};
 use refresh::Refresh;
-use slot::slot_of;
 use topology::Topology;
 
 /// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the

@@ -8,11 +8,11 @@ use crate::transport::Subscription;
 pub(super) const SLOTS: u16 = 16384;
 
 /// The number of a slot, below [`SLOTS`].
-pub(crate) type Slot = u16;
+pub type Slot = u16;
 
 /// Returns the slot of a channel: of what stands between its first `{` and the next `}`, if there is something,
 /// else of all of it.
-pub(crate) fn slot_of(channel: &[u8]) -> Slot {
+pub fn slot_of(channel: &[u8]) -> Slot {
     crc16(hash_tag(channel).unwrap_or(channel)) % SLOTS
 }
 

@@ -1,0 +1,62 @@
+// @ts-check
+"use strict";
+
+/**
+ * How many have heard what was published on the channels of shards, and whether they listen again. Servers subscribe anew
+ * at times of their own when a slot has moved.
+ */
+
+/** So many channels are remembered. */
+const MAX_CHANNELS = 10_000;
+
+/** So many are waited for at a time. */
+const MAX_AWAITED = 500;
+
+/** How long they are waited for, in milliseconds: some may have gone. */
+const PATIENCE = 3000;
+
+/** How long it takes between two counts, in milliseconds. */
+const STEP = 25;
+
+class Audiences {
+  #count;
+  /** By channel. @type {Map<string, number>} */
+  #known = new Map();
+  /** Those that are to come back, and until when they are waited for. @type {Map<string, { size: number, until: number }>} */
+  #awaited = new Map();
+
+  /** @param {(channels: string[]) => Promise<number[]>} count */
+  constructor(count) {
+    this.#count = count;
+  }
+
+  /** @param {string} channel @param {number} receivers */
+  heard(channel, receivers) {
+    if (this.#known.size >= MAX_CHANNELS) this.#known.clear();
+    this.#known.set(channel, receivers);
+  }
+
+  /** Nobody has heard what was published. @param {string} channel */
+  lost(channel) {
+    const size = this.#known.get(channel);
+    if (size === undefined || this.#awaited.size >= MAX_AWAITED || this.#awaited.has(channel)) return;
+    this.#awaited.set(channel, { size, until: performance.now() + PATIENCE });
+  }
+
+  /** Resolves when as many listen as before to all channels whose audience was lost, or after a while. */
+  async gathered() {
+    while (this.#awaited.size > 0) {
+      const channels = [...this.#awaited.keys()];
+      const counts = await this.#count(channels).catch(() => []);
+      const now = performance.now();
+      for (const [index, channel] of channels.entries()) {
+        const awaited = this.#awaited.get(channel);
+        if (awaited === undefined) continue;
+        if (counts[index] >= awaited.size || now >= awaited.until) this.#awaited.delete(channel);
+      }
+      if (this.#awaited.size > 0) await new Promise((resolve) => setTimeout(resolve, STEP).unref());
+    }
+  }
+}
+
+module.exports = { Audiences };

@@ -1,0 +1,117 @@
+// @ts-check
+"use strict";
+
+/**
+ * Which nodes of a cluster are masters, as they say themselves. A replica takes SSUBSCRIBE and SPUBLISH for the slots of
+ * its master without a word: a client with an old map of the slots never learns of it.
+ */
+
+/** How old the answer of a node in use may be, in milliseconds. */
+const ASK_EVERY = 1000;
+
+/** How long a node may take to answer, in milliseconds. */
+const PATIENCE = 2000;
+
+/**
+ * @typedef {object} Check
+ * @property {number} at when the last question was answered
+ * @property {boolean} isDue something was given to the node since
+ * @property {Promise<boolean> | null} current the question under way
+ * @property {Promise<boolean> | null} next the one after it
+ */
+
+class ShardMasters {
+  #askRole;
+  #onDemoted;
+  /** By the addresses of nodes. @type {Map<string, Check>} */
+  #checks = new Map();
+  /** The nodes in use since the last look. @type {Set<string>} */
+  #used = new Set();
+
+  /**
+   * @param {(address: string) => Promise<any>} askRole the reply of a node to ROLE
+   * @param {(address: string) => void} onDemoted a node is not a master, or does not say so
+   */
+  constructor(askRole, onDemoted) {
+    this.#askRole = askRole;
+    this.#onDemoted = onDemoted;
+  }
+
+  /** A node is published to. @param {string} address */
+  use(address) {
+    this.#used.add(address);
+  }
+
+  /** Something was subscribed to at a node: it is asked with the next look. @param {string} address */
+  doubt(address) {
+    this.#checkOf(address).isDue = true;
+  }
+
+  /** Asks the nodes that are in doubt, and now and then all that are in use. @param {Iterable<string>} listened to */
+  look(listened) {
+    for (const address of listened) this.#used.add(address);
+    for (const address of this.#used) this.#checkOf(address);
+    for (const [address, check] of this.#checks) {
+      if (!this.#used.has(address)) this.#checks.delete(address);
+      else if (check.isDue || performance.now() - check.at > ASK_EVERY) void this.isMaster(address);
+    }
+    this.#used.clear();
+  }
+
+  /**
+   * Resolves to whether a node is a master by now. One answer serves all who have asked before the question went out.
+   *
+   * @param {string} address
+   * @returns {Promise<boolean>}
+   */
+  isMaster(address) {
+    const check = this.#checkOf(address);
+    if (check.next !== null) return check.next;
+    const ask = () => {
+      check.next = null;
+      check.isDue = false;
+      return (check.current = this.#ask(address, check));
+    };
+    if (check.current === null) return ask();
+    return (check.next = check.current.then(ask));
+  }
+
+  /** @param {string} address @param {Check} check */
+  async #ask(address, check) {
+    const isMaster = await this.#isMaster(address);
+    check.at = performance.now();
+    check.current = null;
+    if (isMaster) return true;
+    check.isDue = true;
+    this.#onDemoted(address);
+    return false;
+  }
+
+  /** @param {string} address @returns {Promise<boolean>} */
+  async #isMaster(address) {
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE, null).unref()));
+    try {
+      const reply = await Promise.race([this.#askRole(address), late]);
+      return String(reply?.[0]) === "master";
+    } catch (/** @type {any} */ error) {
+      // Who may not ask has to believe.
+      return String(error?.message).startsWith("NOPERM");
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {string} address */
+  #checkOf(address) {
+    let check = this.#checks.get(address);
+    if (check === undefined) {
+      check = { at: performance.now(), isDue: false, current: null, next: null };
+      this.#checks.set(address, check);
+    }
+    return check;
+  }
+}
+
+module.exports = { ShardMasters };
