@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,8 +33,9 @@ pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another
 pub(super) struct LaneConnection {
     number: Lane,
     connection: Connection,
-    /// What is wanted, and sent anew on each connection.
-    names: BTreeSet<Subscription>,
+    /// What is wanted, and sent anew on each connection; and whether Redis has confirmed it on this one. It stands
+    /// here since looking through what is in flight for each name is quadratic.
+    names: BTreeMap<Subscription, bool>,
     /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
     in_flight: VecDeque<Sent>,
     refused: Refused,
@@ -81,7 +82,7 @@ impl LaneConnection {
         Self {
             number,
             connection: Connection::new(settings),
-            names: BTreeSet::new(),
+            names: BTreeMap::new(),
             in_flight: VecDeque::new(),
             refused: Refused {
                 names: Vec::new(),
@@ -97,7 +98,11 @@ impl LaneConnection {
 
     /// Adds names, and sends them if the connection is up; else all go out once it is.
     pub(super) fn subscribe(&mut self, names: Vec<Subscription>) {
-        self.names.extend(names.iter().cloned());
+        for name in &names {
+            if !self.names.contains_key(name) {
+                self.names.insert(name.clone(), false);
+            }
+        }
         if self.connection.is_open() {
             self.send_all(names, Verb::subscribe);
         }
@@ -105,7 +110,7 @@ impl LaneConnection {
 
     /// Removes names; a name that was not there is passed over.
     pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
-        names.retain(|name| self.names.remove(name));
+        names.retain(|name| self.names.remove(name).is_some());
         if self.connection.is_open() {
             self.send_all(names, Verb::unsubscribe);
         }
@@ -150,20 +155,28 @@ impl LaneConnection {
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) {
-        let unconfirmed = self.unconfirmed();
-        let held: Vec<_> = names.iter().filter(|name| !unconfirmed.contains(name)).cloned().collect();
-        self.report_unsubscribed(&held, reason, sink);
+        self.report_unsubscribed(names.iter().filter(|name| self.holds(name)), reason, sink);
         self.unsubscribe(names);
     }
 
-    /// Returns the names it is to hold.
-    pub(super) fn names(&self) -> &BTreeSet<Subscription> {
-        &self.names
+    /// Returns the names it is to hold, and whether Redis has confirmed each.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Subscription, bool)> {
+        self.names.iter().map(|(name, &held)| (name, held))
     }
 
-    /// Returns whether Redis has confirmed a name.
+    /// Returns whether it is to hold any name.
+    pub(super) fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Returns whether it is to hold a name.
+    pub(super) fn wants(&self, name: &Subscription) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Returns whether Redis has confirmed a name on the connection that stands.
     pub(super) fn holds(&self, name: &Subscription) -> bool {
-        self.connection.is_open() && self.names.contains(name) && !self.unconfirmed().contains(name)
+        self.names.get(name) == Some(&true)
     }
 
     /// Returns whether the connection is up.
@@ -249,11 +262,9 @@ impl LaneConnection {
                 true
             }
             Holding::Slot => {
-                let unconfirmed = self.unconfirmed();
-                let held: Vec<_> =
-                    self.names.iter().filter(|name| !unconfirmed.contains(name)).cloned().collect();
-                self.report_unsubscribed(&held, &reason, sink);
-                !held.is_empty()
+                let held = || self.names().filter(|(_, held)| *held).map(|(name, _)| name);
+                self.report_unsubscribed(held(), &reason, sink);
+                held().next().is_some()
             }
         };
         self.news.loss = Some(loss);
@@ -262,17 +273,12 @@ impl LaneConnection {
         Step { reported, more: false }
     }
 
-    /// The names that do not hold: Redis has not answered for them, or has refused them.
-    fn unconfirmed(&self) -> BTreeSet<&Subscription> {
-        if !self.connection.is_open() {
-            return self.names.iter().collect();
-        }
-        let sent = self.in_flight.iter().filter(|sent| sent.verb.subscribes());
-        let sent = sent.flat_map(|sent| sent.names.iter().skip(sent.confirmed));
-        sent.chain(&self.refused.names).collect()
-    }
-
-    fn report_unsubscribed(&self, names: &[Subscription], reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+    fn report_unsubscribed<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Subscription>,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) {
         for Subscription { kind, name } in names {
             sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason });
         }
@@ -295,7 +301,7 @@ impl LaneConnection {
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     // Backwards: the channel of a namespace, which the others count, comes after its rooms.
-                    let names = self.names.iter().rev().cloned().collect();
+                    let names = self.names.keys().rev().cloned().collect();
                     self.send_all(names, Verb::subscribe);
                 }
             }
@@ -328,7 +334,7 @@ impl LaneConnection {
                     // A name that has moved and is not yet let go of comes from its new node, too.
                     if self.holding == Holding::Slot
                         && !self.in_flight.is_empty()
-                        && !self.names.contains(&Subscription::shard(message.name))
+                        && !self.names.contains_key(&Subscription::shard(message.name))
                     {
                         continue;
                     }
@@ -342,17 +348,30 @@ impl LaneConnection {
                     reported = true;
                 }
                 Reply::Array(items) => match confirm(&mut self.in_flight, items)? {
-                    Confirmed::Subscribed(name) if self.names.contains(&name) => {
+                    Confirmed::Subscribed(name) => {
+                        let Some(held) = self.names.get_mut(&name) else {
+                            continue;
+                        };
+                        *held = true;
                         sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
                         reported = true;
                     }
-                    Confirmed::Withdrawn(name) if self.names.contains(&name) => {
+                    Confirmed::Unsubscribed(name) => {
+                        // Wanted again meanwhile: that is still on its way.
+                        if let Some(held) = self.names.get_mut(&name) {
+                            *held = false;
+                        }
+                    }
+                    Confirmed::Withdrawn(name) => {
+                        let Some(held) = self.names.get_mut(&name) else {
+                            continue;
+                        };
+                        *held = false;
                         let Subscription { kind, name: of } = &name;
                         sink(Incoming::Unsubscribed { lane, kind: *kind, name: of, reason: WITHDRAWN });
                         reported = true;
                         withdrawn.push(name);
                     }
-                    _ => {}
                 },
                 Reply::Error(error) => {
                     if self.holding == Holding::Slot
@@ -362,7 +381,7 @@ impl LaneConnection {
                             && sent.verb.subscribes()
                         {
                             let names = &mut self.names;
-                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name)));
+                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name).is_some()));
                         }
                         self.news.redirects.push(redirect);
                         continue;
@@ -409,7 +428,7 @@ impl LaneConnection {
     fn send_halves(&mut self, sent: Sent) {
         let Sent { verb, slot, mut names, .. } = sent;
         if verb.subscribes() {
-            names.retain(|name| self.names.contains(name));
+            names.retain(|name| self.names.contains_key(name));
         }
         let second = names.split_off(names.len() / 2);
         self.send(verb, slot, names);
@@ -432,7 +451,7 @@ impl LaneConnection {
             refused.timer = None;
             refused.reported = false;
             let mut names = std::mem::take(&mut refused.names);
-            names.retain(|name| self.names.contains(name));
+            names.retain(|name| self.names.contains_key(name));
             self.send_all(names, Verb::subscribe);
         }
     }
@@ -478,6 +497,7 @@ impl LaneConnection {
     /// Forgets what depends on the connection; the names are sent anew on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
+        self.names.values_mut().for_each(|held| *held = false);
         self.refused.names.clear();
         self.refused.timer = None;
         self.refused.reported = false;

@@ -77,7 +77,7 @@ impl Verb {
 /// What a reply on a lane says.
 pub(super) enum Confirmed {
     Subscribed(Subscription),
-    Unsubscribed,
+    Unsubscribed(Subscription),
     Alive,
     /// An unsubscription that nobody asked for: the node has lost the slot.
     Withdrawn(Subscription),
@@ -110,7 +110,7 @@ pub(super) fn confirm(
     if sent.confirmed == sent.names.len() {
         in_flight.pop_front();
     }
-    Ok(if subscribes { Confirmed::Subscribed(expected) } else { Confirmed::Unsubscribed })
+    Ok(if subscribes { Confirmed::Subscribed(expected) } else { Confirmed::Unsubscribed(expected) })
 }
 
 /// Takes the command that was redirected. A slot that goes while a SUNSUBSCRIBE is on its way is answered twice, by

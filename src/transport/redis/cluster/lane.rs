@@ -106,7 +106,7 @@ impl ClusterLane {
         self.handovers.forget(names.iter());
         self.strays.retain(|(_, stray)| !names.contains(stray));
         for connection in self.owners.values_mut() {
-            let here = names.iter().filter(|name| connection.names().contains(name)).cloned().collect();
+            let here = names.iter().filter(|name| connection.wants(name)).cloned().collect();
             connection.unsubscribe(here);
         }
         self.anywhere.unsubscribe(names);
@@ -256,7 +256,7 @@ impl ClusterLane {
         self.end_overlap(settled, topology);
         step.reported |= self.after_losses(loss, &lost, topology, now, sink);
         hints.trouble |= !lost.is_empty() || !self.strays.is_empty();
-        self.owners.retain(|_, connection| !connection.names().is_empty() || !connection.is_closed());
+        self.owners.retain(|_, connection| connection.has_names() || !connection.is_closed());
         step
     }
 
@@ -345,8 +345,7 @@ impl ClusterLane {
         let mut moving = Vec::new();
         let mut handed_over: BTreeMap<&Address, Vec<Subscription>> = BTreeMap::new();
         let listed = topology.nodes().any(|listed| listed == node);
-        for name in connection.names() {
-            let holds = connection.holds(name);
+        for (name, holds) in connection.names() {
             let owner = topology.master(slot_of(&name.name));
             if holds && owner != Some(node) && self.handovers.is_leaving(node, name) {
                 continue;
@@ -406,7 +405,7 @@ impl ClusterLane {
                 .owners
                 .entry(owner.clone())
                 .or_insert_with(|| LaneConnection::new(self.number, self.settings.of(owner), Holding::Slot));
-            names.retain(|name| !connection.names().contains(name) && !self.handovers.is_waiting(name));
+            names.retain(|name| !connection.wants(name) && !self.handovers.is_waiting(name));
             connection.subscribe(names);
             if self.open {
                 connection.open();
@@ -416,7 +415,7 @@ impl ClusterLane {
 
     /// Finds a node for the channels and globs if they have none.
     fn place(&mut self, topology: &Topology) {
-        if self.at.is_none() && !self.anywhere.names().is_empty() {
+        if self.at.is_none() && self.anywhere.has_names() {
             self.move_on(topology);
         }
         if self.open && self.at.is_some() {

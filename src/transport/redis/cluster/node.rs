@@ -147,9 +147,9 @@ impl Node {
         self.commands > 0 || self.commanded.is_some_and(|last| now < last + COMMANDED)
     }
 
-    /// The bytes that wait for the kernel.
+    /// The bytes that wait for the kernel, those that TLS holds included.
     pub(super) fn unwritten(&self) -> usize {
-        if self.is_open() { self.connection.commands.unwritten().len() } else { 0 }
+        self.connection.unwritten()
     }
 
     /// The bytes of all publishes that are not answered.
@@ -450,7 +450,39 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use super::super::super::mock_authority::Authority;
+    use super::super::super::mock_peer::{MockPeer, block_on};
+    use super::super::super::settings::Settings;
+    use super::super::super::tls::{Tls, TlsOptions};
     use super::*;
+
+    #[test]
+    fn what_tls_holds_back_is_not_written() {
+        block_on(async {
+            let authority = Authority::new("one");
+            let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
+            let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
+            let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::new(peer.address()) };
+            let settings = ClusterSettings { base, seeds: vec![peer.address()], nat_map: Vec::new() };
+            let mut node = Node::new(&settings, &peer.address(), Space::Global);
+            let mut reports = Vec::new();
+            let mut poll = |node: &mut Node, cx: &mut Context<'_>| {
+                node.poll(cx, &settings, &mut |_| {}, &mut reports);
+            };
+            let open = poll_fn(|cx| {
+                poll(&mut node, cx);
+                if node.is_open() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let _client = peer.accept_while(open).await;
+            while node.connection.unwritten() == 0 || !node.connection.commands.unwritten().is_empty() {
+                node.publish(b"channel", &[b'x'; 1000]);
+                poll_fn(|cx| Poll::Ready(poll(&mut node, cx))).await;
+            }
+            assert!(node.unwritten() > 0, "TLS has taken it, the kernel has not");
+        });
+    }
 
     #[test]
     fn kept_publishes_come_back_as_they_were() {

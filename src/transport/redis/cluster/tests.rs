@@ -226,6 +226,25 @@ fn a_slot_with_a_new_owner_takes_its_names_along() {
     });
 }
 
+#[test]
+fn thousands_of_names_move_while_they_are_asked_for() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.cluster.nodes()[0].hangs = true;
+        let names = (0..).map(|number: usize| format!("room-{number}"));
+        let names = names.filter(|name| slot_of(name.as_bytes()) < 8192).take(8000);
+        rig.transport.subscribe(0, names.map(Subscription::shard).collect());
+        rig.until_cluster(|cluster| cluster.log(0, "SSUBSCRIBE").len() > 1000).await;
+        rig.cluster.all_see(ALL_AT_1);
+        rig.transport.publish(HIGH.as_bytes(), b"x");
+        rig.expect("published 1").await;
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        for _ in 0..8000 {
+            rig.until("subscribed 0 room-").await;
+        }
+    });
+}
+
 /// The first half goes from node 0 to its replica, node 2.
 pub(super) const BEFORE_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1])];
 pub(super) const AFTER_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, 0]), (8192, 16383, &[1])];
