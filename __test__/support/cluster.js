@@ -214,9 +214,14 @@ class RedisCluster {
     );
   }
 
-  /** Makes a replica the master, in agreement with the one that it has; resolves when all know. @param {RedisServer} replica */
-  async failover(replica) {
-    await replica.cli("CLUSTER", "FAILOVER");
+  /**
+   * Makes a replica the master, in agreement with the one that it has unless told otherwise; resolves when all know.
+   *
+   * @param {RedisServer} replica
+   * @param {"FORCE" | "TAKEOVER"} [how]
+   */
+  async failover(replica, how) {
+    await replica.cli("CLUSTER", "FAILOVER", ...(how ? [how] : []));
     await waitFor(async () => (await this.masters()).includes(replica), {
       timeout: PATIENCE,
       what: `node ${replica.port} to become a master`,
@@ -225,7 +230,7 @@ class RedisCluster {
   }
 
   /**
-   * Moves a slot without keys to another master; resolves when all know.
+   * Moves a slot to another master, with its keys; resolves when all know.
    *
    * @param {number} slot
    * @param {RedisServer} to
@@ -237,6 +242,8 @@ class RedisCluster {
     await to.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", this.idOf(from));
     await from.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", this.idOf(to));
     await during?.();
+    const keys = /** @type {string[]} */ (await from.cli("CLUSTER", "GETKEYSINSLOT", slot, 1000));
+    if (keys.length > 0) await from.cli("MIGRATE", "127.0.0.1", to.port, "", 0, PATIENCE, "KEYS", ...keys);
     // The new one first: it then has an epoch of its own, and all believe it.
     const others = (await this.masters()).filter((node) => node !== to && node !== from);
     for (const node of [to, from, ...others])

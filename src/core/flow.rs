@@ -201,6 +201,14 @@ impl Flow {
         }
     }
 
+    /// The peers that are waited for are on their way to another node, and take this long: they are looked for then.
+    pub fn settle(&mut self, now: Instant, time: Duration) {
+        if let Some(Wait::Peers(healing, until)) = &mut self.wait {
+            healing.rest(now + time);
+            *until = (*until).max(now + HEAL_BOUND);
+        }
+    }
+
     /// The link is lost.
     pub fn down(&mut self) {
         self.late |= !self.was_up;
@@ -315,6 +323,29 @@ mod tests {
         let taken = backlog.messages.capacity() * size_of::<Message>() + backlog.len() * (14 + 16);
         assert!(taken < 2 << 20, "{taken}: at most twice the bound, while the queue grows");
         assert_eq!(backlog.dropped() + backlog.len() as u64, 100_000);
+    }
+
+    #[test]
+    fn subscriptions_that_move_are_looked_for_when_they_have_moved() {
+        let now = Instant::now();
+        let mut flow = flow();
+        flow.settle(now, STEP);
+        assert!(!flow.is_waiting(), "for nobody");
+        flow.up(now, vec![7]);
+        flow.settle(now, 4 * STEP);
+        assert!(!flow.is_open());
+        assert_eq!(flow.deadline(), Some(now + 4 * STEP));
+        assert_eq!(flow.wants_count(now + STEP), None);
+        assert_eq!(flow.wants_count(now + 4 * STEP), Some(vec![7]));
+        // Another node goes meanwhile.
+        flow.settle(now + 4 * STEP, 4 * STEP);
+        flow.counted(vec![], now + 5 * STEP);
+        for step in [8, 9] {
+            assert!(!flow.is_open(), "counted too early");
+            assert_eq!(flow.wants_count(now + step * STEP), Some(vec![7]));
+            flow.counted(vec![], now + step * STEP);
+        }
+        assert!(flow.is_open());
     }
 
     #[test]

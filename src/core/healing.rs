@@ -28,6 +28,8 @@ const CHUNK: usize = 1000;
 pub(super) struct Healing {
     began: Instant,
     next: Instant,
+    /// Until then whoever is found may be about to go.
+    rests: Instant,
     /// Members whose peers have not been found: the last ones are asked for first. Whoever comes back subscribes to
     /// them last.
     missing: Vec<MemberId>,
@@ -48,6 +50,7 @@ impl Healing {
         Healing {
             began: now,
             next: now + after,
+            rests: now,
             missing: members,
             asked: Vec::new(),
             counting: false,
@@ -64,6 +67,14 @@ impl Healing {
                 self.missing.push(*id);
             }
         }
+        self.walking = false;
+        self.found = false;
+    }
+
+    /// Looks at nobody until then, and again at those who have been found.
+    pub(super) fn rest(&mut self, until: Instant) {
+        self.rests = self.rests.max(until);
+        self.next = self.next.max(until);
         self.walking = false;
         self.found = false;
     }
@@ -85,6 +96,11 @@ impl Healing {
     /// members are.
     pub(super) fn counted(&mut self, missing: Vec<MemberId>, now: Instant) -> bool {
         self.counting = false;
+        if now < self.rests {
+            self.missing.append(&mut self.asked);
+            self.next = self.rests;
+            return false;
+        }
         let step = if now < self.began + PATIENT { STEP } else { LATE_STEP };
         if !missing.is_empty() {
             self.missing.extend(missing);

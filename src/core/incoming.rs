@@ -52,6 +52,12 @@ impl Core {
                     self.give_back(channel, payload, fx);
                 }
             }
+            Incoming::Settling { time } => {
+                if !self.flow.is_waiting() {
+                    self.flow.heal(fx.now, self.with_peers());
+                }
+                self.flow.settle(fx.now, time);
+            }
             Incoming::Up => {
                 self.flow.up(fx.now, self.with_peers());
                 self.counting.let_go();

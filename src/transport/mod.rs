@@ -255,6 +255,12 @@ pub enum Incoming<'a> {
         /// The bytes.
         payload: &'a [u8],
     },
+    /// Subscriptions are on their way to another node, everybody's: what is published within this time may come too
+    /// early. Follows what was [`Incoming::Returned`] for that reason. Only clusters say so.
+    Settling {
+        /// How long the slowest take.
+        time: Duration,
+    },
     /// The reply to [`Transport::count`].
     Counted {
         /// The token of the call.

@@ -26,6 +26,10 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
 
+/// How many replies are taken, or names sent anew, in one go: some milliseconds of work, for which the other links of the
+/// process wait.
+const PORTION: usize = 1000;
+
 /// Why a node that stands withdraws a subscription.
 pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another node";
 
@@ -36,6 +40,14 @@ pub(super) struct LaneConnection {
     /// What is wanted, and sent anew on each connection; and whether Redis has confirmed it on this one. It stands
     /// here since looking through what is in flight for each name is quadratic.
     names: BTreeMap<Subscription, bool>,
+    /// How many are confirmed.
+    held: usize,
+    /// How often there was none.
+    unheld: u64,
+    /// Names that are still to be sent on a new connection.
+    unsent: VecDeque<Subscription>,
+    /// Replies may be left in the buffer.
+    unread: bool,
     /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
     in_flight: VecDeque<Sent>,
     refused: Refused,
@@ -52,8 +64,8 @@ pub(super) struct News {
     pub(super) strays: Vec<Subscription>,
     /// What the node said of slots that it does not own.
     pub(super) redirects: Vec<Redirect>,
-    /// The node has withdrawn subscriptions.
-    pub(super) withdrawn: bool,
+    /// Names that the node has withdrawn; they are no longer this connection's.
+    pub(super) withdrawn: Vec<Subscription>,
     /// Why the connection was lost, or could not be made.
     pub(super) loss: Option<Loss>,
 }
@@ -83,6 +95,10 @@ impl LaneConnection {
             number,
             connection: Connection::new(settings),
             names: BTreeMap::new(),
+            held: 0,
+            unheld: 0,
+            unsent: VecDeque::new(),
+            unread: false,
             in_flight: VecDeque::new(),
             refused: Refused {
                 names: Vec::new(),
@@ -110,7 +126,7 @@ impl LaneConnection {
 
     /// Removes names; a name that was not there is passed over.
     pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
-        names.retain(|name| self.names.remove(name).is_some());
+        names.retain(|name| self.remove(name));
         if self.connection.is_open() {
             self.send_all(names, Verb::unsubscribe);
         }
@@ -134,6 +150,39 @@ impl LaneConnection {
     /// Forgets the names.
     pub(super) fn clear(&mut self) {
         self.names.clear();
+        self.holds_none();
+    }
+
+    /// Removes a name; returns whether it was there.
+    fn remove(&mut self, name: &Subscription) -> bool {
+        let removed = self.names.remove(name);
+        if removed == Some(true) {
+            self.holds_one_less();
+        }
+        removed.is_some()
+    }
+
+    /// Takes note of whether Redis has confirmed a name; returns whether it is one of this connection's.
+    fn set_held(&mut self, name: &Subscription, now: bool) -> bool {
+        let Some(held) = self.names.get_mut(name) else {
+            return false;
+        };
+        match (std::mem::replace(held, now), now) {
+            (false, true) => self.held += 1,
+            (true, false) => self.holds_one_less(),
+            _ => {}
+        }
+        true
+    }
+
+    fn holds_one_less(&mut self) {
+        self.held -= 1;
+        self.unheld += u64::from(self.held == 0);
+    }
+
+    fn holds_none(&mut self) {
+        self.held = 0;
+        self.unheld += 1;
     }
 
     /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
@@ -177,6 +226,11 @@ impl LaneConnection {
     /// Returns whether Redis has confirmed a name on the connection that stands.
     pub(super) fn holds(&self, name: &Subscription) -> bool {
         self.names.get(name) == Some(&true)
+    }
+
+    /// Returns what stays the same as long as Redis holds something for this connection; `None` if it holds nothing.
+    pub(super) fn watch(&self) -> Option<u64> {
+        (self.held > 0).then_some(self.unheld)
     }
 
     /// Returns whether the connection is up.
@@ -301,17 +355,21 @@ impl LaneConnection {
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     // Backwards: the channel of a namespace, which the others count, comes after its rooms.
-                    let names = self.names.keys().rev().cloned().collect();
-                    self.send_all(names, Verb::subscribe);
+                    self.unsent = self.names.keys().rev().cloned().collect();
                 }
             }
         }
+        self.send_portion();
+        step.more = !self.unsent.is_empty();
         self.try_refused_again(cx);
         self.connection.poll_flush(cx)?;
         if paused {
             return Ok(step);
         }
-        if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
+        if self.unread {
+            // Before more is read.
+            step.more = true;
+        } else if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
             step.more = true;
         }
@@ -328,7 +386,11 @@ impl LaneConnection {
         // Refusals wait until the borrow of the read buffer ends; they are rare.
         let mut refusals: Vec<Sent> = Vec::new();
         let mut withdrawn: Vec<Subscription> = Vec::new();
-        while let Some(reply) = self.connection.next_reply()? {
+        let mut left = PORTION;
+        while left > 0
+            && let Some(reply) = self.connection.next_reply()?
+        {
+            left -= 1;
             match reply {
                 Reply::Message(message) => {
                     // A name that has moved and is not yet let go of comes from its new node, too.
@@ -349,28 +411,29 @@ impl LaneConnection {
                 }
                 Reply::Array(items) => match confirm(&mut self.in_flight, items)? {
                     Confirmed::Subscribed(name) => {
-                        let Some(held) = self.names.get_mut(&name) else {
-                            continue;
-                        };
-                        *held = true;
-                        sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
-                        reported = true;
-                    }
-                    Confirmed::Unsubscribed(name) => {
-                        // Wanted again meanwhile: that is still on its way.
-                        if let Some(held) = self.names.get_mut(&name) {
-                            *held = false;
+                        if self.set_held(&name, true) {
+                            sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
+                            reported = true;
                         }
                     }
+                    // If it is wanted again, that is still on its way.
+                    Confirmed::Unsubscribed(name) => _ = self.set_held(&name, false),
+                    Confirmed::Alive => {}
                     Confirmed::Withdrawn(name) => {
-                        let Some(held) = self.names.get_mut(&name) else {
-                            continue;
-                        };
-                        *held = false;
-                        let Subscription { kind, name: of } = &name;
-                        sink(Incoming::Unsubscribed { lane, kind: *kind, name: of, reason: WITHDRAWN });
-                        reported = true;
-                        withdrawn.push(name);
+                        if self.set_held(&name, false) {
+                            // Another connection may hold it by now, where there is one for each slot.
+                            if self.holding == Holding::Lane {
+                                let Subscription { kind, name: of } = &name;
+                                sink(Incoming::Unsubscribed {
+                                    lane,
+                                    kind: *kind,
+                                    name: of,
+                                    reason: WITHDRAWN,
+                                });
+                                reported = true;
+                            }
+                            withdrawn.push(name);
+                        }
                     }
                 },
                 Reply::Error(error) => {
@@ -380,8 +443,11 @@ impl LaneConnection {
                         if let Some(sent) = take_redirected(&mut self.in_flight, &redirect)
                             && sent.verb.subscribes()
                         {
-                            let names = &mut self.names;
-                            self.news.strays.extend(sent.names.into_iter().filter(|name| names.remove(name).is_some()));
+                            for name in sent.names {
+                                if self.remove(&name) {
+                                    self.news.strays.push(name);
+                                }
+                            }
                         }
                         self.news.redirects.push(redirect);
                         continue;
@@ -415,13 +481,28 @@ impl LaneConnection {
                 _ => return Err(ProtocolError::Unexpected.into()),
             }
         }
+        self.unread = left == 0;
         for sent in refusals {
             self.send_halves(sent);
         }
-        // At once, and here: the answer names the new owner, or takes the name back.
-        self.news.withdrawn |= !withdrawn.is_empty();
-        self.send_all(withdrawn, Verb::subscribe);
+        if self.holding == Holding::Slot {
+            withdrawn.retain(|name| self.remove(name));
+            self.news.withdrawn.append(&mut withdrawn);
+        } else {
+            self.send_all(withdrawn, Verb::subscribe);
+        }
         Ok(reported)
+    }
+
+    /// Sends some of the names that are to be sent anew.
+    fn send_portion(&mut self) {
+        if self.unsent.is_empty() {
+            return;
+        }
+        let portion = self.unsent.drain(..self.unsent.len().min(PORTION));
+        // What has been unsubscribed from meanwhile is not wanted.
+        let names = portion.filter(|name| self.names.contains_key(name)).collect();
+        self.send_all(names, Verb::subscribe);
     }
 
     /// Sends a refused command again as two, so that the names that are allowed get through.
@@ -497,7 +578,10 @@ impl LaneConnection {
     /// Forgets what depends on the connection; the names are sent anew on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
+        self.unsent.clear();
+        self.unread = false;
         self.names.values_mut().for_each(|held| *held = false);
+        self.holds_none();
         self.refused.names.clear();
         self.refused.timer = None;
         self.refused.reported = false;

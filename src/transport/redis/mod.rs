@@ -52,6 +52,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::{Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport};
 use abandoned::Abandoned;
@@ -64,6 +65,9 @@ use stream::Loss;
 
 /// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
 const READS_PER_CALL: usize = 16;
+
+/// How long one [`Transport::incoming`] goes on with what is there: the other links of the process wait meanwhile.
+const BUDGET: Duration = Duration::from_millis(2);
 
 /// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
 /// tokio runtime with I/O and time enabled.
@@ -181,6 +185,7 @@ impl RedisTransport {
         self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
         let mut more_commands = true;
         let mut more = true;
+        let begun = Instant::now();
         for round in 0..READS_PER_CALL {
             more = false;
             if more_commands {
@@ -205,7 +210,7 @@ impl RedisTransport {
                     more |= step.more;
                 }
             }
-            if !more {
+            if !more || begun.elapsed() > BUDGET {
                 break;
             }
         }

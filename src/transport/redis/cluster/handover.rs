@@ -1,19 +1,24 @@
-//! Names that go from a master to the replica that takes over from it, without doubles.
+//! Names that go from a master to the replica that takes over from it, without losses and without doubles.
 //!
-//! Both nodes send the messages of their shard, and each lags behind with what the other one was published to: the
-//! bus of the cluster lets small messages wait for acknowledgements. A message that the former owner has delivered may
-//! so come again, from the new one, as soon as that is subscribed to. So what the former one delivers is counted, and
-//! the copies are dropped. What it sends once the new one has confirmed the name is dropped, too: the new one sends it,
-//! and sends it in order.
+//! Both nodes send the messages of their shard, and each lags behind with what the other one was published to: the bus of
+//! the cluster lets small messages wait for acknowledgements. So for a while a lane listens to both:
 //!
-//! The count begins when the former owner withdraws the name, which it does when it becomes a replica. If it does not,
-//! it delivers for a while before the new owner is asked.
+//! 1. The former owner delivers alone for [`LAG`]: what was published to it has come to the new one by then.
+//! 2. The new owner is asked. Until it has confirmed all names, and for another [`LAG`], the former one goes on
+//!    delivering; what the new one sends is held back, and dropped when the former one delivers it.
+//! 3. What is still held back is delivered, and from then on what the new owner sends. What the former one sends is
+//!    delivered only if the new one has not sent it: that was published before the new one was subscribed to.
+//! 4. After another [`LAG`] the former one is left.
 //!
-//! Messages that are the same to the byte within twice [`LAG`] may be taken for copies.
+//! A message is told by the hash of its name and payload, as often as it comes: two that are the same to the byte come
+//! twice from each node, and are delivered twice.
+//!
+//! A former owner that does not hear of what the new one is published to does not lead: 2 is left out. So it is from the
+//! moment on at which it withdraws the names, or is lost.
 //!
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -26,70 +31,106 @@ use super::super::{Incoming, Subscription};
 /// kernel may delay an acknowledgement.
 const LAG: Duration = Duration::from_millis(100);
 
-/// How long after a withdrawal the topology has to say who is next, and that one to confirm the names.
+/// How long the new owner has to confirm the names.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many different messages of the former owner are remembered per [`LAG`] and handover; copies of more are
+/// How many different messages of either owner are remembered per half a [`LAG`] and handover; copies of more are
 /// handed on.
 const MAX_SEEN: usize = 65_536;
+
+/// How many messages of the new owner are held back, and how many bytes; with more of them it begins to deliver.
+const MAX_HELD: usize = 4096;
+const MAX_HELD_BYTES: usize = 8 << 20;
 
 /// The handovers of a lane; hardly ever is there one.
 #[derive(Default)]
 pub(super) struct Handovers {
     all: Vec<Handover>,
+    /// Messages to be delivered now.
+    held: Vec<Held>,
+    /// Names that the former owners need not hold any longer.
+    over: Vec<Subscription>,
     /// Nothing is read, so that the time that passes proves nothing.
     paused: bool,
 }
 
+/// A message of a new owner that was held back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    hash: u64,
+    pub(super) name: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+}
+
 struct Handover {
     former: Address,
+    owner: Address,
     phase: Phase,
     /// When the phase ends.
     until: Instant,
+    /// The former owner is the one that delivers.
+    leads: bool,
     names: BTreeSet<Vec<u8>>,
     /// Those that the new owner has not confirmed.
     unconfirmed: BTreeSet<Vec<u8>>,
-    seen: Seen,
-}
-
-#[derive(PartialEq, Eq)]
-enum Phase {
-    /// The former owner has withdrawn names; it is not known yet who is next.
-    Withdrawn,
-    /// The new owner is not to be asked yet.
-    Waiting(Address),
-    /// The new owner is asked, or has confirmed all.
-    Asked(Address),
-}
-
-/// How often the former owner has delivered each message, of late.
-struct Seen {
     keys: RandomState,
-    counts: HashMap<u64, u32>,
-    /// Those of the [`LAG`] before.
-    earlier: HashMap<u64, u32>,
+    seen: Seen,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The new owner is not to be asked yet.
+    Waiting,
+    /// The new owner is asked.
+    Asked,
+    /// It has confirmed all.
+    Confirmed,
+    /// It delivers.
+    Ending,
+}
+
+/// How much more often the former owner has sent each message than the new one, of late.
+struct Seen {
+    ahead: HashMap<u64, i32>,
+    /// The same of the time before.
+    earlier: HashMap<u64, i32>,
     since: Instant,
 }
 
+/// Who has sent a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Former,
+    Owner,
+}
+
 impl Handovers {
-    /// Returns whether there is none.
+    /// Returns whether there is none, and nothing of one.
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.all.is_empty() && self.held.is_empty() && self.over.is_empty()
     }
 
-    /// Takes note that a node that stands has withdrawn a name.
-    pub(super) fn withdrawn(&mut self, former: &Address, name: &[u8], now: Instant) {
-        let known = self.all.iter_mut().find(|one| one.former == *former && one.phase == Phase::Withdrawn);
-        if let Some(known) = known {
-            known.names.insert(name.into());
-        } else {
-            let names = BTreeSet::from([name.to_vec()]);
-            self.all.push(Handover::new(former, Phase::Withdrawn, now + PATIENCE, names, now));
-        }
+    /// Takes note that a former owner that stands has withdrawn a name.
+    pub(super) fn withdrawn(&mut self, former: &Address, name: &Subscription, now: Instant) {
+        let Self { all, held, .. } = self;
+        all.retain_mut(|one| {
+            if one.former != *former || !one.names.contains(&name.name) {
+                return true;
+            }
+            if one.phase == Phase::Waiting {
+                one.names.remove(&name.name);
+                one.unconfirmed.remove(&name.name);
+                return !one.names.is_empty();
+            }
+            one.give_over(held, now);
+            true
+        });
     }
 
     /// Begins the handover of names to a new owner. Returns those that it is to be asked for at once; the others come
-    /// with [`Handovers::due`].
+    /// with [`Handovers::due`]. `complete` says whether the former owner hears of what the new one is published to.
     pub(super) fn begin(
         &mut self,
         former: &Address,
@@ -98,42 +139,38 @@ impl Handovers {
         complete: bool,
         now: Instant,
     ) -> Vec<Subscription> {
-        let withdrawn =
-            self.all.iter().position(|one| one.former == *former && one.phase == Phase::Withdrawn);
-        let withdrawn = withdrawn.map(|place| self.all.swap_remove(place));
-        let was_withdrawn = |name: &Subscription| {
-            withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.names.contains(&name.name))
-        };
-        // A node that does not get what the new owner is published to is not worth to be waited for.
-        let (at_once, later): (Vec<_>, Vec<_>) =
-            names.into_iter().partition(|name| !complete || was_withdrawn(name));
-        let bare = |names: &[Subscription]| names.iter().map(|name| name.name.clone()).collect();
-        if !at_once.is_empty() {
-            let names = bare(&at_once);
-            let until = now + PATIENCE;
-            let mut new = Handover::new(former, Phase::Asked(owner.clone()), until, names, now);
-            if let Some(withdrawn) = withdrawn {
-                new.seen = withdrawn.seen;
-            }
-            self.all.push(new);
-        }
-        if !later.is_empty() {
-            let waiting = Phase::Waiting(owner.clone());
-            self.all.push(Handover::new(former, waiting, now + LAG, bare(&later), now));
-        }
-        at_once
+        let bare: BTreeSet<Vec<u8>> = names.iter().map(|name| name.name.clone()).collect();
+        let (phase, until) =
+            if complete { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
+        self.all.push(Handover {
+            former: former.clone(),
+            owner: owner.clone(),
+            phase,
+            until,
+            leads: complete,
+            unconfirmed: bare.clone(),
+            names: bare,
+            keys: RandomState::new(),
+            seen: Seen::new(now),
+            held: VecDeque::new(),
+            held_bytes: 0,
+        });
+        if complete { Vec::new() } else { names }
     }
 
     /// Returns whether a name is about to leave a node.
     pub(super) fn is_leaving(&self, former: &Address, name: &Subscription) -> bool {
-        self.all
-            .iter()
-            .any(|one| one.former == *former && one.owner().is_some() && one.unconfirmed.contains(&name.name))
+        self.all.iter().any(|one| one.former == *former && one.names.contains(&name.name))
+    }
+
+    /// Returns whether a name is being handed over.
+    pub(super) fn is_under_way(&self, name: &[u8]) -> bool {
+        self.all.iter().any(|one| one.names.contains(name))
     }
 
     /// Returns whether the new owner of a name is not to be asked yet.
     pub(super) fn is_waiting(&self, name: &Subscription) -> bool {
-        self.all.iter().any(|one| one.is_waiting() && one.names.contains(&name.name))
+        self.all.iter().any(|one| one.phase == Phase::Waiting && one.names.contains(&name.name))
     }
 
     /// Returns when [`Handovers::due`] has something to do.
@@ -143,21 +180,18 @@ impl Handovers {
 
     /// Takes note of what a node says; returns whether it is to be handed on.
     pub(super) fn hear(&mut self, from: &Address, incoming: &Incoming<'_>, now: Instant) -> bool {
-        for one in &mut self.all {
+        let Self { all, held, .. } = self;
+        for one in all {
             match incoming {
                 Incoming::Message { name, payload, .. } if one.names.contains(*name) => {
-                    if one.owner() == Some(from) {
-                        if one.seen.take(name, payload, now) {
-                            return false;
-                        }
-                    } else if one.former == *from {
-                        if one.owner().is_some() && !one.unconfirmed.contains(*name) {
-                            return false;
-                        }
-                        one.seen.add(name, payload, now);
+                    if one.owner == *from {
+                        return one.hear_owner(name, payload, held, now);
+                    }
+                    if one.former == *from {
+                        return one.hear_former(name, payload, now);
                     }
                 }
-                Incoming::Subscribed { name, .. } if one.owner() == Some(from) => one.confirmed(name, now),
+                Incoming::Subscribed { name, .. } if one.owner == *from => one.confirmed(name, now),
                 _ => {}
             }
         }
@@ -175,48 +209,79 @@ impl Handovers {
         self.paused = paused;
     }
 
-    /// Returns the names whose new owners are to be asked now.
+    /// Goes on with those whose time has come; returns the names whose new owners are to be asked now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Subscription> {
         let mut due = Vec::new();
         if self.paused {
             return due;
         }
-        self.all.retain_mut(|one| {
+        let Self { all, held, over, .. } = self;
+        all.retain_mut(|one| {
             if now < one.until {
                 return true;
             }
-            let Phase::Waiting(owner) = &one.phase else {
-                return false;
-            };
-            one.phase = Phase::Asked(owner.clone());
-            one.until = now + PATIENCE;
-            due.extend(one.names.iter().cloned().map(Subscription::shard));
-            true
+            match one.phase {
+                Phase::Waiting => {
+                    one.phase = Phase::Asked;
+                    one.until = now + PATIENCE;
+                    due.extend(one.names.iter().cloned().map(Subscription::shard));
+                    true
+                }
+                Phase::Confirmed => {
+                    one.give_over(held, now);
+                    one.phase = Phase::Ending;
+                    one.until = now + LAG;
+                    true
+                }
+                Phase::Asked | Phase::Ending => {
+                    one.give_over(held, now);
+                    let confirmed = one.names.difference(&one.unconfirmed).cloned();
+                    over.extend(confirmed.map(Subscription::shard));
+                    false
+                }
+            }
         });
         due
     }
 
+    /// Takes the messages that are to be delivered now.
+    pub(super) fn take_held(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Takes the names that the former owners need not hold any longer.
+    pub(super) fn take_over(&mut self) -> Vec<Subscription> {
+        std::mem::take(&mut self.over)
+    }
+
     /// Takes note that nodes are lost: what they were to hand over has no time to wait.
     pub(super) fn lose(&mut self, lost: &[Address], now: Instant) {
-        for one in &mut self.all {
-            if one.is_waiting() && lost.contains(&one.former) {
+        let Self { all, held, .. } = self;
+        for one in all.iter_mut().filter(|one| lost.contains(&one.former)) {
+            one.give_over(held, now);
+            if one.phase == Phase::Waiting {
                 one.until = now;
             }
         }
     }
 
     /// Ends those whose names are to go elsewhere by now.
-    pub(super) fn end_if(&mut self, elsewhere: impl Fn(&[u8], &Address) -> bool) {
-        self.all.retain(|one| {
-            let Some(owner) = one.owner() else {
-                return true;
-            };
-            !one.names.iter().any(|name| elsewhere(name, owner))
+    pub(super) fn end_if(&mut self, now: Instant, elsewhere: impl Fn(&[u8], &Address) -> bool) {
+        let Self { all, held, .. } = self;
+        all.retain_mut(|one| {
+            let goes_on = !one.names.iter().any(|name| elsewhere(name, &one.owner));
+            if !goes_on {
+                one.give_over(held, now);
+            }
+            goes_on
         });
     }
 
     /// Forgets names.
     pub(super) fn forget<'a>(&mut self, names: impl Iterator<Item = &'a Subscription>) {
+        if self.is_empty() {
+            return;
+        }
         for Subscription { name, .. } in names {
             for one in &mut self.all {
                 one.names.remove(name);
@@ -228,81 +293,124 @@ impl Handovers {
 
     /// Ends all at once; returns the names whose new owners were not asked.
     pub(super) fn clear(&mut self) -> Vec<Subscription> {
-        let waiting = self.all.drain(..).filter(Handover::is_waiting);
+        self.held.clear();
+        self.over.clear();
+        let waiting = self.all.drain(..).filter(|one| one.phase == Phase::Waiting);
         waiting.flat_map(|one| one.names).map(Subscription::shard).collect()
     }
 }
 
 impl Handover {
-    fn new(former: &Address, phase: Phase, until: Instant, names: BTreeSet<Vec<u8>>, now: Instant) -> Self {
-        let unconfirmed = names.clone();
-        Self { former: former.clone(), phase, until, names, unconfirmed, seen: Seen::new(now) }
+    fn hash(&self, name: &[u8], payload: &[u8]) -> u64 {
+        self.keys.hash_one((name, payload))
     }
 
-    fn owner(&self) -> Option<&Address> {
-        match &self.phase {
-            Phase::Withdrawn => None,
-            Phase::Waiting(owner) | Phase::Asked(owner) => Some(owner),
+    fn hear_owner(&mut self, name: &[u8], payload: &[u8], ready: &mut Vec<Held>, now: Instant) -> bool {
+        let hash = self.hash(name, payload);
+        if !self.leads {
+            return self.seen.is_new(hash, Sender::Owner, now);
+        }
+        if self.seen.take(hash, Sender::Owner, now) {
+            return false;
+        }
+        self.held_bytes += name.len() + payload.len();
+        self.held.push_back(Held { hash, name: name.to_vec(), payload: payload.to_vec() });
+        if self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
+            self.give_over(ready, now);
+        }
+        false
+    }
+
+    fn hear_former(&mut self, name: &[u8], payload: &[u8], now: Instant) -> bool {
+        let hash = self.hash(name, payload);
+        if let Some(place) = self.held.iter().position(|held| held.hash == hash) {
+            if let Some(held) = self.held.remove(place) {
+                self.held_bytes -= held.name.len() + held.payload.len();
+            }
+            return true;
+        }
+        self.seen.is_new(hash, Sender::Former, now)
+    }
+
+    /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
+    fn give_over(&mut self, ready: &mut Vec<Held>, now: Instant) {
+        self.leads = false;
+        self.held_bytes = 0;
+        for held in self.held.drain(..) {
+            // The former one may send it yet.
+            self.seen.add(held.hash, Sender::Owner, now);
+            if self.names.contains(&held.name) {
+                ready.push(held);
+            }
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Waiting(_))
-    }
-
     fn confirmed(&mut self, name: &[u8], now: Instant) {
-        if self.unconfirmed.remove(name) && self.unconfirmed.is_empty() {
-            self.until = now + 2 * LAG;
+        if self.unconfirmed.remove(name) && self.unconfirmed.is_empty() && self.phase == Phase::Asked {
+            self.phase = Phase::Confirmed;
+            self.until = now + LAG;
         }
     }
 }
 
 impl Seen {
     fn new(now: Instant) -> Self {
-        Self { keys: RandomState::new(), counts: HashMap::new(), earlier: HashMap::new(), since: now }
+        Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now }
     }
 
-    fn hash(&self, name: &[u8], payload: &[u8]) -> u64 {
-        self.keys.hash_one((name, payload))
+    /// Returns whether a message is to be delivered: the other node has not sent it.
+    fn is_new(&mut self, hash: u64, by: Sender, now: Instant) -> bool {
+        let new = !self.take(hash, by, now);
+        if new {
+            self.add(hash, by, now);
+        }
+        new
     }
 
-    /// The former owner has delivered a message.
-    fn add(&mut self, name: &[u8], payload: &[u8], now: Instant) {
+    fn add(&mut self, hash: u64, by: Sender, now: Instant) {
         self.age(now);
-        let hash = self.hash(name, payload);
-        if self.counts.len() < MAX_SEEN || self.counts.contains_key(&hash) {
-            *self.counts.entry(hash).or_default() += 1;
+        if self.ahead.len() < MAX_SEEN || self.ahead.contains_key(&hash) {
+            *self.ahead.entry(hash).or_default() += by.sign();
         }
     }
 
-    /// The new owner has sent a message: returns whether it is a copy of one that the former owner has delivered.
-    fn take(&mut self, name: &[u8], payload: &[u8], now: Instant) -> bool {
+    /// Returns whether a message is a copy of one that the other node has sent, of which there is one less then.
+    fn take(&mut self, hash: u64, by: Sender, now: Instant) -> bool {
         self.age(now);
-        if self.counts.is_empty() && self.earlier.is_empty() {
+        if self.ahead.is_empty() && self.earlier.is_empty() {
             return false;
         }
-        let hash = self.hash(name, payload);
-        [&mut self.earlier, &mut self.counts].into_iter().any(|counts| {
-            let Some(count) = counts.get_mut(&hash) else {
+        [&mut self.earlier, &mut self.ahead].into_iter().any(|ahead| {
+            let Some(count) = ahead.get_mut(&hash).filter(|count| count.signum() == -by.sign()) else {
                 return false;
             };
-            *count -= 1;
+            *count += by.sign();
             if *count == 0 {
-                counts.remove(&hash);
+                ahead.remove(&hash);
             }
             true
         })
     }
 
-    /// Forgets what has no copies on their way any more.
+    /// Forgets what has no copies on their way any more: after half a [`LAG`] at the earliest, and a whole one at the
+    /// latest.
     fn age(&mut self, now: Instant) {
         let age = now.saturating_duration_since(self.since);
-        if age < LAG {
+        if age < LAG / 2 {
             return;
         }
-        let counts = std::mem::take(&mut self.counts);
-        self.earlier = if age < 2 * LAG { counts } else { HashMap::new() };
+        let ahead = std::mem::take(&mut self.ahead);
+        self.earlier = if age < LAG { ahead } else { HashMap::new() };
         self.since = now;
+    }
+}
+
+impl Sender {
+    fn sign(self) -> i32 {
+        match self {
+            Self::Former => 1,
+            Self::Owner => -1,
+        }
     }
 }
 
@@ -310,6 +418,8 @@ impl Seen {
 mod tests {
     use super::super::super::SubscriptionKind;
     use super::*;
+
+    const PAYLOADS: [&[u8]; 3] = [b"1", b"2", b"3"];
 
     fn node(port: u16) -> Address {
         Address::Tcp { host: "127.0.0.1".to_owned(), port }
@@ -323,62 +433,132 @@ mod tests {
         Incoming::Subscribed { lane: 0, kind: SubscriptionKind::Shard, name: b"a" }
     }
 
-    #[test]
-    fn copies_are_dropped_as_often_as_they_were_delivered_and_for_a_while() {
-        let now = Instant::now();
-        let (former, owner) = (node(1), node(2));
+    fn names() -> Vec<Subscription> {
+        vec![Subscription::shard("a")]
+    }
+
+    fn held(handovers: &mut Handovers) -> Vec<Vec<u8>> {
+        handovers.take_held().into_iter().map(|held| held.payload).collect()
+    }
+
+    /// A handover from node 1 to node 2 whose new owner has just confirmed.
+    fn confirmed(now: Instant) -> Handovers {
         let mut handovers = Handovers::default();
-        handovers.withdrawn(&former, b"a", now);
-        assert!(handovers.hear(&former, &message(b"1"), now));
-        assert!(handovers.hear(&former, &message(b"1"), now));
-        assert!(handovers.hear(&former, &message(b"2"), now));
-        let names = vec![Subscription::shard("a")];
-        assert_eq!(handovers.begin(&former, &owner, names.clone(), true, now), names);
-        assert!(handovers.is_leaving(&former, &names[0]));
-        assert!(handovers.hear(&owner, &subscribed(), now));
-        assert!(!handovers.is_leaving(&former, &names[0]));
-        assert!(!handovers.hear(&former, &message(b"3"), now), "the new owner sends it");
-        for (payload, new) in [(b"1", false), (b"3", true), (b"1", false), (b"1", true)] {
-            assert_eq!(handovers.hear(&owner, &message(payload), now + LAG), new, "{payload:?}");
+        assert!(handovers.begin(&node(1), &node(2), names(), true, now).is_empty());
+        assert_eq!(handovers.due(now + LAG), names());
+        assert!(handovers.hear(&node(2), &subscribed(), now + LAG));
+        handovers
+    }
+
+    #[test]
+    fn the_former_owner_delivers_until_its_copies_are_all_there() {
+        let (former, owner) = (node(1), node(2));
+        let start = Instant::now();
+        let now = start + LAG;
+        let mut handovers = confirmed(start);
+        assert!(handovers.is_leaving(&former, &names()[0]));
+        for payload in PAYLOADS {
+            assert!(!handovers.hear(&owner, &message(payload), now), "the former one is to deliver it first");
         }
-        assert!(handovers.hear(&owner, &message(b"2"), now + 3 * LAG), "that is no copy");
+        // Published before the new owner was subscribed to: it comes from the former one alone, and in order.
+        assert!(handovers.hear(&former, &message(b"0"), now));
+        assert!(handovers.hear(&former, &message(b"1"), now));
+        assert!(handovers.due(now + LAG).is_empty());
+        assert_eq!(held(&mut handovers), [b"2", b"3"]);
+        for (payload, is_new) in [(b"2", false), (b"3", false), (b"4", true)] {
+            assert_eq!(handovers.hear(&former, &message(payload), now + LAG), is_new, "{payload:?}");
+        }
+        assert!(!handovers.hear(&owner, &message(b"4"), now + LAG));
+        assert!(handovers.hear(&owner, &message(b"5"), now + LAG));
         assert_eq!(handovers.deadline(), Some(now + 2 * LAG));
+        assert!(handovers.take_over().is_empty());
         assert!(handovers.due(now + 2 * LAG).is_empty());
+        assert_eq!(handovers.take_over(), names());
         assert!(handovers.is_empty());
     }
 
     #[test]
-    fn without_a_withdrawal_the_new_owner_is_asked_later_unless_the_former_one_misses_something() {
+    fn two_messages_that_are_the_same_to_the_byte_are_delivered_twice() {
+        let (former, owner) = (node(1), node(2));
+        for leads in [true, false] {
+            for second in [LAG / 2, LAG] {
+                let start = Instant::now();
+                let mut now = start + LAG;
+                let mut handovers = confirmed(start);
+                let mut delivered = 0;
+                if !leads {
+                    handovers.lose(&[node(1)], now);
+                }
+                // The first was published before the new owner was subscribed to, the second behind that.
+                delivered += usize::from(handovers.hear(&former, &message(b"x"), now));
+                now += second;
+                delivered += usize::from(handovers.hear(&owner, &message(b"x"), now));
+                delivered += usize::from(handovers.hear(&former, &message(b"x"), now));
+                handovers.due(start + 2 * LAG);
+                delivered += held(&mut handovers).len();
+                assert_eq!(delivered, 2, "{leads} {second:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_either_owner_alone_sends_is_delivered() {
+        let (former, owner) = (node(1), node(2));
+        let start = Instant::now();
+        let now = start + LAG;
+        let mut handovers = confirmed(start);
+        assert!(!handovers.hear(&owner, &message(b"1"), now));
+        handovers.withdrawn(&former, &names()[0], now);
+        assert_eq!(held(&mut handovers), [b"1"]);
+        assert!(handovers.hear(&owner, &message(b"2"), now));
+        assert!(handovers.hear(&former, &message(b"3"), now));
+
+        let mut handovers = Handovers::default();
+        handovers.begin(&former, &owner, names(), true, now);
+        handovers.withdrawn(&former, &names()[0], now);
+        assert!(handovers.is_empty(), "nobody is asked yet");
+    }
+
+    #[test]
+    fn the_new_owner_is_asked_later_unless_the_former_one_misses_something() {
         let now = Instant::now();
         let (former, owner) = (node(1), node(2));
-        let names = vec![Subscription::shard("a")];
         let mut handovers = Handovers::default();
-        assert_eq!(handovers.begin(&former, &owner, names.clone(), false, now), names);
+        assert_eq!(handovers.begin(&former, &owner, names(), false, now), names());
+        assert!(handovers.hear(&owner, &message(b"1"), now), "nobody else may deliver it");
+        assert!(!handovers.hear(&former, &message(b"1"), now));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names.clone(), true, now).is_empty());
-        assert!(handovers.is_waiting(&names[0]));
+        assert!(handovers.begin(&former, &owner, names(), true, now).is_empty());
+        assert!(handovers.is_waiting(&names()[0]));
         handovers.pause(true, now);
         assert_eq!(handovers.deadline(), None);
         assert!(handovers.due(now + LAG).is_empty());
         handovers.pause(false, now + LAG);
         assert!(handovers.due(now + LAG).is_empty(), "nothing was read meanwhile");
-        assert_eq!(handovers.due(now + 2 * LAG), names);
-        assert!(!handovers.is_waiting(&names[0]));
+        assert_eq!(handovers.due(now + 2 * LAG), names());
+        assert!(!handovers.is_waiting(&names()[0]));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names.clone(), true, now).is_empty());
+        assert!(handovers.begin(&former, &owner, names(), true, now).is_empty());
         handovers.lose(&[former], now);
-        assert_eq!(handovers.due(now), names);
+        assert_eq!(handovers.due(now), names());
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let now = Instant::now();
         let mut seen = Seen::new(now);
-        for number in 0..=MAX_SEEN {
-            seen.add(b"a", &number.to_be_bytes(), now);
+        for number in 0..=MAX_SEEN as u64 {
+            seen.add(number, Sender::Former, now);
         }
-        assert_eq!(seen.counts.len(), MAX_SEEN);
-        assert!(seen.take(b"a", &0_usize.to_be_bytes(), now));
-        assert!(!seen.take(b"a", &MAX_SEEN.to_be_bytes(), now));
+        assert_eq!(seen.ahead.len(), MAX_SEEN);
+        assert!(seen.take(0, Sender::Owner, now));
+        assert!(!seen.take(MAX_SEEN as u64, Sender::Owner, now));
+
+        let mut handovers = confirmed(now);
+        for number in 0..=MAX_HELD {
+            assert!(!handovers.hear(&node(2), &message(&number.to_be_bytes()), now));
+        }
+        assert_eq!(handovers.take_held().len(), MAX_HELD + 1);
+        assert!(handovers.hear(&node(2), &message(b"x"), now), "it delivers by now");
     }
 }

@@ -70,6 +70,7 @@ fn commands_run_at_the_owners_of_their_slots_whatever_the_space() {
 fn commands_run_in_order_with_the_publishes_to_their_node() {
     block_on(async {
         let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.trusted(&[LOW]).await;
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.transport.command(add(1, LOW));
         rig.transport.publish(LOW.as_bytes(), b"y");
@@ -130,6 +131,7 @@ fn what_a_node_cannot_run_now_has_not_run_and_stops_nothing_else() {
 fn commands_of_a_lost_node_are_lost_and_those_that_find_none_have_not_run() {
     block_on(async {
         let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.trusted(&[LOW]).await;
         rig.cluster.nodes()[0].hangs = true;
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.transport.command(add(1, LOW));

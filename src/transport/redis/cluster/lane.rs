@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
 use super::super::settings::Address;
 use super::super::stream::Loss;
-use super::super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
-use super::handover::Handovers;
+use super::super::{BUDGET, Incoming, Lane, Step, Subscription, SubscriptionKind};
+use super::handover::{Handovers, Held};
+use super::mastership::{AWAY, Watch};
 use super::redirect::Redirect;
 use super::settings::ClusterSettings;
 use super::slot::slot_of;
@@ -25,6 +26,10 @@ const DELISTED: &str = "the node is no longer part of the cluster";
 /// one has sent already: they lag behind each other.
 const RETURN: Duration = Duration::from_millis(250);
 
+/// How long the node of the channels and globs may be missing from the topology before it is left: a master that is
+/// replaced is named again as a replica, a moment later.
+pub(super) const MISSING: Duration = Duration::from_secs(2);
+
 /// A node that loses a connection again within this time is left.
 const STABLE: Duration = Duration::from_secs(2);
 
@@ -37,6 +42,8 @@ pub(super) struct ClusterLane {
     anywhere: LaneConnection,
     /// Where that one goes.
     at: Option<Address>,
+    /// Since when the topology does not name that node.
+    missing: Option<Instant>,
     /// When it was last given the chance to take a lost connection back.
     retried: Option<Instant>,
     /// Until when it has that chance.
@@ -50,8 +57,20 @@ pub(super) struct ClusterLane {
     overlap: BTreeMap<Subscription, Address>,
     /// Those of them whose new owner is of the same shard.
     handovers: Handovers,
+    /// Names that nodes have withdrawn, and that go nowhere yet.
+    away: Vec<Away>,
+    /// Which connection to an owner is polled first; 0 if the last poll has come round.
+    first_owner: usize,
     /// Shifts the node that the channels and globs go to, so that not all servers take the same.
     spread: usize,
+}
+
+/// What a node has withdrawn. If it is a master still, it knows where the names go; if it has become a replica, they
+/// stay away for a while: see `mastership`.
+struct Away {
+    from: Address,
+    names: BTreeSet<Subscription>,
+    until: Instant,
 }
 
 /// What a lane has learned about the cluster.
@@ -61,8 +80,8 @@ pub(super) struct Hints {
     pub(super) redirects: Vec<(Address, Redirect)>,
     /// A connection is lost, or a name has no home.
     pub(super) trouble: bool,
-    /// A node has withdrawn a subscription.
-    pub(super) withdrawn: bool,
+    /// The nodes that have withdrawn subscriptions.
+    pub(super) withdrawn: BTreeSet<Address>,
 }
 
 impl ClusterLane {
@@ -75,6 +94,7 @@ impl ClusterLane {
             open,
             anywhere: LaneConnection::new(number, base, Holding::Lane),
             at: None,
+            missing: None,
             retried: None,
             returns_until: None,
             owners: BTreeMap::new(),
@@ -82,6 +102,8 @@ impl ClusterLane {
             strays: Vec::new(),
             overlap: BTreeMap::new(),
             handovers: Handovers::default(),
+            away: Vec::new(),
+            first_owner: 0,
             spread,
         }
     }
@@ -104,7 +126,13 @@ impl ClusterLane {
             self.overlap.remove(name);
         }
         self.handovers.forget(names.iter());
-        self.strays.retain(|(_, stray)| !names.contains(stray));
+        for away in &mut self.away {
+            names.iter().for_each(|name| _ = away.names.remove(name));
+        }
+        if !self.strays.is_empty() {
+            let names: BTreeSet<_> = names.iter().collect();
+            self.strays.retain(|(_, stray)| !names.contains(stray));
+        }
         for connection in self.owners.values_mut() {
             let here = names.iter().filter(|name| connection.wants(name)).cloned().collect();
             connection.unsubscribe(here);
@@ -130,6 +158,7 @@ impl ClusterLane {
         for connection in self.owners.values_mut() {
             reported |= connection.close();
         }
+        self.homeless.extend(self.away.drain(..).flat_map(|away| away.names));
         reported
     }
 
@@ -141,6 +170,7 @@ impl ClusterLane {
         self.strays.clear();
         self.overlap.clear();
         self.handovers.clear();
+        self.away.clear();
     }
 
     /// Asks for signs of life, unless nothing is read.
@@ -151,7 +181,10 @@ impl ClusterLane {
 
     /// Returns when a poll has something to do though nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.returns_until.into_iter().chain(self.handovers.deadline()).min()
+        let away = self.away.iter().map(|away| away.until);
+        let missing = self.missing.map(|since| since + MISSING);
+        let others = [self.returns_until, missing, self.handovers.deadline()];
+        others.into_iter().flatten().chain(away).min()
     }
 
     /// Returns whether a name waits for a topology that says whose it is.
@@ -174,12 +207,9 @@ impl ClusterLane {
             sink(incoming);
         };
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
-        // What the node has sent last may come again from the next one: see `poll_anywhere`.
-        if self.at.as_ref().is_some_and(gone) && self.move_on(topology) {
-            report(Incoming::LaneDown { lane: self.number, reason: DELISTED });
-        }
+        self.missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
         self.place(topology);
-        self.handovers.end_if(|name, owner| topology.master(slot_of(name)) != Some(owner));
+        self.handovers.end_if(now, |name, owner| topology.master(slot_of(name)) != Some(owner));
         let mut moving: Vec<Subscription> = std::mem::take(&mut self.homeless).into_iter().collect();
         moving.extend(self.strays.drain(..).map(|(_, name)| name));
         for node in self.owners.keys().cloned().collect::<Vec<_>>() {
@@ -187,6 +217,68 @@ impl ClusterLane {
         }
         self.route(moving, topology);
         reported
+    }
+
+    /// Returns what stays the same as long as a node holds something for this lane.
+    pub(super) fn watch(&self, node: &Address) -> Option<Watch> {
+        let watch = self.owners.get(node)?.watch()?;
+        Some((self.number, watch))
+    }
+
+    /// Returns whether a node may have said something that is not read yet.
+    pub(super) fn is_behind(&self, node: &Address) -> bool {
+        self.first_owner > 0 || self.owners.get(node).is_some_and(|connection| connection.more)
+    }
+
+    /// A node that has withdrawn names does not say that it is a replica: it may know where they are now.
+    pub(super) fn return_to(&mut self, node: &Address, topology: &Topology) {
+        let back = self.away.extract_if(.., |away| away.from == *node);
+        let names: Vec<_> = back.flat_map(|away| away.names).collect();
+        self.route(names, topology);
+    }
+
+    /// Takes note of names that nodes have withdrawn.
+    fn go_away(
+        &mut self,
+        withdrawn: Vec<(Address, Subscription)>,
+        topology: &Topology,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        hints: &mut Hints,
+    ) {
+        for (from, name) in withdrawn {
+            if !hints.withdrawn.contains(&from) {
+                hints.withdrawn.insert(from.clone());
+            }
+            let owner = topology.master(slot_of(&name.name)).and_then(|owner| self.owners.get(owner));
+            if !owner.is_some_and(|owner| owner.holds(&name)) {
+                let Subscription { kind, name } = &name;
+                sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason: WITHDRAWN });
+            }
+            if self.overlap.get(&name) == Some(&from) {
+                self.overlap.remove(&name);
+            }
+            self.handovers.withdrawn(&from, &name, now);
+            if owner.is_some_and(|owner| owner.wants(&name)) {
+                // The new owner is asked already.
+                continue;
+            }
+            match self.away.iter_mut().find(|away| away.from == from) {
+                Some(away) => _ = away.names.insert(name),
+                None => self.away.push(Away { from, names: BTreeSet::from([name]), until: now + AWAY }),
+            }
+        }
+    }
+
+    /// Has names come back that were away for long enough.
+    fn end_away(&mut self, topology: &Topology, now: Instant) -> bool {
+        if self.away.iter().all(|away| now < away.until) {
+            return false;
+        }
+        let names: Vec<_> =
+            self.away.extract_if(.., |away| now >= away.until).flat_map(|away| away.names).collect();
+        self.route(names, topology);
+        true
     }
 
     /// Finds homes for what a node would not take; what would go back there waits for another topology.
@@ -216,41 +308,64 @@ impl ClusterLane {
         let mut loss = None;
         let mut lost = Vec::new();
         let mut settled = Vec::new();
-        for (node, connection) in &mut self.owners {
-            let (overlap, handovers) = (&self.overlap, &mut self.handovers);
-            let one = connection.poll(cx, paused, &mut |incoming| {
-                if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
-                    return;
+        let mut withdrawn = Vec::new();
+        // Where the last poll has stopped, if it has.
+        let first = std::mem::take(&mut self.first_owner);
+        'all: for later in [false, true] {
+            for (place, (node, connection)) in self.owners.iter_mut().enumerate() {
+                if (place < first) != later {
+                    continue;
                 }
-                if let Incoming::Unsubscribed { name, reason: WITHDRAWN, .. } = incoming {
-                    handovers.withdrawn(node, name, now);
+                let (overlap, handovers) = (&self.overlap, &mut self.handovers);
+                let one = connection.poll(cx, paused, &mut |incoming| {
+                    if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
+                        return;
+                    }
+                    if let Incoming::Subscribed { kind, name, .. } = incoming
+                        && !overlap.is_empty()
+                        && topology.master(slot_of(name)) == Some(node)
+                        && !handovers.is_under_way(name)
+                    {
+                        settled.push(Subscription { kind, name: name.to_vec() });
+                    }
+                    sink(incoming);
+                });
+                step.reported |= one.reported;
+                step.more |= one.more;
+                let news = connection.take_news();
+                self.handovers.forget(news.strays.iter());
+                self.strays.extend(news.strays.into_iter().map(|name| (node.clone(), name)));
+                hints.redirects.extend(news.redirects.into_iter().map(|one| (node.clone(), one)));
+                withdrawn.extend(news.withdrawn.into_iter().map(|name| (node.clone(), name)));
+                if let Some(why) = news.loss {
+                    loss = Some(why);
+                    lost.push(node.clone());
                 }
-                if let Incoming::Subscribed { kind, name, .. } = incoming
-                    && !overlap.is_empty()
-                    && topology.master(slot_of(name)) == Some(node)
-                {
-                    settled.push(Subscription { kind, name: name.to_vec() });
+                if (one.more || !lost.is_empty()) && now.elapsed() > BUDGET {
+                    self.first_owner = place + 1;
+                    step.more = true;
+                    break 'all;
                 }
-                sink(incoming);
-            });
-            step.reported |= one.reported;
-            step.more |= one.more;
-            let news = connection.take_news();
-            self.handovers.forget(news.strays.iter());
-            self.strays.extend(news.strays.into_iter().map(|name| (node.clone(), name)));
-            hints.redirects.extend(news.redirects.into_iter().map(|one| (node.clone(), one)));
-            hints.withdrawn |= news.withdrawn;
-            if let Some(why) = news.loss {
-                loss = Some(why);
-                lost.push(node.clone());
             }
         }
+        step.reported |= !withdrawn.is_empty();
+        self.go_away(withdrawn, topology, now, sink, hints);
+        step.more |= self.end_away(topology, now);
         if !self.handovers.is_empty() {
             self.handovers.pause(paused, now);
             self.handovers.lose(&lost, now);
             let due = self.handovers.due(now);
             step.more |= !due.is_empty();
             self.route(due, topology);
+            let over = self.handovers.take_over();
+            step.more |= !over.is_empty();
+            self.end_overlap(over, topology);
+            let (number, kind) = (self.number, SubscriptionKind::Shard);
+            for Held { name, payload, .. } in self.handovers.take_held() {
+                let (name, payload) = (name.as_slice(), payload.as_slice());
+                sink(Incoming::Message { lane: number, kind, name, channel: name, payload });
+                step.reported = true;
+            }
         }
         step.more |= !settled.is_empty();
         self.end_overlap(settled, topology);
@@ -269,6 +384,14 @@ impl ClusterLane {
         sink: &mut dyn FnMut(Incoming<'_>),
         hints: &mut Hints,
     ) -> Step {
+        if self.missing.is_some_and(|since| now >= since + MISSING) {
+            self.missing = None;
+            if self.move_on(topology) {
+                // What the node has sent last may come again from the next one, see below.
+                sink(Incoming::LaneDown { lane: self.number, reason: DELISTED });
+                return Step::REPORTED;
+            }
+        }
         let stood = self.anywhere.is_open();
         let mut step = self.anywhere.poll(cx, paused, sink);
         if self.anywhere.is_open() {
@@ -434,6 +557,7 @@ impl ClusterLane {
             return false;
         };
         self.at = Some((*next).clone());
+        self.missing = None;
         self.returns_until = None;
         self.anywhere.move_to(self.settings.of(next))
     }

@@ -24,6 +24,10 @@ pub(super) struct MockNode {
     /// It takes what it is sent and answers nothing.
     pub(super) hangs: bool,
     pub(super) subscribers: u64,
+    /// What SPUBLISH answers where the node is the master.
+    pub(super) receivers: u64,
+    /// What HELLO answers instead of what the view says.
+    pub(super) hello: Option<&'static str>,
     /// All commands but those of the handshake.
     pub(super) log: Vec<String>,
     lanes: Vec<mpsc::UnboundedSender<Vec<u8>>>,
@@ -55,6 +59,8 @@ impl MockCluster {
                 refusal: None,
                 hangs: false,
                 subscribers: 0,
+                receivers: 1,
+                hello: None,
                 log: Vec::new(),
                 lanes: Vec::new(),
                 readers: Vec::new(),
@@ -97,6 +103,11 @@ impl MockCluster {
     /// Sends something to all readers of a node; ends their connections if it is nothing.
     pub(super) fn feed(&self, index: usize, bytes: &[u8]) {
         self.nodes()[index].readers.retain(|reader| reader.send(bytes.to_vec()).is_ok());
+    }
+
+    /// How many subscribers are connected to a node.
+    pub(super) fn lanes(&self, index: usize) -> usize {
+        self.nodes()[index].lanes.iter().filter(|lane| !lane.is_closed()).count()
     }
 
     /// How many readers a node has.
@@ -199,6 +210,14 @@ fn answer(
     if node.hangs {
         return Vec::new();
     }
+    let is_replica =
+        node.view.iter().any(|(_, _, owners)| owners.iter().skip(1).any(|&owner| owner == index));
+    let owns_here = |name: &str| {
+        let slot = slot_of(name.as_bytes());
+        node.view
+            .iter()
+            .any(|(first, last, owners)| (*first..=*last).contains(&slot) && owners.contains(&index))
+    };
     let moved = |name: &str| {
         let slot = slot_of(name.as_bytes());
         let range = node.view.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
@@ -208,7 +227,11 @@ fn answer(
             None => Some("-CLUSTERDOWN Hash slot not served\r\n".to_owned()),
         }
     };
-    match (command[0].as_str(), command[1].as_str()) {
+    match (command[0].as_str(), command.get(1).map_or("", String::as_str)) {
+        ("HELLO", _) => node.hello.map_or_else(
+            || bulks(&["server", "redis", "role", if is_replica { "replica" } else { "master" }]),
+            |hello| hello.as_bytes().to_vec(),
+        ),
         ("CLUSTER", "INFO") => {
             let info = format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", node.epoch);
             format!("${}\r\n{info}\r\n", info.len()).into_bytes()
@@ -216,8 +239,11 @@ fn answer(
         ("CLUSTER", "SLOTS") => node.slots.clone().unwrap_or_else(|| slots(&node.view, &ports)),
         ("PUBLISH", _) => b":1\r\n".to_vec(),
         ("SPUBLISH", channel) => {
-            let error = node.refusal.map(str::to_owned).or_else(|| moved(channel));
-            error.unwrap_or_else(|| ":1\r\n".to_owned()).into_bytes()
+            // A replica takes it as its master does.
+            let error =
+                node.refusal.map(str::to_owned).or_else(|| moved(channel).filter(|_| !owns_here(channel)));
+            let receivers = if moved(channel).is_some() { 0 } else { node.receivers };
+            error.unwrap_or_else(|| format!(":{receivers}\r\n")).into_bytes()
         }
         ("XADD", key) => {
             let error = node.refusal.map(str::to_owned).or_else(|| moved(key));
@@ -239,7 +265,9 @@ fn answer(
             }
             out.into_bytes()
         }
-        ("SSUBSCRIBE", name) if moved(name).is_some() => moved(name).unwrap_or_default().into_bytes(),
+        ("SSUBSCRIBE", name) if moved(name).is_some() && !owns_here(name) => {
+            moved(name).unwrap_or_default().into_bytes()
+        }
         ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE", _) => {
             if !node.lanes.iter().any(|known| known.same_channel(lane)) {
                 node.lanes.push(lane.clone());

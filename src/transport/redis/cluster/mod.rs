@@ -20,6 +20,7 @@ mod handover;
 mod key_tests;
 mod keys;
 mod lane;
+mod mastership;
 #[cfg(test)]
 mod mock_cluster;
 mod node;
@@ -98,6 +99,14 @@ pub struct ClusterTransport {
     up: bool,
     /// Why Redis runs no publishes though all is connected, in its own words, until it says that all is well.
     stalled: Option<String>,
+    /// A node has said that it is no master any more.
+    demoted: bool,
+    /// A node is lost at which others may have their subscriptions.
+    shaken: bool,
+    /// Since when the topology does not name the node that is chosen.
+    unlisted: Option<Instant>,
+    /// The time, since it was last looked at what has come.
+    clock: Option<Instant>,
     /// The connections have to be compared with what is needed.
     stale: bool,
     outage: Outage,
@@ -157,6 +166,10 @@ impl ClusterTransport {
             pulse: Pulse::default(),
             up: false,
             stalled: None,
+            demoted: false,
+            shaken: false,
+            unlisted: None,
+            clock: None,
             stale: false,
             outage: Outage::default(),
             homeless: Vec::new(),
@@ -244,7 +257,7 @@ impl Transport for ClusterTransport {
             Space::Shard => self.topology.master(slot_of(channel)),
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
-            Some(node) => node.publish(channel, payload),
+            Some(node) => node.publish(channel, payload, *self.clock.get_or_insert_with(Instant::now)),
             None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
         }
     }

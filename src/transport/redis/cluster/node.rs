@@ -11,6 +11,7 @@ use super::super::connection::{Connection, Opened};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{Incoming, KeyCommand, Outcome, Space, Step};
+use super::mastership::{Mastership, Role, Watch};
 use super::redirect::Redirect;
 use super::refresh::{Answer, read_info};
 use super::settings::ClusterSettings;
@@ -23,6 +24,16 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a node is kept for commands about keys after the last one.
 const COMMANDED: Duration = Duration::from_secs(60);
 
+/// How many bytes of publishes that have reached nobody wait for one question what the node is.
+const MAX_DOUBTFUL: usize = 1 << 20;
+
+/// How long after the topology has named another master a publish that reaches nobody was held back by the node, and may
+/// go back. One that comes later was on its way for longer than subscribers stay away.
+const LATE: Duration = Duration::from_millis(100);
+
+/// How long a node that is not needed any more has to answer what it was sent.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
 /// What the room for publishes keeps when it is empty.
 const KEEP: usize = 256 * 1024;
 
@@ -33,7 +44,18 @@ pub(super) struct Node {
     space: Space,
     connection: Connection,
     in_flight: VecDeque<InFlight>,
+    /// What of publishes is not answered, those that wait behind those that do not.
     kept: Kept,
+    /// Publishes that wait until it is known that the node is a master: the lengths of their channels and payloads.
+    waiting: VecDeque<(usize, usize)>,
+    /// How many bytes those have.
+    waiting_bytes: usize,
+    /// Publishes that have reached nobody, as long as it is not known what the node was then.
+    doubtful: VecDeque<(usize, usize)>,
+    doubted: Kept,
+    mastership: Mastership,
+    /// Something was published since the last poll.
+    active: bool,
     publishes: u64,
     /// Commands about keys that are not answered.
     commands: u64,
@@ -46,6 +68,8 @@ pub(super) struct Node {
     counts: Vec<u64>,
     /// Since when a reply is missing.
     quiet_since: Instant,
+    /// The first attempt to connect has not ended.
+    is_new: bool,
     /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
     pub(super) hangs: bool,
     /// Nobody wants the connection any more: what is unanswered then is given up.
@@ -71,6 +95,7 @@ enum InFlight {
     },
     Info,
     Slots,
+    Hello,
 }
 
 /// What a node has to say.
@@ -82,6 +107,8 @@ pub(super) enum Report {
         reason: String,
         /// Publishes that may or may not have run.
         unanswered: u64,
+        /// The connection was up.
+        stood: bool,
     },
     /// What the node knows of the cluster.
     Answer(Answer),
@@ -97,6 +124,10 @@ pub(super) enum Report {
         /// What keeps publishes from being run there.
         stalls: Option<String>,
     },
+    /// The node says what it is, to who wanted to hear it, or since it is no master any more.
+    Role(Role),
+    /// A publish has run, and nobody knows whom it has reached.
+    Unknown,
     /// A command gets no reply.
     Abandoned {
         command: Abandoned,
@@ -114,7 +145,13 @@ impl Node {
             space,
             connection,
             in_flight: VecDeque::new(),
-            kept: Kept { bytes: Vec::new(), start: 0 },
+            kept: Kept::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            doubtful: VecDeque::new(),
+            doubted: Kept::default(),
+            mastership: Mastership::default(),
+            active: false,
             publishes: 0,
             commands: 0,
             commanded: None,
@@ -122,6 +159,7 @@ impl Node {
             info: (true, 0),
             counts: Vec::new(),
             quiet_since: Instant::now(),
+            is_new: true,
             hangs: false,
             leaves_at: None,
         }
@@ -132,14 +170,19 @@ impl Node {
         self.connection.is_open()
     }
 
+    /// Returns whether the first attempt to connect goes on.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// Returns whether the last attempt has failed and the next is not begun.
     pub(super) fn is_waiting(&self) -> bool {
         self.connection.is_waiting()
     }
 
-    /// Returns whether a publish or a command is not answered.
+    /// Returns whether a publish or a command is not answered for good.
     pub(super) fn has_unanswered(&self) -> bool {
-        self.publishes > 0 || self.commands > 0
+        self.publishes > 0 || self.commands > 0 || !self.doubtful.is_empty()
     }
 
     /// Returns whether commands about keys go there.
@@ -149,21 +192,191 @@ impl Node {
 
     /// The bytes that wait for the kernel, those that TLS holds included.
     pub(super) fn unwritten(&self) -> usize {
-        self.connection.unwritten()
+        self.connection.unwritten() + self.waiting_bytes
     }
 
-    /// The bytes of all publishes that are not answered.
+    /// Returns whether all that does not wait is with the kernel.
+    pub(super) fn is_written(&self) -> bool {
+        self.connection.unwritten() == 0
+    }
+
+    /// The bytes of all publishes that are not answered for good.
     pub(super) fn kept(&self) -> usize {
-        self.kept.len()
+        self.kept.len() + self.doubted.len()
     }
 
-    /// Appends a publish. Only while the connection is up.
-    pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        let space = self.space;
-        let end = self.append(|out| write_publish(out, space, channel, payload));
+    /// Appends a publish, or has it wait until it is known that the node is a master. Only while the connection is up.
+    pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
+        self.active = true;
+        let sure = self.space == Space::Global || (self.waiting.is_empty() && self.mastership.is_known(now));
         self.kept.push(channel, payload);
+        if sure {
+            let space = self.space;
+            let end = self.append(|out| write_publish(out, space, channel, payload));
+            self.sent(channel.len(), payload.len(), end);
+        } else {
+            self.waiting.push_back((channel.len(), payload.len()));
+            self.waiting_bytes += channel.len() + payload.len();
+        }
+    }
+
+    fn sent(&mut self, channel: usize, payload: usize, end: u64) {
         self.publishes += 1;
-        self.in_flight.push_back(InFlight::Publish { channel: channel.len(), payload: payload.len(), end });
+        self.in_flight.push_back(InFlight::Publish { channel, payload, end });
+    }
+
+    /// Sends the publishes that wait.
+    fn send_waiting(&mut self) {
+        let mut at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
+        for (channel, payload) in std::mem::take(&mut self.waiting) {
+            let out = self.connection.commands.commands();
+            let before = out.len();
+            let (of, text) = self.kept.at(at, channel, payload);
+            write_publish(out, self.space, of, text);
+            self.appended += u64::try_from(out.len() - before).unwrap_or_default();
+            if self.in_flight.is_empty() {
+                self.quiet_since = Instant::now();
+            }
+            at += channel + payload;
+            self.sent(channel, payload, self.appended);
+        }
+    }
+
+    /// Gives back the publishes that wait if they need not wait any longer: those before them are answered, and the node is
+    /// not the one to ask.
+    fn return_waiting_if_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let ended = self.mastership.has_ended() || self.leaves_at.is_some();
+        if ended && self.publishes == 0 && !self.waiting.is_empty() {
+            self.return_waiting(sink);
+        }
+    }
+
+    /// Gives back the publishes that wait.
+    fn return_waiting(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
+        let mut next = at;
+        for (channel, payload) in self.waiting.drain(..) {
+            let (of, text) = self.kept.at(next, channel, payload);
+            sink(Incoming::Returned { channel: of, payload: text });
+            next += channel + payload;
+        }
+        self.kept.truncate(at);
+    }
+
+    /// Gives back the publishes that have reached nobody, or has them be answered.
+    fn settle_doubtful(&mut self, is_master: bool, sink: &mut dyn FnMut(Incoming<'_>)) {
+        for (channel, payload) in self.doubtful.drain(..) {
+            if is_master {
+                sink(Incoming::Published { receivers: 0 });
+            } else {
+                let (channel, payload) = self.doubted.front(channel, payload);
+                sink(Incoming::Returned { channel, payload });
+            }
+            self.doubted.pop(channel + payload);
+        }
+    }
+
+    /// Returns whether it has to be known what the node holds for us.
+    pub(super) fn is_watched(&self, now: Instant) -> bool {
+        self.is_open()
+            && self.space == Space::Shard
+            && (self.active || !self.waiting.is_empty())
+            && self.mastership.is_due(now)
+    }
+
+    /// What it was holding when it was last known that the node is a master.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.mastership.watch()
+    }
+
+    /// Takes note of what it holds: of what it was holding before, and of anything.
+    pub(super) fn sees(&mut self, same: Option<Watch>, any: Option<Watch>, now: Instant) {
+        self.mastership.sees(same, now);
+        if self.mastership.is_known(now) {
+            self.send_waiting();
+        }
+        self.inquire(any, now);
+    }
+
+    /// Asks the node what it is if that is due.
+    pub(super) fn inquire(&mut self, watch: Option<Watch>, now: Instant) {
+        self.active = false;
+        if self.mastership.is_due(now) && !self.mastership.is_asked() {
+            self.say_hello(watch, false, now);
+        }
+    }
+
+    /// It may be a master no longer: asks it, and has its answer reported.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.mastership.doubt();
+        if self.is_open() {
+            self.say_hello(None, true, now);
+        }
+    }
+
+    fn say_hello(&mut self, watch: Option<Watch>, told: bool, now: Instant) {
+        self.mastership.asks(watch, told, now);
+        self.append(|out| out.extend_from_slice(HELLO));
+        self.in_flight.push_back(InFlight::Hello);
+    }
+
+    /// Asks what it is if there are publishes that have reached nobody, and that is due.
+    fn ask_about_doubtful(&mut self, now: Instant) {
+        if self.ask_at().is_some_and(|at| now >= at) {
+            self.say_hello(self.mastership.watch(), false, now);
+        }
+    }
+
+    /// Returns when it is to be asked because of publishes that have reached nobody.
+    pub(super) fn ask_at(&self) -> Option<Instant> {
+        if self.doubtful.is_empty() || self.mastership.is_asked() || !self.is_open() {
+            return None;
+        }
+        let due = self.mastership.may_ask_at().filter(|_| self.doubted.len() < MAX_DOUBTFUL);
+        Some(due.unwrap_or(self.quiet_since))
+    }
+
+    /// The node has said what it is.
+    fn take_role(
+        &mut self,
+        role: Role,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
+        let told = self.mastership.answered(role);
+        let is_master = role != Role::Replica;
+        self.settle_doubtful(is_master, sink);
+        if told || !is_master {
+            reports.push((self.address.clone(), Report::Role(role)));
+        }
+        if is_master && self.mastership.is_known(Instant::now()) {
+            self.send_waiting();
+        }
+    }
+
+    /// A publish has reached nobody, as the node says.
+    fn reached_nobody(
+        &mut self,
+        channel: usize,
+        payload: usize,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
+        let now = Instant::now();
+        let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
+        if self.space == Space::Global || self.mastership.is_silent() {
+            sink(Incoming::Published { receivers: 0 });
+        } else if late {
+            reports.push((self.address.clone(), Report::Unknown));
+        } else {
+            let (channel, payload) = self.kept.front(channel, payload);
+            if self.mastership.has_ended() {
+                sink(Incoming::Returned { channel, payload });
+            } else {
+                self.doubted.push(channel, payload);
+                self.doubtful.push_back((channel.len(), payload.len()));
+            }
+        }
     }
 
     /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
@@ -237,10 +450,12 @@ impl Node {
         let more = match self.advance(cx, settings, &mut sink, reports) {
             Ok(more) => more,
             Err(loss) => {
+                self.is_new = false;
                 let reason = self.reason(&loss);
                 let unanswered = self.give_up(&reason, &mut sink, reports);
+                let stood = self.is_open();
                 self.connection.lose();
-                reports.push((self.address.clone(), Report::Lost { reason, unanswered }));
+                reports.push((self.address.clone(), Report::Lost { reason, unanswered, stood }));
                 false
             }
         };
@@ -258,6 +473,8 @@ impl Node {
         let unwritten = u64::try_from(self.connection.commands.unwritten().len()).unwrap_or_default();
         let written = self.appended.saturating_sub(unwritten);
         let mut unanswered = 0;
+        // Whatever the node was: they have reached nobody.
+        self.settle_doubtful(false, sink);
         for command in std::mem::take(&mut self.in_flight) {
             match command {
                 InFlight::Publish { channel, payload, end } => {
@@ -278,8 +495,12 @@ impl Node {
                     let reason = reason.to_owned();
                     reports.push((self.address.clone(), Report::Abandoned { command, reason }));
                 }
-                InFlight::Info | InFlight::Slots => {}
+                InFlight::Info | InFlight::Slots | InFlight::Hello => {}
             }
+        }
+        self.return_waiting(sink);
+        if std::mem::take(&mut self.mastership).is_told() {
+            reports.push((self.address.clone(), Report::Role(Role::Unknown)));
         }
         self.publishes = 0;
         self.commands = 0;
@@ -324,9 +545,13 @@ impl Node {
                 if opened? == Opened::Now {
                     self.quiet_since = Instant::now();
                     self.hangs = false;
+                    self.is_new = false;
                     reports.push((self.address.clone(), Report::Opened));
                 }
             }
+        }
+        if !self.doubtful.is_empty() {
+            self.ask_about_doubtful(Instant::now());
         }
         self.connection.poll_flush(cx)?;
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
@@ -343,6 +568,14 @@ impl Node {
                 });
             };
             match (command, reply) {
+                (&InFlight::Publish { channel, payload, .. }, Reply::Integer(0)) => {
+                    self.reached_nobody(channel, payload, sink, reports);
+                }
+                (InFlight::Hello, Reply::Array(items)) => {
+                    let role = Role::of(items);
+                    self.take_role(role, sink, reports);
+                }
+                (InFlight::Hello, Reply::Error(_)) => self.take_role(Role::Unknown, sink, reports),
                 (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
                     let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
                     sink(Incoming::Published { receivers });
@@ -408,11 +641,16 @@ impl Node {
                 _ => {}
             }
         }
+        self.return_waiting_if_ended(sink);
         Ok(more)
     }
 }
 
+/// Asks a node what it is, among other things. Unlike ROLE no ACL can forbid it.
+const HELLO: &[u8] = b"*1\r\n$5\r\nHELLO\r\n";
+
 /// Channels and payloads of publishes, one after another, oldest first.
+#[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
     start: usize,
@@ -429,8 +667,19 @@ impl Kept {
     }
 
     fn front(&self, channel: usize, payload: usize) -> (&[u8], &[u8]) {
-        let front = self.bytes.get(self.start..self.start + channel + payload).unwrap_or_default();
-        front.split_at_checked(channel).unwrap_or_default()
+        self.at(0, channel, payload)
+    }
+
+    /// Returns what begins `at` bytes behind the front.
+    fn at(&self, at: usize, channel: usize, payload: usize) -> (&[u8], &[u8]) {
+        let start = self.start + at;
+        let both = self.bytes.get(start..start + channel + payload).unwrap_or_default();
+        both.split_at_checked(channel).unwrap_or_default()
+    }
+
+    /// Drops what begins `len` bytes behind the front, to the end.
+    fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(self.start + len);
     }
 
     fn pop(&mut self, len: usize) {
@@ -477,8 +726,12 @@ mod tests {
             });
             let _client = peer.accept_while(open).await;
             while node.connection.unwritten() == 0 || !node.connection.commands.unwritten().is_empty() {
-                node.publish(b"channel", &[b'x'; 1000]);
-                poll_fn(|cx| Poll::Ready(poll(&mut node, cx))).await;
+                node.publish(b"channel", &[b'x'; 1000], Instant::now());
+                poll_fn(|cx| {
+                    poll(&mut node, cx);
+                    Poll::Ready(())
+                })
+                .await;
             }
             assert!(node.unwritten() > 0, "TLS has taken it, the kernel has not");
         });
@@ -486,7 +739,7 @@ mod tests {
 
     #[test]
     fn kept_publishes_come_back_as_they_were() {
-        let mut kept = Kept { bytes: Vec::new(), start: 0 };
+        let mut kept = Kept::default();
         let payload = |n: usize| n.to_string().repeat(n % 700).into_bytes();
         for n in 0..2000 {
             kept.push(b"channel", &payload(n));

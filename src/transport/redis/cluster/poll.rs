@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{READS_PER_CALL, Step};
+use super::super::{BUDGET, READS_PER_CALL, Step};
 use super::keys::Ended;
-use super::lane::{ClusterLane, Hints};
-use super::node::{Node, Report};
+use super::lane::{ClusterLane, Hints, MISSING};
+use super::mastership::{Role, SETTLE};
+use super::node::{GRACE, Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
 use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
-
-/// How long a node that is not needed any more has to answer what it was sent.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Why what it does not answer then is given up.
 const LEFT: &str = "the node is no longer the one to ask";
@@ -24,6 +22,7 @@ type Sink<'a> = dyn FnMut(Incoming<'_>) + 'a;
 
 impl ClusterTransport {
     pub(super) fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> Poll<()> {
+        self.clock = None;
         let mut reported = self.report_deferred(sink);
         if self.open && self.wanted {
             reported |= self.poll_all(cx, sink);
@@ -53,6 +52,7 @@ impl ClusterTransport {
     fn poll_all(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> bool {
         let mut step = Step::default();
         let beats = self.pulse.poll(cx);
+        let begun = Instant::now();
         for _ in 0..READS_PER_CALL {
             let now = Instant::now();
             self.look_at_the_clock(now);
@@ -62,6 +62,10 @@ impl ClusterTransport {
             if std::mem::take(&mut self.stale) {
                 step.reported |= self.plan(now, sink);
             }
+            // Before the nodes: what a node has withdrawn says that it is not to be published to.
+            let lanes = self.poll_lanes(cx, now, sink);
+            step.reported |= lanes.reported;
+            self.watch_nodes(now);
             for node in self.nodes.values_mut() {
                 let one = node.poll(cx, &self.settings, sink, &mut self.reports);
                 step.reported |= one.reported;
@@ -69,12 +73,11 @@ impl ClusterTransport {
             }
             step.more |= !self.reports.is_empty();
             self.take_reports(now);
-            let lanes = self.poll_lanes(cx, now, sink);
-            step.reported |= lanes.reported;
             let readers = self.poll_readers(cx, now, sink);
             step.reported |= readers.reported;
             step.more |= lanes.more || readers.more || self.stale;
-            if !step.more {
+            // Whose silence is judged is read first.
+            if !step.more || (!beats && begun.elapsed() > BUDGET) {
                 break;
             }
         }
@@ -85,6 +88,11 @@ impl ClusterTransport {
             }
         });
         step.reported |= self.tell_standing(sink);
+        let (demoted, shaken) = (std::mem::take(&mut self.demoted), std::mem::take(&mut self.shaken));
+        if demoted || shaken {
+            sink(Incoming::Settling { time: if demoted { SETTLE } else { Duration::ZERO } });
+            step.reported = true;
+        }
         step.reported |= self.tell_ended(sink);
         if beats {
             // All that had come is read by now.
@@ -101,6 +109,24 @@ impl ClusterTransport {
         self.topology.nodes().next().is_some()
     }
 
+    /// Looks whether the nodes that are published to still hold what they were holding for us.
+    fn watch_nodes(&mut self, now: Instant) {
+        let lanes = &self.lanes;
+        for (address, node) in &mut self.nodes {
+            if !node.is_watched(now) {
+                continue;
+            }
+            let any = || lanes.iter().find_map(|lane| lane.watch(address));
+            let lane = node.watch().and_then(|(lane, _)| lanes.get(lane));
+            match lane {
+                // What it has withdrawn may not have been read.
+                Some(lane) if self.paused || lane.is_behind(address) => node.inquire(any(), now),
+                Some(lane) => node.sees(lane.watch(address), any(), now),
+                None => node.sees(None, any(), now),
+            }
+        }
+    }
+
     fn look_at_the_clock(&mut self, now: Instant) {
         for node in self.nodes.values_mut() {
             if node.suspect_at().is_some_and(|at| now >= at) {
@@ -109,12 +135,14 @@ impl ClusterTransport {
             }
             self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_unanswered());
         }
+        self.stale |= self.unlisted.is_some_and(|since| now >= since + MISSING);
     }
 
     /// Sets the timer; returns whether its time has come.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
-        let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at]);
-        let others = [Some(self.refresh.deadline()), self.counting.deadline()];
+        let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at, node.ask_at()]);
+        let unlisted = self.unlisted.map(|since| since + MISSING);
+        let others = [Some(self.refresh.deadline()), self.counting.deadline(), unlisted];
         let lanes = self.lanes.iter().map(ClusterLane::deadline);
         let Some(deadline) = nodes.chain(others).chain(lanes).flatten().min() else {
             return false;
@@ -194,8 +222,8 @@ impl ClusterTransport {
     fn plan(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
         let listed = self.topology.node_set();
         let masters: BTreeSet<Address> = self.topology.masters().cloned().collect();
-        if self.space == Space::Global && self.chosen.as_ref().is_none_or(|chosen| !listed.contains(chosen)) {
-            self.choose();
+        if self.space == Space::Global {
+            self.keep_or_choose(&listed, now);
         }
         let needed: Vec<Address> = match self.space {
             Space::Global => self.chosen.iter().cloned().collect(),
@@ -220,7 +248,8 @@ impl ClusterTransport {
                 return true;
             }
             let until = *node.leaves_at.get_or_insert(now + GRACE);
-            if node.has_unanswered() && node.unwritten() == 0 && now < until && listed.contains(address) {
+            // One that is not named may be a master that has just been replaced.
+            if node.has_unanswered() && node.is_written() && now < until {
                 return true;
             }
             self.outage.unanswered += node.give_up(
@@ -234,6 +263,20 @@ impl ClusterTransport {
             false
         });
         reported
+    }
+
+    /// Takes another node to publish to if the one that was chosen is gone from the cluster for good.
+    fn keep_or_choose(&mut self, listed: &BTreeSet<Address>, now: Instant) {
+        if self.chosen.as_ref().is_some_and(|chosen| listed.contains(chosen)) {
+            self.unlisted = None;
+            return;
+        }
+        let since = *self.unlisted.get_or_insert(now);
+        let stands = self.chosen.as_ref().is_some_and(|chosen| self.is_connected(chosen));
+        if !stands || now >= since + MISSING {
+            self.unlisted = None;
+            self.choose();
+        }
     }
 
     /// Takes another node to publish to: one that is connected if there is one, else the next.
@@ -268,9 +311,22 @@ impl ClusterTransport {
                         self.stalled.get_or_insert(error);
                     }
                 }
-                Report::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
-                Report::Lost { reason, unanswered } => {
+                Report::Role(Role::Replica) => {
+                    self.demoted = true;
+                    self.refresh.expect(None, now);
+                }
+                Report::Role(Role::Master | Role::Unknown) => {
+                    for lane in &mut self.lanes {
+                        lane.return_to(&address, &self.topology);
+                    }
                     self.stale = true;
+                }
+                Report::Unknown => self.outage.unanswered += 1,
+                Report::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
+                Report::Lost { reason, unanswered, stood } => {
+                    self.stale = true;
+                    // The subscribers that are there go elsewhere.
+                    self.shaken |= stood && self.space == Space::Global;
                     self.outage.unanswered += unanswered;
                     self.refresh.failed(&address, &reason);
                     if self.needs(&address) {
@@ -312,12 +368,17 @@ impl ClusterTransport {
             step.reported |= one.reported;
             step.more |= one.more;
         }
-        if hints.withdrawn {
+        for address in &hints.withdrawn {
+            if let Some(node) = self.nodes.get_mut(address) {
+                node.doubt(now);
+            }
+        }
+        if !hints.withdrawn.is_empty() {
             self.refresh.expect(None, now);
         } else if hints.trouble {
             self.refresh.hint(None, now);
         }
-        step.more |= hints.trouble | hints.withdrawn;
+        step.more |= hints.trouble | !hints.withdrawn.is_empty();
         for (asked, redirect) in std::mem::take(&mut hints.redirects) {
             self.follow(&redirect, &asked, now);
         }
@@ -327,11 +388,14 @@ impl ClusterTransport {
         step
     }
 
+    /// Whether all that is published to is connected, or about to be for the first time if all was connected before: what
+    /// is published there meanwhile comes back.
     fn stands(&self) -> bool {
-        let is_open = |node: &Address| self.is_connected(node);
+        let is_new = |node: &Address| self.up && self.nodes.get(node).is_some_and(Node::is_new);
+        let is_open = |node: &Address| self.is_connected(node) || is_new(node);
         self.stalled.is_none()
             && match self.space {
-                Space::Global => self.chosen.as_ref().is_some_and(is_open),
+                Space::Global => self.chosen.as_ref().is_some_and(|node| self.is_connected(node)),
                 Space::Shard => self.covered && self.topology.masters().all(is_open),
             }
     }
