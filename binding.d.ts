@@ -253,6 +253,8 @@ export interface LinkSettings {
   cluster?: LinkCluster
   /** Who says where Redis is, instead of `url`, `host`, `port` and `path`. */
   sentinel?: LinkSentinel
+  /** The hosts that may be connected to when a cluster or a sentinel names them; all, unless given. */
+  allowedHosts?: Array<string>
   /** Whether JS is asked for the username and the password at each connect, by `Credentials` records. */
   credentials?: boolean
 }

@@ -46,6 +46,13 @@ export interface CommonEmitterOptions {
    * @default 33554432
    */
   maxBacklogBytes?: number;
+
+  /**
+   * The hosts that the emitter's own connections may go to when a cluster (`MOVED`, `CLUSTER SLOTS`) or a sentinel names
+   * them: names, ends of names (`"*.example.com"`), addresses and networks (`"10.0.0.0/8"`). What you name yourself is
+   * allowed besides. All, unless given.
+   */
+  allowedHosts?: string[] | string;
 }
 
 /** For servers with the classic adapter, and those of `socket.io-redis`: the options of the reference, and ours. */

@@ -71,6 +71,13 @@ interface LinkOptions {
    */
   maxInboxBytes?: number;
 
+  /**
+   * The hosts that the adapter's own connections may go to when a cluster (`MOVED`, `CLUSTER SLOTS`) or a sentinel names
+   * them: names, ends of names (`"*.example.com"`), addresses and networks (`"10.0.0.0/8"`). What you name yourself is
+   * allowed besides. All, unless given.
+   */
+  allowedHosts?: string[] | string;
+
   /** Called with each error that the `error` event tells. */
   onError?: (error: Error) => void;
 }

@@ -148,10 +148,10 @@ describe("docs", function () {
 
   const rules = aclRules().flatMap(([page, line, rule]) => [
     // What a connection may ask of the server besides: the page says what it is for.
-    { title: `${page}:${line}: the rule is enough`, rule, besides: ["ping", "role"] },
+    { title: `${page}:${line}: the rule is enough`, rule, besides: ["ping", "role", "client|info"] },
     {
       title: `${page}:${line}: with +ping and +role nothing is refused`,
-      rule: `${rule} +ping +role`,
+      rule: `${rule} +ping +role${rule.includes("+xadd") ? " +client|info +client|kill" : ""}`,
       besides: [],
     },
   ]);

@@ -7,7 +7,8 @@
 
 const assert = require("node:assert");
 const { Server } = require("socket.io");
-const { Emitter, createAdapter, createShardedAdapter } = require("..");
+const { createAdapter, createShardedAdapter } = require("..");
+const { Emitter } = require("../emitter");
 const streams = require("../streams");
 const { startRedis } = require("./support/redis");
 

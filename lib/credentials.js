@@ -15,12 +15,18 @@
  * The settings as the binding takes them, which only needs to know that there is somebody to ask.
  *
  * @param {Settings | null} settings
+ * @param {string[] | null} [allowedHosts]
  * @returns {import("../binding").LinkSettings | undefined}
  */
-function settingsForBinding(settings) {
+function settingsForBinding(settings, allowedHosts = null) {
   if (settings === null) return undefined;
   const { credentials, ...rest } = settings;
-  return credentials === undefined ? rest : { ...rest, credentials: true };
+  return {
+    ...rest,
+    // Left out rather than null: that is how optional properties cross.
+    ...(credentials !== undefined && { credentials: true }),
+    ...(allowedHosts !== null && { allowedHosts }),
+  };
 }
 
 /**

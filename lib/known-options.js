@@ -5,7 +5,7 @@
  * The names of options. One that nobody knows is a typing mistake, or belongs somewhere else: a warning says so, once.
  */
 
-const LINK = ["transport", "maxBacklogBytes", "maxInboxBytes"];
+const LINK = ["transport", "maxBacklogBytes", "maxInboxBytes", "allowedHosts"];
 const ADAPTER = [...LINK, "requestsTimeout", "onError"];
 const STREAMS = [
   ...["streamName", "streamCount", "channelPrefix", "useShardedPubSub", "maxLen", "readCount"],

@@ -45,7 +45,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
  *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
- * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes">} LinkOptions
+ * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *
  * @typedef {object} Identity
  * @property {string} uid
@@ -661,7 +661,9 @@ class Link {
       return new binding.Link(
         {
           // Left out rather than null: that is how optional properties cross.
-          ...(!this.#byClient && { settings: settingsForBinding(this.#settings) }),
+          ...(!this.#byClient && {
+            settings: settingsForBinding(this.#settings, this.#options.allowedHosts),
+          }),
           ...(this.#proof !== null && { proof: this.#proof.text }),
           family: this.#options.family,
           maxBacklog: this.#options.maxBacklogBytes,

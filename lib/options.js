@@ -35,6 +35,7 @@ const MAX_STREAMS = 1024;
  * @property {"auto" | "native" | "client"} transport
  * @property {number} maxBacklogBytes
  * @property {number} maxInboxBytes
+ * @property {string[] | null} [allowedHosts] that a cluster or a sentinel may name; null for all
  * @property {((error: Error) => void) | null} onError
  */
 
@@ -133,8 +134,21 @@ function readLinkOptions(given) {
     transport: transport || "auto",
     maxBacklogBytes: readNumber(given, "maxBacklogBytes", "a number of bytes") ?? MAX_BACKLOG_BYTES,
     maxInboxBytes: readNumber(given, "maxInboxBytes", "a number of bytes") ?? MAX_INBOX_BYTES,
+    allowedHosts: readHosts(given.allowedHosts),
     onError: onError ?? null,
   };
+}
+
+/** A name of a host, the end of one behind `*`, an address or a network; the core reads it more closely. */
+const HOST = /^(\*(?=\.))?[\w.:-]+(\/\d+)?$/;
+
+/** The hosts that may be connected to; null for all. @param {any} given a list, or names with commas between */
+function readHosts(given) {
+  if (!present(given)) return null;
+  const hosts = typeof given === "string" ? given.split(",").map((host) => host.trim()) : given;
+  const isHost = (/** @type {any} */ host) => typeof host === "string" && HOST.test(host);
+  if (Array.isArray(hosts) && hosts.length > 0 && hosts.every(isHost)) return hosts;
+  throw wrong("opts.allowedHosts", 'a list of hosts, "*.domain" or networks like "10.0.0.0/8"', given);
 }
 
 // --- one option ----------------------------------------------------------------------------------------

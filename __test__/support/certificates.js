@@ -32,8 +32,9 @@ class Holder {
    * @param {string} name
    * @param {Holder | null} issuer null: whoever it is signs for itself
    * @param {object[]} extensions
+   * @param {number} [ends] when it does, in milliseconds from now
    */
-  constructor(name, issuer, extensions) {
+  constructor(name, issuer, extensions, ends = DAY) {
     const { publicKey, privateKey } = issuer ? leafKey() : makeKey();
     this.key = privateKey;
     this.signing = pki.privateKeyFromPem(privateKey);
@@ -41,8 +42,8 @@ class Holder {
     const certificate = pki.createCertificate();
     certificate.publicKey = pki.publicKeyFromPem(publicKey);
     certificate.serialNumber = (++serial).toString(16).padStart(4, "0");
-    certificate.validity.notBefore = new Date(Date.now() - DAY);
-    certificate.validity.notAfter = new Date(Date.now() + DAY);
+    certificate.validity.notBefore = new Date(Date.now() - 2 * DAY);
+    certificate.validity.notAfter = new Date(Date.now() + ends);
     certificate.setSubject(this.subject);
     certificate.setIssuer((issuer ?? this).subject);
     certificate.setExtensions(extensions);
@@ -102,17 +103,18 @@ const servers = new Map();
  * Returns the certificates around a server that is called by these names.
  *
  * @param {string[]} [names] DNS names and addresses
+ * @param {boolean} [expired] whether that of the server was good until yesterday
  * @returns {Certificates}
  */
-function certificatesFor(names = ["127.0.0.1", "localhost"]) {
+function certificatesFor(names = ["127.0.0.1", "localhost"], expired = false) {
   const { authority, client, stranger } = shared();
-  const id = names.join();
+  const id = `${names.join()} ${expired}`;
   let server = servers.get(id);
   if (!server) {
     // The nodes of a cluster are clients of one another.
     const usage = { name: "extKeyUsage", serverAuth: true, clientAuth: true };
     const extensions = [{ name: "basicConstraints", cA: false }, usage, subjectAltName(names)];
-    server = new Holder("server", authority, extensions).identity;
+    server = new Holder("server", authority, extensions, expired ? -DAY : DAY).identity;
     servers.set(id, server);
   }
   return { ca: authority.cert, server, client, stranger };

@@ -38,6 +38,7 @@ const OPERATOR = { name: "test-support", password: "test-support" };
  *
  * @typedef {object} TlsOptions
  * @property {"none" | "optional" | "required"} [clientCert] whether clients show a certificate; "none" unless given
+ * @property {boolean} [expired] whether the server's certificate was good until yesterday
  * @property {string[]} [names] that the server's certificate is for; 127.0.0.1 and localhost unless given
  */
 
@@ -59,7 +60,7 @@ class RedisServer {
   /** @param {RedisOptions} options */
   constructor(options) {
     this.#options = options;
-    this.#certificates = options.tls ? certificatesFor(options.tls.names) : null;
+    this.#certificates = options.tls ? certificatesFor(options.tls.names, options.tls.expired) : null;
     this.#dir = fs.mkdtempSync(path.join(os.tmpdir(), "redis-test-"));
     running.add(this);
     cleanUpAtExit();

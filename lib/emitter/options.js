@@ -47,7 +47,7 @@ function readEmitterOptions(given) {
   const mode = given.mode ?? "classic";
   if (!["classic", "sharded", "streams"].includes(mode))
     throw wrong("opts.mode", `"classic", "sharded" or "streams"`, given.mode);
-  const { transport, maxBacklogBytes, maxInboxBytes } = readLinkOptions(given);
+  const { transport, maxBacklogBytes, maxInboxBytes, allowedHosts } = readLinkOptions(given);
   const { shown, ...rest } = READERS[/** @type {Mode} */ (mode)](given);
   warnOfUnknown(given, `emitter, ${mode}`);
   return {
@@ -56,7 +56,7 @@ function readEmitterOptions(given) {
     customParser: false,
     onlyPlaintext: false,
     ...rest,
-    link: { family: rest.identity.family, transport, maxBacklogBytes, maxInboxBytes },
+    link: { family: rest.identity.family, transport, maxBacklogBytes, maxInboxBytes, allowedHosts },
     shown,
   };
 }

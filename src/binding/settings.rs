@@ -8,7 +8,8 @@ use napi_derive::napi;
 
 use crate::driver::link::Place;
 use crate::transport::redis::{
-    Address, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings, Tls, TlsOptions,
+    Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings,
+    Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
@@ -105,6 +106,8 @@ pub struct LinkSettings {
     pub cluster: Option<LinkCluster>,
     /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
     pub sentinel: Option<LinkSentinel>,
+    /// The hosts that may be connected to when a cluster or a sentinel names them; all, unless given.
+    pub allowed_hosts: Option<Vec<String>>,
     /// Whether JS is asked for the username and the password at each connect, by `Credentials` records.
     pub credentials: Option<bool>,
 }
@@ -117,9 +120,22 @@ pub fn place<A: AskCredentials + 'static>(
     mut given: LinkSettings,
     ask: impl FnOnce() -> A,
 ) -> napi::Result<Place> {
+    let rules = given.allowed_hosts.take();
+    let allowed = |named| {
+        let allowed = rules.map(|rules| AllowedHosts::new(&rules, named)).transpose();
+        allowed.map(|allowed| allowed.map(Arc::new)).map_err(|rule| {
+            invalid(format!(
+                "opts.allowedHosts: \"{rule}\" is no host, no end of one with *., and no network"
+            ))
+        })
+    };
     let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
         let settings = settings(given, ask)?;
-        return Ok(Place::Redis(Settings { role: Role::NotReplica, ..settings }));
+        let named = match &settings.address {
+            Address::Sentinels(_) => Vec::new(),
+            address => vec![address.clone()],
+        };
+        return Ok(Place::Redis(Settings { role: Role::NotReplica, allowed: allowed(named)?, ..settings }));
     };
     let seeds: Vec<Address> =
         nodes.into_iter().map(|LinkClusterNode { host, port }| Address::Tcp { host, port }).collect();
@@ -127,9 +143,11 @@ pub fn place<A: AskCredentials + 'static>(
         return Err(invalid("cluster.nodes is empty"));
     }
     let nat_map = nat_map.unwrap_or_default();
-    let nat_map =
+    let nat_map: Vec<(String, Address)> =
         nat_map.into_iter().map(|LinkNat { from, host, port }| (from, Address::Tcp { host, port })).collect();
-    Ok(Place::Cluster(ClusterSettings { base: settings(given, ask)?, seeds, nat_map }))
+    let named = seeds.iter().chain(nat_map.iter().map(|(_, to)| to)).cloned().collect();
+    let base = Settings { allowed: allowed(named)?, ..settings(given, ask)? };
+    Ok(Place::Cluster(ClusterSettings { base, seeds, nat_map }))
 }
 
 fn settings<A: AskCredentials + 'static>(

@@ -14,8 +14,9 @@ use super::pace::Pace;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Report, Task};
-use crate::transport::redis::{ClusterSettings, ClusterTransport, RedisTransport, Settings};
+use crate::transport::redis::{ClusterSettings, ClusterTransport, Predecessors, RedisTransport, Settings};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
+use crate::wire::Family;
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
 /// where it is counted and bounded.
@@ -121,14 +122,19 @@ impl<W: Fn()> Link<W> {
     /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
-        let space = options.config.family.space();
+        let family = options.config.family;
+        let space = family.space();
+        // What is added to a stream twice stands there twice; what is published late is only late.
+        let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
         let carrier = match options.settings {
             Some(Place::Redis(settings)) => {
+                let settings = Settings { predecessors: predecessors(), ..settings };
                 let mut redis = RedisTransport::new(settings, space);
                 redis.open();
                 Carrier::Redis(Box::new(redis))
             }
-            Some(Place::Cluster(settings)) => {
+            Some(Place::Cluster(mut settings)) => {
+                settings.base.predecessors = predecessors();
                 let mut cluster = ClusterTransport::new(settings, space);
                 cluster.open();
                 Carrier::Cluster(Box::new(cluster))

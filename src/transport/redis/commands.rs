@@ -282,6 +282,9 @@ impl Commands {
             }
         }
         lost.asked.reverse();
+        if lost.asked.iter().any(|asked| matches!(asked, Asked::Command(Abandoned { begun: true, .. }))) {
+            self.connection.bequeath();
+        }
         lost
     }
 }

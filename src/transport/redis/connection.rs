@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
 use super::liveness::SignOfLife;
+use super::predecessor::ClientId;
 use super::sentinel::Master;
 use super::settings::{Address, Settings};
 use super::stream::{self, Connected, Loss, Stream};
@@ -50,6 +51,8 @@ enum State {
         address: Address,
         /// Whether the node says what role it has.
         tells_role: bool,
+        /// How Redis knows the connection.
+        client: Option<ClientId>,
         life: SignOfLife,
         since: Instant,
         /// How much of what was written is with the stream, and may not be with the kernel.
@@ -131,12 +134,13 @@ impl Connection {
                 }
                 State::Opening(opening) => {
                     let opened = ready!(opening.as_mut().poll(cx))?;
-                    let Connected { stream, replies, address, tells_role } = opened;
+                    let Connected { stream, replies, address, tells_role, client } = opened;
                     self.replies = replies;
                     self.state = State::Open {
                         stream,
                         address,
                         tells_role,
+                        client,
                         life: SignOfLife::default(),
                         since: Instant::now(),
                         unflushed: 0,
@@ -208,6 +212,16 @@ impl Connection {
     pub(super) fn pass_pulse(&mut self) {
         if let State::Open { life, .. } = &mut self.state {
             life.pass();
+        }
+    }
+
+    /// The connection is about to be dropped with commands that Redis may not have read yet: the next one to this node
+    /// ends it there first.
+    pub(super) fn bequeath(&mut self) {
+        if let State::Open { address, client, .. } = &mut self.state
+            && let (Some(client), Some(predecessors)) = (client.take(), &self.settings.predecessors)
+        {
+            predecessors.add(address, client);
         }
     }
 

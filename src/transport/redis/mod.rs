@@ -10,6 +10,7 @@
 //! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
 mod abandoned;
+mod allowed;
 mod backoff;
 mod buffer;
 mod cluster;
@@ -27,6 +28,7 @@ mod liveness_tests;
 mod mock_authority;
 #[cfg(test)]
 mod mock_peer;
+mod predecessor;
 mod reader;
 mod refusal;
 mod resolver;
@@ -42,8 +44,12 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 
+mod unreachable;
+
+pub use allowed::AllowedHosts;
 pub use cluster::{ClusterSettings, ClusterTransport, slot_of};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
+pub use predecessor::Predecessors;
 pub use sentinel::Sentinels;
 pub use settings::{Address, Role, Settings, SettingsError};
 pub use tls::{Tls, TlsOptions};

@@ -294,7 +294,8 @@ fn says_why_there_is_no_master() {
         let mut rig = rig(&[&ignorant.address]).await;
         rig.transport.open();
         let expected = format!(
-            "no sentinel says where the master \"mymaster\" is: {} does not know it",
+            "no sentinel says where the master \"mymaster\" is: {} does not know it. Check the name and \
+             the sentinels",
             ignorant.address
         );
         assert_eq!(rig.next().await, Event::Down(expected, 0, 0));

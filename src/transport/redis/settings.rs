@@ -2,7 +2,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::allowed::AllowedHosts;
 use super::credentials::{Credentials, Login};
+use super::predecessor::Predecessors;
 use super::sentinel::Sentinels;
 use super::tls::{Tls, TlsOptions};
 
@@ -21,6 +23,10 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// What the Redis there has to be. Who is named by sentinels has to be a master.
     pub role: Role,
+    /// Who may be connected to besides; `None` is whoever is named by a cluster or a sentinel.
+    pub allowed: Option<Arc<AllowedHosts>>,
+    /// Connections that have to be ended before their successors are used; `None` if it does not matter.
+    pub predecessors: Option<Predecessors>,
 }
 
 /// What a Redis has to be.
@@ -75,6 +81,8 @@ impl Settings {
             client_name: None,
             tls: None,
             role: Role::Any,
+            allowed: None,
+            predecessors: None,
         }
     }
 
@@ -111,15 +119,13 @@ impl Settings {
         };
         let login = info.redis_settings();
         Ok(Self {
-            address,
             credentials: Credentials::Fixed(Login {
                 username: login.username().map(str::to_owned),
                 password: login.password().map(str::to_owned),
             }),
             database: login.db(),
-            client_name: None,
             tls,
-            role: Role::Any,
+            ..Self::new(address)
         })
     }
 }

@@ -16,10 +16,12 @@ use tokio_rustls::client::TlsStream;
 use super::buffer::ReadBuffer;
 use super::credentials::Login;
 use super::liveness::PERIOD;
+use super::predecessor::ClientId;
 use super::refusal::{Asked, explain};
 use super::resolver;
 use super::settings::{Address, Role, Settings};
 use super::tls::Tls;
+use super::unreachable;
 use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
@@ -41,12 +43,16 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Loss {
     /// The socket could not be opened.
     Connect(Address, io::Error),
+    /// The name of the host could not be looked up.
+    NoAddress(Address, io::Error),
     /// Reading or writing failed.
     Io(io::Error),
     /// Redis closed the connection.
     Closed,
     /// Opening took longer than [`OPEN_TIMEOUT`].
     Slow(Address),
+    /// A cluster or a sentinel names a host that the user does not allow.
+    NotAllowed(Address),
     /// No sentinel says where the master is; why the last of them does not.
     NoMaster { name: String, problem: String },
     /// What the sentinels take for the master says that it is something else.
@@ -72,14 +78,33 @@ pub(super) enum Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::Connect(address, error) => {
+                write!(f, "cannot connect to {address}: {}", unreachable::explain(error))
+            }
+            Self::NoAddress(address, error) => {
+                write!(f, "cannot find {address}: {error}. Check the name of the host, and DNS")
+            }
             Self::Io(error) => write!(f, "connection to Redis lost: {error}"),
             Self::Closed => f.write_str("Redis closed the connection"),
             Self::Slow(address) => {
-                write!(f, "no connection to {address} within {} s", OPEN_TIMEOUT.as_secs())
+                write!(
+                    f,
+                    "no connection to {address} within {} s: it hangs, the network between drops everything, or \
+                     one side speaks TLS and the other does not",
+                    OPEN_TIMEOUT.as_secs()
+                )
+            }
+            Self::NotAllowed(address) => {
+                write!(
+                    f,
+                    "{address} is not among `allowedHosts`, so nothing connects to it: add it if it is yours"
+                )
             }
             Self::NoMaster { name, problem } => {
-                write!(f, "no sentinel says where the master \"{name}\" is: {problem}")
+                write!(
+                    f,
+                    "no sentinel says where the master \"{name}\" is: {problem}. Check the name and the sentinels"
+                )
             }
             Self::NotMaster { address, role } => {
                 write!(f, "the sentinels take {address} for the master, but its role is {role}")
@@ -170,11 +195,10 @@ impl Stream {
         }
     }
 
-    async fn connect(address: &Address, tls: Option<&Tls>) -> io::Result<Self> {
+    async fn connect(address: &Address, addresses: &[SocketAddr], tls: Option<&Tls>) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } => {
-                let addresses = resolver::addresses(host, *port).await?;
-                let socket = TcpStream::connect(addresses.as_slice()).await?;
+            Address::Tcp { host, .. } => {
+                let socket = TcpStream::connect(addresses).await?;
                 socket.set_nodelay(true)?;
                 keep_alive(&socket)?;
                 Ok(match tls {
@@ -220,6 +244,8 @@ pub(super) struct Connected {
     pub(super) address: Address,
     /// Whether the node says what role it has.
     pub(super) tells_role: bool,
+    /// How Redis knows the connection, if that matters and Redis says it.
+    pub(super) client: Option<ClientId>,
 }
 
 /// Connects to where the settings say.
@@ -252,7 +278,17 @@ pub(super) async fn open_at(
     role: Role,
     deadline: Instant,
 ) -> Result<Connected, Loss> {
-    let mut stream = Stream::connect(address, settings.tls.as_ref())
+    if settings.allowed.as_ref().is_some_and(|allowed| !allowed.allows(address)) {
+        return Err(Loss::NotAllowed(address.clone()));
+    }
+    let addresses = match address {
+        Address::Tcp { host, port } => tokio::time::timeout_at(deadline, resolver::addresses(host, *port))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the look-up takes too long")))
+            .map_err(|error| Loss::NoAddress(address.clone(), error))?,
+        _ => Vec::new(),
+    };
+    let mut stream = Stream::connect(address, &addresses, settings.tls.as_ref())
         .await
         .map_err(|error| Loss::Connect(address.clone(), error))?;
     let mut replies = ReadBuffer::new();
@@ -260,7 +296,13 @@ pub(super) async fn open_at(
         .await
         .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
         .map_err(Loss::Credentials)?;
-    let found = shake_hands(address, settings, login, role, &mut stream, &mut replies).await?;
+    let Found { role: found, client } =
+        shake_hands(address, settings, login, role, &mut stream, &mut replies).await.map_err(|loss| {
+            match ended(&loss) {
+                Some(problem) => Loss::Handshake(address.clone(), problem),
+                None => loss,
+            }
+        })?;
     let address = address.clone();
     match (role, found.as_deref()) {
         (Role::Master, Some(found)) if found != "master" => {
@@ -268,9 +310,25 @@ pub(super) async fn open_at(
         }
         (Role::NotReplica, Some(REPLICA)) => Err(Loss::Replica(address)),
         (Role::NotReplica, Some("sentinel")) => Err(Loss::Handshake(address, IS_SENTINEL.to_owned())),
-        (_, found) => Ok(Connected { stream, replies, address, tells_role: found.is_some() }),
+        (_, found) => Ok(Connected { stream, replies, address, tells_role: found.is_some(), client }),
     }
 }
+
+/// Why the server ends a connection, or makes no sense, before it has answered; `None` if it has said more.
+fn ended(loss: &Loss) -> Option<String> {
+    match loss {
+        Loss::Io(error) if unreachable::wants_certificate(error) => {
+            Some(unreachable::WANTS_CERTIFICATE.replacen("it wants", "wants", 1))
+        }
+        Loss::Io(_) | Loss::Closed => Some(ENDED.to_owned()),
+        Loss::Protocol(error) => Some(format!(
+            "answers with something else than a Redis ({error}): check the port; if it speaks TLS, use rediss:// or `tls`"
+        )),
+        _ => None,
+    }
+}
+
+const ENDED: &str = "closed the connection before it answered: if it speaks TLS on this port, use rediss:// or `tls`; else look at its log";
 
 /// What a replica calls itself.
 pub(super) const REPLICA: &str = "slave";
@@ -288,10 +346,17 @@ enum OnError {
     GiveUpUnlessForbidden,
 }
 
+/// What the handshake brings.
+#[derive(Default)]
+struct Found {
+    role: Option<String>,
+    client: Option<ClientId>,
+}
+
 /// Sends all of the handshake in one write and reads its replies.
 ///
 /// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
-/// that `Up` means a Redis that answers. Returns the role that it has, if that matters.
+/// that `Up` means a Redis that answers. Behind that come what the Redis is, and the end of a lost connection.
 async fn shake_hands(
     address: &Address,
     settings: &Settings,
@@ -299,7 +364,7 @@ async fn shake_hands(
     role: Role,
     stream: &mut Stream,
     replies: &mut ReadBuffer,
-) -> Result<Option<String>, Loss> {
+) -> Result<Found, Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
     let mut send = |command: &redis::Cmd, asked, on_error| {
@@ -328,9 +393,17 @@ async fn shake_hands(
         Role::NotReplica => send(&redis::cmd("ROLE"), Asked::Other, OnError::Ignore),
         Role::Master => send(&redis::cmd("ROLE"), Asked::Other, OnError::GiveUp),
     }
+    let predecessor = settings.predecessors.as_ref().and_then(|predecessors| predecessors.at(address));
+    if settings.predecessors.is_some() {
+        // An ACL may forbid both, and before 6.2 there is no CLIENT INFO.
+        if let Some(client) = &predecessor {
+            send(&client.end(), Asked::Other, OnError::Ignore);
+        }
+        send(redis::cmd("CLIENT").arg("INFO"), Asked::Other, OnError::Ignore);
+    }
     stream.write_all(&out).await.map_err(lost)?;
 
-    let mut found = None;
+    let mut found = Found::default();
     for (asked, on_error) in expected {
         loop {
             match replies.next_reply()? {
@@ -348,13 +421,21 @@ async fn shake_hands(
                 Some(Reply::Simple(_)) => break,
                 Some(Reply::Array(mut items)) if role != Role::Any => {
                     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-                    found = Some(String::from_utf8_lossy(name).into_owned());
+                    found.role = Some(String::from_utf8_lossy(name).into_owned());
+                    break;
+                }
+                Some(Reply::Integer(_)) if settings.predecessors.is_some() => break,
+                Some(Reply::Bulk(info)) if settings.predecessors.is_some() => {
+                    found.client = ClientId::of(info);
                     break;
                 }
                 Some(_) => return Err(ProtocolError::Unexpected.into()),
                 None => std::future::poll_fn(|cx| stream.poll_fill(cx, replies)).await?,
             }
         }
+    }
+    if let (Some(predecessors), Some(client)) = (&settings.predecessors, &predecessor) {
+        predecessors.forget(address, client);
     }
     Ok(found)
 }

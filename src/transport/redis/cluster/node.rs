@@ -475,6 +475,10 @@ impl Node {
         let mut unanswered = 0;
         // Whatever the node was: they have reached nobody.
         self.settle_doubtful(false, sink);
+        let begun = |sent: &InFlight| matches!(sent, InFlight::Command { end, .. } if *end <= written);
+        if self.in_flight.iter().any(begun) {
+            self.connection.bequeath();
+        }
         for command in std::mem::take(&mut self.in_flight) {
             match command {
                 InFlight::Publish { channel, payload, end } => {
@@ -525,7 +529,12 @@ impl Node {
     /// The loss in words that tell which node it was.
     fn reason(&self, loss: &Loss) -> String {
         match loss {
-            Loss::Connect(..) | Loss::Slow(_) | Loss::Handshake(..) | Loss::Frozen(_) => loss.to_string(),
+            Loss::Connect(..)
+            | Loss::Slow(_)
+            | Loss::Handshake(..)
+            | Loss::Frozen(_)
+            | Loss::NotAllowed(_)
+            | Loss::NoAddress(..) => loss.to_string(),
             _ => format!("{}: {loss}", self.address),
         }
     }
@@ -627,7 +636,13 @@ impl Node {
                 }
                 (InFlight::Slots, Reply::Error(error)) => {
                     let error = String::from_utf8_lossy(error);
-                    let reason = format!("{} does not say who owns which slot: {error}", self.address);
+                    let advice = if error.contains("cluster support disabled") {
+                        ". It is no node of a cluster: connect to it without `cluster`"
+                    } else {
+                        ""
+                    };
+                    let reason =
+                        format!("{} does not say who owns which slot: {error}{advice}", self.address);
                     reports.push((self.address.clone(), Report::NoAnswer(reason)));
                 }
                 _ => return Err(ProtocolError::Unexpected.into()),
