@@ -27,10 +27,14 @@ function commandsOf(bytes) {
   return commands;
 }
 
+/** Of those who are asked: links that are closed may ask for a while. @type {Set<net.Socket>} */
+const sockets = new Set();
+
 /** A sentinel and a node of a cluster in one, who sends everybody to another port. @param {() => number} port */
 function liar(port) {
   const bulk = (/** @type {string} */ text) => `$${text.length}\r\n${text}\r\n`;
   return net.createServer((socket) => {
+    sockets.add(socket);
     socket.on("error", () => {});
     socket.on("data", (bytes) => {
       for (const [command, sub] of commandsOf(bytes)) {
@@ -49,6 +53,7 @@ describe("allowedHosts", () => {
   /** @type {import("./support/redis").RedisServer} */
   let redis;
   let strangers = 0;
+  let strangerPort = 0;
   const stranger = net.createServer((socket) => {
     strangers++;
     socket.destroy();
@@ -63,11 +68,12 @@ describe("allowedHosts", () => {
   before(async () => {
     redis = await startRedis({ password: "secret" });
     liars.push(
-      liar(() => portOf(stranger)),
+      liar(() => strangerPort),
       liar(() => redis.port),
     );
     for (const server of [stranger, ...liars])
       await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    strangerPort = portOf(stranger);
   });
 
   afterEach(() => {
@@ -77,6 +83,7 @@ describe("allowedHosts", () => {
 
   after(async () => {
     for (const server of [stranger, ...liars]) server.close();
+    for (const socket of sockets) socket.destroy();
     await redis.stop();
   });
 
