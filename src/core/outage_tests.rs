@@ -235,7 +235,7 @@ fn requests_that_are_out_of_time_do_not_wait_for_redis() {
     world.down();
     for n in 0..10_000 {
         let (id, kind) = (format!("{n}"), RequestType::AllRooms);
-        let ask = Ask { id: &id, kind, body: b"{}", timeout: SECOND };
+        let ask = Ask { id: &id, kind, body: b"{}", timeout: SECOND, carried: false };
         world.core.request(1, &ask, &mut world.fx);
         world.pass(Duration::from_millis(1), &|_| 2);
     }
