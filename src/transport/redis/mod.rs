@@ -3,7 +3,7 @@
 //!
 //! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
 //! no timer stand between the socket and the driver. An idle link costs a small command per connection every ten
-//! seconds ([`liveness`]).
+//! seconds (`liveness.rs`).
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
 //! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
 //!
