@@ -3,7 +3,7 @@
 
 /**
  * The masters of a cluster change under load: what goes through our own connections arrives, once and in order, and what a
- * master takes along that is killed is reported. `npm run test:faults` has more of it.
+ * master takes along that is killed is reported. `npm run test:failovers` has more of it.
  */
 
 const assert = require("node:assert");

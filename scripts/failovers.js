@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * `npm run test:faults`: what becomes of messages while the masters of a Redis Cluster change: of how many that were sent
+ * `npm run test:failovers`: what becomes of messages while the masters of a Redis Cluster change: of how many that were sent
  * how many arrived, came twice, and are reported as lost. Half of them go to rooms in which the publisher has no socket.
  * Prints a table; exits with 1 if our own connections lose more than they may. After `--`:
  *
