@@ -20,6 +20,8 @@ const program = (url) => `
   const { createAdapter } = require("socket.io-redis-native");
   const { Emitter } = require("socket.io-redis-native/emitter");
   async function main() {
+    // As a server that listens does: the adapters by themselves keep no process.
+    const alive = setInterval(() => {}, 1000);
     const [a, b] = [1, 2].map(() => new Server({ adapter: createAdapter("${url}") }));
     await Promise.all([a, b].map((io) => io.of("/").adapter.ready));
     const emitter = new Emitter("${url}");
@@ -30,6 +32,7 @@ const program = (url) => `
     });
     await emitter.close();
     for (const io of [a, b]) io.of("/").adapter.close();
+    clearInterval(alive);
     console.log("bundled");
   }
   main();
