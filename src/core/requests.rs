@@ -154,7 +154,11 @@ impl Requests {
         schedule(&mut self.due, &mut self.next_due, pending, id);
         let others = members.saturating_sub(1);
         match pending.expected {
-            None => pending.expected = Some(others),
+            None => {
+                pending.expected = Some(others);
+                // Published ahead of the count, it may have been answered twice by one: what has come first counts.
+                pending.answers.truncate(usize::try_from(others).unwrap_or(usize::MAX));
+            }
             // The lowered number may be that of nodes which have answered already, while another still works
             // on it: let the dead go only when nothing has come for a while.
             Some(expected) if others < expected && now >= pending.last_answer + RECOUNT => {
@@ -338,6 +342,18 @@ mod tests {
         assert!(requests.answered(0, "R", Answer::Sockets, b"2", now, &mut batch));
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":2} 2"#));
         assert_eq!(requests.len(), 0);
+    }
+
+    #[test]
+    fn what_came_ahead_of_the_count_counts_as_far_as_there_are_others() {
+        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
+        requests.add(0, &ask(RequestType::RemoteFetch), false, now);
+        for answer in [b"1", b"1"] {
+            assert!(requests.answered(0, "R", Answer::Sockets, answer, now, &mut batch));
+        }
+        assert_eq!(outcome(&batch), None);
+        assert_eq!(requests.counted(0, "R", 2, now, &mut batch), Counted::Nothing);
+        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
     }
 
     #[test]
