@@ -270,7 +270,10 @@ describe("lifetime", function () {
         String(await redis.cli("CLIENT", "LIST"))
           .trim()
           .split("\n").length;
-      const before = { connections: await connections(), timers: timers() };
+      // That of the subscriber, and the one that asks: those of the tests before may still be about to go.
+      const idle = 2;
+      await waitFor(async () => (await connections()) === idle, { what: "other tests to be over" });
+      const before = { connections: idle, timers: timers() };
       for (let i = 0; i < 200; i++) {
         const io = new Server({ adapter: createAdapter(redis.url, { key: "loop" }) });
         if (i % 10 === 0) await /** @type {any} */ (io.of("/").adapter).ready;
