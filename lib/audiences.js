@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * How many have heard what was published on the channels of shards, and whether they listen again. Servers subscribe anew
- * at times of their own when a slot has moved.
+ * How many have heard what was published, and whether those of the channels of shards listen again. Servers subscribe anew
+ * at times of their own when a slot has moved, or Redis was away.
  */
 
 /** So many channels are remembered. */
@@ -20,8 +20,9 @@ const STEP = 25;
 
 class Audiences {
   #count;
-  /** By channel. @type {Map<string, number>} */
+  /** By channel, the one heard last with the highest number. @type {Map<string, { size: number, number: number }>} */
   #known = new Map();
+  #last = 0;
   /** Those that are to come back, and until when they are waited for. @type {Map<string, { size: number, until: number }>} */
   #awaited = new Map();
 
@@ -32,13 +33,36 @@ class Audiences {
 
   /** @param {string} channel @param {number} receivers */
   heard(channel, receivers) {
+    const known = this.#known.get(channel);
+    const number = ++this.#last;
+    if (known !== undefined) {
+      known.size = receivers;
+      known.number = number;
+      return;
+    }
     if (this.#known.size >= MAX_CHANNELS) this.#known.clear();
-    this.#known.set(channel, receivers);
+    this.#known.set(channel, { size: receivers, number });
+  }
+
+  /**
+   * How many have heard what was last published on a channel, or on one that the same servers listen to; 0 if that is not
+   * known.
+   *
+   * @param {string} channel
+   * @param {((channel: string) => boolean) | null} isAlike
+   */
+  sizeOf(channel, isAlike) {
+    let last = this.#known.get(channel);
+    if (isAlike === null) return last?.size ?? 0;
+    for (const [name, known] of this.#known) {
+      if (known.number > (last?.number ?? 0) && isAlike(name)) last = known;
+    }
+    return last?.size ?? 0;
   }
 
   /** Nobody has heard what was published. @param {string} channel */
   lost(channel) {
-    const size = this.#known.get(channel);
+    const size = this.#known.get(channel)?.size;
     if (size === undefined || this.#awaited.size >= MAX_AWAITED || this.#awaited.has(channel)) return;
     this.#awaited.set(channel, { size, until: performance.now() + PATIENCE });
   }

@@ -10,6 +10,7 @@ const { Audiences } = require("./audiences");
 const { CHANNEL, PATTERN, SHARD, keyOf } = require("./clients/client");
 const { encodeReply, encodeRefusal, isRefusal } = require("./clients/resp");
 const { UnheardError } = require("./clients/shard-publisher");
+const { Echoes } = require("./echoes");
 const { KIND } = require("./inbox");
 const { Returns } = require("./returns");
 
@@ -56,6 +57,15 @@ class Carrier {
   #handedOver = 0;
   #returns;
   #audiences;
+  #echoes = new Echoes();
+  /** How often a connection of the clients has broken. */
+  #breaks = 0;
+  /** Publishes that the client has not answered for. */
+  #sending = 0;
+  /** Those of them that it was given before a connection broke. */
+  #carriedOver = 0;
+  /** Those of them of which it is not known yet whether they go again. @type {Set<Promise<boolean>>} */
+  #judging = new Set();
   #up = false;
   #upSince = -Infinity;
   /** The clients are on their first way to Redis. */
@@ -72,8 +82,8 @@ class Carrier {
   #broken = new Set();
   /** When Rust last heard of what goes to the clients at once. */
   #told = -Infinity;
-  /** What went to the clients in the same tick: Rust knows nothing of it. */
-  counts = { published: 0, acknowledged: 0, receivers: 0, refused: 0 };
+  /** What went to the clients in the same tick, and what they published too early: Rust knows nothing of it. */
+  counts = { published: 0, acknowledged: 0, receivers: 0, refused: 0, early: 0 };
   /** That of it which the client has not answered for. @type {Set<Promise<void>>} */
   #unanswered = new Set();
 
@@ -112,20 +122,32 @@ class Carrier {
     this.#first = false;
     this.#up = up;
     if (up) this.#upSince = performance.now();
-    if (up) this.#native.clientUp();
-    else this.#native.clientDown(NOT_CONNECTED);
+    if (up) return this.#native.clientUp();
+    this.#break();
+    // They may be back before Rust has said that what comes is to wait for the others.
+    this.#events.onHold();
+    this.#native.clientDown(NOT_CONNECTED);
+  }
+
+  /** A connection broke: what the client was given before it may publish again, by itself. */
+  #break() {
+    this.#breaks++;
+    this.#carriedOver = this.#sending;
+    if (this.#carriedOver > 0) this.#echoes.begin();
   }
 
   /** A client has lost its connection, or could not make one. */
   clientsFailed() {
     if (this.#first) this.#native.clientDown(NOT_CONNECTED);
     this.#first = false;
+    this.#break();
     this.clientsChanged();
   }
 
   /** Nothing more is to be done, nor reported. */
   stop() {
     this.#stopped = true;
+    this.#echoes.end();
     this.#clients.stop();
   }
 
@@ -215,8 +237,10 @@ class Carrier {
 
   /** @param {number} returned how many Rust knew to be returned @param {string} channel @param {Buffer} bytes */
   #carry(returned, channel, bytes) {
-    // It would overtake those that Rust does not know of yet.
-    const send = returned === this.#returns.count ? () => this.#send(channel, bytes) : null;
+    // It would overtake those that Rust does not know of yet; or the client would queue it, and send it before the others
+    // listen again, since Rust did not know yet that it is not connected.
+    const goes = returned === this.#returns.count && this.takes;
+    const send = goes ? () => this.#send(channel, bytes) : null;
     const again = () => this.#native.clientReturned(Buffer.from(channel), bytes);
     this.#returns.publish(send, again).then(
       (receivers) => receivers === null || this.#native.clientPublished(toCount(receivers)),
@@ -237,10 +261,14 @@ class Carrier {
    */
   async #send(channel, bytes) {
     const wanted = this.#wanted.get(keyOf(SHARD, channel));
-    const sentAt = performance.now();
+    const [sentAt, breaks] = [performance.now(), this.#breaks];
+    this.#sending++;
     try {
       const receivers = await this.#clients.publish(channel, bytes);
-      if (this.#clients.space === "shard" && receivers > 0) this.#audiences.heard(channel, receivers);
+      if (breaks !== this.#breaks && this.#clients.hearsAll)
+        return await this.#judge(channel, bytes, toCount(receivers));
+      if (receivers > 0 && (this.#clients.hearsAll || this.#clients.space === "shard"))
+        this.#audiences.heard(channel, receivers);
       if (receivers !== 0) return receivers;
       const isFalse = wanted === undefined ? this.#isGap() && this.#listensTo(channel) : wanted.since >= 0;
       if (!isFalse) return receivers;
@@ -248,12 +276,49 @@ class Carrier {
       if (!(error instanceof UnheardError)) throw error;
       if (error.wasSent && wanted?.holds && wanted.since < sentAt)
         if (await this.#clients.holdsAtMaster(SHARD, channel, sentAt)) return 0;
-      this.#audiences.lost(channel);
+      this.#lostAudience(channel);
       throw error;
+    } finally {
+      this.#sending--;
+      if (breaks !== this.#breaks && --this.#carriedOver === 0) this.#echoes.end();
     }
     this.#clients.rediscover();
-    this.#audiences.lost(channel);
+    this.#lostAudience(channel);
     throw new UnheardError("the subscriptions to the channel are on their way", true);
+  }
+
+  /**
+   * Takes what Redis has answered for a publish that the client was given before a connection broke. The client may have
+   * sent it again, when some were back and others were not: it goes again if nobody else has heard it, and is counted if
+   * somebody has, who would get it twice.
+   *
+   * @param {string} channel
+   * @param {Buffer | string} bytes
+   * @param {number} receivers
+   */
+  async #judge(channel, bytes, receivers) {
+    const pattern = this.#patternOf(channel);
+    const isAlike = pattern === null ? null : (/** @type {string} */ name) => isIn(pattern, name);
+    const size = this.#audiences.sizeOf(channel, isAlike);
+    if (receivers > 0 && receivers >= size) return receivers;
+    const listens = this.#listensTo(channel) || (this.#wanted.get(keyOf(SHARD, channel))?.since ?? -1) >= 0;
+    if (listens && (receivers === 0 || (receivers === 1 && (await this.#hasEchoed(bytes)))))
+      throw new UnheardError("nobody else has heard it", false);
+    if (receivers < size) this.counts.early++;
+    return receivers;
+  }
+
+  /** Whether this link has heard a message itself. @param {Buffer | string} bytes */
+  async #hasEchoed(bytes) {
+    const heard = this.#echoes.has(bytes);
+    this.#judging.add(heard);
+    return heard.finally(() => this.#judging.delete(heard));
+  }
+
+  /** @param {string} channel */
+  #lostAudience(channel) {
+    // Who listens by a pattern is not counted by the channel: Rust looks for those.
+    if (this.#clients.space === "shard") this.#audiences.lost(channel);
   }
 
   /** Whether there is an outage, or was one a moment ago, after which others may not listen yet. */
@@ -263,10 +328,14 @@ class Carrier {
 
   /** Whether this link has listened to a channel of all. @param {string} channel */
   #listensTo(channel) {
-    if ((this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0) return true;
-    return [...this.#wanted.values()].some(
-      ({ kind, name, since }) => kind === PATTERN && since >= 0 && isIn(name, channel),
-    );
+    return (this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0 || this.#patternOf(channel) !== null;
+  }
+
+  /** The pattern by which this link has listened to a channel. @param {string} channel */
+  #patternOf(channel) {
+    for (const { kind, name, since } of this.#wanted.values())
+      if (kind === PATTERN && since >= 0 && isIn(name, channel)) return name;
+    return null;
   }
 
   /**
@@ -314,6 +383,7 @@ class Carrier {
     const { kind, name } = wanted;
     this.#clients
       .subscribe(kind, name, (by, glob, channel, payload) => {
+        this.#echoes.heard(payload);
         this.#native.clientMessage(by, glob, channel, payload);
         // The client cannot be told to read less; but it does, while what came before is worked off.
         if (++this.#handedOver % DRAIN_EVERY === 0) this.#events.drain();
@@ -366,15 +436,16 @@ class Carrier {
   }
 
   /** @param {number} token @param {string[]} channels */
-  #count(token, channels) {
+  async #count(token, channels) {
     // Rust counts before it publishes again what was given back.
-    const gathered = this.#audiences.gathered();
-    gathered
-      .then(() => this.#clients.count(channels))
-      .then(
-        (counts) => this.#native.clientCounted(token, counts),
-        () => this.#native.clientCounted(token, null),
-      );
+    await this.#audiences.gathered();
+    const counts = await this.#clients.count(channels).catch(() => null);
+    // It publishes next, if all are there: what is to go again goes before.
+    while (this.#judging.size > 0) {
+      await Promise.all(this.#judging);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#native.clientCounted(token, counts);
   }
 }
 

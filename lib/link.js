@@ -250,11 +250,12 @@ class Link {
     stats.malformed += this.#malformed;
     stats.delivered -= this.#malformed;
     if (this.#carrier === null) return stats;
-    const { published, acknowledged, receivers, refused } = this.#carrier.counts;
+    const { published, acknowledged, receivers, refused, early } = this.#carrier.counts;
     stats.published += published;
     stats.acknowledged += acknowledged;
     stats.receivers += receivers;
     stats.refused += refused;
+    stats.early += early;
     return stats;
   }
 
