@@ -13,6 +13,7 @@ const { UnheardError } = require("./clients/shard-publisher");
 const { Echoes } = require("./echoes");
 const { KIND } = require("./inbox");
 const { Returns } = require("./returns");
+const { Unheard } = require("./unheard");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
 const RETRY = Object.freeze({ first: 50, most: 2000 });
@@ -66,6 +67,7 @@ class Carrier {
   #carriedOver = 0;
   /** Those of them of which it is not known yet whether they go again. @type {Set<Promise<boolean>>} */
   #judging = new Set();
+  #unheard = new Unheard();
   #up = false;
   #upSince = -Infinity;
   /** The clients are on their first way to Redis. */
@@ -267,11 +269,14 @@ class Carrier {
       const receivers = await this.#clients.publish(channel, bytes);
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
-      if (receivers > 0 && (this.#clients.hearsAll || this.#clients.space === "shard"))
-        this.#audiences.heard(channel, receivers);
-      if (receivers !== 0) return receivers;
+      if (receivers > 0) {
+        if (this.#clients.hearsAll || this.#clients.space === "shard")
+          this.#audiences.heard(channel, receivers);
+        this.#unheard.isProven ||= wanted?.holds ?? this.#listensTo(channel);
+        return receivers;
+      }
       const isFalse = wanted === undefined ? this.#isGap() && this.#listensTo(channel) : wanted.since >= 0;
-      if (!isFalse) return receivers;
+      if (!isFalse || !this.#unheard.isDoubtful(channel, bytes)) return receivers;
     } catch (error) {
       if (!(error instanceof UnheardError)) throw error;
       if (error.wasSent && wanted?.holds && wanted.since < sentAt)
@@ -302,7 +307,8 @@ class Carrier {
     const size = this.#audiences.sizeOf(channel, isAlike);
     if (receivers > 0 && receivers >= size) return receivers;
     const listens = this.#listensTo(channel) || (this.#wanted.get(keyOf(SHARD, channel))?.since ?? -1) >= 0;
-    if (listens && (receivers === 0 || (receivers === 1 && (await this.#hasEchoed(bytes)))))
+    const isCounted = listens && this.#unheard.isProven;
+    if (isCounted && (receivers === 0 || (receivers === 1 && (await this.#hasEchoed(bytes)))))
       throw new UnheardError("nobody else has heard it", false);
     if (receivers < size) this.counts.early++;
     return receivers;
