@@ -286,6 +286,20 @@ describe("lifetime", function () {
 
     for (const kind of KINDS) {
       for (const given of /** @type {const} */ (["pubClient", "subClient"])) {
+        it(`connects no duplicate of ${given} for a factory that no server takes, ${kind}`, async () => {
+          const client = makeClient(kind, { port: redis.port });
+          await waitFor(() => isConnected(client), { what: "the client to be connected" });
+          const listeners = () =>
+            client.eventNames().map((/** @type {string} */ name) => client.listenerCount(name));
+          const before = listeners();
+          const other = given === "pubClient" ? "subClient" : "pubClient";
+          const twin = createAdapter({ [given]: client })[other];
+          assert.throws(() => createAdapter({ [given]: client, requestsTimeout: "soon" }), /requestsTimeout/);
+          assert.strictEqual(twin.isOpen ?? twin.status, kind === "ioredis" ? "wait" : false);
+          assert.deepStrictEqual(listeners(), before);
+          await endClient(client);
+        });
+
         it(`takes the duplicate of ${given} along, ${kind}`, async () => {
           // Connections of the tests before this one may go meanwhile.
           const own = await startRedis();

@@ -31,7 +31,9 @@ class Duplicate {
     this.#follows = true;
     this.#original.on("ready", this.#onReady);
     this.#original.on("end", this.#onEnd);
-    if (this.#original.isOpen !== false && this.#original.status !== "end") connect(this.#twin);
+    // One of ioredis that waits for its first command is followed when it is ready.
+    const { isOpen, status } = this.#original;
+    if (isOpen !== false && status !== "end" && status !== "wait") connect(this.#twin);
   }
 
   /** There is none any more, and may be one soon. */
@@ -67,10 +69,16 @@ function duplicateOf(client) {
   if (typeof client?.duplicate !== "function" || typeof client.on !== "function") {
     throw wrong("pubClient and subClient", "two clients, or one that has duplicate()", client);
   }
-  const twin = client.duplicate();
+  // It is connected once there is an adapter: else nobody would end it. Those of ioredis connect by themselves otherwise.
+  const isIoredis = typeof client.status === "string";
+  const lazy = { lazyConnect: true };
+  const twin = !isIoredis
+    ? client.duplicate()
+    : client.isCluster
+      ? client.duplicate([], lazy)
+      : client.duplicate(lazy);
   // The adapter tells of it.
   twin.on("error", () => {});
-  connect(twin);
   duplicates.set(twin, new Duplicate(client, twin));
   return twin;
 }
@@ -88,7 +96,7 @@ function lifeOf(client) {
  * @returns {Promise<any> | null}
  */
 function connect(twin) {
-  const idle = twin.isOpen === false || twin.status === "end";
+  const idle = twin.isOpen === false || twin.status === "end" || twin.status === "wait";
   return idle ? Promise.resolve(twin.connect()).catch(() => {}) : null;
 }
 
