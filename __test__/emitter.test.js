@@ -138,6 +138,24 @@ describe("the emitter", () => {
     );
   });
 
+  it("goes its own way though an operator of another client has its options", () => {
+    const make = () => {
+      /** @type {string[]} */
+      const calls = [];
+      const note = (/** @type {string} */ name) => (/** @type {string} */ channel) =>
+        void calls.push(`${name} ${channel}`);
+      return { calls, publish: note("publish"), spublish: note("spublish") };
+    };
+    const [mine, theirs] = [make(), make()];
+    const emitter = new ours.Emitter(mine, { mode: "sharded", channelPrefix: "p" });
+    const other = new ours.BroadcastOperator(theirs, /** @type {any} */ (emitter).broadcastOptions);
+    emitter.to("room").emit("event");
+    other.to("room").emit("event");
+    emitter.to("room").emit("event");
+    assert.deepStrictEqual(mine.calls, ["spublish p#/#room#", "spublish p#/#room#"]);
+    assert.deepStrictEqual(theirs.calls, ["spublish p#/#room#"]);
+  });
+
   it("rejects reserved names and callbacks", () => {
     const client = new Recorder();
     const emitter = new ours.Emitter(client);

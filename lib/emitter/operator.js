@@ -33,6 +33,9 @@ const RESERVED_EVENTS = new Set([
 /** Of the options that emitters have made. @type {WeakMap<object, Route>} */
 const routes = new WeakMap();
 
+/** Those of operators that were made by hand, by their options and their client. @type {WeakMap<object, WeakMap<object, Route>>} */
+const handMade = new WeakMap();
+
 class BroadcastOperator {
   /** @type {Route} */
   #route;
@@ -54,12 +57,7 @@ class BroadcastOperator {
     this.rooms = rooms;
     this.exceptRooms = exceptRooms;
     this.flags = flags;
-    let route = routes.get(broadcastOptions);
-    if (route === undefined || route.redisClient !== redisClient) {
-      route = routeOf(redisClient, broadcastOptions);
-      routes.set(broadcastOptions, route);
-    }
-    this.#route = route;
+    this.#route = routeOf(redisClient, broadcastOptions);
     const isForAll = rooms.size === 0 && exceptRooms.size === 0 && Object.keys(flags).length === 0;
     this.#target = isForAll ? EVERYBODY : { rooms, except: exceptRooms, flags };
   }
@@ -127,16 +125,27 @@ class BroadcastOperator {
 }
 
 /**
- * The route of options that no emitter has made.
+ * The way of a client: that of the emitter which has made the options, or one of the same kind.
  *
  * @param {any} redisClient
  * @param {any} broadcastOptions
  * @returns {Route}
  */
-function routeOf(redisClient, { nsp, broadcastChannel, parser }) {
-  const key = broadcastChannel.slice(0, -`#${nsp}#`.length);
-  const session = sessionOf(readForm([redisClient], { clients: 1 }), readEmitterOptions({ key, parser }));
-  return { redisClient, session, sender: session.sender(nsp) };
+function routeOf(redisClient, broadcastOptions) {
+  const own = routes.get(broadcastOptions);
+  if (own !== undefined && own.redisClient === redisClient) return own;
+  let others = handMade.get(broadcastOptions);
+  if (others === undefined) handMade.set(broadcastOptions, (others = new WeakMap()));
+  const isObject = typeof redisClient === "object" && redisClient !== null;
+  const known = isObject ? others.get(redisClient) : undefined;
+  if (known !== undefined) return known;
+  const { nsp, broadcastChannel, parser } = broadcastOptions;
+  const key = () => broadcastChannel.slice(0, -`#${nsp}#`.length);
+  const options = own?.session.options ?? readEmitterOptions({ key: key(), parser });
+  const session = sessionOf(readForm([redisClient], { clients: 1 }), options);
+  const route = { redisClient, session, sender: session.sender(nsp) };
+  if (isObject) others.set(redisClient, route);
+  return route;
 }
 
 /** Throws if the last argument is a function: nobody would call it. @param {any[]} args */
