@@ -178,6 +178,42 @@ describe("a factory", function () {
     await Promise.all(back);
   });
 
+  it("what a listener throws keeps nothing of the same moment from others", async () => {
+    const exceptions = expectExceptions();
+    const redis = await startRedis();
+    cleanup.push(() => redis.stop());
+    /** @type {string[]} */
+    const told = [];
+    const note = (/** @type {string} */ what) => () => void told.push(what);
+    const factory = redisAdapter(redis.url, { onError: note("onError") });
+    const [adapter] = serve(factory);
+    for (const event of ["connect", "disconnect", "gap"]) adapter.on(event, note(event));
+    for (const event of ["connect", "disconnect"]) factory.on(event, note(`factory: ${event}`));
+    for (const event of ["ready", "degraded"])
+      adapter.on(event, () => {
+        throw new Error(`of ${event}`);
+      });
+    await adapter.ready;
+    await waitFor(() => told.length >= 2, { what: "the connection to be told of" });
+    assert.deepStrictEqual(told.splice(0).sort(), ["connect", "factory: connect"]);
+    await redis.kill();
+    await waitFor(() => told.includes("onError"), { what: "the outage to be told of" });
+    assert.deepStrictEqual([...new Set(told.splice(0))].sort(), [
+      "disconnect",
+      "factory: disconnect",
+      "onError",
+    ]);
+    await redis.restart();
+    await waitFor(() => told.includes("gap"), { what: "the gap to be told of" });
+    assert.deepStrictEqual(
+      told.filter((what) => what !== "onError"),
+      ["factory: connect", "connect", "gap"],
+    );
+    await waitFor(() => exceptions.length >= 3, { what: "what was thrown" });
+    const texts = exceptions.map((error) => /** @type {Error} */ (error).message);
+    assert.deepStrictEqual([...new Set(texts)].sort(), ["of degraded", "of ready"]);
+  });
+
   it("onError has to be a function", () => {
     for (const make of Object.values(FACTORIES))
       assert.throws(() => make("redis://localhost:1", { onError: "log" }), {

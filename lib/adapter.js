@@ -803,9 +803,9 @@ class MemberAdapter extends Adapter {
   #onDegraded(error) {
     const before = this.#state;
     this.#state = "degraded";
-    super.emit("degraded", error);
-    if (before === "ready") super.emit("disconnect", error);
     for (const follower of this.#followers) follower.onDegraded?.(error);
+    this.#tell("degraded", error);
+    if (before === "ready") this.#tell("disconnect", error);
     this._tellError(error);
   }
 
@@ -814,15 +814,33 @@ class MemberAdapter extends Adapter {
     this.#ready?.settle();
     if (this.#state === "ready") return;
     this.#state = "ready";
-    for (const resume of this.#readyWaiters) resume();
-    super.emit("ready");
-    // As a Redis client would say it, and socket.io-redis did.
-    super.emit("connect");
-    for (const follower of this.#followers) follower.onReady?.();
-    if (this.#gap === null) return;
-    const { since, reason } = this.#gap;
+    const gap = this.#gap;
     this.#gap = null;
-    super.emit("gap", { milliseconds: performance.now() - since, reason });
+    for (const resume of this.#readyWaiters) resume();
+    for (const follower of this.#followers) follower.onReady?.();
+    this.#tell("ready");
+    // As a Redis client would say it, and socket.io-redis did.
+    this.#tell("connect");
+    if (gap === null) return;
+    const { since, reason } = gap;
+    this.#tell("gap", { milliseconds: performance.now() - since, reason });
+  }
+
+  /**
+   * Emits one of several events of a moment: what a listener throws does not keep the others from theirs. It is thrown
+   * by itself, as from any listener.
+   *
+   * @param {string} event
+   * @param {...any} args
+   */
+  #tell(event, ...args) {
+    try {
+      super.emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
   }
 
   #probeFrames() {

@@ -13,12 +13,12 @@ class Returns {
   /** How many were given back, as Rust counts them: it wraps after 2^32. */
   count = 0;
   #last = 0;
-  /** The numbers of those whose end is not known, in order. @type {Set<number>} */
+  /** The numbers of those whose end is not known. @type {Set<number>} */
   #open = new Set();
+  /** All below have ended. */
+  #oldest = 1;
   /** What is to be given back once all before it have ended, by number. @type {Map<number, () => void>} */
   #held = new Map();
-  /** The lowest number of these. */
-  #firstHeld = Infinity;
 
   /** @param {() => void} onHold something will be given back: what comes is to wait */
   constructor(onHold) {
@@ -50,7 +50,6 @@ class Returns {
 
   /** @param {number} number @param {() => void} giveBack @returns {Promise<null>} */
   #hold(number, giveBack) {
-    this.#firstHeld = Math.min(this.#firstHeld, number);
     return new Promise((resolve) =>
       this.#held.set(number, () => {
         this.count = (this.count + 1) >>> 0;
@@ -61,14 +60,11 @@ class Returns {
   }
 
   #release() {
-    const [oldest = Infinity] = this.#open;
-    if (this.#firstHeld > oldest || this.#held.size === 0) return;
-    const due = [...this.#held].filter(([number]) => number < oldest).sort(([a], [b]) => a - b);
-    for (const [number, giveBack] of due) {
-      this.#held.delete(number);
-      giveBack();
+    for (; this.#oldest <= this.#last && !this.#open.has(this.#oldest); this.#oldest++) {
+      const giveBack = this.#held.get(this.#oldest);
+      this.#held.delete(this.#oldest);
+      giveBack?.();
     }
-    this.#firstHeld = Math.min(Infinity, ...this.#held.keys());
   }
 }
 
