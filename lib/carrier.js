@@ -70,6 +70,8 @@ class Carrier {
   #unheard = new Unheard();
   #up = false;
   #upSince = -Infinity;
+  /** Until then others may not listen again to what they have listened to. */
+  #troubledUntil = 0;
   /** The clients are on their first way to Redis. */
   #first = true;
   #stopped = false;
@@ -124,6 +126,7 @@ class Carrier {
     this.#first = false;
     this.#up = up;
     if (up) this.#upSince = performance.now();
+    if (up && this.#breaks > 0) this.#troubledUntil = this.#upSince + GAP;
     if (up) return this.#native.clientUp();
     this.#break();
     // They may be back before Rust has said that what comes is to wait for the others.
@@ -134,6 +137,7 @@ class Carrier {
   /** A connection broke: what the client was given before it may publish again, by itself. */
   #break() {
     this.#breaks++;
+    this.#troubledUntil = performance.now() + GAP;
     this.#carriedOver = this.#sending;
     if (this.#carriedOver > 0) this.#echoes.begin();
   }
@@ -270,8 +274,7 @@ class Carrier {
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
-        if (this.#clients.hearsAll || this.#clients.space === "shard")
-          this.#audiences.heard(channel, receivers);
+        if (this.#clients.hearsAll || this.#clients.space === "shard") this.#noteAudience(channel, receivers);
         this.#unheard.isProven ||= wanted?.holds ?? this.#listensTo(channel);
         return receivers;
       }
@@ -314,6 +317,24 @@ class Carrier {
     return receivers;
   }
 
+  /**
+   * Some have heard what was published. Those who listened to the channel of a shard before its node was lost are back one
+   * by one: who is missing yet has missed it, unless he has left the room just then.
+   *
+   * @param {string} channel
+   * @param {number} receivers
+   */
+  #noteAudience(channel, receivers) {
+    const isShort =
+      this.#clients.space === "shard" &&
+      this.#troubledUntil > 0 &&
+      performance.now() < this.#troubledUntil &&
+      receivers < this.#audiences.sizeOf(channel, null);
+    // What comes next is held against the same number.
+    if (isShort) this.counts.early++;
+    else this.#audiences.heard(channel, receivers);
+  }
+
   /** Whether this link has heard a message itself. @param {Buffer | string} bytes */
   async #hasEchoed(bytes) {
     const heard = this.#echoes.has(bytes);
@@ -323,6 +344,7 @@ class Carrier {
 
   /** @param {string} channel */
   #lostAudience(channel) {
+    this.#troubledUntil = performance.now() + GAP;
     // Who listens by a pattern is not counted by the channel: Rust looks for those.
     if (this.#clients.space === "shard") this.#audiences.lost(channel);
   }
@@ -413,6 +435,7 @@ class Carrier {
   /** The client has lost a subscription, and does not make it anew by itself. @param {Wanted | undefined} wanted */
   #lose(wanted) {
     if (wanted === undefined) return;
+    this.#troubledUntil = performance.now() + GAP;
     // What is published meanwhile waits for the other members, who may have lost theirs.
     if (wanted.holds && !wanted.isForeseen)
       this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), LOST);

@@ -1,0 +1,74 @@
+// @ts-check
+"use strict";
+
+/**
+ * A user's client of a cluster carries sharded messages: those who are slow to listen again after a node was lost are not
+ * missed in silence.
+ */
+
+const assert = require("node:assert");
+const { Carrier } = require("../lib/carrier");
+
+/** A carrier with clients that answer what they are told to. @param {"shard" | "global"} space */
+function make(space) {
+  const clients = {
+    ...{ space, hearsAll: false, ready: true, receivers: 3 },
+    begin() {},
+    onLost() {},
+    rediscover() {},
+    queues: () => false,
+    isReady: () => clients.ready,
+    publish: async () => clients.receivers,
+  };
+  const native = { clientUp() {}, clientDown() {}, clientCarries() {} };
+  const events = { onRefused() {}, drain() {}, onHold() {}, onHandedOver() {} };
+  const carrier = new Carrier(/** @type {any} */ (clients), /** @type {any} */ (native), events);
+  return {
+    carrier,
+    breaks() {
+      clients.ready = false;
+      carrier.clientsFailed();
+      clients.ready = true;
+      carrier.clientsChanged();
+    },
+    /** @param {number} receivers @param {string} [channel] */
+    async publish(receivers, channel = "a#/#room#") {
+      clients.receivers = receivers;
+      carrier.publish(1, channel, "bytes");
+      await carrier.answered();
+    },
+  };
+}
+
+describe("the audience of what a client of a cluster carries", () => {
+  it("is counted short until all are back", async () => {
+    const { carrier, breaks, publish } = make("shard");
+    await publish(3);
+    breaks();
+    await publish(1);
+    await publish(2);
+    assert.strictEqual(carrier.counts.early, 2);
+    await publish(3);
+    await publish(4);
+    await publish(1, "a#/#unknown#");
+    assert.strictEqual(carrier.counts.early, 2);
+    assert.strictEqual(carrier.counts.acknowledged, 6);
+  });
+
+  it("may grow smaller when nothing was lost", async () => {
+    const { carrier, breaks, publish } = make("shard");
+    await publish(3);
+    await publish(2);
+    breaks();
+    await publish(2);
+    assert.strictEqual(carrier.counts.early, 0);
+  });
+
+  it("is not known where the answer is of one node among others", async () => {
+    const { carrier, breaks, publish } = make("global");
+    await publish(3);
+    breaks();
+    await publish(1);
+    assert.strictEqual(carrier.counts.early, 0);
+  });
+});
