@@ -5,6 +5,7 @@
  * The cluster clients of the `redis` package, 4 to 6. They show their nodes, but hardly tell of changes.
  */
 
+const { slotOf } = require("../native");
 const { SHARD, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");
@@ -84,12 +85,24 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#keepLooking();
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
+    if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     await super.subscribe(kind, name, onMessage);
     const key = keyOf(kind, name);
     // The client is content with a node that is away, if it has subscribed there before.
     if (!this.#keysHeld().has(key)) throw new Error("the node of this channel is away");
     this.#moveTo(key, this.#keysHeld().get(key) ?? "");
     if (kind === SHARD) this.#listenToNodes();
+  }
+
+  /**
+   * Whether the client's connection to the node of a channel is broken. Another one to that node, to listen by, would be
+   * waited for by 4 when it looks for the slots: for ever, if the node is gone.
+   *
+   * @param {string} channel
+   */
+  #isAway(channel) {
+    const master = this.client.slots?.[slotOf(channel)]?.master;
+    return typeof master?.client?.isReady === "boolean" && !isUp(master);
   }
 
   /** @param {number} kind @param {string} name */
