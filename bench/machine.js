@@ -36,4 +36,21 @@ function packageVersions() {
   };
 }
 
-module.exports = { machine, packageVersions };
+/**
+ * Returns what stands at the head of results: when and on what they were measured.
+ *
+ * @param {string} redisServer its version
+ */
+function measuredOn(redisServer) {
+  return {
+    date: new Date().toISOString(),
+    machine: machine(),
+    versions: /** @type {Record<string, string>} */ ({
+      node: process.version,
+      redisServer,
+      ...packageVersions(),
+    }),
+  };
+}
+
+module.exports = { measuredOn };

@@ -7,7 +7,7 @@ const { setTimeout: sleep } = require("node:timers/promises");
 const { startRedis } = require("../__test__/support/redis.js");
 const { SUBJECTS, familyOf, moduleOf } = require("./cases.js");
 const { Child } = require("./child.js");
-const { machine, packageVersions } = require("./machine.js");
+const { measuredOn } = require("./machine.js");
 
 /** A warm-up round takes this part of the messages: one in so many. */
 const WARM_UP = 4;
@@ -51,14 +51,8 @@ async function run({ cases, rounds, subjects, onProgress = () => {} }) {
       rows.push(await bench.measure(one, names, rounds));
     }
     return {
-      date: new Date().toISOString(),
+      ...measuredOn(redisVersion),
       rounds,
-      machine: machine(),
-      versions: /** @type {Record<string, string>} */ ({
-        node: process.version,
-        redisServer: redisVersion,
-        ...packageVersions(),
-      }),
       ours: SUBJECTS["ours+redis"].adapter,
       threadClock: bench.threadClock,
       transports: await bench.transports(),

@@ -8,7 +8,7 @@
 
 const { startRedis } = require("../__test__/support/redis.js");
 const { Child } = require("./child.js");
-const { machine, packageVersions } = require("./machine.js");
+const { measuredOn } = require("./machine.js");
 
 /** @typedef {"classic" | "sharded" | "streams"} Family */
 /** @typedef {"receive" | "emit" | "ask" | "change" | "reconnect"} Act */
@@ -97,14 +97,8 @@ async function runScale({ quick, rounds, most = Infinity, sizes, onProgress = ()
       rows.push(...measured);
     }
     return {
-      date: new Date().toISOString(),
+      ...measuredOn(version),
       rounds,
-      machine: machine(),
-      versions: /** @type {Record<string, string>} */ ({
-        node: process.version,
-        redisServer: version,
-        ...packageVersions(),
-      }),
       rows,
     };
   } finally {
