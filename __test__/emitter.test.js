@@ -3,7 +3,7 @@
 
 /**
  * The emitter: what it puts on the wire is what that of the reference does, byte for byte; and what it promises beyond
- * that (FAULTS D7, F10): it can be awaited, counts what has become of its messages, and never throws for Redis' sake.
+ * that: it can be awaited, counts what has become of its messages, and never throws for Redis' sake.
  */
 
 const assert = require("node:assert");

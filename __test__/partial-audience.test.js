@@ -38,7 +38,7 @@ class Peer {
       ...{ join() {}, leave() {}, notifyOutgoingListeners() {} },
       client: {
         writeToEngine: (/** @type {any[]} */ [packet]) =>
-          this.got.push(Number(/"n",(\d+)\]/.exec(packet.toString("latin1"))?.[1])),
+          this.got.push(Number(/"n",(-?\d+)\]/.exec(packet.toString("latin1"))?.[1])),
       },
     };
     this.adapter.nsp.sockets.set("s", /** @type {any} */ (socket));
@@ -88,13 +88,15 @@ for (const kind of /** @type {Kind[]} */ (["createAdapter", "createShardedAdapte
       peers = Array.from({ length: count }, () => new Peer(kind, redis.port));
       await Promise.all(peers.map(({ adapter }) => adapter.ready));
       const [{ io, adapter, pub }] = peers;
+      let probes = 0;
       await waitFor(
         () => {
-          io.emit("n", 0);
+          io.emit("n", (probes -= 1));
           return peers.every(({ got }) => got.length > 0);
         },
         { what: "all to hear" },
       );
+      await waitFor(() => peers.every(({ got }) => got.at(-1) === probes), { what: "all to have heard it all" });
       // So it knows for whom to wait.
       await waitFor(async () => (await adapter.serverCount()) === count, { what: "all to be counted" });
       const open = () => adapter.stats().published - adapter.stats().acknowledged;

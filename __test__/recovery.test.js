@@ -181,7 +181,7 @@ function ways(from, to) {
         ["in", index, BINARY, { deep: [BINARY, date] }],
         ["once", index],
         ["not excepted", index],
-        // The reference replays it (FAULTS D17).
+        // The reference replays it.
         ...(NODES[to] === REFERENCE ? [["volatile", index]] : []),
         ["to its id", index, null, null],
         [`flat of ${id}`, index, []],

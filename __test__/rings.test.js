@@ -170,7 +170,7 @@ function others(transport) {
     });
 
     for (const nsp of ["/tenant[1]", "/a*b", "/what?", "/back\\slash", "/é漢🦀", "/a,b", "/#hash#"]) {
-      it(`may be named ${nsp} (FAULTS D11)`, async () => {
+      it(`may be named ${nsp}`, async () => {
         await start({ nodes: [OURS, REFERENCE, OURS], sockets: 0, namespaces: [nsp] });
         // A client cannot ask for each of these names; what matters is what the adapters deliver.
         const heard = ring.nodes.map((node) => fakeSocket(node, nsp));
@@ -261,7 +261,7 @@ function others(transport) {
     }
   });
 
-  describe("two servers that share their Redis clients (FAULTS F5)", () => {
+  describe("two servers that share their Redis clients", () => {
     /** @type {Ring | null} */
     let outer = null;
     afterEach(async () => {
@@ -310,7 +310,7 @@ function others(transport) {
     }
   });
 
-  describe("older nodes and emitters (WIRE.md 1 and 4)", () => {
+  describe("older nodes and emitters", () => {
     beforeEach(async () => {
       await start({ nodes: [OURS, REFERENCE] });
     });

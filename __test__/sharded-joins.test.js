@@ -101,7 +101,7 @@ describe("sockets of another server that join a room", () => {
       }
     });
 
-    it(`are reached, ${SOCKETS} of ${SOCKETS}, in the same tick (FAULTS D6)`, async () => {
+    it(`are reached, ${SOCKETS} of ${SOCKETS}, in the same tick`, async () => {
       const { io } = ring.nodes[0];
       for (let round = 0; round < 5; round++) {
         const room = `room-${++rooms}`;
@@ -222,7 +222,7 @@ describe("a socket of this server that joins a room", () => {
   });
 });
 
-describe(`a sharded emit reaches local sockets within ${AT_ONCE} ms while Redis is paused for two seconds (FAULTS D21)`, () => {
+describe(`a sharded emit reaches local sockets within ${AT_ONCE} ms while Redis is paused for two seconds`, () => {
   const variants = MODES.flatMap((mode) =>
     TRANSPORTS.map((transport) => ({ name: `${mode}, ${transport}`, mode, transport })),
   );

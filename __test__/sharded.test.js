@@ -154,7 +154,7 @@ function apart(mode) {
     }
   });
 
-  it("a socket of an older client is reached by its id in a namespace (FAULTS D5)", async () => {
+  it("a socket of an older client is reached by its id in a namespace", async () => {
     const nsp = "/older";
     await start({ nodes: MIXED, namespaces: [nsp], sockets: 0 });
     const [a, reference, b] = ring.nodes;
@@ -263,7 +263,7 @@ function apart(mode) {
       await settled(ring);
     });
 
-    it(`nothing is added to an event, with recovery of connections (FAULTS D4), ${transport}`, async () => {
+    it(`nothing is added to an event, with recovery of connections, ${transport}`, async () => {
       await start({ nodes: MIXED, transport, serverOpts: { connectionStateRecovery: {} } });
       for (const sender of ring.nodes) {
         ring.peers().forEach((peer) => (peer.log = []));
@@ -277,7 +277,7 @@ function apart(mode) {
     });
   }
 
-  it("two servers that share their Redis clients are a member each (FAULTS F5)", async () => {
+  it("two servers that share their Redis clients are a member each", async () => {
     await start({ nodes: [OURS, OURS], shared: true });
     await ring.subscribed("/", 2);
     for (const sender of ring.nodes) {

@@ -104,7 +104,7 @@ describe("connections of streams that break", function () {
     for (const [what, kill] of KILLS) {
       // The rest of them are among all connections.
       if (transport === "client" && kill === KILLS[0][1]) continue;
-      it(`5,000 messages arrive once and in order while ${what} killed every 200 ms (FAULTS D38), ${transport}, ${clients}`, async function () {
+      it(`5,000 messages arrive once and in order while ${what} killed every 200 ms, ${transport}, ${clients}`, async function () {
         await start({ nodes: [OURS, OURS, OURS], transport, clients });
         const heard = listen();
         let killed = 0;
@@ -139,7 +139,7 @@ describe("connections of streams that break", function () {
   });
 
   for (const [transport, clients] of VARIANTS) {
-    it(`5 of 5 messages arrive that come after a kill and before any other (FAULTS D38), ${transport}, ${clients}`, async () => {
+    it(`5 of 5 messages arrive that come after a kill and before any other, ${transport}, ${clients}`, async () => {
       await start({ nodes: [OURS, OURS, OURS], transport, clients });
       const heard = listen();
       await waitFor(async () => (await readersOf(redis)).length >= 3, { what: "the readers" });
@@ -168,7 +168,7 @@ describe("connections of streams that break", function () {
     assert.ok(replies.every((reply) => !(reply instanceof Error)));
   }
 
-  it("the reference loses them: 0 of 5 (FAULTS D38)", async () => {
+  it("the reference loses them: 0 of 5", async () => {
     const make = require("@socket.io/redis-streams-adapter").createAdapter;
     await start({ nodes: [REFERENCE, REFERENCE] });
     // Servers of their own: those of the ring have seen entries.
@@ -197,7 +197,7 @@ describe("connections of streams that break", function () {
     }
   });
 
-  it("a gap of entries that were trimmed is reported, with what was lost (FAULTS D38, F11)", async () => {
+  it("a gap of entries that were trimmed is reported, with what was lost", async () => {
     await start({ nodes: [OURS, OURS] });
     const heard = listen();
     const { streamName } = ring;
@@ -260,13 +260,13 @@ describe("faults of streams", function () {
   const isNegative = (/** @type {string} */ nsp) => hashOf(nsp) % 4 < 0;
 
   for (const transport of /** @type {const} */ (["native", "client"])) {
-    it(`with 4 streams all of 50 namespaces are delivered among ours (FAULTS D3), ${transport}`, async () => {
+    it(`with 4 streams all of 50 namespaces are delivered among ours, ${transport}`, async () => {
       await start({ nodes: [OURS, OURS, OURS], streamCount: 4, namespaces: NAMESPACES, transport });
       for (const nsp of NAMESPACES) await heardFrom(nsp, [0, 1, 2], [0, 1, 2]);
     });
   }
 
-  it("with 4 streams and the reference: to it all of 50 namespaces, from it too, though it hears itself in half of them only (FAULTS D3)", async function () {
+  it("with 4 streams and the reference: to it all of 50 namespaces, from it too, though it hears itself in half of them only", async function () {
     const deaf = NAMESPACES.filter(isNegative);
     assert.ok(deaf.length > 10 && deaf.length < 40);
     await start({ nodes: [OURS, REFERENCE, REFERENCE], streamCount: 4, namespaces: NAMESPACES });
@@ -301,7 +301,7 @@ describe("faults of streams", function () {
     });
   }
 
-  it("a key that is no stream: no storm of XREAD, one report, and all is well when it is gone (FAULTS D22)", async function () {
+  it("a key that is no stream: no storm of XREAD, one report, and all is well when it is gone", async function () {
     await start({ nodes: [OURS, OURS] });
     const heard = listen();
     const { streamName } = ring;
@@ -334,7 +334,7 @@ describe("faults of streams", function () {
     /** @type {any} */ (this.test).title += `: ${calls} XREAD/s`;
   });
 
-  it("the reference has a storm (FAULTS D22)", async function () {
+  it("the reference has a storm", async function () {
     await start({ nodes: [REFERENCE] });
     await redis.cli("SET", ring.streamName, "no stream");
     await killReaders(redis);
@@ -348,7 +348,7 @@ describe("faults of streams", function () {
   });
 
   for (const transport of /** @type {const} */ (["native", "client"])) {
-    it(`a question at once is answered by all: it waits (FAULTS D26), ${transport}`, async () => {
+    it(`a question at once is answered by all: it waits, ${transport}`, async () => {
       await start({ nodes: [OURS, REFERENCE], sockets: 2, transport });
       const { createAdapter } = require("../streams");
       const { streamName, key: channelPrefix } = ring;
@@ -371,7 +371,7 @@ describe("faults of streams", function () {
       }
     });
 
-    it(`close() of a namespace, and of the last one, leaves nothing behind (FAULTS D25), ${transport}`, async () => {
+    it(`close() of a namespace, and of the last one, leaves nothing behind, ${transport}`, async () => {
       await start({ nodes: [OURS, OURS], transport });
       const connections = async () =>
         String(await redis.cli("CLIENT", "LIST")).match(/^id=.* cmd=(?!client)/gm)?.length ?? 0;
@@ -403,7 +403,7 @@ describe("faults of streams", function () {
 
   for (const recovers of [false, true]) {
     for (const transport of /** @type {const} */ (["native", "client"])) {
-      it(`a local emit waits for nobody, ${recovers ? "with recovery for a second at most" : "though Redis hangs"} (FAULTS D21), ${transport}`, async function () {
+      it(`a local emit waits for nobody, ${recovers ? "with recovery for a second at most" : "though Redis hangs"}, ${transport}`, async function () {
         const serverOpts = recovers ? { connectionStateRecovery: {} } : {};
         await start({ nodes: [OURS, OURS], transport, serverOpts });
         const heard = listen();

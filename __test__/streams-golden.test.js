@@ -17,7 +17,7 @@ const { waitFor } = require("./support/wait");
 
 /** @typedef {import("./support/ring").Ring} Ring */
 
-/** To the encoder of the reference an ArrayBuffer is an object without a member (FAULTS D14). */
+/** To the encoder of the reference an ArrayBuffer is an object without a member. */
 const AMISS = "a Uint8Array and an ArrayBuffer";
 
 /** What the reference's encoder throws at, when there is binary beside it. */
@@ -73,7 +73,7 @@ function declare(transport) {
             wire.same((io) => io.emit("event", bytes(2), { deep: args })));
         }
 
-        it("carries an ArrayBuffer as the bytes that it is (FAULTS D14)", async () => {
+        it("carries an ArrayBuffer as the bytes that it is", async () => {
           const emitting =
             (/** @type {any} */ value) =>
             (/** @type {any} */ { io }) =>
@@ -126,7 +126,7 @@ function declare(transport) {
     const namespaces = ["/", "/b", "/d"];
     await start({ streamCount: 4, namespaces, opts: { maxLen: 77 } });
     try {
-      // Those of the reference with a stream that is read (FAULTS D3).
+      // Those of the reference with a stream that is read.
       for (const nsp of namespaces.filter((nsp) => !ring.stream(nsp).includes("--"))) {
         await wire.same((io) => io.of(nsp).emit("event", nsp));
         await wire.same((io) => io.of(nsp).serverSideEmit("note", nsp));

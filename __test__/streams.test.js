@@ -179,7 +179,7 @@ function apart() {
   }
 
   for (const transport of TRANSPORTS) {
-    it(`two servers that share their Redis client are a member each (FAULTS F5), ${transport}`, async () => {
+    it(`two servers that share their Redis client are a member each, ${transport}`, async () => {
       await start({ nodes: [OURS, OURS], shared: true, transport });
       // One duplicate of the client hears for both.
       if (transport === "native") await ring.subscribed("/", 2);

@@ -41,11 +41,11 @@ const FAULTS_OF_THE_SENDER = [
     is: (args) => contains(args, { text: (text) => !isWellFormed(text) }),
   },
   {
-    what: "integers of 2^64 and more are wrapped (FAULTS F12), as are those below -2^63",
+    what: "integers of 2^64 and more are wrapped, as are those below -2^63",
     is: (args) => contains(args, { number: (n) => Number.isInteger(n) && (n >= 2 ** 63 || n < -(2 ** 63)) }),
   },
   {
-    what: "views are truncated (FAULTS D13)",
+    what: "views are truncated",
     is: (args) => contains(args, { view: (view) => !(view instanceof Uint8Array) }),
   },
   {

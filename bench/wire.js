@@ -3,7 +3,7 @@
 
 /**
  * The other end of the wire: counts what a subject publishes, and writes what it is to receive, as another node
- * of the cluster would (WIRE.md, sections 1 to 3), encoded beforehand. Orders say which cluster by its `key`, which
+ * of the cluster would, encoded beforehand. Orders say which cluster by its `key`, which
  * is the name of its stream too, and by its `mode` which adapter it has.
  *
  * Argument: Redis URL.

@@ -3,7 +3,7 @@
 
 /**
  * Broadcasts as @socket.io/redis-adapter 8.3.0 with notepack.io 3.0.1 put them on the wire, captured there, and
- * what a client receives of them. The first one is that of WIRE.md; the last is in the form of notepack.io 2.
+ * what a client receives of them. The last is in the form of notepack.io 2.
  */
 
 const SIXTEEN = Array.from({ length: 16 }, (_, i) => i);

@@ -89,7 +89,7 @@ class Ring {
       .filter((peer) => peer.nsp === nsp && peer.client.connected);
   }
 
-  /** Names of channels, as WIRE.md has them. */
+  /** Names of channels, as the reference makes them. */
   channel(nsp = "/", room = "") {
     return `${this.key}#${nsp}#${room === "" ? "" : `${room}#`}`;
   }
@@ -156,11 +156,11 @@ class Ring {
     );
   }
 
-  /** Whether a node listens to the channel of a room that it has, as WIRE.md 2 has it. @param {Node} node @param {string} nsp @param {any} room */
+  /** Whether a node listens to the channel of a room that it has. @param {Node} node @param {string} nsp @param {any} room */
   #hasChannel(node, nsp, room) {
     if (this.mode === "dynamic-private") return true;
     if (typeof room === "string" && room.length === 20) return false;
-    // The reference takes what is a socket's id for private; no publisher does (FAULTS D5).
+    // The reference takes what is a socket's id for private; no publisher does.
     return node.kind === "ours" || !node.adapter(nsp).sids.has(room);
   }
 

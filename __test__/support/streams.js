@@ -11,7 +11,7 @@ const { waitFor } = require("./wait");
 /** The room of those who listen for probes. */
 const PROBES = "room of probes";
 
-/** As the reference numbers streams: below zero for half of all namespaces (FAULTS D3). @param {string} nsp */
+/** As the reference numbers streams: below zero for half of all namespaces. @param {string} nsp */
 function hashOf(nsp) {
   let hash = 0;
   for (let i = 0; i < nsp.length; i++) hash = (hash * 31 + nsp.charCodeAt(i)) | 0;

@@ -44,7 +44,7 @@ function encode(value) {
  * Returns the bytes that `@msgpack/msgpack` 2.8 makes of it: nobody's toJSON is asked, undefined members are there, as
  * nil, and integers that are not safe are doubles. Throws for functions, too, and for what is nested deeper than 100.
  *
- * Of what that package gets wrong, an ArrayBuffer is its bytes here (FAULTS D14), and a date that is none is nil.
+ * Of what that package gets wrong, an ArrayBuffer is its bytes here, and a date that is none is nil.
  *
  * @param {unknown} value
  * @returns {Buffer}

@@ -13,7 +13,7 @@ use super::writer::write_str_len;
 /// socket.io-parser would have numbered it so, that is in order; others stay maps. A user's own object of
 /// that shape, sent along with binary parts, cannot be told from the parser's.
 ///
-/// Whole numbers that notepack.io wraps are sent as floats (FAULTS F12); half surrogate pairs become
+/// Whole numbers that notepack.io wraps are sent as floats; half surrogate pairs become
 /// U+FFFD. Dates were printed already: they go as strings.
 ///
 /// # Errors

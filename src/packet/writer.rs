@@ -124,7 +124,7 @@ pub fn write_int(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Appends a JS number: an integer if it is one and msgpack has room for it, else 64 bits of float.
-/// Where notepack.io wraps (2^64 and beyond, below -2^63) the float arrives as sent. FAULTS F12.
+/// Where notepack.io wraps (2^64 and beyond, below -2^63) the float arrives as sent.
 pub fn write_double(out: &mut Vec<u8>, value: f64) {
     const TWO_63: f64 = 9_223_372_036_854_775_808.0;
     const TWO_64: f64 = 18_446_744_073_709_551_616.0;

@@ -1,5 +1,5 @@
 //! The messages of `@socket.io/redis-adapter` 8: broadcasts in msgpack, requests and responses in JSON or
-//! msgpack. WIRE.md, section 1, is the contract.
+//! msgpack.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,5 @@
-//! The messages of the cluster adapters, sharded and (later) streams: one envelope for everything,
-//! `{type, data, uid, nsp}`, in JSON, or in msgpack where there is something binary in it. WIRE.md, section 2, is
-//! the contract.
+//! The messages of the cluster adapters, sharded and streams: one envelope for everything,
+//! `{type, data, uid, nsp}`, in JSON, or in msgpack where there is something binary in it.
 //!
 //! An envelope in JSON is never parsed into a tree: the packet's arguments are cut out of it as they are.
 

@@ -1,5 +1,4 @@
-//! The entries of streams, as `@socket.io/redis-streams-adapter` adds them: `uid`, `nsp`, `type` and `data`. WIRE.md,
-//! section 3, is the contract.
+//! The entries of streams, as `@socket.io/redis-streams-adapter` adds them: `uid`, `nsp`, `type` and `data`.
 //!
 //! What stands in `data` is what the envelope of [`super::cluster`] has there: JSON, or base64 of msgpack.
 
@@ -70,8 +69,7 @@ impl fmt::Display for EntryId {
 pub struct StreamNames {
     /// What this package adds to, and the reference reads.
     pub written: String,
-    /// What the reference adds to and does not read: its hash is signed, and so is the number that it makes of it
-    /// (FAULTS D3).
+    /// What the reference adds to and does not read: its hash is signed, and so is the number that it makes of it.
     pub astray: Option<String>,
 }
 

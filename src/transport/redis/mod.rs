@@ -5,7 +5,7 @@
 //! no timer stand between the socket and the driver. An idle link costs a small command per connection every ten
 //! seconds (`liveness.rs`).
 //! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
-//! connection a publish cost 4 times as much, and a message through its stream 5 times (MEASURED.md).
+//! connection a publish cost 4 times as much, and a message through its stream 5 times.
 //!
 //! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
