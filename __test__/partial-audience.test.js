@@ -96,7 +96,9 @@ for (const kind of /** @type {Kind[]} */ (["createAdapter", "createShardedAdapte
         },
         { what: "all to hear" },
       );
-      await waitFor(() => peers.every(({ got }) => got.at(-1) === probes), { what: "all to have heard it all" });
+      await waitFor(() => peers.every(({ got }) => got.at(-1) === probes), {
+        what: "all to have heard it all",
+      });
       // So it knows for whom to wait.
       await waitFor(async () => (await adapter.serverCount()) === count, { what: "all to be counted" });
       const open = () => adapter.stats().published - adapter.stats().acknowledged;
