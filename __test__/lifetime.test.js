@@ -331,6 +331,35 @@ describe("lifetime", function () {
         });
       }
     }
+
+    it("takes the duplicate of one of redis 3 along, and has it come back with the next server", async () => {
+      const own = await startRedis();
+      const client = /** @type {any} */ (require("redis-3")).createClient(own.port);
+      await once(client, "ready");
+      const connections = async () => String(await own.cli("CLIENT", "LIST")).match(/ addr=127/g)?.length;
+      const only = async (/** @type {string} */ what) =>
+        waitFor(async () => (await connections()) === 1, { what });
+      const make = createAdapter({ pubClient: client, key: "old" });
+      await only("the duplicate to wait for a server");
+      const other = new Server({ adapter: createAdapter(own.url, { key: "old", transport: "native" }) });
+      const far = /** @type {any} */ (other.of("/").adapter);
+      await far.ready;
+      await waitFor(async () => (await connections()) === 3);
+      for (let n = 0; n < 3; n++) {
+        const io = new Server({ adapter: make });
+        const adapter = /** @type {any} */ (io.of("/").adapter);
+        await adapter.ready;
+        const heard = once(io, "n");
+        other.serverSideEmit("n", n);
+        assert.deepStrictEqual(await heard, [n]);
+        adapter.close();
+        await waitFor(async () => (await connections()) === 3, { what: `duplicate ${n} to be gone` });
+      }
+      far.close();
+      await only("the other server to be gone");
+      client.end(true);
+      await own.stop();
+    });
     leavesNoRejection();
   });
 

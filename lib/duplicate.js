@@ -32,8 +32,8 @@ class Duplicate {
     this.#original.on("ready", this.#onReady);
     this.#original.on("end", this.#onEnd);
     // One of ioredis that waits for its first command is followed when it is ready.
-    const { isOpen, status } = this.#original;
-    if (isOpen !== false && status !== "end" && status !== "wait") connect(this.#twin);
+    const { closing, isOpen, status } = this.#original;
+    if (closing !== true && isOpen !== false && status !== "end" && status !== "wait") connect(this.#twin);
   }
 
   /** There is none any more, and may be one soon. */
@@ -47,8 +47,7 @@ class Duplicate {
   /** There is none. */
   end() {
     this.unfollow();
-    // Those of `redis` 3 cannot connect again, and there may be another adapter.
-    if (typeof this.#twin.connect === "function") disconnect(this.#twin);
+    disconnect(this.#twin);
   }
 
   #onReady = () => void connect(this.#twin);
@@ -79,6 +78,7 @@ function duplicateOf(client) {
       : client.duplicate(lazy);
   // The adapter tells of it.
   twin.on("error", () => {});
+  if (cannotConnect(twin)) end(twin);
   duplicates.set(twin, new Duplicate(client, twin));
   return twin;
 }
@@ -90,14 +90,30 @@ function lifeOf(client) {
 
 /**
  * Connects it, unless it is connected or about to be: those of `redis` 4 and later wait to be told. Returns a promise of
- * the end of that, whatever it is; null if there is nothing to do.
+ * the end of that, whatever it is; null if there is nothing to wait for.
  *
  * @param {any} twin
  * @returns {Promise<any> | null}
  */
 function connect(twin) {
+  if (cannotConnect(twin)) {
+    if (!twin.closing) return null;
+    twin.closing = false;
+    twin.create_stream();
+    return null;
+  }
   const idle = twin.isOpen === false || twin.status === "end" || twin.status === "wait";
   return idle ? Promise.resolve(twin.connect()).catch(() => {}) : null;
+}
+
+/**
+ * Whether it is one of `redis` 3, which has no `connect()`: it connects when it is made. Once it has ended it can be
+ * used again by what its own reconnecting calls; 3.1.2 is the last version.
+ *
+ * @param {any} twin
+ */
+function cannotConnect(twin) {
+  return typeof twin.connect !== "function" && typeof twin.create_stream === "function";
 }
 
 /** Ends it: at once, or when its attempt to connect has ended. @param {any} twin */
