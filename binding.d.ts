@@ -36,6 +36,8 @@ export declare class Link {
   append(member: MemberId, kind: number, data: Bytes): void
   /** Keeps a session under a key, for so many milliseconds. */
   persist(member: MemberId, key: Bytes, session: Bytes, lifetime: number): void
+  /** How far a stream is read of what JS has fetched; `null` if nothing of it is known, or connections are not recovered. */
+  position(stream: string): LinkPosition | null
   /**
    * Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
    * `Restored` record with this token, in any case.
@@ -202,6 +204,14 @@ export interface LinkOptions {
   maxInbox: number
   /** Whether to report why messages are dropped. */
   verbose: boolean
+}
+
+/** How far a stream is read. */
+export interface LinkPosition {
+  /** The id of the last event that was read. */
+  last: string
+  /** Nothing behind this id was left out. */
+  since: string
 }
 
 /** The sentinels that know where the master is. */

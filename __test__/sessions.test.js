@@ -12,6 +12,7 @@ const { Server } = require("socket.io");
 const { io: connect } = require("socket.io-client");
 const { encodeAsIs } = require("../lib/msgpack");
 const { Restores } = require("../lib/restores");
+const { LastSent } = require("../lib/last-sent");
 const { Sessions } = require("../lib/sessions");
 const ours = /** @type {any} */ (require(".."));
 const streams = require("../streams");
@@ -70,6 +71,7 @@ describe("sessions", () => {
       socket: (sid) => sockets.get(sid),
       drop: (sid) => void dropped.push(sid),
       persist: (pid, bytes) => void persisted.push([pid, bytes]),
+      sent: new LastSent(),
     });
   });
   afterEach(() => sessions.close());
@@ -575,6 +577,7 @@ describe("connection state recovery over streams", function () {
       socket: (sid) => connected.get(sid),
       drop: () => {},
       persist: () => {},
+      sent: new LastSent(),
     });
     const take = (/** @type {string} */ sid, /** @type {string[]} */ rooms) => {
       const session = msgpack.encodeAsIs({ sid, pid: `pid-${sid}`, rooms, data: {} });

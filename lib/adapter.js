@@ -317,6 +317,11 @@ class MemberAdapter extends Adapter {
     this.#link.persist(this.#member, key, session, lifetime);
   }
 
+  /** How far a stream is read of what this node has got; null if that is not to be said now. @param {string} stream */
+  _position(stream) {
+    return this.#link.position(stream);
+  }
+
   /** Takes it again, with what was missed. @param {string} key @param {string} offset @param {import("./restores").OnRestored} onRestored */
   _restore(key, offset, onRestored) {
     this.#link.restore(this.#member, key, offset, onRestored);
@@ -726,12 +731,14 @@ class MemberAdapter extends Adapter {
     } catch (error) {
       return this.#link.ignore(String(error));
     }
+    const offset = record.token === 0 ? "" : record.lastArgument(1, record.token);
     const packet = lazyPacket(this.nsp.name, { text, data: exact ? null : copy(record.part(3)) });
-    this._deliver(packet, opts, {
+    const incoming = {
       packet,
       encoded: count === 0 ? [text] : [text, ...record.list(count).map(copy)],
       frame: count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
-    });
+    };
+    this._deliver(packet, opts, incoming, offset);
   }
 
   /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes @param {string} offset */
@@ -742,7 +749,7 @@ class MemberAdapter extends Adapter {
     } catch (error) {
       return this.#link.ignore(String(error));
     }
-    if (decoded !== null) this._deliver(decoded.packet, decoded.opts, null);
+    if (decoded !== null) this._deliver(decoded.packet, decoded.opts, null, offset);
   }
 
   /**
@@ -751,8 +758,9 @@ class MemberAdapter extends Adapter {
    * @param {any} packet
    * @param {any} opts
    * @param {Incoming | null} incoming what it is encoded to
+   * @param {string} [_offset] that its clients know it by, if it has one
    */
-  _deliver(packet, opts, incoming) {
+  _deliver(packet, opts, incoming, _offset) {
     const outer = this.#incoming;
     this.#incoming = incoming;
     try {

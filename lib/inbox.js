@@ -93,6 +93,12 @@ class InboxRecord {
     return this.#slab.toString("utf8", this.#table[at], this.#table[at + 1]);
   }
 
+  /** The last `length` characters of part `index` but for the two at its end, in ASCII. @param {number} index @param {number} length */
+  lastArgument(index, length) {
+    const end = this.#table[this.#row + 5 + 2 * index] - 2;
+    return this.#slab.toString("latin1", end - length, end);
+  }
+
   /** The items of the list in part 3, `count` of them. @param {number} count */
   list(count) {
     const start = this.#table[this.#row + 10];
@@ -123,6 +129,11 @@ class Inbox {
   constructor(link, onRecord) {
     this.#link = link;
     this.#onRecord = onRecord;
+  }
+
+  /** Whether some of what was fetched may not be handed on yet. */
+  get isDraining() {
+    return this.#draining;
   }
 
   /** Hands on what is there; to be called when the link wakes JS. */

@@ -396,6 +396,13 @@ class Link {
     this.#native.persist(member, Buffer.from(key), session, lifetime);
   }
 
+  /** How far a stream is read of what JS has got; null if that is not to be said now. @param {string} stream */
+  position(stream) {
+    // What was fetched is not handed on yet.
+    if (this.#native === null || this.#inbox?.isDraining !== false) return null;
+    return this.#native.position(stream);
+  }
+
   /**
    * Takes a session, and gathers what it has missed. Calls back in any case, when the record is there.
    *

@@ -37,6 +37,7 @@ const CACHE = Object.freeze({ bytes: 16 * 1024 * 1024, lifetime: 1000 });
  * @property {any[]} indexed the rooms by which it is found
  * @property {string} boundary the id up to which entries are among what it has missed
  * @property {any[][]} packets what it has missed, and what has come since
+ * @property {string} last the offset of the last one, if it is known
  * @property {number} limit how many there may be
  * @property {NodeJS.Timeout} timer
  * @property {() => void} onEnd
@@ -46,6 +47,7 @@ const CACHE = Object.freeze({ bytes: 16 * 1024 * 1024, lifetime: 1000 });
  * @property {(sid: string) => any} socket if it is connected
  * @property {(sid: string) => void} drop ends the connection of one that is not
  * @property {(pid: string, raw: Buffer) => void} persist
+ * @property {import("./last-sent").LastSent} sent
  */
 
 class Sessions {
@@ -88,6 +90,7 @@ class Sessions {
       indexed: [...rooms],
       boundary: record.text(2),
       packets: missed,
+      last: missed.at(-1)?.at(-1) ?? "",
       limit: missed.length + MAX_KEPT,
       timer: setTimeout(() => this.#onTimeout(sid), PATIENCE).unref(),
     });
@@ -100,8 +103,9 @@ class Sessions {
    * @param {any} packet
    * @param {any} opts
    * @param {string} [id] of its entry, if it is of this node
+   * @param {string} [offset] that its clients know it by, if that is known
    */
-  keep(packet, opts, id = "") {
+  keep(packet, opts, id = "", offset = id) {
     if (this.#restoring.size === 0 || packet.id !== undefined || opts.flags?.volatile) return;
     for (const sid of this.#concerned(opts.rooms)) {
       const restoring = this.#restoring.get(sid);
@@ -110,6 +114,7 @@ class Sessions {
       const rooms = this.#context.rooms(sid);
       if (!concerns(opts, rooms ?? restoring.rooms)) continue;
       restoring.packets.push(packet.data);
+      restoring.last = offset;
       if (restoring.packets.length > restoring.limit) this.#giveUp(sid);
     }
   }
@@ -143,7 +148,10 @@ class Sessions {
     }
     this.#recovered.set(sid, restoring.boundary);
     this.#end(sid, restoring);
-    for (const data of restoring.packets) socket.packet({ type: EVENT, data });
+    const { packets, last, boundary } = restoring;
+    if (packets.length > 0) this.#context.sent.note(sid, last);
+    else this.#context.sent.restored(sid, boundary);
+    for (const data of packets) socket.packet({ type: EVENT, data });
   }
 
   /** A socket has left all rooms. One that was never connected may come back. @param {string} sid */

@@ -11,8 +11,10 @@ const { ClusterMemberAdapter, DONE, randomId } = require("./cluster");
 const { MESSAGE, encodeData } = require("./cluster-messages");
 const { linkOf, readForm } = require("./forms");
 const { keepFor } = require("./lifetime");
+const { LastSent } = require("./last-sent");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
+const { streamOf } = require("./native");
 const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = require("./offsets");
 const { readStreamsOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
@@ -37,6 +39,7 @@ const OUTAGE_PATIENCE = 5000;
 class RedisStreamsAdapter extends ClusterMemberAdapter {
   #onlyPlaintext;
   #sessionKeyPrefix;
+  #streamName;
   /** How long sessions are kept, in milliseconds; null if connections are not recovered. @type {number | null} */
   #lifetime;
   /** How many messages were handed over to be added to the stream, in 32 bits, as Rust counts them. */
@@ -44,11 +47,15 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   #waiting = new WaitingDeliveries();
   /** Sockets that are left out of the broadcast that is being delivered. @type {string[] | null} */
   #served = null;
+  #sent = new LastSent();
+  /** The offset of what is about to be sent, empty if it is not known; null if it is not kept for clients that come back. @type {string | null} */
+  #sending = null;
   #sessions = new Sessions({
     rooms: (sid) => this.sids.get(sid),
     socket: (sid) => this.nsp.sockets.get(sid),
     drop: (sid) => this.nsp._preConnectSockets?.get(sid)?.client.conn.close(),
     persist: (pid, raw) => this._persist(this.#sessionKeyPrefix + pid, raw, this.#lifetime ?? 0),
+    sent: this.#sent,
   });
   /** Sessions that are being restored, by their pid. @type {Map<string, Promise<void>>} */
   #turns = new Map();
@@ -81,6 +88,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     });
     this.requestsTimeout = options.requestsTimeout;
     this.#onlyPlaintext = options.onlyPlaintext;
+    this.#streamName = streamOf(link.keyPrefix + options.streamName, options.streamCount, nsp.name);
     this.#sessionKeyPrefix = link.keyPrefix + options.sessionKeyPrefix;
     this.#lifetime = recovery ? Number(recovery.maxDisconnectionDuration) || DEFAULT_LIFETIME : null;
     // What a factory has made tells it of errors.
@@ -139,11 +147,12 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    if (this.#lifetime === null || opts?.flags?.local) return super.broadcast(packet, opts);
+    if (this.#lifetime === null) return super.broadcast(packet, opts);
+    if (opts?.flags?.local) return this.#sendAs(null, () => super.broadcast(packet, opts));
     const recoverable = isRecoverable(packet, opts);
     const waits = recoverable && this._isReady;
     if (!waits && this.#waiting.isEmpty) {
-      const done = super.broadcast(packet, opts);
+      const done = this.#sendAs(recoverable ? "" : null, () => super.broadcast(packet, opts));
       if (recoverable) this.#sessions.keep(packet, opts);
       return done;
     }
@@ -162,10 +171,12 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     const [text, ...attachments] = encoded;
     const known = id !== "";
     const own = known ? withOffset(packet, id) : packet;
-    if (isRecoverable(packet, opts)) this.#sessions.keep(own, opts, id);
+    const recoverable = isRecoverable(packet, opts);
+    if (recoverable) this.#sessions.keep(own, opts, id);
     this.#served = this.#sessions.served(id);
+    const incoming = this._encodedTo(own, known ? addOffset(text, id) : text, attachments);
     try {
-      super._deliver(own, opts, this._encodedTo(own, known ? addOffset(text, id) : text, attachments));
+      this.#sendAs(recoverable ? id : null, () => super._deliver(own, opts, incoming));
     } finally {
       this.#served = null;
     }
@@ -177,10 +188,50 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    * @param {any} packet
    * @param {any} opts
    * @param {import("./adapter").Incoming | null} incoming
+   * @param {string} [offset] empty if it is not kept for clients that come back
    */
-  _deliver(packet, opts, incoming) {
-    this.#sessions.keep(packet, opts);
-    super._deliver(packet, opts, incoming);
+  _deliver(packet, opts, incoming, offset = "") {
+    if (this.#lifetime === null) return super._deliver(packet, opts, incoming);
+    this.#sessions.keep(packet, opts, "", offset);
+    this.#sendAs(offset === "" ? null : offset, () => super._deliver(packet, opts, incoming));
+  }
+
+  /**
+   * Has something sent to local sockets.
+   *
+   * @template T
+   * @param {string | null} offset
+   * @param {() => T} send
+   * @returns {T}
+   */
+  #sendAs(offset, send) {
+    const outer = this.#sending;
+    this.#sending = offset;
+    try {
+      return send();
+    } finally {
+      // Another implementation of `broadcast`, or nobody: it is not known whom it was sent to.
+      if (this.#sending !== null) this.#sent.clear();
+      this.#sending = outer;
+    }
+  }
+
+  /** @param {any} opts @param {(socket: any) => void} callback */
+  apply(opts, callback) {
+    const offset = this.#sending;
+    if (offset === null) return super.apply(opts, callback);
+    this.#sending = null;
+    let isDone = false;
+    try {
+      super.apply(opts, (/** @type {any} */ socket) => {
+        this.#sent.note(socket.id, offset);
+        callback(socket);
+      });
+      isDone = true;
+    } finally {
+      // An outgoing listener has thrown: those behind are sent nothing.
+      if (!isDone) this.#sent.clear();
+    }
   }
 
   /** @param {Set<any>} [exceptRooms] */
@@ -212,6 +263,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
   /** @param {any} id */
   delAll(id) {
     super.delAll(id);
+    this.#sent.forget(id);
     this.#sessions.left(id);
   }
 
@@ -221,7 +273,8 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     debug("persisting session %s", session.pid);
     let bytes;
     try {
-      bytes = msgpack.encodeAsIs(session);
+      const progress = this.#sent.progress(session.sid, this._position(this.#streamName));
+      bytes = msgpack.encodeAsIs({ ...session, ...progress });
     } catch (error) {
       return warnOfSession(error);
     }
@@ -310,6 +363,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
 
   _onRejoin() {
     super._onRejoin();
+    this.#sent.clear();
     this.#added = 0;
   }
 

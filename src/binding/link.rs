@@ -17,7 +17,7 @@ use super::args::{Bytes, Text};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
 use crate::core::member::{MemberSpec, StreamSpec, SubscriptionMode};
-use crate::core::{Config, Destination};
+use crate::core::{Config, Destination, Position};
 use crate::driver;
 use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
@@ -86,6 +86,15 @@ pub struct LinkStream {
     pub block: f64,
     /// Whether the server recovers connections.
     pub recovers: bool,
+}
+
+/// How far a stream is read.
+#[napi(object)]
+pub struct LinkPosition {
+    /// The id of the last event that was read.
+    pub last: String,
+    /// Nothing behind this id was left out.
+    pub since: String,
 }
 
 /// The counters of a link; `src/core/stats.rs` says what each is.
@@ -255,6 +264,13 @@ impl Link {
             let session = commands.put(session.as_slice());
             Command::Persist { member, key, session, lifetime }
         });
+    }
+
+    /// How far a stream is read of what JS has fetched; `null` if nothing of it is known, or connections are not recovered.
+    #[napi(catch_unwind)]
+    pub fn position(&self, stream: String) -> Option<LinkPosition> {
+        let Position { last, since, .. } = self.shared.inbox.reached(&stream)?;
+        Some(LinkPosition { last: last.to_string(), since: since.to_string() })
     }
 
     /// Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a

@@ -16,7 +16,8 @@ pub type MemberId = u32;
 pub enum Kind {
     /// A broadcast as a ready frame. `a` the WebSocket frame, `b` the Socket.IO text in it, `c` the options in
     /// msgpack (empty: to everyone, no flag), `d` the arguments in msgpack followed by a table of `n >> 1`
-    /// attachments (empty if the text is exact, which the lowest bit of `n` says).
+    /// attachments (empty if the text is exact, which the lowest bit of `n` says). `token` is the length of the offset that
+    /// is the last argument, if there is one.
     Frame = 0,
     /// A broadcast that JS decodes: `a` the payload.
     Broadcast = 1,

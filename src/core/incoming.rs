@@ -334,6 +334,9 @@ impl Core {
         }
         let attachments = u32::try_from(frame.attachments.len()).unwrap_or(u32::MAX);
         draft.record.n = (attachments << 1) | u32::from(exact);
+        if let Some(offset) = offset.filter(|_| member.recovers()) {
+            draft.record.token = u32::try_from(offset.len()).unwrap_or_default();
+        }
         draft.done();
         Ok(Fate::Delivered)
     }

@@ -38,6 +38,7 @@ use member::{Member, MemberSpec};
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
+pub use streams::Position;
 use streams::Streams;
 use subscriptions::Subscriptions;
 

@@ -31,7 +31,7 @@ pub fn tell(shared: &Shared, reason: &str, stats: Stats, wake_js: &impl Fn()) {
     let mut draft = batch.draft(Kind::Event, 0);
     draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
     draft.done();
-    if shared.inbox.append(&mut batch) {
+    if shared.inbox.append(&mut batch, None) {
         wake_js();
     }
 }

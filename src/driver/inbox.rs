@@ -1,7 +1,9 @@
 //! From the link to JS: records in order, fetched by JS in batches into its own memory.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::core::Position;
 use crate::core::effects::{Batch, Record};
 use crate::core::stats::Stats;
 
@@ -18,12 +20,30 @@ struct State {
     /// JS has been woken and has not come yet.
     woken: bool,
     stats: Stats,
+    /// How many records there were, ever, and how many of them JS has fetched.
+    appended: u64,
+    fetched_ever: u64,
+    /// How far the streams were read when there were so many records, if JS has not fetched all of those.
+    marks: VecDeque<(u64, Vec<Position>)>,
+    /// How far they were read when the last record that JS has fetched was added, or later.
+    reached: Vec<Position>,
 }
 
 impl State {
     fn held(&self) -> usize {
         let bytes = self.batch.bytes.len() - self.position;
         bytes + (self.batch.records.len() - self.fetched) * size_of::<Record>()
+    }
+
+    fn mark(&mut self, positions: Vec<Position>) {
+        let appended = self.appended;
+        if self.fetched_ever == appended {
+            self.reached = positions;
+        } else if let Some((_, last)) = self.marks.back_mut().filter(|(count, _)| *count == appended) {
+            *last = positions;
+        } else {
+            self.marks.push_back((appended, positions));
+        }
     }
 
     /// Gives back what JS has fetched of a batch that it never quite works off.
@@ -75,9 +95,10 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds records; true if JS has to be woken for them.
-    pub fn append(&self, from: &mut Batch) -> bool {
+    /// Adds records, behind which the streams are read so far, if that has changed; true if JS has to be woken for them.
+    pub fn append(&self, from: &mut Batch, positions: Option<Vec<Position>>) -> bool {
         let mut state = self.lock();
+        state.appended += from.records.len() as u64;
         if state.batch.is_empty() {
             std::mem::swap(&mut state.batch, from);
         } else {
@@ -87,6 +108,9 @@ impl Inbox {
             state.batch.records.extend(from.records.drain(..).map(|record| shifted(record, offset)));
         }
         from.clear();
+        if let Some(positions) = positions {
+            state.mark(positions);
+        }
         !std::mem::replace(&mut state.woken, true)
     }
 
@@ -121,6 +145,12 @@ impl Inbox {
             target.copy_from_slice(source);
         }
         state.fetched += count;
+        state.fetched_ever += count as u64;
+        while state.marks.front().is_some_and(|&(count, _)| count <= state.fetched_ever)
+            && let Some((_, positions)) = state.marks.pop_front()
+        {
+            state.reached = positions;
+        }
         state.position = to;
         if state.fetched == state.batch.records.len() {
             state.batch.clear();
@@ -128,6 +158,16 @@ impl Inbox {
             state.position = 0;
         }
         Fetched::Records { count, bytes: to - from }
+    }
+
+    /// All entries of the streams up to these are among the records that were added so far.
+    pub fn mark(&self, positions: Vec<Position>) {
+        self.lock().mark(positions);
+    }
+
+    /// How far JS has fetched what a stream has.
+    pub fn reached(&self, stream: &str) -> Option<Position> {
+        self.lock().reached.iter().find(|position| position.stream == stream).cloned()
     }
 
     /// How many bytes what waits for JS takes: the records, too.
@@ -170,6 +210,7 @@ fn fill(row: &mut [u32], record: &Record, from: usize, start: usize) {
 mod tests {
     use super::*;
     use crate::core::effects::Kind;
+    use crate::wire::streams::EntryId;
 
     fn batch(texts: &[&[u8]]) -> Batch {
         let mut batch = Batch::default();
@@ -184,8 +225,8 @@ mod tests {
     #[test]
     fn records_are_fetched_in_pieces() {
         let inbox = Inbox::default();
-        assert!(inbox.append(&mut batch(&[b"one", b"two"])));
-        assert!(!inbox.append(&mut batch(&[b"three"])), "JS is on its way");
+        assert!(inbox.append(&mut batch(&[b"one", b"two"]), None));
+        assert!(!inbox.append(&mut batch(&[b"three"]), None), "JS is on its way");
         let mut slab = [0u8; 10];
         let mut table = [0u32; STRIDE * 8];
         assert_eq!(inbox.fetch(&mut slab, 3, &mut table), Fetched::Records { count: 2, bytes: 6 });
@@ -197,13 +238,13 @@ mod tests {
         assert_eq!(table[4..6], [0, 5]);
         assert_eq!(inbox.held(), 0);
         assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Nothing);
-        assert!(inbox.append(&mut batch(&[b"x"])), "JS has been and gone");
+        assert!(inbox.append(&mut batch(&[b"x"]), None), "JS has been and gone");
     }
 
     #[test]
     fn records_count_and_not_only_their_bytes() {
         let inbox = Inbox::default();
-        inbox.append(&mut batch(&[b"a", b"b"]));
+        inbox.append(&mut batch(&[b"a", b"b"]), None);
         assert_eq!(inbox.held(), 2 + 2 * size_of::<Record>());
         assert_eq!(inbox.stats().inbox_bytes, inbox.held() as u64);
         let mut table = [0u32; STRIDE];
@@ -215,11 +256,11 @@ mod tests {
     fn what_was_fetched_is_given_back_before_all_is() {
         let inbox = Inbox::default();
         let big = vec![b'x'; FORGET];
-        inbox.append(&mut batch(&[&big, b"next"]));
+        inbox.append(&mut batch(&[&big, b"next"]), None);
         let mut slab = vec![0u8; FORGET];
         let mut table = [0u32; STRIDE];
         assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: FORGET });
-        inbox.append(&mut batch(&[b"last"]));
+        inbox.append(&mut batch(&[b"last"]), None);
         assert_eq!(inbox.lock().batch.bytes, b"nextlast");
         for text in [b"next", b"last"] {
             assert_eq!(inbox.fetch(&mut slab, 0, &mut table), Fetched::Records { count: 1, bytes: 4 });
@@ -228,9 +269,31 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_read_as_far_as_js_has_fetched() {
+        let inbox = Inbox::default();
+        let id = |time| EntryId { time, seq: 0 };
+        let at = |time| vec![Position { stream: "s".to_owned(), last: id(time), since: id(0) }];
+        let reached = || inbox.reached("s").map(|position| position.last.time);
+        assert_eq!(reached(), None);
+        inbox.mark(at(1));
+        assert_eq!((reached(), inbox.reached("t")), (Some(1), None), "nothing waits for JS");
+        inbox.append(&mut batch(&[b"a", b"b"]), Some(at(2)));
+        inbox.mark(at(3));
+        inbox.append(&mut batch(&[b"c"]), Some(at(4)));
+        let mut table = [0u32; STRIDE];
+        let mut seen = Vec::new();
+        while inbox.fetch(&mut [0u8; 8], 0, &mut table) != Fetched::Nothing {
+            seen.push(reached());
+        }
+        assert_eq!(seen, [Some(1), Some(3), Some(4)]);
+        inbox.mark(at(5));
+        assert_eq!(reached(), Some(5));
+    }
+
+    #[test]
     fn the_table_bounds_a_fetch_too() {
         let inbox = Inbox::default();
-        inbox.append(&mut batch(&[b"a", b"b"]));
+        inbox.append(&mut batch(&[b"a", b"b"]), None);
         let mut table = [0u32; STRIDE];
         let mut slab = [0u8; 8];
         let one = Fetched::Records { count: 1, bytes: 1 };

@@ -305,8 +305,13 @@ impl<W: Fn()> Link<W> {
         self.core.tell_flowing(&mut self.effects);
         self.check_flushed();
         self.shared.inbox.set_stats(self.core.stats());
-        if !self.effects.batch.is_empty() && self.shared.inbox.append(&mut self.effects.batch) {
-            (self.wake_js)();
+        let positions = self.core.take_positions();
+        if !self.effects.batch.is_empty() {
+            if self.shared.inbox.append(&mut self.effects.batch, positions) {
+                (self.wake_js)();
+            }
+        } else if let Some(positions) = positions {
+            self.shared.inbox.mark(positions);
         }
         self.check_inbox();
     }

@@ -253,6 +253,40 @@ impl Audience {
     }
 }
 
+/// How far a client had got when it went, as its session says it beside what the reference keeps there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The event up to which its server had sent it all that was for it.
+    pub read: EntryId,
+    /// The last event among these that it was sent on that connection, if there was one.
+    pub sent: Option<EntryId>,
+}
+
+impl Progress {
+    /// That of a session as it was kept; none if another implementation has kept it.
+    pub fn of(session: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Session {
+            read: Option<String>,
+            sent: Option<String>,
+        }
+        let bytes = BASE64.decode(session).ok()?;
+        let session: Session = decode(&bytes).ok()?;
+        let read = EntryId::parse(session.read?.as_bytes())?;
+        let sent = match session.sent {
+            Some(sent) => Some(EntryId::parse(sent.as_bytes())?),
+            None => None,
+        };
+        Some(Progress { read, sent })
+    }
+
+    /// From where a client can be restored that says that it has got as far as `offset`: it has got all that it was sent.
+    #[must_use]
+    pub fn resumes(&self, offset: EntryId) -> Option<EntryId> {
+        self.sent.is_none_or(|sent| sent <= offset).then_some(self.read)
+    }
+}
+
 /// The rooms of a session. As in JavaScript, the number 1 and the text "1" are two.
 #[derive(Debug, Default)]
 pub struct SessionRooms {
@@ -365,6 +399,33 @@ mod tests {
             assert!(of(&format!(r#"{{"flags":{{"volatile":{there}}}}}"#)).is_volatile());
         }
         assert!(Audience::of(b"\x81\xa5flags\x81\xa8volatile\xc3").unwrap().is_volatile());
+    }
+
+    #[test]
+    fn sessions_tell_how_far_their_clients_had_got() {
+        let session = |fields: &[(&str, &str)]| {
+            let mut bytes = Vec::new();
+            write_map_len(&mut bytes, fields.len() + 1).unwrap();
+            write_str(&mut bytes, "rooms").unwrap();
+            write_array_len(&mut bytes, 0).unwrap();
+            for (name, value) in fields {
+                write_str(&mut bytes, name).unwrap();
+                write_str(&mut bytes, value).unwrap();
+            }
+            BASE64.encode(&bytes)
+        };
+        let of = |fields: &[(&str, &str)]| Progress::of(session(fields).as_bytes());
+        let id = |seq| EntryId { time: 5, seq };
+        assert_eq!(of(&[]), None, "the reference's");
+        assert_eq!(of(&[("sent", "5-1")]), None);
+        assert_eq!(of(&[("read", "5")]), None);
+        assert_eq!(of(&[("read", "5-3"), ("sent", "-")]), None);
+        assert_eq!(Progress::of(b"!"), None);
+        let idle = of(&[("read", "5-3")]).unwrap();
+        assert_eq!(idle.resumes(EntryId::ZERO), Some(id(3)), "nothing was sent to it");
+        let sent = of(&[("read", "5-3"), ("sent", "5-1")]).unwrap();
+        assert_eq!((sent.resumes(id(1)), sent.resumes(id(2))), (Some(id(3)), Some(id(3))));
+        assert_eq!(sent.resumes(id(0)), None, "it has not got what was sent last");
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(super) struct Appends {
     sent_taken: usize,
     /// Members that wait for ids, in the order in which they will get them.
     awaited: VecDeque<Awaited>,
+    /// How many of these the reader has come by, though their members are not told yet: one before them is not settled.
+    passed: usize,
     /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
     /// what came later.
     late: VecDeque<Awaited>,
@@ -205,7 +207,10 @@ impl Appends {
     /// It will never be there.
     fn forgo(&mut self, append: &Append) {
         match find(&mut self.awaited, append) {
-            Some(awaited) => awaited.fate = Some(None),
+            Some(awaited) => {
+                let before = awaited.fate.replace(None);
+                self.passed = self.passed.saturating_sub(usize::from(before.flatten().is_some()));
+            }
             None => {
                 if let Ok(place) = self.late.binary_search_by_key(&append.seq, |late| late.seq) {
                     self.remove_late(place);
@@ -246,7 +251,9 @@ impl Appends {
             }
         }
         if let Some(awaited) = self.awaited.iter_mut().find(|awaited| awaited.named == Some(id)) {
-            awaited.fate = Some(Some(id));
+            if awaited.fate.replace(Some(id)).flatten().is_none() {
+                self.passed += 1;
+            }
             return;
         }
         if was_late {
@@ -262,6 +269,7 @@ impl Appends {
             self.remove_late(place);
         } else if let Some(awaited) = self.awaited.iter_mut().find(|awaited| is_it(awaited)) {
             awaited.fate = Some(Some(id));
+            self.passed += 1;
         }
     }
 
@@ -269,8 +277,14 @@ impl Appends {
     pub(super) fn answer(&mut self, fx: &mut Effects) {
         while let Some(Awaited { member, ticket, fate: Some(id), .. }) = self.awaited.front() {
             added_record(*member, *ticket, *id, fx);
+            self.passed = self.passed.saturating_sub(usize::from(id.is_some()));
             self.awaited.pop_front();
         }
+    }
+
+    /// Whether JS knows of all of ours that the reader has come by.
+    pub(super) fn is_told(&self) -> bool {
+        self.passed == 0
     }
 
     /// Whether the reader has to look for entries of ours.
@@ -281,6 +295,8 @@ impl Appends {
     /// Tells JS that there is no id for the first one, which may come all the same.
     fn give_up_first(&mut self, fx: &mut Effects) {
         if let Some(awaited) = self.awaited.pop_front() {
+            let was_passed = usize::from(awaited.fate.flatten().is_some());
+            self.passed = self.passed.saturating_sub(was_passed);
             added_record(awaited.member, awaited.ticket, awaited.fate.flatten(), fx);
             if awaited.fate.is_none() {
                 self.late_ids.extend(awaited.named);

@@ -36,13 +36,15 @@ pub(super) struct History {
     bytes: usize,
     /// All events behind this one are here; `None` as long as it is not known where reading begins.
     floor: Option<EntryId>,
+    /// Nothing behind this one was left out when the stream was read.
+    since: Option<EntryId>,
     max_len: u64,
 }
 
 impl History {
     /// One that begins behind `position`.
     pub(super) fn new(position: Option<EntryId>) -> Self {
-        History { entries: VecDeque::new(), bytes: 0, floor: position, max_len: 0 }
+        History { entries: VecDeque::new(), bytes: 0, floor: position, since: position, max_len: 0 }
     }
 
     /// No more entries than the stream itself has: `maxLen`, the largest of the members.
@@ -55,6 +57,7 @@ impl History {
         self.entries = VecDeque::new();
         self.bytes = 0;
         self.floor = position;
+        self.since = position;
     }
 
     /// Forgets what is behind `last`: Redis has lost it.
@@ -98,6 +101,16 @@ impl History {
     /// All events behind this one are here.
     pub(super) fn floor(&self) -> Option<EntryId> {
         self.floor
+    }
+
+    /// The last event that was read.
+    pub(super) fn last(&self) -> Option<EntryId> {
+        self.entries.back().map(|kept| kept.id)
+    }
+
+    /// Nothing behind this one was left out.
+    pub(super) fn since(&self) -> Option<EntryId> {
+        self.since
     }
 
     /// Whether there is an event with this id.

@@ -6,6 +6,7 @@
 mod appends;
 mod history;
 mod pages;
+mod position;
 mod reader;
 mod restore;
 mod sessions;
@@ -25,6 +26,7 @@ use crate::wire::streams::{EntryId, StreamNames};
 use appends::Appends;
 use history::History;
 use pages::Pages;
+pub use position::Position;
 use reader::Reader;
 use restore::Restores;
 use sessions::Sessions;
@@ -119,6 +121,8 @@ pub(super) struct Streams {
     next_token: u32,
     restores: Restores,
     sessions: Sessions,
+    /// What the driver was last told of how far they are read.
+    told: Vec<(StreamId, EntryId, EntryId)>,
 }
 
 impl Streams {

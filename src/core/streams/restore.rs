@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::core::effects::{Effects, Kind, MemberId};
 use crate::transport::resp::Reply;
 use crate::transport::{Args, Outcome, Port};
-use crate::wire::streams::{Audience, Entry, EntryId, SessionRooms};
+use crate::wire::streams::{Audience, Entry, EntryId, Progress, SessionRooms};
 
 /// How long a client that comes back is kept waiting before it has to begin anew.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,7 +47,10 @@ pub(super) struct Restore {
     pub(super) member: MemberId,
     token: u32,
     key: Vec<u8>,
+    /// What the client has got, or what its session says instead.
     offset: EntryId,
+    /// Where it resumes if the stream holds `offset` no more: looked at once.
+    resume: Option<EntryId>,
     nsp: String,
     since: Instant,
     session: Option<Session>,
@@ -176,6 +179,33 @@ fn gathered(data: &[u8]) -> usize {
     data.len() + size_of::<(EntryId, Box<[u8]>)>() + 16
 }
 
+impl Restore {
+    /// Begins where the session says if what the client has got last is gone, and if nothing is gone from there on. What
+    /// the reference has led astray has ids of its own.
+    fn resume(&mut self) {
+        let Some(resume) = self.resume.take() else {
+            return;
+        };
+        let Some((written, others)) = self.parts.split_first_mut() else {
+            return;
+        };
+        let holds = |part: &Part, id| {
+            part.bounds.is_some_and(|Bounds { oldest, newest }| {
+                oldest.is_some_and(|oldest| oldest <= id) && newest >= Some(id)
+            })
+        };
+        let is_empty = |part: &Part| part.bounds.is_some_and(|bounds| bounds.newest.is_none());
+        if self.offset < resume
+            && !holds(written, self.offset)
+            && holds(written, resume)
+            && others.iter().all(is_empty)
+        {
+            self.offset = resume;
+            self.parts.iter_mut().for_each(|part| part.reached = resume);
+        }
+    }
+}
+
 impl Part {
     /// Where pages are to begin.
     fn from(&self) -> EntryId {
@@ -215,6 +245,7 @@ impl Core {
             token,
             key: key.to_vec(),
             offset,
+            resume: None,
             nsp: author.nsp.clone(),
             since: fx.now,
             session: None,
@@ -265,7 +296,9 @@ impl Core {
                 let restore = self.streams.restores.list.get_mut(&number);
                 if let (Some(restore), Ok(rooms)) = (restore, rooms) {
                     restore.session = Some(Session { text: session.to_vec(), rooms });
-                    return;
+                    restore.resume =
+                        Progress::of(session).and_then(|progress| progress.resumes(restore.offset));
+                    return self.look_for_resume(number, fx);
                 }
                 self.fail_some_restores(&[number], "the session makes no sense", fx);
             }
@@ -281,6 +314,23 @@ impl Core {
                 let reason = reason_of(&outcome);
                 self.fail_some_restores(&[number], &reason, fx);
             }
+        }
+    }
+
+    /// What was seen of a stream a moment ago may be older than what the session knows of.
+    fn look_for_resume(&mut self, number: u32, fx: &mut Effects) {
+        let restores = &mut self.streams.restores;
+        let Some(restore) = restores.list.get_mut(&number).filter(|restore| restore.resume.is_some()) else {
+            return;
+        };
+        let resume = restore.resume;
+        let Some(part) = restore.parts.first_mut() else {
+            return;
+        };
+        if part.bounds.take_if(|bounds| bounds.newest < resume).is_some() {
+            let stream = part.stream;
+            restores.looks.entry(stream).or_default().waiting.push(number);
+            self.begin_look(stream, fx);
         }
     }
 
@@ -374,6 +424,10 @@ impl Core {
         if too_much && restore.parts.iter().any(|part| !part.missed.is_empty()) {
             return Verdict::Fail("too much was missed");
         }
+        if restore.parts.iter().any(|part| part.bounds.is_none()) {
+            return Verdict::Wait;
+        }
+        restore.resume();
         let (mut waits, mut found) = (false, false);
         for part in &mut restore.parts {
             let Some(stream) = streams.list.get(&part.stream) else {

@@ -1,0 +1,50 @@
+//! How far streams are read, for the sessions of clients that go: one that has been sent nothing for long is restored from
+//! there, since what it was sent last may be gone from the stream.
+
+use super::{Stream, StreamId};
+use crate::core::Core;
+use crate::wire::streams::EntryId;
+
+/// How far a stream is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its name.
+    pub stream: String,
+    /// The last event in it that was read.
+    pub last: EntryId,
+    /// Nothing behind this one was left out.
+    pub since: EntryId,
+}
+
+impl Core {
+    /// How far the streams are read whose clients are recovered, if that has changed. All up to there is among the records
+    /// that JS gets before.
+    pub fn take_positions(&mut self) -> Option<Vec<Position>> {
+        let streams = &mut self.streams;
+        let told = &streams.told;
+        let now: Vec<(StreamId, EntryId, EntryId)> = streams
+            .list
+            .iter()
+            .filter_map(|(&number, stream)| {
+                let before = || told.iter().find(|(of, ..)| *of == number).copied();
+                let (last, since) = reached(stream)?;
+                // JS does not know yet of something of its own that is in front of `last`.
+                if stream.appends.is_told() { Some((number, last, since)) } else { before() }
+            })
+            .collect();
+        if now == streams.told {
+            return None;
+        }
+        streams.told = now;
+        let named = streams.told.iter().filter_map(|&(number, last, since)| {
+            let stream = streams.list.get(&number)?.name.clone();
+            Some(Position { stream, last, since })
+        });
+        Some(named.collect())
+    }
+}
+
+fn reached(stream: &Stream) -> Option<(EntryId, EntryId)> {
+    let history = stream.history.as_ref()?;
+    Some((history.last()?, history.since()?))
+}
