@@ -11,6 +11,7 @@ use super::failure;
 use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox};
 use super::pace::Pace;
+use super::steps;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Report, Task};
@@ -216,6 +217,7 @@ impl<W: Fn()> Link<W> {
                 self.pace.nap().await;
             } else {
                 units = self.wait().await;
+                steps::give_way().await;
             }
             self.effects.now = Instant::now();
             self.core.tick(&mut self.effects);

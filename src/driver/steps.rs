@@ -11,7 +11,12 @@ use std::time::{Duration, Instant};
 /// In nanoseconds.
 static LONGEST: AtomicU64 = AtomicU64::new(0);
 
+/// How long a link goes on before the others get their turn.
+pub(super) const TURN: Duration = Duration::from_millis(2);
+
 thread_local! {
+    // When the running step has begun.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     // What the running step has slept: others could not run, but nothing was worked off either.
     static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
@@ -27,6 +32,14 @@ pub(super) fn sleep(time: Duration) {
     let start = Instant::now();
     std::thread::sleep(time);
     SLEPT.set(SLEPT.get() + start.elapsed());
+}
+
+/// Ends the step if it has lasted for its turn, so that the other links have theirs. A link that is never done, since
+/// there is always more to read, would not end it otherwise.
+pub(super) async fn give_way() {
+    if BEGAN.get().is_some_and(|began| began.elapsed() >= TURN) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A future whose polls are timed: each is a step.
@@ -48,6 +61,7 @@ impl<F: Future> Future for Timed<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         SLEPT.set(Duration::ZERO);
         let start = Instant::now();
+        BEGAN.set(Some(start));
         let polled = self.future.as_mut().poll(context);
         let busy = start.elapsed().saturating_sub(SLEPT.get());
         self.longest.fetch_max(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -4,6 +4,7 @@ mod emitter;
 mod failure;
 mod sharded;
 mod streams;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
