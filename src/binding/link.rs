@@ -406,7 +406,7 @@ impl Link {
     /// The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2).
     #[napi(catch_unwind)]
     pub fn client_subscribed(&self, kind: u32, name: Bytes) {
-        let subscription = Subscription { kind: subscription_kind(kind), name: name.as_slice().to_vec() };
+        let subscription = Subscription::new(subscription_kind(kind), name.as_slice());
         self.report(Report::Subscribed(subscription));
     }
 
@@ -465,7 +465,7 @@ impl Link {
     /// The user's client has lost a subscription, and is about to make it again.
     #[napi(catch_unwind)]
     pub fn client_lost(&self, kind: u32, name: Bytes, reason: String) {
-        let subscription = Subscription { kind: subscription_kind(kind), name: name.as_slice().to_vec() };
+        let subscription = Subscription::new(subscription_kind(kind), name.as_slice());
         self.report(Report::Lost { subscription, reason });
     }
 

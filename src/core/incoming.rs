@@ -40,7 +40,7 @@ impl Core {
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
             Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
             Incoming::Unsubscribed { lane, kind, name, reason } => {
-                self.unsubscribed(lane, Subscription { kind, name: name.to_vec() }, reason, fx);
+                self.unsubscribed(lane, Subscription::new(kind, name), reason, fx);
             }
             Incoming::Returned { channel, payload } => {
                 self.stats.published = self.stats.published.saturating_sub(1);
@@ -93,7 +93,7 @@ impl Core {
     fn subscribed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8], fx: &mut Effects) {
         let mut complete = Vec::new();
         self.routes.set_confirmed(lane, kind, name, true);
-        let name = Subscription { kind, name: name.to_vec() };
+        let name = Subscription::new(kind, name);
         for &(id, _) in self.routes.listeners(lane, kind, &name.name) {
             if self.members.get_mut(&id).is_some_and(|member| member.subscriptions.confirm(&name)) {
                 complete.push(id);
@@ -121,9 +121,7 @@ impl Core {
         if !with_peers.is_empty() {
             self.flow.heal(fx.now, with_peers);
         }
-        for &id in ids {
-            self.event(fx, id, &Event::Deaf { reason });
-        }
+        Core::events(fx, ids, &Event::Deaf { reason });
     }
 
     /// The link has come up or is proven now: all members that are subscribed become ready.

@@ -165,7 +165,7 @@ impl Member {
         let channels = &self.channels;
         let own = channels.own_response.as_slice();
         if !self.listens() {
-            let own = Subscription { kind: channels.counted().kind, name: own.to_vec() };
+            let own = Subscription::new(channels.counted().kind, own);
             return if self.proves { vec![(own, Role::Response)] } else { Vec::new() };
         }
         match channels.family {
@@ -215,7 +215,7 @@ impl Member {
         for room in std::mem::take(&mut self.dirty) {
             let name = Subscription::shard(self.channels.room(&room));
             // A room may be called as this member is: that channel it listens to anyway.
-            if name.name == self.channels.own_response {
+            if *name.name == *self.channels.own_response {
                 continue;
             }
             match (self.interest.rooms.contains_key(&room), self.subscriptions.contains(&name)) {

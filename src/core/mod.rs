@@ -13,6 +13,8 @@ mod healing;
 mod incoming;
 pub mod member;
 #[cfg(test)]
+mod names_tests;
+#[cfg(test)]
 mod outage_tests;
 pub mod requests;
 pub mod routes;
@@ -587,9 +589,17 @@ impl Core {
 
     /// Tells JS something; `member` is 0 where it concerns the whole link.
     pub fn event(&self, fx: &mut Effects, member: MemberId, event: &Event<'_>) {
-        let mut draft = fx.batch.draft(Kind::Event, member);
-        draft.part(0, &serde_json::to_vec(event).unwrap_or_default());
-        draft.done();
+        Core::events(fx, &[member], event);
+    }
+
+    /// Tells JS the same of many members.
+    fn events(fx: &mut Effects, members: &[MemberId], event: &Event<'_>) {
+        let text = serde_json::to_vec(event).unwrap_or_default();
+        for &member in members {
+            let mut draft = fx.batch.draft(Kind::Event, member);
+            draft.part(0, &text);
+            draft.done();
+        }
     }
 
     fn note(&self, fx: &mut Effects, member: MemberId, text: &str) {

@@ -1,6 +1,8 @@
 //! Who listens to what: from the name of a subscription to the members, in one look-up.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use super::effects::MemberId;
 use crate::transport::{Lane, Subscription, SubscriptionKind};
@@ -19,22 +21,56 @@ pub enum Role {
 }
 
 /// Those who listen to one name in one lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Listeners {
-    members: Vec<(MemberId, Role)>,
+    members: Members,
     /// Whether Redis has confirmed it: who comes later need not wait.
     confirmed: bool,
 }
 
+/// Most names have one listener, and there may be 100,000 names: that one needs no memory of its own.
+#[derive(Debug)]
+enum Members {
+    One((MemberId, Role)),
+    Many(Vec<(MemberId, Role)>),
+}
+
+impl Members {
+    fn as_slice(&self) -> &[(MemberId, Role)] {
+        match self {
+            Members::One(one) => std::slice::from_ref(one),
+            Members::Many(many) => many,
+        }
+    }
+
+    fn push(&mut self, member: (MemberId, Role)) {
+        match self {
+            Members::One(one) => *self = Members::Many(vec![*one, member]),
+            Members::Many(many) => many.push(member),
+        }
+    }
+
+    /// Removes a member; true if none is left.
+    fn remove(&mut self, id: MemberId) -> bool {
+        match self {
+            Members::One((one, _)) => *one == id,
+            Members::Many(many) => {
+                many.retain(|&(listener, _)| listener != id);
+                many.is_empty()
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct LaneRoutes {
-    channels: HashMap<Vec<u8>, Listeners>,
-    patterns: HashMap<Vec<u8>, Listeners>,
-    shards: HashMap<Vec<u8>, Listeners>,
+    channels: HashMap<Arc<[u8]>, Listeners>,
+    patterns: HashMap<Arc<[u8]>, Listeners>,
+    shards: HashMap<Arc<[u8]>, Listeners>,
 }
 
 impl LaneRoutes {
-    fn of(&self, kind: SubscriptionKind) -> &HashMap<Vec<u8>, Listeners> {
+    fn of(&self, kind: SubscriptionKind) -> &HashMap<Arc<[u8]>, Listeners> {
         match kind {
             SubscriptionKind::Channel => &self.channels,
             SubscriptionKind::Pattern => &self.patterns,
@@ -42,7 +78,7 @@ impl LaneRoutes {
         }
     }
 
-    fn of_mut(&mut self, kind: SubscriptionKind) -> &mut HashMap<Vec<u8>, Listeners> {
+    fn of_mut(&mut self, kind: SubscriptionKind) -> &mut HashMap<Arc<[u8]>, Listeners> {
         match kind {
             SubscriptionKind::Channel => &mut self.channels,
             SubscriptionKind::Pattern => &mut self.patterns,
@@ -86,12 +122,16 @@ impl Routes {
         let Some(lane) = self.lanes.get_mut(lane) else {
             return Added::Fresh;
         };
-        let listeners = lane.of_mut(name.kind).entry(name.name.clone()).or_default();
-        listeners.members.push((id, role));
-        match (listeners.members.len(), listeners.confirmed) {
-            (1, _) => Added::Fresh,
-            (_, false) => Added::Asked,
-            (_, true) => Added::Confirmed,
+        match lane.of_mut(name.kind).entry(Arc::clone(&name.name)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Listeners { members: Members::One((id, role)), confirmed: false });
+                Added::Fresh
+            }
+            Entry::Occupied(mut occupied) => {
+                let listeners = occupied.get_mut();
+                listeners.members.push((id, role));
+                if listeners.confirmed { Added::Confirmed } else { Added::Asked }
+            }
         }
     }
 
@@ -104,8 +144,7 @@ impl Routes {
         let Some(listeners) = names.get_mut(&name.name) else {
             return false;
         };
-        listeners.members.retain(|&(listener, _)| listener != id);
-        let unused = listeners.members.is_empty();
+        let unused = listeners.members.remove(id);
         if unused {
             names.remove(&name.name);
         }

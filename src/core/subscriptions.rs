@@ -54,7 +54,8 @@ impl Subscriptions {
     /// One no longer holds. True if the member is no longer whole by that.
     pub fn lose(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
-        if matches!(self.states.get(name), Some(State::Confirmed)) {
+        if let Some((name, State::Confirmed)) = self.states.get_key_value(name) {
+            // The name that is held already, and not the other copy of it.
             self.ask(name.clone(), true);
         }
         whole && !self.is_whole()
@@ -63,14 +64,14 @@ impl Subscriptions {
     /// None holds any more. True if the member is no longer whole by that.
     pub fn lose_all(&mut self) -> bool {
         let whole = self.is_whole();
-        let held: Vec<Subscription> = self
-            .states
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Confirmed))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in held {
-            self.ask(name, true);
+        for (name, state) in &mut self.states {
+            if matches!(state, State::Confirmed) {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.missing += 1;
+                self.asked.insert(ticket, name.clone());
+                *state = State::Asked { ticket, vital: true };
+            }
         }
         whole && !self.is_whole()
     }

@@ -53,6 +53,12 @@ impl World {
         self.core.join(id, spec_of(&format!("/{id}")), &mut self.fx);
     }
 
+    /// A member joins whose rooms have channels of their own.
+    pub(super) fn join_dynamic(&mut self, id: MemberId) {
+        let spec = MemberSpec { mode: SubscriptionMode::Dynamic, ..spec_of(&format!("/{id}")) };
+        self.core.join(id, spec, &mut self.fx);
+    }
+
     /// Redis is there again, and has what this link subscribes to.
     pub(super) fn up(&mut self) {
         self.up = true;

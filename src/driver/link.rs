@@ -23,6 +23,9 @@ use crate::wire::Family;
 /// where it is counted and bounded.
 const MAX_UNWRITTEN: usize = 1 << 20;
 
+/// For how many changes of subscriptions the memory is kept.
+const MAX_KEPT_CHANGES: usize = 1000;
+
 /// How long a link that is closed, or whose clients have ended, goes on trying to write what waits.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -284,6 +287,8 @@ impl<W: Fn()> Link<W> {
                 Change::Remove => self.carrier.unsubscribe(lane, names),
             }
         }
+        // 100,000 rooms that come back at once are no measure for what follows.
+        self.effects.subscriptions.shrink_to(MAX_KEPT_CHANGES);
         for (token, channels) in self.effects.counts.drain(..) {
             let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
             self.carrier.count(token, &channels);

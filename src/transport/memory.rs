@@ -182,7 +182,7 @@ impl Hub {
         state.moved.insert(channel.into());
         for node in &mut state.nodes {
             for (lane, names) in node.lanes.iter().enumerate() {
-                let lost = names.iter().filter(|name| name.name == channel.as_bytes());
+                let lost = names.iter().filter(|name| *name.name == *channel.as_bytes());
                 node.events.extend(lost.map(|name| Owned::Unsubscribed(lane, name.clone())));
             }
             node.changed.notify_one();
@@ -195,7 +195,7 @@ impl Hub {
         state.moved.remove(channel.as_bytes());
         let node = &mut state.nodes[node];
         for (lane, names) in node.lanes.iter().enumerate() {
-            let found = names.iter().filter(|name| name.name == channel.as_bytes());
+            let found = names.iter().filter(|name| *name.name == *channel.as_bytes());
             node.events.extend(found.map(|name| Owned::Subscribed(lane, name.clone())));
         }
         node.changed.notify_one();
@@ -217,7 +217,7 @@ impl Hub {
                 for name in names {
                     let concerned = match name.kind {
                         SubscriptionKind::Pattern => matches(&name.name, channel),
-                        SubscriptionKind::Channel | SubscriptionKind::Shard => name.name == channel,
+                        SubscriptionKind::Channel | SubscriptionKind::Shard => *name.name == *channel,
                     };
                     if !concerned {
                         continue;
@@ -237,7 +237,7 @@ impl Hub {
         let lanes = state.nodes.iter().filter(|node| !node.away).flat_map(|node| &node.lanes);
         lanes
             .filter(|names| {
-                names.iter().any(|name| name.kind != SubscriptionKind::Pattern && name.name == channel)
+                names.iter().any(|name| name.kind != SubscriptionKind::Pattern && *name.name == *channel)
             })
             .count() as u64
     }

@@ -47,24 +47,29 @@ pub enum SubscriptionKind {
 pub struct Subscription {
     /// How it is asked for.
     pub kind: SubscriptionKind,
-    /// The channel or glob.
-    pub name: Vec<u8>,
+    /// The channel or glob. It is held in several places, by the core and by the transport: all of them share it.
+    pub name: Arc<[u8]>,
 }
 
 impl Subscription {
+    /// A subscription of any kind.
+    pub fn new(kind: SubscriptionKind, name: impl AsRef<[u8]>) -> Self {
+        Subscription { kind, name: name.as_ref().into() }
+    }
+
     /// A subscription to an exact channel.
-    pub fn channel(name: impl Into<Vec<u8>>) -> Self {
-        Subscription { kind: SubscriptionKind::Channel, name: name.into() }
+    pub fn channel(name: impl AsRef<[u8]>) -> Self {
+        Subscription::new(SubscriptionKind::Channel, name)
     }
 
     /// A subscription to all channels that match a glob.
-    pub fn pattern(glob: impl Into<Vec<u8>>) -> Self {
-        Subscription { kind: SubscriptionKind::Pattern, name: glob.into() }
+    pub fn pattern(glob: impl AsRef<[u8]>) -> Self {
+        Subscription::new(SubscriptionKind::Pattern, glob)
     }
 
     /// A subscription to an exact channel of a shard.
-    pub fn shard(name: impl Into<Vec<u8>>) -> Self {
-        Subscription { kind: SubscriptionKind::Shard, name: name.into() }
+    pub fn shard(name: impl AsRef<[u8]>) -> Self {
+        Subscription::new(SubscriptionKind::Shard, name)
     }
 }
 

@@ -175,7 +175,7 @@ impl Rig {
 
     fn subscribe(&mut self) {
         for (lane, _, name) in std::mem::take(&mut self.fx.subscriptions) {
-            let (kind, name) = (SubscriptionKind::Channel, name.name.as_slice());
+            let (kind, name) = (SubscriptionKind::Channel, &*name.name);
             self.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut self.fx);
         }
     }

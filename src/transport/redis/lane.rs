@@ -570,7 +570,7 @@ impl LaneConnection {
         write_names(
             self.connection.commands.commands(),
             verb.command(),
-            names.iter().map(|name| name.name.as_slice()),
+            names.iter().map(|name| &*name.name),
         );
         self.in_flight.push_back(Sent { verb, slot, names, confirmed: 0 });
     }

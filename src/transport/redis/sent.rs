@@ -96,7 +96,7 @@ pub(super) fn confirm(
     }
     let expected = in_flight.front_mut().and_then(|sent| {
         let expected = sent.names.get(sent.confirmed)?;
-        (kind == sent.verb.confirmation() && name == expected.name).then(|| expected.clone())
+        (kind == sent.verb.confirmation() && *name == *expected.name).then(|| expected.clone())
     });
     let (Some(expected), Some(sent)) = (expected, in_flight.front_mut()) else {
         return if kind == Verb::ShardUnsubscribe.confirmation() {

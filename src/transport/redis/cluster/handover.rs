@@ -20,12 +20,13 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::settings::Address;
-use super::super::{Incoming, Subscription};
+use super::super::{Incoming, Subscription, SubscriptionKind};
 
 /// How long a message may take from one node of a shard to another: 40 ms have been seen, which is how long the
 /// kernel may delay an acknowledgement.
@@ -70,9 +71,9 @@ struct Handover {
     until: Instant,
     /// The former owner is the one that delivers.
     leads: bool,
-    names: BTreeSet<Vec<u8>>,
+    names: BTreeSet<Arc<[u8]>>,
     /// Those that the new owner has not confirmed.
-    unconfirmed: BTreeSet<Vec<u8>>,
+    unconfirmed: BTreeSet<Arc<[u8]>>,
     keys: RandomState,
     seen: Seen,
     held: VecDeque<Held>,
@@ -139,7 +140,7 @@ impl Handovers {
         complete: bool,
         now: Instant,
     ) -> Vec<Subscription> {
-        let bare: BTreeSet<Vec<u8>> = names.iter().map(|name| name.name.clone()).collect();
+        let bare: BTreeSet<Arc<[u8]>> = names.iter().map(|name| name.name.clone()).collect();
         let (phase, until) =
             if complete { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
         self.all.push(Handover {
@@ -224,7 +225,7 @@ impl Handovers {
                 Phase::Waiting => {
                     one.phase = Phase::Asked;
                     one.until = now + PATIENCE;
-                    due.extend(one.names.iter().cloned().map(Subscription::shard));
+                    due.extend(one.names.iter().cloned().map(of_shard));
                     true
                 }
                 Phase::Confirmed => {
@@ -236,7 +237,7 @@ impl Handovers {
                 Phase::Asked | Phase::Ending => {
                     one.give_over(held, now);
                     let confirmed = one.names.difference(&one.unconfirmed).cloned();
-                    over.extend(confirmed.map(Subscription::shard));
+                    over.extend(confirmed.map(of_shard));
                     false
                 }
             }
@@ -296,8 +297,12 @@ impl Handovers {
         self.held.clear();
         self.over.clear();
         let waiting = self.all.drain(..).filter(|one| one.phase == Phase::Waiting);
-        waiting.flat_map(|one| one.names).map(Subscription::shard).collect()
+        waiting.flat_map(|one| one.names).map(of_shard).collect()
     }
+}
+
+fn of_shard(name: Arc<[u8]>) -> Subscription {
+    Subscription { kind: SubscriptionKind::Shard, name }
 }
 
 impl Handover {
@@ -339,7 +344,7 @@ impl Handover {
         for held in self.held.drain(..) {
             // The former one may send it yet.
             self.seen.add(held.hash, Sender::Owner, now);
-            if self.names.contains(&held.name) {
+            if self.names.contains(held.name.as_slice()) {
                 ready.push(held);
             }
         }

@@ -326,7 +326,7 @@ impl ClusterLane {
                         && topology.master(slot_of(name)) == Some(node)
                         && !handovers.is_under_way(name)
                     {
-                        settled.push(Subscription { kind, name: name.to_vec() });
+                        settled.push(Subscription::new(kind, name));
                     }
                     sink(incoming);
                 });

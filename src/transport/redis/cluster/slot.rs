@@ -106,10 +106,9 @@ mod tests {
             .into_iter()
             .flat_map(|(slot, names)| names.into_iter().map(move |name| (slot, name.name)))
             .collect();
-        let expected: Vec<_> =
-            [b"{a}1".to_vec(), b"{a}2".to_vec(), b"{b}1".to_vec(), b"{b}2".to_vec(), b"{c}".to_vec()]
-                .map(|name| (slot_of(&name), name))
-                .to_vec();
+        let expected: Vec<_> = ["{a}1", "{a}2", "{b}1", "{b}2", "{c}"]
+            .map(|name| (slot_of(name.as_bytes()), name.as_bytes().into()))
+            .to_vec();
         assert_eq!(slots, expected);
     }
 }
