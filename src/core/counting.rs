@@ -15,13 +15,18 @@ use crate::wire::Family;
 /// How many members are named in one count at most.
 const CHUNK: usize = 250;
 
+/// How often a request is counted for again because nobody was counted, not even the member itself. With
+/// [`COUNT_AGAIN`] between them this covers the clients of the reference, which wait up to 2.2 s between two attempts to
+/// reconnect.
+const MAX_DOUBTS: u8 = 5;
+
 /// Who waits for a count.
 #[derive(Debug)]
 pub(super) enum Asker {
     /// JS asked for the number of members.
     Server { member: MemberId, token: u32 },
-    /// A request wants to know how many answers to wait for.
-    Request { member: MemberId, id: Box<str> },
+    /// A request wants to know how many answers to wait for. `doubts` says how often nobody was counted for it.
+    Request { member: MemberId, id: Box<str>, doubts: u8 },
 }
 
 impl Asker {
@@ -72,6 +77,9 @@ pub(super) struct Counting {
     /// Something has happened that it may have waited for.
     may_go: bool,
     pub(super) census: Census,
+    /// A count has found a member that is here: Redis is asked where the members are subscribed. It is not where the
+    /// user's clients are connected to a primary and to its replica.
+    finds_own: bool,
     /// An outage has ended: until then it shows who came too late for what was published.
     pub(super) watch: Option<Instant>,
 }
@@ -101,6 +109,7 @@ impl Counting {
         self.waiting.extend(asked.into_values().flat_map(|count| count.askers));
         self.waiting.append(&mut self.asking);
         self.named.extend(std::mem::take(&mut self.asked_by_name).into_values());
+        self.finds_own = false;
         self.may_go = true;
     }
 
@@ -130,7 +139,7 @@ impl Core {
         if waiting.len() > 2 * requests.len() + self.counting.most_kept {
             waiting.retain(|asker| match asker {
                 Asker::Server { .. } => true,
-                Asker::Request { member, id } => requests.contains(*member, id),
+                Asker::Request { member, id, .. } => requests.contains(*member, id),
             });
             self.counting.most_kept = waiting.len();
         }
@@ -269,6 +278,9 @@ impl Core {
             let place = members.binary_search(&id).ok()?;
             counts.get(place).copied()
         };
+        for &id in &members {
+            self.find_own(id, count_of(id).unwrap_or(0));
+        }
         for asker in askers {
             self.tell(asker, &count_of, fx);
         }
@@ -291,14 +303,11 @@ impl Core {
                 let count = self.others_and_self(member, counted);
                 count_record(fx, member, token, count);
             }
-            // Nobody, though this member itself is there: whoever counted has not looked everywhere.
-            Asker::Request { member, .. }
-                if counted == Some(0) && self.members.get(&member).is_some_and(Member::is_subscribed) =>
-            {
+            Asker::Request { member, id, doubts } if counted == Some(0) && self.doubts(member, doubts) => {
                 self.counting.waiting_until = Some(fx.now + COUNT_AGAIN);
-                self.counting.waiting.push(asker);
+                self.counting.waiting.push(Asker::Request { member, id, doubts: doubts + 1 });
             }
-            Asker::Request { member, id } => {
+            Asker::Request { member, id, .. } => {
                 let count = self.others_and_self(member, counted);
                 match self.requests.counted(member, &id, count, fx.now, &mut fx.batch) {
                     Counted::Publish(body) => {
@@ -308,6 +317,25 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A member is counted, itself included, or nobody is.
+    fn find_own(&mut self, id: MemberId, count: u64) {
+        if let Some(member) = self.members.get_mut(&id).filter(|member| count > 0 && member.is_subscribed()) {
+            member.unfound = false;
+            self.counting.finds_own |= member.listens();
+        }
+    }
+
+    /// Whether it is to be doubted that nobody is subscribed to a channel, though this member is: a node that has just
+    /// lost the subscriptions says so, and one that never had them.
+    fn doubts(&mut self, id: MemberId, before: u8) -> bool {
+        let finds_own = self.counting.finds_own;
+        let Some(member) = self.members.get_mut(&id).filter(|member| member.is_subscribed()) else {
+            return false;
+        };
+        member.unfound |= before >= MAX_DOUBTS;
+        finds_own && !member.unfound
     }
 
     /// Whether all peers of a member are back. There may be more of them than were known.

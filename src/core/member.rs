@@ -103,6 +103,8 @@ pub struct Member {
     pub queued: bool,
     /// Whether another server has said hello since they were last counted.
     pub greeted: bool,
+    /// Whether even the last of several counts did not find it, though it was found before: the next is believed.
+    pub unfound: bool,
     /// Whether it has said hello itself.
     pub known: bool,
     /// Whether some of them were not found when an outage ended, and they have not been counted since.
@@ -133,6 +135,7 @@ impl Member {
             counted: None,
             queued: false,
             greeted: false,
+            unfound: false,
             known: false,
             missed: false,
             since: 0,

@@ -16,6 +16,8 @@ pub mod member;
 mod names_tests;
 #[cfg(test)]
 mod outage_tests;
+#[cfg(test)]
+mod own_count_tests;
 pub mod requests;
 pub mod routes;
 pub mod stats;
@@ -550,7 +552,7 @@ impl Core {
         if at_once && !ask.carried {
             self.send(id, &Destination::Request, ask.body, fx);
         }
-        self.count_when_ready(Asker::Request { member: id, id: ask.id.into() });
+        self.count_when_ready(Asker::Request { member: id, id: ask.id.into(), doubts: 0 });
     }
 
     // --- time ------------------------------------------------------------------------------------------
@@ -558,7 +560,7 @@ impl Core {
     /// Does what is due.
     pub fn tick(&mut self, fx: &mut Effects) {
         for (member, id) in self.requests.tick(fx.now, &mut fx.batch) {
-            self.count_when_ready(Asker::Request { member, id });
+            self.count_when_ready(Asker::Request { member, id, doubts: 0 });
         }
         self.tick_streams(fx);
         self.forget_late_askers();
