@@ -15,7 +15,7 @@ const { waitFor } = require("./wait");
  * @property {number} [replicas] 2 unless given
  * @property {number} [sentinels] 3 unless given
  * @property {string} [name] of the master; "mymaster" unless given
- * @property {number} [downAfter] after which a silent master is given up, in milliseconds; 500 unless given
+ * @property {number} [downAfter] after which a silent master is given up, in milliseconds; 900 unless given
  * @property {string} [password] of the default user of the Redis servers
  * @property {Record<string, string>} [users] ACL rules by user name
  * @property {string} [sentinelPassword] of the sentinels themselves
@@ -24,8 +24,12 @@ const { waitFor } = require("./wait");
 /** What may take as long as an election or two. In milliseconds. */
 const PATIENCE = 20_000;
 
-/** The periods of sentinels, made for years of quiet, and for machines with nothing else to do. */
-const PERIODS = { "info-period": 200, "publish-period": 200, "ping-period": 100, "tilt-trigger": 60_000 };
+/**
+ * The periods of sentinels, in milliseconds, made for years of quiet, and for machines with nothing else to do. That of
+ * their pings is a third of what makes a master down, and five of them are longer than the second after which a replica
+ * sends its INFO again while the master is down: with an older one it is not promoted.
+ */
+const PERIODS = { "info-period": 200, "publish-period": 200, "ping-period": 300, "tilt-trigger": 60_000 };
 
 /** Made by `startSentinel`. */
 class RedisSentinel {
@@ -149,7 +153,7 @@ async function startSentinel({
   replicas = 2,
   sentinels = 3,
   name = "mymaster",
-  downAfter = 500,
+  downAfter = 900,
   password,
   users,
   sentinelPassword,
