@@ -39,7 +39,7 @@ struct Running {
     answered: bool,
 }
 
-/// What one node is asked.
+/// What one node is asked. What it has counted as the master is believed of a master alone: see `mastership`.
 struct Part {
     node: Address,
     /// The places of its channels among all.
@@ -87,7 +87,7 @@ impl Counting {
                 }
                 let asked = part.places.iter().filter_map(|&place| channels.get(place));
                 let asked: Vec<&[u8]> = asked.map(Vec::as_slice).collect();
-                node.count(token, &asked);
+                node.count(token, &asked, part.needed && space == Space::Shard);
                 running.parts.push(part);
             }
             self.running.push(running);

@@ -66,11 +66,14 @@ pub(super) struct ClusterLane {
 }
 
 /// What a node has withdrawn. If it is a master still, it knows where the names go; if it has become a replica, they
-/// stay away for a while: see `mastership`.
+/// stay away for a while: see `mastership`. They do not go back to a replica, though it would take them: others count
+/// the subscribers of those nodes that they know of.
 struct Away {
     from: Address,
     names: BTreeSet<Subscription>,
     until: Instant,
+    /// When it is next looked at whether they can go.
+    next: Instant,
 }
 
 /// What a lane has learned about the cluster.
@@ -181,7 +184,7 @@ impl ClusterLane {
 
     /// Returns when a poll has something to do though nothing has come.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let away = self.away.iter().map(|away| away.until);
+        let away = self.away.iter().map(|away| away.next);
         let missing = self.missing.map(|since| since + MISSING);
         let others = [self.returns_until, missing, self.handovers.deadline()];
         others.into_iter().flatten().chain(away).min()
@@ -208,6 +211,7 @@ impl ClusterLane {
         };
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
         self.missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
+        self.away.iter_mut().for_each(|away| away.next = away.until);
         self.place(topology);
         self.handovers.end_if(now, |name, owner| topology.master(slot_of(name)) != Some(owner));
         let mut moving: Vec<Subscription> = std::mem::take(&mut self.homeless).into_iter().collect();
@@ -265,20 +269,41 @@ impl ClusterLane {
             }
             match self.away.iter_mut().find(|away| away.from == from) {
                 Some(away) => _ = away.names.insert(name),
-                None => self.away.push(Away { from, names: BTreeSet::from([name]), until: now + AWAY }),
+                None => {
+                    let until = now + AWAY;
+                    self.away.push(Away { from, names: BTreeSet::from([name]), until, next: until });
+                }
             }
         }
     }
 
-    /// Has names come back that were away for long enough.
-    fn end_away(&mut self, topology: &Topology, now: Instant) -> bool {
-        if self.away.iter().all(|away| now < away.until) {
+    /// Has names come back that were away for long enough. Returns whether there were any.
+    pub(super) fn end_away(
+        &mut self,
+        topology: &Topology,
+        now: Instant,
+        is_replica: impl Fn(&Address) -> bool,
+    ) -> bool {
+        if self.away.iter().all(|away| now < away.next) {
             return false;
         }
-        let names: Vec<_> =
-            self.away.extract_if(.., |away| now >= away.until).flat_map(|away| away.names).collect();
-        self.route(names, topology);
-        true
+        let mut back = Vec::new();
+        for away in self.away.iter_mut().filter(|away| now >= away.next) {
+            let Away { from, names, next, .. } = away;
+            let stays = is_replica(from);
+            names.retain(|name| {
+                let stays = stays && topology.master(slot_of(&name.name)) == Some(&*from);
+                if !stays {
+                    back.push(name.clone());
+                }
+                stays
+            });
+            *next = now + AWAY;
+        }
+        self.away.retain(|away| !away.names.is_empty());
+        let any = !back.is_empty();
+        self.route(back, topology);
+        any
     }
 
     /// Finds homes for what a node would not take; what would go back there waits for another topology.
@@ -350,7 +375,6 @@ impl ClusterLane {
         }
         step.reported |= !withdrawn.is_empty();
         self.go_away(withdrawn, topology, now, sink, hints);
-        step.more |= self.end_away(topology, now);
         if !self.handovers.is_empty() {
             self.handovers.pause(paused, now);
             self.handovers.lose(&lost, now);

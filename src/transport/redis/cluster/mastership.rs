@@ -12,6 +12,8 @@
 //! - a subscriber whose subscriptions a former master has withdrawn stays away from the shard for [`AWAY`]. So what is
 //!   published at the former master after its end reaches nobody, and nothing that goes back has arrived somewhere;
 //! - and what goes back waits for [`SETTLE`], until the subscribers are there again.
+//!
+//! What a node counts as the master of a slot is believed in the same way: only if it says behind it that it is one.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -53,6 +53,8 @@ pub(super) struct Node {
     /// Publishes that have reached nobody, as long as it is not known what the node was then.
     doubtful: VecDeque<(usize, usize)>,
     doubted: Kept,
+    /// Counts that are worth something if the node was the master, as long as that is not known.
+    doubtful_counts: Vec<(u64, Vec<u64>)>,
     mastership: Mastership,
     /// Something was published since the last poll.
     active: bool,
@@ -87,6 +89,8 @@ enum InFlight {
     Count {
         token: u64,
         channels: usize,
+        /// It is asked as the master.
+        as_master: bool,
     },
     /// As with a publish, of which nothing is kept. Without a token nobody waits for the reply.
     Command {
@@ -150,6 +154,7 @@ impl Node {
             waiting_bytes: 0,
             doubtful: VecDeque::new(),
             doubted: Kept::default(),
+            doubtful_counts: Vec::new(),
             mastership: Mastership::default(),
             active: false,
             publishes: 0,
@@ -173,6 +178,16 @@ impl Node {
     /// Returns whether the first attempt to connect goes on.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Returns whether it has said that it is no master.
+    pub(super) fn is_replica(&self) -> bool {
+        self.mastership.has_ended()
+    }
+
+    /// Returns whether it hangs, or its connection is lost and not made anew.
+    pub(super) fn is_failing(&self) -> bool {
+        self.hangs || !(self.is_open() || self.is_new)
     }
 
     /// Returns whether the last attempt has failed and the next is not begun.
@@ -306,7 +321,7 @@ impl Node {
         }
     }
 
-    /// It may be a master no longer: asks it, and has its answer reported.
+    /// It may not be what it was: asks it, and has its answer reported.
     pub(super) fn doubt(&mut self, now: Instant) {
         self.mastership.doubt();
         if self.is_open() {
@@ -346,6 +361,10 @@ impl Node {
         let told = self.mastership.answered(role);
         let is_master = role != Role::Replica;
         self.settle_doubtful(is_master, sink);
+        for (token, counts) in self.doubtful_counts.drain(..) {
+            let counts = is_master.then_some(counts);
+            reports.push((self.address.clone(), Report::Counted { token, counts }));
+        }
         if told || !is_master {
             reports.push((self.address.clone(), Report::Role(role)));
         }
@@ -380,10 +399,14 @@ impl Node {
     }
 
     /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
-    pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
+    pub(super) fn count(&mut self, token: u64, channels: &[&[u8]], as_master: bool) {
         let space = self.space;
+        let as_master = as_master && !self.mastership.is_silent();
         self.append(|out| write_count(out, space, channels));
-        self.in_flight.push_back(InFlight::Count { token, channels: channels.len() });
+        self.in_flight.push_back(InFlight::Count { token, channels: channels.len(), as_master });
+        if as_master {
+            self.say_hello(self.mastership.watch(), false, Instant::now());
+        }
     }
 
     /// Appends a command about a key. Waits as a count does.
@@ -475,6 +498,9 @@ impl Node {
         let mut unanswered = 0;
         // Whatever the node was: they have reached nobody.
         self.settle_doubtful(false, sink);
+        for (token, _) in self.doubtful_counts.drain(..) {
+            reports.push((self.address.clone(), Report::Counted { token, counts: None }));
+        }
         let begun = |sent: &InFlight| matches!(sent, InFlight::Command { end, .. } if *end <= written);
         if self.in_flight.iter().any(begun) {
             self.connection.bequeath();
@@ -601,10 +627,15 @@ impl Node {
                         None => sink(Incoming::PublishRefused { error: &text }),
                     }
                 }
-                (&InFlight::Count { token, channels }, Reply::Array(items)) => {
+                (&InFlight::Count { token, channels, as_master }, Reply::Array(items)) => {
                     read_counts(items, channels, &mut self.counts)?;
-                    let counts = Some(std::mem::take(&mut self.counts));
-                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                    let counts = std::mem::take(&mut self.counts);
+                    if as_master {
+                        self.doubtful_counts.push((token, counts));
+                    } else {
+                        let counts = Some(counts);
+                        reports.push((self.address.clone(), Report::Counted { token, counts }));
+                    }
                 }
                 (&InFlight::Count { token, .. }, Reply::Error(_)) => {
                     reports.push((self.address.clone(), Report::Counted { token, counts: None }));

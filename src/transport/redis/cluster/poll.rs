@@ -165,10 +165,9 @@ impl ClusterTransport {
                     let near = self.nodes.iter().filter(|(_, node)| node.is_open() && !node.hangs);
                     let near = near.map(|(address, _)| address.clone()).collect();
                     let far = self.topology.nodes().chain(&self.settings.seeds).cloned();
-                    let (failing, far): (Vec<_>, Vec<_>) = far.partition(|node| {
-                        self.nodes.get(node).is_some_and(|node| node.is_waiting() || node.hangs)
-                    });
-                    self.refresh.begin(near, [far, failing].concat(), now);
+                    let (failing, far): (Vec<_>, Vec<_>) =
+                        far.partition(|node| self.nodes.get(node).is_some_and(Node::is_failing));
+                    self.refresh.begin(near, far, failing, now);
                 }
                 Turn::Ask(node) => {
                     let (settings, space) = (&self.settings, self.space);
@@ -190,6 +189,7 @@ impl ClusterTransport {
         let Answer { ok, topology, .. } = answer;
         let changed = self.topology != topology;
         let before = std::mem::replace(&mut self.topology, topology);
+        let moved = changed && self.topology.has_other_owners(&before);
         self.covered = self.topology.uncovered().is_none();
         if ok {
             self.stalled = None;
@@ -200,7 +200,8 @@ impl ClusterTransport {
                 reported |= lane.adopt(&self.topology, &before, now, sink);
             }
         }
-        self.refresh.adopted(changed, now);
+        self.refresh.adopted(moved, now);
+        self.doubt_outdated(now);
         self.route_waiting(now);
         self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
@@ -208,6 +209,17 @@ impl ClusterTransport {
             self.refresh.hint(None, now);
         }
         reported
+    }
+
+    /// A node that is named as a master has said that it is none: who was asked has not heard of that yet. The node is
+    /// asked again, and if it still is none, so is the cluster.
+    fn doubt_outdated(&mut self, now: Instant) {
+        let (nodes, topology) = (&mut self.nodes, &self.topology);
+        for master in topology.masters() {
+            if let Some(node) = nodes.get_mut(master).filter(|node| node.is_replica()) {
+                node.doubt(now);
+            }
+        }
     }
 
     /// Whether a node is published to.
@@ -313,7 +325,8 @@ impl ClusterTransport {
                 }
                 Report::Role(Role::Replica) => {
                     self.demoted = true;
-                    self.refresh.expect(None, now);
+                    // It knows who has taken over from it, and others may not yet.
+                    self.refresh.expect(Some(&address), now);
                 }
                 Report::Role(Role::Master | Role::Unknown) => {
                     for lane in &mut self.lanes {
@@ -374,7 +387,7 @@ impl ClusterTransport {
             }
         }
         if !hints.withdrawn.is_empty() {
-            self.refresh.expect(None, now);
+            self.refresh.expect(hints.withdrawn.first(), now);
         } else if hints.trouble {
             self.refresh.hint(None, now);
         }
@@ -382,7 +395,10 @@ impl ClusterTransport {
         for (asked, redirect) in std::mem::take(&mut hints.redirects) {
             self.follow(&redirect, &asked, now);
         }
+        let nodes = &self.nodes;
+        let is_replica = |node: &Address| nodes.get(node).is_some_and(Node::is_replica);
         for lane in &mut self.lanes {
+            step.more |= lane.end_away(&self.topology, now, is_replica);
             lane.settle(&self.topology);
         }
         step

@@ -53,6 +53,8 @@ pub(super) struct Refresh {
 
 struct Round {
     candidates: VecDeque<Address>,
+    /// Who is asked if none of those answers.
+    failing: Vec<Address>,
     pending: BTreeSet<Address>,
     best: Option<Answer>,
     reason: Option<String>,
@@ -130,9 +132,10 @@ impl Refresh {
         self.hint(first, now);
     }
 
-    /// An answer was adopted, and has `changed` what was known.
-    pub(super) fn adopted(&mut self, changed: bool, now: Instant) {
-        if changed {
+    /// An answer was adopted; whether slots have `moved` by that. Which replicas there are is no news: one that has just
+    /// become a replica is not named at first.
+    pub(super) fn adopted(&mut self, moved: bool, now: Instant) {
+        if moved {
             self.expects_until = None;
         }
         if self.expects_until.is_some_and(|until| now < until) {
@@ -150,8 +153,16 @@ impl Refresh {
         self.round.as_ref().is_some_and(|round| round.pending.contains(node))
     }
 
-    /// Begins a round. `near` are the nodes that are connected, which take turns; `far` come after them.
-    pub(super) fn begin(&mut self, mut near: Vec<Address>, far: Vec<Address>, now: Instant) {
+    /// Begins a round. `near` are the nodes that are connected, which take turns; `far` come after them. Those that are
+    /// `failing` are waited for only if nobody else answers: while a master is gone no node says that all is well, and the
+    /// next round would begin as late as the one that is gone does not answer.
+    pub(super) fn begin(
+        &mut self,
+        mut near: Vec<Address>,
+        far: Vec<Address>,
+        mut failing: Vec<Address>,
+        now: Instant,
+    ) {
         self.turn = self.turn.wrapping_add(1);
         if !near.is_empty() {
             let len = near.len();
@@ -159,9 +170,11 @@ impl Refresh {
         }
         let mut seen = BTreeSet::new();
         let candidates = self.first.take().into_iter().chain(near).chain(far);
-        let candidates = candidates.filter(|node| seen.insert(node.clone())).collect();
+        let candidates = candidates.filter(|node| !failing.contains(node) && seen.insert(node.clone()));
+        let candidates = candidates.collect();
+        failing.retain(|node| seen.insert(node.clone()));
         let pending = BTreeSet::new();
-        self.round = Some(Round { candidates, pending, best: None, reason: None, next: now });
+        self.round = Some(Round { candidates, failing, pending, best: None, reason: None, next: now });
         self.hurried = false;
         self.again = false;
     }
@@ -171,6 +184,10 @@ impl Refresh {
         let Some(round) = &mut self.round else {
             return (now >= self.due).then_some(Turn::Begin);
         };
+        let asked_all = round.candidates.is_empty() && (round.pending.is_empty() || now >= round.next);
+        if asked_all && round.best.is_none() {
+            round.candidates.extend(round.failing.drain(..));
+        }
         let good = round.best.as_ref().is_some_and(|best| best.ok && best.epoch >= self.epoch);
         let exhausted = round.candidates.is_empty() && (round.pending.is_empty() || now >= round.next);
         if good || exhausted {
@@ -253,7 +270,7 @@ mod tests {
 
     fn begin(refresh: &mut Refresh, nodes: &[u16], now: Instant) {
         assert_eq!(refresh.turn(now), Some(Turn::Begin));
-        refresh.begin(Vec::new(), nodes.iter().copied().map(node).collect(), now);
+        refresh.begin(Vec::new(), nodes.iter().copied().map(node).collect(), Vec::new(), now);
     }
 
     #[test]
@@ -292,6 +309,40 @@ mod tests {
         assert_eq!(refresh.turn(later + STEP), None);
         assert_eq!(refresh.turn(later + STEP + PATIENCE), Some(Turn::Failed("gone".to_owned())));
         assert!(refresh.deadline() <= later + STEP + PATIENCE + HURRY_BASE);
+    }
+
+    #[test]
+    fn a_node_that_fails_is_waited_for_only_if_nobody_else_answers() {
+        let now = Instant::now();
+        let mut refresh = Refresh::new(now);
+        let begin = |refresh: &mut Refresh, now| {
+            assert_eq!(refresh.turn(now), Some(Turn::Begin));
+            refresh.begin(vec![node(1)], vec![node(2)], vec![node(3), node(4)], now);
+        };
+        begin(&mut refresh, now);
+        for port in [1, 2] {
+            assert_eq!(refresh.turn(now), Some(Turn::Ask(node(port))));
+            refresh.answered(&node(port), answer(false, 7));
+        }
+        assert_eq!(refresh.turn(now), Some(Turn::Adopt(answer(false, 7))));
+
+        let now = refresh.deadline();
+        begin(&mut refresh, now);
+        for port in [1, 2, 3] {
+            assert_eq!(refresh.turn(now), Some(Turn::Ask(node(port))));
+            refresh.failed(&node(port), "gone");
+        }
+        assert_eq!(refresh.turn(now), Some(Turn::Ask(node(4))));
+        refresh.answered(&node(4), answer(false, 7));
+        assert_eq!(refresh.turn(now), Some(Turn::Adopt(answer(false, 7))));
+
+        // Nor does one that hangs and was not known to keep it.
+        let now = refresh.deadline();
+        begin(&mut refresh, now);
+        assert_eq!(refresh.turn(now), Some(Turn::Ask(node(1))));
+        assert_eq!(refresh.turn(now + STEP), Some(Turn::Ask(node(2))));
+        assert_eq!(refresh.turn(now + STEP), None);
+        assert_eq!(refresh.turn(now + STEP + PATIENCE), Some(Turn::Ask(node(3))));
     }
 
     #[test]
@@ -365,7 +416,7 @@ mod tests {
         let mut asked = BTreeSet::new();
         for _ in 0..3 {
             assert_eq!(refresh.turn(now), Some(Turn::Begin));
-            refresh.begin(vec![node(1), node(2), node(3)], vec![node(1), node(9)], now);
+            refresh.begin(vec![node(1), node(2), node(3)], vec![node(1), node(9)], Vec::new(), now);
             let Some(Turn::Ask(first)) = refresh.turn(now) else { panic!() };
             refresh.answered(&first, answer(true, 1));
             refresh.turn(now);

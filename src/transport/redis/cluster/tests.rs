@@ -273,6 +273,65 @@ fn names_that_a_new_replica_has_withdrawn_stay_away_from_its_shard_for_a_while()
     });
 }
 
+/// As they see it who know of nothing, and as a node says what it is that has become a replica.
+const BEFORE_ANYBODY_KNOWS: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
+const REPLICA: &str = "*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
+
+#[test]
+fn the_cluster_is_asked_until_it_knows_that_a_master_is_none_and_names_do_not_go_back_to_it() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.nodes()[0].hello = Some(REPLICA);
+        // Something else has changed: the replica is not named.
+        rig.cluster.all_see(BEFORE_ANYBODY_KNOWS);
+        let asked = |cluster: &MockCluster| -> usize {
+            (0..3).map(|node| cluster.log(node, "CLUSTER SLOTS").len()).sum()
+        };
+        let before = asked(&rig.cluster);
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.until_cluster(|cluster| asked(cluster) >= before + 10).await;
+        assert_eq!(rig.cluster.log(0, "SSUBSCRIBE").len(), 1);
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.until("subscribed 0 bar").await;
+        assert_eq!(rig.cluster.log(0, "SSUBSCRIBE").len(), 1);
+        assert_eq!(rig.cluster.log(2, "SSUBSCRIBE").len(), 1);
+    });
+}
+
+#[test]
+fn names_go_back_to_a_replica_that_becomes_the_master_again() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.nodes()[0].hello = Some(REPLICA);
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.until_cluster(|cluster| cluster.log(0, "HELLO").len() > 3).await;
+        assert_eq!(rig.cluster.log(0, "SSUBSCRIBE").len(), 1);
+        rig.cluster.nodes()[0].hello = None;
+        rig.until("subscribed 0 bar").await;
+        assert_eq!(rig.cluster.log(0, "SSUBSCRIBE").len(), 2);
+    });
+}
+
+#[test]
+fn a_node_that_has_withdrawn_something_is_asked_first_who_owns_what() {
+    block_on(async {
+        let before: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1, 3])];
+        let after: [&[(Slot, Slot, &[usize])]; 2] =
+            [&[(0, 8191, &[2, 0]), (8192, 16383, &[1, 3])], &[(0, 8191, &[0, 2]), (8192, 16383, &[3, 1])]];
+        let mut rig = Rig::subscribed(before, &[LOW, HIGH]).await;
+        // Not the one whose turn it is.
+        let former = usize::from(rig.cluster.address(0) < rig.cluster.address(1));
+        let name = [LOW, HIGH][former];
+        let asked = |cluster: &MockCluster| cluster.log(1 - former, "CLUSTER SLOTS").len();
+        let others = asked(&rig.cluster);
+        rig.cluster.all_see(after[former]);
+        rig.cluster.push(former, &confirmation("sunsubscribe", name));
+        rig.until(&format!("subscribed 0 {name}")).await;
+        assert_eq!(rig.cluster.log(2 + former, "SSUBSCRIBE").len(), 1);
+        assert_eq!(asked(&rig.cluster), others);
+    });
+}
+
 #[test]
 fn a_master_that_withdraws_nothing_delivers_before_its_replica_is_asked() {
     block_on(async {
@@ -513,6 +572,32 @@ fn counts_are_summed_over_those_who_may_know() {
             let counts = if space == Space::Shard { "None" } else { "Some([1, 1])" };
             rig.expect(&format!("counted 9 {counts}")).await;
         }
+    });
+}
+
+#[test]
+fn what_a_node_counts_that_is_no_master_is_not_believed() {
+    block_on(async {
+        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        rig.transport.count(1, &[LOW.as_bytes()]);
+        rig.expect("counted 1 Some([0])").await;
+        assert_eq!(rig.cluster.log(0, "").last().map(String::as_str), Some("HELLO"), "asked behind it");
+        rig.cluster.nodes()[0].hello = Some(REPLICA);
+        rig.transport.count(2, &[LOW.as_bytes()]);
+        rig.expect_all(&["counted 2 None", "settling"]).await;
+        // It does not say what it is.
+        rig.cluster.nodes()[0].hello = Some("-NOPERM no\r\n");
+        for token in [3, 4] {
+            rig.transport.count(token, &[LOW.as_bytes()]);
+            rig.until(&format!("counted {token} Some([0])")).await;
+        }
+        // One that is lost before it has said what it is.
+        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        rig.cluster.nodes()[0].hello = Some("");
+        rig.transport.count(5, &[LOW.as_bytes()]);
+        rig.until_cluster(|cluster| !cluster.log(0, "HELLO").is_empty()).await;
+        rig.cluster.kill(0);
+        rig.until("counted 5 None").await;
     });
 }
 

@@ -123,6 +123,11 @@ impl Topology {
         self.shards.iter().any(|shard| has(shard, one) && has(shard, other))
     }
 
+    /// Returns whether a slot has another owner than in `other`.
+    pub(super) fn has_other_owners(&self, other: &Self) -> bool {
+        (0..SLOTS).any(|slot| self.master(slot) != other.master(slot))
+    }
+
     /// Returns a slot that nobody owns.
     pub(super) fn uncovered(&self) -> Option<Slot> {
         (0..SLOTS).find(|&slot| self.shard(slot).is_none())
