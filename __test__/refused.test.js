@@ -4,9 +4,57 @@
 /** Redis refuses what thousands of namespaces publish: the operator hears of it once. */
 
 const assert = require("node:assert");
+const http = require("node:http");
+const { Server } = require("socket.io");
 const { Node } = require("./fixtures/nodes");
+const { connectClient, families } = require("./runtimes/parts");
 const { startRedis } = require("./support/redis");
 const { waitFor } = require("./support/wait");
+
+/** What may be done by one who only listens, and what he is refused. */
+const LISTENERS = /** @type {const} */ ({
+  classic: ["-publish", "publish"],
+  sharded: ["-spublish", "spublish"],
+  streams: ["-publish -xadd", "publish"],
+});
+
+describe("a server that may only listen", () => {
+  for (const transport of /** @type {const} */ (["native", "client"])) {
+    for (const [family, [rule, command]] of Object.entries(LISTENERS)) {
+      it(`is told once that the others do not know of it: ${family}, ${transport}`, async () => {
+        const redis = await startRedis({ users: { app: `on >app ~* &* +@all ${rule}` } });
+        const url = `redis://app:app@127.0.0.1:${redis.port}`;
+        const clients = [await connectClient(url), await connectClient(url)];
+        /** @type {string[]} */
+        const errors = [];
+        const adapter = families[family](clients[0], clients[1], { transport, key: "listener" });
+        const io = new Server(http.createServer().listen(0, "127.0.0.1"), { adapter });
+        try {
+          const namespaces = Array.from({ length: 10 }, (_, i) => io.of(`/${i}`));
+          const adapters = [io.of("/"), ...namespaces].map(({ adapter }) => /** @type {any} */ (adapter));
+          for (const one of adapters)
+            one.on("error", (/** @type {Error} */ { message }) => errors.push(message));
+          const isOver = () => errors.length > 0 && adapters[0].stats().refused === adapters.length;
+          await waitFor(isOver, { what: "all to be refused" });
+          assert.strictEqual(errors.length, 1, errors.join("\n"));
+          assert.match(
+            errors[0],
+            new RegExp(`^publish: NOPERM .*'${command}'.*, so the others are not told`),
+          );
+          // What it emits all the same is another matter.
+          io.emit("x");
+          await waitFor(() => errors.length > 1, { what: "another error" });
+          assert.match(errors[1], /^publish: NOPERM /);
+          assert.doesNotMatch(errors[1], /not told/);
+        } finally {
+          await io.close();
+          for (const client of clients) client.disconnect();
+          await redis.stop();
+        }
+      });
+    }
+  }
+});
 
 describe("what Redis refuses", () => {
   for (const transport of ["native", "client"]) {

@@ -11,21 +11,26 @@ const net = require("node:net");
 const path = require("node:path");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
-const { startCluster } = require("./support/cluster");
+const streams = require("../streams");
+const { slotOf, startCluster } = require("./support/cluster");
 const { freePort, startRedis } = require("./support/redis");
-const { once } = require("./support/wait");
+const { once, waitFor } = require("./support/wait");
 
 const PAGE = fs
   .readFileSync(path.join(__dirname, "../docs/troubleshooting.md"), "utf8")
   .replace(/(?<=``) | (?=``)/g, "")
   .replaceAll("|``", "| ``");
 
-/** @typedef {{ redis: (options?: import("./support/redis").RedisOptions) => Promise<import("./support/redis").RedisServer>, fake: (reply: string) => Promise<number>, cleanUp: (end: () => any) => void }} Bench */
+/** @typedef {{ redis: (options?: import("./support/redis").RedisOptions) => Promise<import("./support/redis").RedisServer>, fake: (reply: string) => Promise<number>, cluster: () => Promise<Awaited<ReturnType<typeof startCluster>>>, cleanUp: (end: () => any) => void }} Bench */
 
 /**
- * The first column of the page: which event says it, and who provokes it.
+ * The first column of the page: which event says it, and who provokes it, by what its server does then. Where several
+ * errors come, `says` is part of the one.
  *
- * @type {{ name: string, event?: "degraded" | "error", make: (bench: Bench) => Promise<any> }[]}
+ * @typedef {{ name: string, event?: "degraded" | "error", says?: string, make: (bench: Bench) => Promise<any>,
+ *   then?: (io: Server, bench: Bench) => any, patience?: number }} Case
+ *
+ * @type {Case[]}
  */
 const CASES = [
   {
@@ -184,6 +189,65 @@ const CASES = [
     },
   },
   {
+    name: "no permission to publish: the hello",
+    event: "error",
+    make: async ({ redis }) => createAdapter(await urlOfListener(redis)),
+  },
+  {
+    name: "no permission to publish",
+    event: "error",
+    says: "'publish' command",
+    make: async ({ redis }) => createAdapter(await urlOfListener(redis)),
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "no permission to publish in a shard",
+    event: "error",
+    says: "'spublish' command",
+    make: async ({ redis }) => createShardedAdapter(await urlOfListener(redis)),
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "no permission to add to a stream",
+    event: "error",
+    says: "'xadd' command",
+    make: async ({ redis }) => streams.createAdapter(await urlOfListener(redis)),
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "a node of a cluster in the place of a Redis: subscribing",
+    event: "error",
+    says: "subscribe: ",
+    make: async ({ cluster }) => createShardedAdapter(urlOf((await cluster()).nodes[0])),
+  },
+  {
+    name: "a node of a cluster in the place of a Redis: publishing",
+    event: "error",
+    says: "publish: ",
+    make: async ({ cluster }) => createShardedAdapter(urlOf((await cluster()).nodes[0])),
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "a node of a cluster in the place of a Redis: streams",
+    event: "error",
+    make: async ({ cluster }) => streams.createAdapter(urlOf((await cluster()).nodes[0])),
+  },
+  {
+    name: "a cluster that loses the slot of a channel",
+    make: async ({ cluster }) =>
+      createShardedAdapter(/** @type {any} */ ({ cluster: placesOf((await cluster()).nodes) })),
+    then: (io, bench) => loseSlot(io, bench, "socket.io#/#"),
+  },
+  {
+    name: "a cluster that loses the slot of a stream",
+    event: "error",
+    make: async ({ cluster }) =>
+      streams.createAdapter(/** @type {any} */ ({ cluster: placesOf((await cluster()).nodes) })),
+    then: (io, bench) => loseSlot(io, bench, "socket.io"),
+    // It is tried for some seconds before it is told.
+    patience: 40_000,
+  },
+  {
     name: "no sharded Pub/Sub",
     event: "error",
     make: async ({ redis }) => {
@@ -193,11 +257,34 @@ const CASES = [
   },
 ];
 
+/** @param {{ port: number }} node */
+const urlOf = ({ port }) => `redis://127.0.0.1:${port}`;
+
+/** @param {{ port: number }[]} nodes */
+const placesOf = (nodes) => nodes.map(({ port }) => ({ host: "127.0.0.1", port }));
+
+/** The URL of a Redis for a user who may only listen. @param {Bench["redis"]} redis */
+async function urlOfListener(redis) {
+  const { port } = await redis({ users: { app: "on >secret ~* &* +@all -publish -spublish -xadd" } });
+  return `redis://app:secret@127.0.0.1:${port}`;
+}
+
+/** @param {string} message */
+const isHello = (message) => message.includes("are not told");
+
+/** Takes the slot of a name from a cluster when a server is ready. @param {Server} io @param {Bench} bench @param {string} name */
+async function loseSlot(io, { cluster }, name) {
+  await /** @type {any} */ (io.of("/").adapter).ready;
+  for (const node of (await cluster()).nodes) await node.cli("CLUSTER", "DELSLOTS", slotOf(name));
+}
+
 describe("what is said when something is wrong", function () {
   this.timeout(20_000);
 
   /** @type {(() => any)[]} */
   const ends = [];
+  /** @type {Awaited<ReturnType<typeof startCluster>> | null} */
+  let running = null;
 
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
@@ -220,21 +307,67 @@ describe("what is said when something is wrong", function () {
       await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
       return /** @type {net.AddressInfo} */ (server.address()).port;
     },
+    async cluster() {
+      if (running === null) {
+        const cluster = await startCluster({ masters: 3, replicas: 0 });
+        running = cluster;
+        ends.push(() => ((running = null), cluster.stop()));
+      }
+      return running;
+    },
     cleanUp: (end) => ends.push(end),
   };
 
-  for (const { name, event = "degraded", make } of CASES) {
-    it(`${name}: says where, why and what to do, as the page does`, async () => {
-      const adapter = /** @type {any} */ (new Server({ adapter: await make(bench) }).of("/").adapter);
+  /** @param {string} text */
+  function isOnPage(text) {
+    const said = text
+      .replace(/127\.0\.0\.1:\d+/g, "HOST:PORT")
+      .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "…")
+      .trim();
+    assert.ok(!said.includes("secret"), said);
+    // With a code span of two backticks where the text has one.
+    const asCode = said.includes("`") ? `| \`\`${said}\`\`` : `| \`${said}\``;
+    assert.ok(PAGE.includes(asCode), `docs/troubleshooting.md has no row for: ${said}`);
+  }
+
+  for (const { name, event = "degraded", says = "", make, then, patience = 10_000 } of CASES) {
+    it(`${name}: says where, why and what to do, as the page does`, async function () {
+      if (patience > 10_000) this.timeout(2 * patience);
+      const io = new Server({ adapter: await make(bench) });
+      const adapter = /** @type {any} */ (io.of("/").adapter);
       ends.push(() => adapter.close());
-      const [error] = await once(adapter, event, 10_000);
-      const said = error.message.replace(/127\.0\.0\.1:\d+/g, "HOST:PORT").trim();
-      assert.ok(!said.includes("secret"), said);
-      // With a code span of two backticks where the text has one.
-      const asCode = said.includes("`") ? `| \`\`${said}\`\`` : `| \`${said}\``;
-      assert.ok(PAGE.includes(asCode), `docs/troubleshooting.md has no row for: ${said}`);
+      /** @type {string[]} */
+      const messages = [];
+      adapter.on(event, (/** @type {Error} */ { message }) => messages.push(message));
+      await then?.(io, bench);
+      const isIt = (/** @type {string} */ message) => message.includes(says) && !(says && isHello(message));
+      await waitFor(() => messages.some(isIt), { what: "the error", timeout: patience });
+      isOnPage(/** @type {string} */ (messages.find(isIt)));
     });
   }
+
+  it("a cluster that loses a slot: who asks the others is told so", async () => {
+    const adapter = createShardedAdapter(
+      /** @type {any} */ ({ cluster: placesOf((await bench.cluster()).nodes) }),
+    );
+    const io = new Server({ adapter });
+    ends.push(() => /** @type {any} */ (io.of("/").adapter).close());
+    await loseSlot(io, bench, "socket.io#/#");
+    let said = "";
+    const ask = () =>
+      io
+        .timeout(50)
+        .fetchSockets()
+        .then(
+          () => {},
+          ({ message }) => void (said = message),
+        );
+    await waitFor(async () => (await ask(), said.includes("owns slot")), {
+      what: "the reason",
+      timeout: 10_000,
+    });
+    isOnPage(said);
+  });
 
   it("is on a page whose rows have a cause and a way out", () => {
     const rows = PAGE.split("\n").filter((line) => line.startsWith("| `"));

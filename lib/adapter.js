@@ -14,7 +14,7 @@ const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
 const { channelRoom } = require("./link");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
-const { explainRefusal } = require("./refusals");
+const { explainHello, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
 const { checkSocketIo } = require("./socket-io-version");
 const debug = require("debug")("socket.io-redis");
@@ -793,7 +793,11 @@ class MemberAdapter extends Adapter {
         return this.#onLost(event.reason ?? "");
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return this._tellError(new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`));
+        return this._tellError(
+          event.what === "hello"
+            ? new Error(`publish: ${explainHello(event.error ?? "")}`)
+            : new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`),
+        );
       default:
         this._onEvent(event);
     }

@@ -136,6 +136,10 @@ class Link {
   #away = new Away();
   #restores = new Restores();
   #refusals = new Throttle((event) => this.#tellOne(event));
+  /** How many of the members that have joined were not refused to say hello. */
+  #greeters = 0;
+  /** Whether it was told that one was. */
+  #helloTold = false;
 
   /**
    * @param {import("./clients").Clients | null} clients
@@ -274,6 +278,7 @@ class Link {
     this.#emits = identity.emitter !== undefined;
     this.#ownChannel = channelOf(identity, 2, identity.emitter ?? identity.uid);
     this.#members.set(member, { identity, handlers });
+    if (!this.#emits) this.#greeters++;
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
     if (this.#clients === null && !this.#tried) keep(this.#attempt);
@@ -850,7 +855,7 @@ class Link {
     const { clients, native } = { clients: this.#clients, native: this.#native };
     if (clients === null || native === null) return;
     this.#carrier = new Carrier(clients, native, {
-      onRefused: (error) => this.#refusals.add({ type: "refused", what: "publish", error }),
+      onRefused: (error) => this.#onRefused({ type: "refused", what: "publish", error }),
       onHold: () => (this.#flowing = false),
       onHandedOver: () => this.#handOver(),
       drain: () => this.#inbox?.drain(),
@@ -930,7 +935,7 @@ class Link {
         this.#doubt?.stand();
         break;
       case "refused":
-        return this.#refusals.add(event);
+        return this.#onRefused(event);
       case "replica":
         return this.#doubt?.meetReplica();
       case "down":
@@ -950,6 +955,16 @@ class Link {
     if (this.#tried) return;
     this.#tried = true;
     letGo(this.#attempt);
+  }
+
+  /** @param {LinkEvent} event */
+  #onRefused(event) {
+    // Each member says hello, and one that only listens is refused nothing else.
+    const hasSent = this.#handedOver > 0 || (this.#carrier?.counts.published ?? 0) > 0;
+    if (event.what !== "publish" || hasSent || this.#greeters === 0) return this.#refusals.add(event);
+    this.#greeters--;
+    if (!this.#helloTold) this.#tellOne({ ...event, what: "hello" });
+    this.#helloTold = true;
   }
 
   /** Tells the first member that is listened to: it concerns all of them. @param {LinkEvent} event */

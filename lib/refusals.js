@@ -27,6 +27,16 @@ const ADVICE = {
   streams: "streams need Redis 5.0. On an older Redis use createAdapter() for all servers",
 };
 
+/** What a node of a cluster says to whom takes it for a single Redis. */
+const CLUSTER = /^(MOVED|CROSSSLOT) /;
+
+const CLUSTER_ADVICE =
+  "this Redis is a node of a cluster. Connect with `cluster`, or with a client for clusters";
+
+/** What is refused of a server that only listens: beside its hello it publishes nothing. */
+const HELLO_ADVICE =
+  "so the others are not told that this server has joined. It hears them all the same; if it is to emit, let it publish";
+
 /**
  * The text of an error of Redis.
  *
@@ -34,10 +44,21 @@ const ADVICE = {
  * @returns {string}
  */
 function explainRefusal(error) {
+  if (CLUSTER.test(error)) return `${error}: ${CLUSTER_ADVICE}`;
   const [, said, command] = UNKNOWN.exec(error) ?? [];
   if (command === undefined) return error;
   const kind = NEEDS[command.toUpperCase()];
   return kind === undefined ? said : `${said}: ${ADVICE[kind]}`;
 }
 
-module.exports = { explainRefusal };
+/**
+ * The same, of the hello of a server that has published nothing else.
+ *
+ * @param {string} error
+ * @returns {string}
+ */
+function explainHello(error) {
+  return `${explainRefusal(error)}, ${HELLO_ADVICE}`;
+}
+
+module.exports = { explainHello, explainRefusal };

@@ -18,6 +18,7 @@ const { streamOf } = require("./native");
 const { OFFSET, WaitingDeliveries, addOffset, isRecoverable, withOffset } = require("./offsets");
 const { readStreamsOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
+const { explainRefusal } = require("./refusals");
 const { Sessions } = require("./sessions");
 const debug = require("debug")("socket.io-redis-streams-adapter");
 
@@ -381,7 +382,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       warnOnce(reason);
       super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
     } else if (type === "unreadable") {
-      const failure = new Error(`the stream ${stream} cannot be read: ${error}`);
+      const failure = new Error(`the stream ${stream} cannot be read: ${explainRefusal(error ?? "")}`);
       if (!this._tellError(failure)) warnOnce(failure.message);
     }
   }

@@ -22,6 +22,12 @@ const SCAN_PAGE: usize = 500;
 /// How long one command waits for entries at most, in milliseconds.
 const MAX_BLOCK: u64 = 10_000;
 
+/// After so many attempts in a row JS is told of what passes as a rule, which takes 7 seconds.
+const PASSES_FOR: u32 = 12;
+
+/// The same for a stream that is said to be elsewhere: what knows the nodes of a cluster has looked there by then.
+const MOVED_FOR: u32 = 3;
+
 /// How much later than a command has to end Redis is taken to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +46,8 @@ pub(super) struct Reader {
     /// How far the way to the last entry has led.
     scanned: Option<EntryId>,
     failures: u32,
+    /// How often it failed in a row though the link stands.
+    troubles: u32,
     /// JS has been told that it cannot be read.
     told: bool,
 }
@@ -232,6 +240,7 @@ impl Core {
         reader.state = State::Idle;
         reader.unsure = false;
         reader.failures = 0;
+        reader.troubles = 0;
         reader.told = false;
         match reader.position {
             None => {
@@ -318,12 +327,13 @@ impl Core {
         {
             stream.appends.has_read(position);
         }
-        if let Some(Reader { options: Some(options), state, behind, failures, told, .. }) =
+        if let Some(Reader { options: Some(options), state, behind, failures, troubles, told, .. }) =
             self.streams.list.get_mut(&number).map(|stream| &mut stream.reader)
         {
             *behind = count >= options.count;
             *state = State::Idle;
             *failures = 0;
+            *troubles = 0;
             *told = false;
         }
         self.drive_reader(number, fx);
@@ -351,7 +361,14 @@ impl Core {
             Duration::ZERO
         };
         reader.rest(fx.now + delay);
-        if refused && !std::mem::replace(&mut reader.told, true) {
+        let bound = match &outcome {
+            Outcome::Replied(Reply::Error(error)) if error.starts_with(b"MOVED") => MOVED_FOR,
+            _ => PASSES_FOR,
+        };
+        // Otherwise there is an outage, of which JS knows.
+        reader.troubles = if self.flow.is_connected() { reader.troubles.saturating_add(1) } else { 0 };
+        let persists = reader.troubles >= bound;
+        if (refused || persists) && !std::mem::replace(&mut reader.told, true) {
             let name = stream.name.clone();
             let error = reason_of(&outcome);
             self.tell_readers(number, &Event::Unreadable { stream: &name, error: &error }, fx);

@@ -375,6 +375,42 @@ fn what_was_read_is_not_read_again_from_an_older_state() {
 }
 
 #[test]
+fn a_stream_that_a_cluster_has_elsewhere_or_nowhere_is_said_once() {
+    for (reply, attempts) in
+        [("-MOVED 1 127.0.0.1:7000\r\n", 3), ("-CLUSTERDOWN Hash slot not served\r\n", 12)]
+    {
+        let mut rig = Rig::reading(false);
+        let mut told = Vec::new();
+        for attempt in 1..20 {
+            // The end of one rest, and of a second one for both commands of a look.
+            let mut commands = std::mem::take(&mut rig.blocked);
+            for _ in 0..300 {
+                commands.append(&mut rig.fx.commands);
+                if !commands.is_empty() {
+                    break;
+                }
+                rig.fx.now += Duration::from_millis(5);
+                rig.core.tick(&mut rig.fx);
+            }
+            assert!(!commands.is_empty(), "it is tried again");
+            for command in commands {
+                rig.answer(command.token, reply.as_bytes());
+            }
+            let events = rig.of_kind(Kind::Event);
+            told.extend(
+                events.iter().filter(|(_, [event, ..])| event.contains("unreadable")).map(|_| attempt),
+            );
+        }
+        assert_eq!(told, [attempts], "{reply}");
+        rig.fx.now += Duration::from_secs(2);
+        rig.settle();
+        rig.redis.event("at last", ALL);
+        rig.settle();
+        assert_eq!(rig.heard(), [r#"2["at last"]"#]);
+    }
+}
+
+#[test]
 fn a_stream_that_cannot_be_read_is_said_once_and_tried_ever_more_seldom() {
     let mut rig = Rig::reading(false);
     let mut tries = 0;
