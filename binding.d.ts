@@ -96,8 +96,11 @@ export declare class Link {
   clientReturned(channel: Bytes, payload: Bytes): void
   /** The same for one that went to the client without the link. */
   publishAgain(channel: Bytes, payload: Bytes): void
-  /** The user's client has lost a subscription, and is about to make it again. */
-  clientLost(kind: number, name: Bytes, reason: string): void
+  /**
+   * The user's client has lost a subscription, and is about to make it again. `silence`: how long nothing may have
+   * been heard already, in milliseconds.
+   */
+  clientLost(kind: number, name: Bytes, reason: string, silence: number): void
   /** The user's client has counted subscribers, or failed to. */
   clientCounted(token: number, counts?: Array<number> | undefined | null): void
   /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */

@@ -790,7 +790,7 @@ class MemberAdapter extends Adapter {
         return this.#onLost(`the link to Redis has failed: ${event.reason}`);
       case "down":
       case "deaf":
-        return this.#onLost(event.reason ?? "");
+        return this.#onLost(event.reason ?? "", event.silence);
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         return this._tellError(
@@ -803,11 +803,11 @@ class MemberAdapter extends Adapter {
     }
   }
 
-  /** @param {string} reason */
-  #onLost(reason) {
+  /** @param {string} reason @param {number} [silence] how long nothing may have come in already, in milliseconds */
+  #onLost(reason, silence = 0) {
     // Once for an outage, not with every attempt to end it.
     if (this.#state === "degraded") return;
-    if (this.#state === "ready") this.#gap = { since: performance.now(), reason };
+    if (this.#state === "ready") this.#gap = { since: performance.now() - silence, reason };
     this.#onDegraded(new Error(reason));
   }
 

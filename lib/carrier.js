@@ -11,6 +11,7 @@ const { CHANNEL, PATTERN, SHARD, keyOf } = require("./clients/client");
 const { encodeReply, encodeRefusal, isRefusal } = require("./clients/resp");
 const { UnheardError } = require("./clients/shard-publisher");
 const { Echoes } = require("./echoes");
+const { Hearing } = require("./hearing");
 const { KIND } = require("./inbox");
 const { Returns } = require("./returns");
 const { Unheard } = require("./unheard");
@@ -30,6 +31,8 @@ const NOT_CONNECTED = "the client is not connected";
 const GAP = 5000;
 
 const LOST = "the client has lost the subscription";
+
+const DEAF = "the client is subscribed, as it says, and hears nothing";
 
 const OVERTAKES = "what was to be added before is lost";
 
@@ -59,6 +62,8 @@ class Carrier {
   #returns;
   #audiences;
   #echoes = new Echoes();
+  /** If the client does not know whether its subscriptions hold. @type {Hearing | null} */
+  #hearing = null;
   /** How often a connection of the clients has broken. */
   #breaks = 0;
   /** Publishes that the client has not answered for. */
@@ -106,6 +111,14 @@ class Carrier {
     this.#events = events;
     this.#returns = new Returns(events.onHold);
     this.#audiences = new Audiences((channels) => clients.count(channels));
+    if (clients.needsProof) {
+      this.#hearing = new Hearing({
+        isUp: () => this.#up,
+        publish: (channel, probe) => clients.publish(channel, probe),
+        onDeaf: (channel) => this.#deafen(channel),
+      });
+      clients.onTrouble(() => this.#hearing?.doubt());
+    }
     clients.begin();
     clients.onLost((kind, name) => this.#lose(this.#wanted.get(keyOf(kind, name))));
     this.clientsChanged();
@@ -138,6 +151,7 @@ class Carrier {
   #break() {
     this.#breaks++;
     this.#troubledUntil = performance.now() + GAP;
+    this.#hearing?.doubt();
     this.#carriedOver = this.#sending;
     if (this.#carriedOver > 0) this.#echoes.begin();
   }
@@ -154,6 +168,7 @@ class Carrier {
   stop() {
     this.#stopped = true;
     this.#echoes.end();
+    this.#hearing?.stop();
     this.#clients.stop();
   }
 
@@ -397,6 +412,7 @@ class Carrier {
   /** @param {number} kind @param {string} name */
   #forget(kind, name) {
     this.#wanted.delete(keyOf(kind, name));
+    if (kind === SHARD) this.#hearing?.forget(name);
     this.#clients.unsubscribe(kind, name).catch(() => {});
   }
 
@@ -411,6 +427,7 @@ class Carrier {
     const { kind, name } = wanted;
     this.#clients
       .subscribe(kind, name, (by, glob, channel, payload) => {
+        if (by === SHARD && this.#hearing?.hears(channel, payload)) return;
         this.#echoes.heard(payload);
         this.#native.clientMessage(by, glob, channel, payload);
         // The client cannot be told to read less; but it does, while what came before is worked off.
@@ -422,6 +439,7 @@ class Carrier {
           wanted.delay = RETRY.first;
           wanted.holds = true;
           wanted.since = performance.now();
+          if (kind === SHARD) this.#hearing?.listens(name);
           if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },
         (error) => {
@@ -432,13 +450,31 @@ class Carrier {
       );
   }
 
-  /** The client has lost a subscription, and does not make it anew by itself. @param {Wanted | undefined} wanted */
-  #lose(wanted) {
+  /**
+   * What is published on a channel does not come in, though the client says that it is subscribed to.
+   *
+   * @param {string} channel
+   */
+  #deafen(channel) {
+    const wanted = this.#wanted.get(keyOf(SHARD, channel));
+    if (wanted === undefined || !wanted.holds || !this.#up) return;
+    this.#clients.mistrust(SHARD, channel);
+    this.#lose(wanted, DEAF);
+  }
+
+  /**
+   * The client has lost a subscription, and does not make it anew by itself.
+   *
+   * @param {Wanted | undefined} wanted
+   * @param {string} [reason]
+   */
+  #lose(wanted, reason = LOST) {
     if (wanted === undefined) return;
+    const silence = wanted.kind === SHARD ? (this.#hearing?.loses(wanted.name) ?? 0) : 0;
     this.#troubledUntil = performance.now() + GAP;
     // What is published meanwhile waits for the other members, who may have lost theirs.
     if (wanted.holds && !wanted.isForeseen)
-      this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), LOST);
+      this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), reason, Math.ceil(silence));
     wanted.holds = false;
     this.#again(wanted);
   }

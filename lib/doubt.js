@@ -91,4 +91,4 @@ function patience() {
   return new Promise(afterPatience);
 }
 
-module.exports = { Doubt };
+module.exports = { Doubt, PROBE };

@@ -43,7 +43,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, silence?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *

@@ -15,6 +15,8 @@
  *
  * @typedef {(kind: number, name: string) => void} OnLost a subscription no longer holds, and the client does not make
  *   it again by itself
+ *
+ * @typedef {() => void} OnTrouble subscriptions may be elsewhere now, or nowhere
  */
 
 const { connect, disconnect } = require("../duplicate");
@@ -48,6 +50,8 @@ class UserClient {
     this.space = space;
     /** @type {OnLost | null} */
     this.onLost = null;
+    /** @type {OnTrouble | null} */
+    this.onTrouble = null;
   }
 
   /**
@@ -83,6 +87,11 @@ class UserClient {
     return false;
   }
 
+  /** Whether what it says of its subscriptions has to be proven: they move between nodes. */
+  get needsProof() {
+    return false;
+  }
+
   /** What it prepends to the names of keys. @returns {string} */
   get keyPrefix() {
     return String(this.client.options?.keyPrefix ?? "");
@@ -109,6 +118,7 @@ class UserClient {
   /** Nothing more is to be carried: leaves no subscription and no listener behind. */
   stop() {
     this.onLost = null;
+    this.onTrouble = null;
   }
 
   /**
@@ -212,6 +222,9 @@ class UserClient {
 
   /** The nodes of its cluster may have other roles now: it is to look where the slots are. */
   rediscover() {}
+
+  /** A subscription does not hold, whatever it says. @param {number} _kind @param {string} _name */
+  mistrust(_kind, _name) {}
 
   /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
   drop(keys) {

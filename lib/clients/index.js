@@ -92,6 +92,11 @@ class Clients {
     return this.#pub.hearsAll;
   }
 
+  /** Whether what they say of their subscriptions has to be proven. */
+  get needsProof() {
+    return this.#sub.needsProof;
+  }
+
   /** The space that they publish in. */
   get space() {
     return this.#pub.space;
@@ -266,6 +271,22 @@ class Clients {
       this.#pub.rediscover();
       onLost(kind, name);
     };
+  }
+
+  /**
+   * Wants to hear when subscriptions may be elsewhere, or nowhere.
+   *
+   * @param {import("./client").OnTrouble} onTrouble
+   */
+  onTrouble(onTrouble) {
+    this.#pub.onTrouble = onTrouble;
+    this.#sub.onTrouble = onTrouble;
+  }
+
+  /** A subscription does not hold, whatever the client says. @param {number} kind @param {string} name */
+  mistrust(kind, name) {
+    this.#pub.rediscover();
+    this.#sub.mistrust(kind, name);
   }
 
   /** Nothing more is to be carried. */

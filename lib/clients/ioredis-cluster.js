@@ -129,6 +129,23 @@ class IoredisCluster extends IoredisClient {
     this.client.subscriberGroupEmitter?.on("moved", this.#look);
   }
 
+  get needsProof() {
+    return this.space === "shard";
+  }
+
+  /** @param {number} kind @param {string} name */
+  mistrust(kind, name) {
+    this.rediscover();
+    this.#disown(keyOf(kind, name));
+  }
+
+  /** @param {string} key */
+  #disown(key) {
+    this.#held.delete(key);
+    // Or it would stand there twice when it is subscribed to again.
+    if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
+  }
+
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
     this.#held.delete(keyOf(kind, name));
@@ -185,6 +202,7 @@ class IoredisCluster extends IoredisClient {
   }
 
   rediscover() {
+    this.onTrouble?.();
     if (this.client.status !== "ready" || this.#rediscovering !== null) return;
     const refreshed = new Promise((resolve) => this.client.refreshSlotsCache(resolve));
     this.#rediscovering = within(refreshed, PATIENCE).then(() => void (this.#rediscovering = null));
@@ -211,14 +229,15 @@ class IoredisCluster extends IoredisClient {
     for (const [key, before] of this.#held) {
       const address = held.get(key);
       if (address === undefined) lost.push(key);
-      else if (address !== before.address) this.#moveTo(key, address);
+      else if (address !== before.address) {
+        this.#moveTo(key, address);
+        this.onTrouble?.();
+      }
     }
     if (this.space === "shard") this.#masters.look(new Set(held.values()));
     if (lost.length > 0 && this.space === "shard") this.rediscover();
     for (const key of lost) {
-      this.#held.delete(key);
-      // Or it would stand there twice when it is subscribed to again.
-      if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
+      this.#disown(key);
       this.onLost?.(...ofKey(key));
     }
   };

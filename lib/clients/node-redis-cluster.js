@@ -28,6 +28,9 @@ const PATIENCE = 4;
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 1500;
 
+/** How long a subscription may take, in milliseconds. */
+const SUBSCRIPTION = 3000;
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
@@ -86,8 +89,8 @@ class NodeRedisCluster extends NodeRedisClient {
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
-    await super.subscribe(kind, name, onMessage);
     const key = keyOf(kind, name);
+    await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
     // The client is content with a node that is away, if it has subscribed there before.
     if (!this.#keysHeld().has(key)) throw new Error("the node of this channel is away");
     this.#moveTo(key, this.#keysHeld().get(key) ?? "");
@@ -103,6 +106,64 @@ class NodeRedisCluster extends NodeRedisClient {
   #isAway(channel) {
     const master = this.client.slots?.[slotOf(channel)]?.master;
     return typeof master?.client?.isReady === "boolean" && !isUp(master);
+  }
+
+  /**
+   * Subscribes so that Redis is asked, even if the client has noted the channel. It does when it moves a subscription by
+   * itself, before Redis has agreed, and does not take that back; what it has noted it subscribes to without a word.
+   *
+   * @param {number} kind
+   * @param {string} name
+   * @param {() => Promise<void>} subscribe
+   */
+  async #unnoted(kind, name, subscribe) {
+    const noted = kind === SHARD ? this.#shardListeners(name)?.get(name) : undefined;
+    // What is on its way out it asks for again. Messages come in all the same.
+    if (noted !== undefined) noted.unsubscribing = true;
+    try {
+      await subscribe();
+    } finally {
+      if (noted !== undefined) noted.unsubscribing = false;
+    }
+  }
+
+  /** What the client has noted to listen to at the node of a channel. @param {string} name @returns {Map<string, any> | null} */
+  #shardListeners(name) {
+    const master = this.client.slots?.[slotOf(name)]?.master;
+    const listening = master?.pubSub?.client ?? master?.pubSubClient;
+    return typeof listening?.getPubSubListeners === "function"
+      ? listening.getPubSubListeners("SHARDED")
+      : null;
+  }
+
+  /**
+   * Rejects if the client takes too long. A connection that it has given up, and which it still had at hand, never
+   * answers.
+   *
+   * @param {Promise<void>} done
+   * @returns {Promise<void>}
+   */
+  async inTime(done) {
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        this.#rediscover();
+        reject(new Error("the client does not answer"));
+      }, SUBSCRIPTION).unref();
+    });
+    done.catch(() => {});
+    await Promise.race([done, late]).finally(() => clearTimeout(timer));
+  }
+
+  get needsProof() {
+    return this.space === "shard";
+  }
+
+  /** @param {number} kind @param {string} name */
+  mistrust(kind, name) {
+    this.#held.delete(keyOf(kind, name));
+    this.#rediscover();
   }
 
   /** @param {number} kind @param {string} name */
@@ -232,7 +293,10 @@ class NodeRedisCluster extends NodeRedisClient {
     for (const [key, before] of [...this.#held]) {
       const address = held.get(key);
       if (address === undefined) this.#lose(key);
-      else if (address !== before.address) this.#moveTo(key, address);
+      else if (address !== before.address) {
+        this.#moveTo(key, address);
+        this.onTrouble?.();
+      }
     }
     if (this.space !== "shard") return;
     this.#shardMasters.look(new Set(held.values()));
@@ -288,6 +352,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
    */
   #rediscover(address) {
+    this.onTrouble?.();
     this.#rediscovering ??= within(this.#discover(address), DISCOVERY).then(
       () => void (this.#rediscovering = null),
     );
@@ -298,7 +363,9 @@ class NodeRedisCluster extends NodeRedisClient {
     // The client drops the connection to a node that is a master no longer, with all that is on its way there.
     await this.#shardPublisher.landed();
     const up = this.#masters.filter(isUp);
-    const node = up.find((one) => one.address === address) ?? up[0];
+    // The client waits for the one that it asks: for ever, if that stands still.
+    const talking = up.filter((one) => !this.#shardMasters.isMute(one.address));
+    const node = talking.find((one) => one.address === address) ?? talking[0] ?? up[0];
     if (node === undefined) return;
     const slots = this.client._slots;
     if (typeof slots?.rediscover === "function") return slots.rediscover(node.client);

@@ -165,7 +165,30 @@ class NodeRedisClient extends UserClient {
       this.#isListening = true;
       this.client.on("sharded-channel-moved", this.#onMoved);
     }
-    await this.call(COMMANDS[kind].subscribe, name, listener, true);
+    const subscribed = this.call(COMMANDS[kind].subscribe, name, listener, true);
+    try {
+      await this.inTime(subscribed);
+    } catch (error) {
+      // It may come about yet, and nobody wants it any more.
+      subscribed.then(() => this.#leave(kind, name, listener)).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Unsubscribes by a listener that is not the one by which is listened. @param {number} kind @param {string} name @param {Listener} listener */
+  async #leave(kind, name, listener) {
+    if (this.listenerOf(kind, name) === listener || !this.isOpen) return;
+    await this.call(COMMANDS[kind].unsubscribe, name, listener, true);
+  }
+
+  /**
+   * Resolves, or rejects, as what the client was told to do does.
+   *
+   * @param {Promise<void>} done
+   * @returns {Promise<void>}
+   */
+  inTime(done) {
+    return done;
   }
 
   /** @param {number} kind @param {string} name */
@@ -174,7 +197,7 @@ class NodeRedisClient extends UserClient {
     const listener = this.#listeners.get(key);
     if (listener === undefined) return;
     this.#listeners.delete(key);
-    if (this.isOpen) await this.call(COMMANDS[kind].unsubscribe, name, listener, true);
+    if (this.isOpen) await this.inTime(this.call(COMMANDS[kind].unsubscribe, name, listener, true));
   }
 
   #onMoved = (/** @type {Buffer | string} */ channel) => {

@@ -16,6 +16,7 @@ const PATIENCE = 2000;
  * @typedef {object} Check
  * @property {number} at when the last question was answered
  * @property {boolean} isDue something was given to the node since
+ * @property {boolean} isMute it has not answered the last question
  * @property {Promise<boolean> | null} current the question under way
  * @property {Promise<boolean> | null} next the one after it
  */
@@ -40,6 +41,11 @@ class ShardMasters {
   /** A node is published to. @param {string} address */
   use(address) {
     this.#used.add(address);
+  }
+
+  /** Whether a node has not answered when it was last asked. @param {string} address */
+  isMute(address) {
+    return this.#checks.get(address)?.isMute === true;
   }
 
   /** Something was subscribed to at a node: it is asked with the next look. @param {string} address */
@@ -78,26 +84,27 @@ class ShardMasters {
 
   /** @param {string} address @param {Check} check */
   async #ask(address, check) {
-    const isMaster = await this.#isMaster(address);
+    const role = await this.#roleOf(address);
     check.at = performance.now();
     check.current = null;
-    if (isMaster) return true;
+    check.isMute = role === null;
+    if (role === "master") return true;
     check.isDue = true;
     this.#onDemoted(address);
     return false;
   }
 
-  /** @param {string} address @returns {Promise<boolean>} */
-  async #isMaster(address) {
+  /** Null if it has not answered. @param {string} address @returns {Promise<string | null>} */
+  async #roleOf(address) {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE, null).unref()));
     try {
       const reply = await Promise.race([this.#askRole(address), late]);
-      return String(reply?.[0]) === "master";
+      return reply === null || reply === undefined ? null : String(reply[0]);
     } catch (/** @type {any} */ error) {
       // Who may not ask has to believe.
-      return String(error?.message).startsWith("NOPERM");
+      return String(error?.message).startsWith("NOPERM") ? "master" : null;
     } finally {
       clearTimeout(timer);
     }
@@ -107,7 +114,7 @@ class ShardMasters {
   #checkOf(address) {
     let check = this.#checks.get(address);
     if (check === undefined) {
-      check = { at: performance.now(), isDue: false, current: null, next: null };
+      check = { at: performance.now(), isDue: false, isMute: false, current: null, next: null };
       this.#checks.set(address, check);
     }
     return check;

@@ -462,11 +462,12 @@ impl Link {
         });
     }
 
-    /// The user's client has lost a subscription, and is about to make it again.
+    /// The user's client has lost a subscription, and is about to make it again. `silence`: how long nothing may have
+    /// been heard already, in milliseconds.
     #[napi(catch_unwind)]
-    pub fn client_lost(&self, kind: u32, name: Bytes, reason: String) {
+    pub fn client_lost(&self, kind: u32, name: Bytes, reason: String, silence: u32) {
         let subscription = Subscription::new(subscription_kind(kind), name.as_slice());
-        self.report(Report::Lost { subscription, reason });
+        self.report(Report::Lost { subscription, reason, silence: silence.into() });
     }
 
     /// The user's client has counted subscribers, or failed to.

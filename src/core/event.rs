@@ -33,6 +33,8 @@ pub enum Event<'a> {
     Deaf {
         /// What went wrong.
         reason: &'a str,
+        /// How long nothing may have been heard already, in milliseconds.
+        silence: u64,
     },
     /// Redis refuses something.
     Refused {

@@ -39,8 +39,8 @@ impl Core {
             }
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
             Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
-            Incoming::Unsubscribed { lane, kind, name, reason } => {
-                self.unsubscribed(lane, Subscription::new(kind, name), reason, fx);
+            Incoming::Unsubscribed { lane, kind, name, reason, silence } => {
+                self.unsubscribed(lane, Subscription::new(kind, name), reason, silence, fx);
             }
             Incoming::Returned { channel, payload } => {
                 self.stats.published = self.stats.published.saturating_sub(1);
@@ -81,7 +81,7 @@ impl Core {
                     }
                 }
                 self.routes.lose_lane(lane);
-                self.deafen(&deaf, reason, fx);
+                self.deafen(&deaf, reason, 0, fx);
             }
             Incoming::Replied { token, outcome } => self.replied(token, outcome, fx),
             Incoming::SubscribeRefused { error, .. } => {
@@ -103,7 +103,7 @@ impl Core {
         self.lift_barriers(fx);
     }
 
-    fn unsubscribed(&mut self, lane: Lane, name: Subscription, reason: &str, fx: &mut Effects) {
+    fn unsubscribed(&mut self, lane: Lane, name: Subscription, reason: &str, silence: u64, fx: &mut Effects) {
         self.routes.set_confirmed(lane, name.kind, &name.name, false);
         let mut deaf = Vec::new();
         for &(id, _) in self.routes.listeners(lane, name.kind, &name.name) {
@@ -111,17 +111,17 @@ impl Core {
                 deaf.push(id);
             }
         }
-        self.deafen(&deaf, reason, fx);
+        self.deafen(&deaf, reason, silence, fx);
     }
 
     /// Members have lost subscriptions that held.
-    fn deafen(&mut self, ids: &[MemberId], reason: &str, fx: &mut Effects) {
+    fn deafen(&mut self, ids: &[MemberId], reason: &str, silence: u64, fx: &mut Effects) {
         let has_peers = |id: &&MemberId| self.members.get(id).is_some_and(Member::has_peers);
         let with_peers: Vec<MemberId> = ids.iter().filter(has_peers).copied().collect();
         if !with_peers.is_empty() {
             self.flow.heal(fx.now, with_peers);
         }
-        Core::events(fx, ids, &Event::Deaf { reason });
+        Core::events(fx, ids, &Event::Deaf { reason, silence });
     }
 
     /// The link has come up or is proven now: all members that are subscribed become ready.

@@ -22,7 +22,7 @@ fn a_name_is_held_once_by_all_that_know_it() {
     let other = name.name.to_vec();
     world.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &other }, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 3);
-    let lost = Incoming::Unsubscribed { lane, kind: name.kind, name: &other, reason: "moved" };
+    let lost = Incoming::Unsubscribed { lane, kind: name.kind, name: &other, reason: "moved", silence: 0 };
     world.core.incoming(lost, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 4);
     world.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &other }, &mut world.fx);

@@ -79,6 +79,8 @@ pub enum Report {
         subscription: Subscription,
         /// What went wrong, for the operator.
         reason: String,
+        /// How long nothing may have been heard already, in milliseconds.
+        silence: u64,
     },
     /// The answer to a count.
     Counted {
@@ -192,8 +194,9 @@ impl Transport for ClientTransport {
                     sink(Incoming::Returned { channel, payload });
                 }
                 Report::ReturnedToCore => self.returned += 1,
-                Report::Lost { subscription: Subscription { kind, name }, reason } => {
-                    sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason });
+                Report::Lost { subscription: Subscription { kind, name }, reason, silence } => {
+                    let silence = *silence;
+                    sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason, silence });
                 }
                 Report::Counted { token, counts } => {
                     sink(Incoming::Counted { token: *token, counts: counts.as_deref() });

@@ -360,7 +360,13 @@ impl Transport for MemoryTransport {
                     sink(Incoming::Message { lane: *lane, kind: *kind, name, channel, payload })
                 }
                 Owned::Unsubscribed(lane, Subscription { kind, name }) => {
-                    sink(Incoming::Unsubscribed { lane: *lane, kind: *kind, name, reason: "moved" });
+                    sink(Incoming::Unsubscribed {
+                        lane: *lane,
+                        kind: *kind,
+                        name,
+                        reason: "moved",
+                        silence: 0,
+                    });
                 }
                 Owned::Returned(channel, payload) => sink(Incoming::Returned { channel, payload }),
                 Owned::Published(receivers) => sink(Incoming::Published { receivers: *receivers }),

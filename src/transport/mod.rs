@@ -213,6 +213,8 @@ pub enum Incoming<'a> {
         name: &'a [u8],
         /// What went wrong, for the operator.
         reason: &'a str,
+        /// How long nothing may have been heard already, in milliseconds: some losses are found late.
+        silence: u64,
     },
     /// A lane is lost: none of its subscriptions holds until it is confirmed again.
     LaneDown {

@@ -334,7 +334,7 @@ impl LaneConnection {
         sink: &mut dyn FnMut(Incoming<'_>),
     ) {
         for Subscription { kind, name } in names {
-            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason });
+            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason, silence: 0 });
         }
     }
 
@@ -429,6 +429,7 @@ impl LaneConnection {
                                     kind: *kind,
                                     name: of,
                                     reason: WITHDRAWN,
+                                    silence: 0,
                                 });
                                 reported = true;
                             }

@@ -257,7 +257,13 @@ impl ClusterLane {
             let owner = topology.master(slot_of(&name.name)).and_then(|owner| self.owners.get(owner));
             if !owner.is_some_and(|owner| owner.holds(&name)) {
                 let Subscription { kind, name } = &name;
-                sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason: WITHDRAWN });
+                sink(Incoming::Unsubscribed {
+                    lane: self.number,
+                    kind: *kind,
+                    name,
+                    reason: WITHDRAWN,
+                    silence: 0,
+                });
             }
             if self.overlap.get(&name) == Some(&from) {
                 self.overlap.remove(&name);
@@ -523,7 +529,13 @@ impl ClusterLane {
             if !listed {
                 // It may not be known as a replica yet, or hang.
                 let Subscription { kind, name } = name;
-                sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason: MOVED });
+                sink(Incoming::Unsubscribed {
+                    lane: self.number,
+                    kind: *kind,
+                    name,
+                    reason: MOVED,
+                    silence: 0,
+                });
             }
         }
         for (owner, names) in handed_over {

@@ -1,0 +1,211 @@
+// @ts-check
+"use strict";
+
+/**
+ * Whether the channels of shards that the user's client of a cluster listens to are still heard.
+ *
+ * The client only knows what it has asked for. A node that withdraws a subscription while the client asks for another is
+ * misread, and a channel that the client moves by itself counts as subscribed before Redis has agreed. So each channel is
+ * proven by what comes in on it: a message of anybody, or else a probe, which every server passes over. One probe proves
+ * the channel for all servers that hear it.
+ */
+
+const { PROBE } = require("./doubt");
+
+/** How often the channels are looked at, in milliseconds. */
+const LOOK_EVERY = 250;
+
+/** So many probes go out with a look at most. */
+const PROBES_PER_LOOK = 50;
+
+/**
+ * How long a channel may be silent before a probe goes out, in milliseconds: in quiet times, and after trouble. It is up to
+ * twice as long, as chance has it: the probe of the first server spares the others theirs.
+ */
+const SILENCE = Object.freeze({ calm: 10_000, troubled: 1000 });
+
+/** How long the nodes of a cluster may still be on their way to other roles after trouble, in milliseconds. */
+const TROUBLE = 15_000;
+
+/**
+ * How many looks a probe may take. Looks are counted rather than time: an event loop that was blocked has read nothing.
+ * Each verdict doubles it for its channel.
+ */
+const PATIENCE = Object.freeze({ first: 10, most: 240 });
+
+const PROBE_BYTES = Buffer.from(PROBE);
+
+/** What is known of a channel. */
+class Ear {
+  /** Something has come in since the last look. */
+  wasHeard = false;
+  /** Whether the client says that it is subscribed to. */
+  holds = true;
+  /** The next look is to ask. */
+  isDue = false;
+  /** Looks since the probe went out; negative if none is on its way. */
+  looks = -1;
+  /** Redis has said that nobody listens. */
+  isDeserted = false;
+  /** @type {number} */
+  patience = PATIENCE.first;
+  #luck = 1 + Math.random();
+
+  /** @param {string} channel @param {number} now */
+  constructor(channel, now) {
+    this.channel = channel;
+    /** When it was last known to be heard. */
+    this.provenAt = now;
+  }
+
+  /** Whether it is to be asked. @param {number} now @param {number} silence that is borne at least */
+  isSilent(now, silence) {
+    return this.isDue || now - this.provenAt > silence * this.#luck;
+  }
+
+  /** Something has come in. @param {number} heardAt at the earliest */
+  prove(heardAt) {
+    this.wasHeard = false;
+    this.isDue = false;
+    this.looks = -1;
+    this.patience = PATIENCE.first;
+    this.provenAt = Math.max(this.provenAt, heardAt);
+    this.#luck = 1 + Math.random();
+  }
+}
+
+class Hearing {
+  #isUp;
+  #publish;
+  #onDeaf;
+  /** By channel; the one that was asked last is the last. @type {Map<string, Ear>} */
+  #ears = new Map();
+  /** Whether what the one client publishes was ever heard by the other. */
+  #isProven = false;
+  #troubledUntil = -Infinity;
+  #lookedAt = -Infinity;
+  /** @type {NodeJS.Timeout | null} */
+  #timer = null;
+
+  /**
+   * @param {object} way
+   * @param {() => boolean} way.isUp whether the clients are connected
+   * @param {(channel: string, payload: string) => Promise<number>} way.publish resolves to the number of receivers
+   * @param {(channel: string) => void} way.onDeaf a channel is not heard
+   */
+  constructor({ isUp, publish, onDeaf }) {
+    this.#isUp = isUp;
+    this.#publish = publish;
+    this.#onDeaf = onDeaf;
+  }
+
+  /** The client says that it is subscribed to a channel. @param {string} channel */
+  listens(channel) {
+    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
+    const ear = this.#ears.get(channel);
+    if (ear === undefined) {
+      const fresh = new Ear(channel, performance.now());
+      fresh.isDue = !this.#isProven;
+      this.#ears.set(channel, fresh);
+      return;
+    }
+    ear.holds = true;
+    ear.isDue = true;
+    ear.looks = -1;
+  }
+
+  /**
+   * The client says that it is not, for the moment. Returns how long nothing may have come in already, in milliseconds:
+   * 0 unless a probe has not come back.
+   *
+   * @param {string} channel
+   */
+  loses(channel) {
+    this.doubt();
+    const ear = this.#ears.get(channel);
+    if (ear === undefined) return 0;
+    const isSilent = ear.holds && ear.looks >= 0 && !ear.wasHeard;
+    ear.holds = false;
+    return isSilent ? performance.now() - ear.provenAt : 0;
+  }
+
+  /** A channel is not wanted any more. @param {string} channel */
+  forget(channel) {
+    this.#ears.delete(channel);
+  }
+
+  /** Subscriptions may be elsewhere now, or nowhere: the channels are to be proven soon. */
+  doubt() {
+    this.#troubledUntil = performance.now() + TROUBLE;
+  }
+
+  /**
+   * A message has come in. Returns whether it is a probe, which is nothing to anybody else.
+   *
+   * @param {Buffer} channel
+   * @param {Buffer} payload
+   */
+  hears(channel, payload) {
+    const ear = this.#ears.get(channel.toString());
+    if (ear !== undefined) ear.wasHeard = true;
+    return payload.length === PROBE_BYTES.length && payload.equals(PROBE_BYTES);
+  }
+
+  /** Nothing more is to be proven. */
+  stop() {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#ears.clear();
+  }
+
+  #look() {
+    const now = performance.now();
+    const silence = now < this.#troubledUntil ? SILENCE.troubled : SILENCE.calm;
+    const isUp = this.#isUp();
+    let probes = PROBES_PER_LOOK;
+    for (const ear of [...this.#ears.values()]) {
+      // At some time since the last look.
+      if (ear.wasHeard) {
+        this.#isProven = true;
+        ear.prove(this.#lookedAt);
+      }
+      // In an outage nothing is answered.
+      else if (!ear.holds || !isUp) ear.looks = -1;
+      else if (ear.looks >= 0) this.#await(ear, now);
+      else if (probes > 0 && ear.isSilent(now, silence)) {
+        probes--;
+        this.#ask(ear);
+      }
+    }
+    this.#lookedAt = now;
+  }
+
+  /** @param {Ear} ear */
+  #ask(ear) {
+    // Its turn comes again once all others have had theirs.
+    this.#ears.delete(ear.channel);
+    this.#ears.set(ear.channel, ear);
+    ear.isDue = false;
+    ear.isDeserted = false;
+    ear.looks = 0;
+    this.#publish(ear.channel, PROBE).then(
+      (receivers) => void (ear.isDeserted = Number(receivers) === 0),
+      // Then it does not come in, either.
+      () => {},
+    );
+  }
+
+  /** @param {Ear} ear @param {number} now */
+  #await(ear, now) {
+    if (++ear.looks <= ear.patience && !ear.isDeserted) return;
+    if (this.#isProven) {
+      ear.patience = Math.min(ear.patience * 2, PATIENCE.most);
+      this.#onDeaf(ear.channel);
+    }
+    // Two clients that have never heard each other may reach different clusters: that is no loss.
+    else ear.provenAt = now;
+    ear.looks = -1;
+  }
+}
+
+module.exports = { Hearing };
