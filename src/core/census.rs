@@ -1,6 +1,7 @@
 //! When the servers are counted: all namespaces that are due go into one count, and the more there are of them the
 //! longer it takes until the next one.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::effects::MemberId;
@@ -21,13 +22,16 @@ const REST: Duration = Duration::from_micros(250);
 /// How long it rests at least: whatever says hello cannot make a link count more often.
 const MIN_REST: Duration = Duration::from_millis(20);
 
+/// How many members are counted in one go at most: the other links of the process wait meanwhile.
+const MOST: usize = 1000;
+
 /// Who is to be counted, and when.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    queue: Vec<MemberId>,
+    queue: VecDeque<MemberId>,
     due: Option<Instant>,
     /// Those that were never counted: they do not wait until Redis has rested for the others.
-    first: Vec<MemberId>,
+    first: VecDeque<MemberId>,
     /// When they are counted.
     first_due: Option<Instant>,
     /// Redis rests until then.
@@ -42,13 +46,13 @@ impl Census {
     /// A member is to be counted at `when`, or as soon after that as Redis has rested. Once for each time that it is
     /// counted.
     pub(super) fn queue(&mut self, id: MemberId, when: Instant) {
-        self.queue.push(id);
+        self.queue.push_back(id);
         self.due = Some(self.due.map_or(when, |due| due.min(when)));
     }
 
     /// The same for a member that was never counted, as soon as possible.
     pub(super) fn queue_first(&mut self, id: MemberId, now: Instant) {
-        self.first.push(id);
+        self.first.push_back(id);
         self.first_due.get_or_insert(now);
     }
 
@@ -69,16 +73,18 @@ impl Census {
         self.due = self.due.map(|due| due.min(when));
     }
 
-    /// All that are queued, if any of them is due now. The caller says with [`Census::asked`] how many names that made.
+    /// Those that are queued, if any of them is due now; of many the first ones, and the others when Redis has rested.
+    /// The caller says with [`Census::asked`] how many names that made.
     pub(super) fn take(&mut self, now: Instant) -> Vec<MemberId> {
         let mut members = Vec::new();
         if self.first_deadline().is_some_and(|due| now >= due) {
-            self.first_due = None;
-            members.append(&mut self.first);
+            members.extend(self.first.drain(..self.first.len().min(MOST)));
+            self.first_due = self.first_due.filter(|_| !self.first.is_empty());
         }
         if self.queue_deadline().is_some_and(|due| now >= due) {
-            self.due = None;
-            members.append(&mut self.queue);
+            let room = MOST.saturating_sub(members.len());
+            members.extend(self.queue.drain(..self.queue.len().min(room)));
+            self.due = self.due.filter(|_| !self.queue.is_empty());
         }
         members
     }
@@ -143,6 +149,32 @@ mod tests {
         census.queue(2, now);
         assert_eq!(census.take(now), [1, 2]);
         assert!(census.take(now).is_empty());
+        assert_eq!(census.deadline(), None);
+    }
+
+    #[test]
+    fn of_many_some_are_counted_in_one_go_and_the_others_follow() {
+        let now = Instant::now();
+        let mut census = Census::default();
+        let many = u32::try_from(MOST).unwrap() + 7;
+        for id in 1..=many {
+            census.queue(id, now);
+        }
+        for id in 1..=many {
+            census.queue_first(many + id, now);
+        }
+        assert_eq!(census.take(now).len(), MOST);
+        census.asked(now, MOST);
+        assert_eq!(census.deadline(), Some(now + MIN_REST));
+        // Those that were never counted come first, and do not wait for as long.
+        let mut seen = census.take(now + MIN_REST);
+        assert_eq!(seen, (2 * many - 6..=2 * many).collect::<Vec<_>>());
+        census.asked(now + MIN_REST, seen.len());
+        let later = now + IDLE_EVERY;
+        seen = census.take(later);
+        assert_eq!(seen.len(), MOST);
+        census.asked(later, MOST);
+        assert_eq!(census.take(later + IDLE_EVERY).len(), 7);
         assert_eq!(census.deadline(), None);
     }
 

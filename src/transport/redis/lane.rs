@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -44,8 +45,8 @@ pub(super) struct LaneConnection {
     held: usize,
     /// How often there was none.
     unheld: u64,
-    /// Names that are still to be sent on a new connection.
-    unsent: VecDeque<Subscription>,
+    /// Which names are still to be sent on a new connection, backwards.
+    unsent: Option<Unsent>,
     /// Replies may be left in the buffer.
     unread: bool,
     /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
@@ -55,6 +56,31 @@ pub(super) struct LaneConnection {
     news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
+}
+
+/// Where to go on with the names that are to be sent anew. They are not copied: there may be 100,000 of them.
+enum Unsent {
+    /// With the last one.
+    All,
+    /// Before this one.
+    Before(Subscription),
+}
+
+impl Unsent {
+    fn bound(&self) -> Bound<&Subscription> {
+        match self {
+            Unsent::All => Bound::Unbounded,
+            Unsent::Before(name) => Bound::Excluded(name),
+        }
+    }
+
+    /// Whether a name is still to come.
+    fn covers(&self, name: &Subscription) -> bool {
+        match self {
+            Unsent::All => true,
+            Unsent::Before(sent) => name < sent,
+        }
+    }
 }
 
 /// What came up that concerns more than the connection.
@@ -97,7 +123,7 @@ impl LaneConnection {
             names: BTreeMap::new(),
             held: 0,
             unheld: 0,
-            unsent: VecDeque::new(),
+            unsent: None,
             unread: false,
             in_flight: VecDeque::new(),
             refused: Refused {
@@ -113,13 +139,16 @@ impl LaneConnection {
     }
 
     /// Adds names, and sends them if the connection is up; else all go out once it is.
-    pub(super) fn subscribe(&mut self, names: Vec<Subscription>) {
+    pub(super) fn subscribe(&mut self, mut names: Vec<Subscription>) {
         for name in &names {
             if !self.names.contains_key(name) {
                 self.names.insert(name.clone(), false);
             }
         }
         if self.connection.is_open() {
+            if let Some(unsent) = &self.unsent {
+                names.retain(|name| !unsent.covers(name));
+            }
             self.send_all(names, Verb::subscribe);
         }
     }
@@ -355,12 +384,12 @@ impl LaneConnection {
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
                     // Backwards: the channel of a namespace, which the others count, comes after its rooms.
-                    self.unsent = self.names.keys().rev().cloned().collect();
+                    self.unsent = Some(Unsent::All);
                 }
             }
         }
         self.send_portion();
-        step.more = !self.unsent.is_empty();
+        step.more = self.unsent.is_some();
         self.try_refused_again(cx);
         self.connection.poll_flush(cx)?;
         if paused {
@@ -497,12 +526,14 @@ impl LaneConnection {
 
     /// Sends some of the names that are to be sent anew.
     fn send_portion(&mut self) {
-        if self.unsent.is_empty() {
+        let Some(unsent) = self.unsent.take() else {
             return;
+        };
+        let left = self.names.range((Bound::Unbounded, unsent.bound())).rev();
+        let names: Vec<Subscription> = left.take(PORTION).map(|(name, _)| name.clone()).collect();
+        if names.len() == PORTION {
+            self.unsent = names.last().cloned().map(Unsent::Before);
         }
-        let portion = self.unsent.drain(..self.unsent.len().min(PORTION));
-        // What has been unsubscribed from meanwhile is not wanted.
-        let names = portion.filter(|name| self.names.contains_key(name)).collect();
         self.send_all(names, Verb::subscribe);
     }
 
@@ -579,7 +610,7 @@ impl LaneConnection {
     /// Forgets what depends on the connection; the names are sent anew on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
-        self.unsent.clear();
+        self.unsent = None;
         self.unread = false;
         self.names.values_mut().for_each(|held| *held = false);
         self.holds_none();
@@ -594,4 +625,67 @@ impl LaneConnection {
 /// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
     error.starts_with("NOPERM") && error.contains("channel")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::future::poll_fn;
+
+    use super::super::mock_peer::{Client, MockPeer, block_on};
+    use super::super::tests::channel;
+    use super::*;
+
+    /// The next command of a lane that is polled meanwhile.
+    async fn command(lane: &mut LaneConnection, client: &mut Client) -> Vec<String> {
+        let polled = poll_fn(|cx| {
+            if lane.poll(cx, false, &mut |_| {}).more {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        });
+        tokio::select! {
+            command = client.command() => command,
+            () = polled => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
+        block_on(async {
+            let mut peer = MockPeer::tcp().await;
+            let mut lane = LaneConnection::new(0, Arc::new(Settings::new(peer.address())), Holding::Lane);
+            let name = |n: usize| format!("m{n:05}");
+            lane.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
+            lane.open();
+            let opened = poll_fn(|cx| {
+                lane.poll(cx, false, &mut |_| {});
+                if lane.is_open() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let mut client = peer.accept_while(opened).await;
+            assert!(lane.unsent.is_some(), "a portion is sent, and no more");
+            // Two are still to come, one of which is there already, and one is not.
+            lane.subscribe(vec![channel("a"), channel(&name(7)), channel("z")]);
+            lane.unsubscribe(vec![channel(&name(8))]);
+            let mut wanted: BTreeSet<String> = (0..3 * PORTION).filter(|&n| n != 8).map(name).collect();
+            wanted.extend(["a".to_owned(), "z".to_owned()]);
+            while !wanted.is_empty() {
+                let command = command(&mut lane, &mut client).await;
+                match command[0].as_str() {
+                    "SUBSCRIBE" => {
+                        for name in &command[1..] {
+                            assert!(wanted.remove(name), "{name} is not wanted, or was sent before");
+                        }
+                    }
+                    _ => assert_eq!(command, ["UNSUBSCRIBE".to_owned(), name(8)]),
+                }
+            }
+            lane.unsubscribe(vec![channel("z")]);
+            assert_eq!(
+                command(&mut lane, &mut client).await,
+                ["UNSUBSCRIBE", "z"],
+                "nothing else was to be sent"
+            );
+        });
+    }
 }
