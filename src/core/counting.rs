@@ -245,6 +245,13 @@ impl Core {
             }
             true
         });
+        if channels.is_empty() {
+            // Redis is not asked for nothing; those who are gone are not waited for.
+            if heals {
+                self.flow.counted(Vec::new(), fx.now);
+            }
+            return 0;
+        }
         let token = self.counting.next_token;
         self.counting.next_token += 1;
         let names = channels.len();

@@ -4,6 +4,7 @@
 //! complete the others are looked at, each once, in chunks. So Redis is asked for every namespace about once in an
 //! outage, however long the others take to come back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::effects::MemberId;
@@ -32,7 +33,7 @@ pub(super) struct Healing {
     rests: Instant,
     /// Members whose peers have not been found: the last ones are asked for first. Whoever comes back subscribes to
     /// them last.
-    missing: Vec<MemberId>,
+    missing: BTreeSet<MemberId>,
     /// What is being looked at.
     asked: Vec<MemberId>,
     counting: bool,
@@ -45,13 +46,12 @@ pub(super) struct Healing {
 
 impl Healing {
     /// Waits for the peers of these members; the first look is due `after` this.
-    pub(super) fn new(now: Instant, after: Duration, mut members: Vec<MemberId>) -> Self {
-        members.sort_unstable();
+    pub(super) fn new(now: Instant, after: Duration, members: Vec<MemberId>) -> Self {
         Healing {
             began: now,
             next: now + after,
             rests: now,
-            missing: members,
+            missing: members.into_iter().collect(),
             asked: Vec::new(),
             counting: false,
             walking: false,
@@ -61,12 +61,7 @@ impl Healing {
 
     /// Waits for the peers of these, too.
     pub(super) fn extend(&mut self, members: &[MemberId]) {
-        let missing = self.missing.len();
-        for id in members {
-            if !self.missing.get(..missing).is_some_and(|known| known.contains(id)) {
-                self.missing.push(*id);
-            }
-        }
+        self.missing.extend(members);
         self.walking = false;
         self.found = false;
     }
@@ -87,7 +82,8 @@ impl Healing {
         self.counting = true;
         if !self.missing.is_empty() {
             let count = if self.walking { CHUNK } else { PROBE };
-            self.asked = self.missing.split_off(self.missing.len().saturating_sub(count));
+            self.asked = std::iter::from_fn(|| self.missing.pop_last()).take(count).collect();
+            self.asked.reverse();
         }
         Some(self.asked.clone())
     }
@@ -97,7 +93,7 @@ impl Healing {
     pub(super) fn counted(&mut self, missing: Vec<MemberId>, now: Instant) -> bool {
         self.counting = false;
         if now < self.rests {
-            self.missing.append(&mut self.asked);
+            self.missing.extend(self.asked.drain(..));
             self.next = self.rests;
             return false;
         }
@@ -126,7 +122,7 @@ impl Healing {
         if self.counting && !self.found {
             missing.extend(self.asked);
         }
-        missing
+        missing.into_iter().collect()
     }
 
     /// When [`Healing::ask`] is to be called; `None` while it waits for an answer.
@@ -185,6 +181,21 @@ mod tests {
         assert_eq!(healing.ask(now + STEP), Some(vec![2]));
         assert!(!healing.counted(vec![2], now + STEP), "not found");
         assert_eq!(healing.into_missing(), vec![2]);
+    }
+
+    #[test]
+    fn those_who_are_lost_one_after_another_are_each_waited_for_once() {
+        let now = Instant::now();
+        let mut healing = Healing::new(now, Duration::ZERO, (1..=10).collect());
+        let asked = healing.ask(now).unwrap();
+        // They are lost again, while they are being counted.
+        healing.extend(&asked);
+        healing.extend(&[11, 12, 11]);
+        healing.counted(asked, now);
+        healing.extend(&[12]);
+        assert_eq!(healing.ask(now + STEP), Some((5..=12).collect()));
+        healing.counted(vec![], now + STEP);
+        assert_eq!(healing.into_missing(), [1, 2, 3, 4]);
     }
 
     #[test]

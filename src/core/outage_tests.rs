@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Ask;
 use super::world::World;
+use crate::transport::Incoming;
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -240,4 +241,24 @@ fn requests_that_are_out_of_time_do_not_wait_for_redis() {
         world.pass(Duration::from_millis(1), &|_| 2);
     }
     assert!(world.core.counting.len() <= 3 * 1000 + 1, "{}", world.core.counting.len());
+}
+
+#[test]
+fn what_comes_back_to_a_link_without_peers_goes_out_again_without_a_count() {
+    let mut world = World::new(Family::Classic);
+    world.join(1);
+    world.pass(10 * SECOND, &|_| 1);
+    world.forget();
+    world.core.incoming(Incoming::Returned { channel: b"p-request#/1#", payload: b"x" }, &mut world.fx);
+    world.pass(SECOND / 10, &|_| 1);
+    assert_eq!(world.published.len(), 1);
+    // Nor if those who are waited for leave.
+    world.pass(10 * SECOND, &|_| 2);
+    world.down();
+    world.ask(1);
+    world.up();
+    world.core.leave(1, &mut world.fx);
+    world.forget();
+    world.pass(SECOND / 10, &|_| 1);
+    assert_eq!(world.published.len(), 1);
 }

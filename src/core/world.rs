@@ -170,6 +170,7 @@ impl World {
             for (token, channels) in counts {
                 self.counts += 1;
                 self.names += channels.len();
+                assert!(!channels.is_empty(), "Redis is asked for nothing");
                 let counts: Vec<u64> = channels.iter().map(|channel| subscribers(&text(channel))).collect();
                 let counts = self.up.then_some(counts.as_slice());
                 self.core.incoming(Incoming::Counted { token, counts }, &mut self.fx);
