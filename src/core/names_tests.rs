@@ -1,4 +1,4 @@
-//! The names of subscriptions: 100,000 rooms are as many names, and each stands in memory once.
+//! Names of rooms: 100,000 of them stand in memory once each, and those on the wire may be anything.
 
 use std::sync::Arc;
 
@@ -34,4 +34,31 @@ fn a_name_is_held_once_by_all_that_know_it() {
     assert_eq!(change, Change::Remove);
     drop(removed);
     assert_eq!(Arc::strong_count(&name.name), 1, "nothing of it is left");
+}
+
+#[test]
+fn a_message_to_a_room_whose_name_is_no_text_is_malformed_whoever_is_here() {
+    for is_here in [false, true] {
+        let mut world = World::new(Family::Sharded);
+        world.join_dynamic(1);
+        world.confirm();
+        if is_here {
+            world.core.set_room(1, b"here", true);
+        }
+        let message = |room: &[u8]| {
+            let before = br#"{"type":3,"data":{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[""#;
+            let after = br#"","here"],"except":[],"flags":{}}},"uid":"U","nsp":"/1"}"#;
+            [&before[..], room, after].concat()
+        };
+        world.hear(&message(b"elsewhere"));
+        let before = world.core.stats();
+        assert_eq!(
+            (before.malformed, before.delivered, before.ignored),
+            (0, is_here.into(), (!is_here).into())
+        );
+        world.hear(&message(b"\xff"));
+        let after = world.core.stats();
+        assert_eq!(after.malformed, 1, "here: {is_here}");
+        assert_eq!((after.delivered, after.ignored), (before.delivered, before.ignored));
+    }
 }

@@ -93,7 +93,7 @@ impl<'a> Glance<'a> {
 
     /// The broadcast; `None` if it is malformed, or takes more than a glance.
     pub fn into_broadcast(self) -> Option<Broadcast<'a>> {
-        if self.nsp.contains(&b'\\') {
+        if self.nsp.contains(&b'\\') || !self.rooms.is_plain() {
             return None;
         }
         let arguments = std::str::from_utf8(self.arguments).ok()?;
@@ -113,6 +113,11 @@ impl RoomsText<'_> {
         self.0.is_empty()
     }
 
+    /// Whether it is a list of strings that stand there as they are.
+    fn is_plain(self) -> bool {
+        self.is_empty() || !self.any(|_| false)
+    }
+
     pub(super) fn any(self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
         let mut rest = self.0;
         loop {
@@ -123,8 +128,7 @@ impl RoomsText<'_> {
             else {
                 return true;
             };
-            // An escape may be one of the quote.
-            if name.contains(&b'\\') || is_here(name) {
+            if is_here(name) || !is_plain(name) {
                 return true;
             }
             match after {
@@ -134,6 +138,13 @@ impl RoomsText<'_> {
             }
         }
     }
+}
+
+/// Whether text between quotes is what it stands for: an escape may be one of the quote, and what is not UTF-8 is
+/// malformed.
+fn is_plain(text: &[u8]) -> bool {
+    let odd = text.iter().fold(false, |odd, &byte| odd | (byte < b' ') | (byte == b'\\'));
+    !odd && std::str::from_utf8(text).is_ok()
 }
 
 #[cfg(test)]
@@ -170,6 +181,23 @@ mod tests {
         for rooms in [r#""a\"b""#, "1", r#""a",2"#, r#""a","#, r#"["a"]"#, r#""a" "#, r#"" "#] {
             let text = message(rooms, "");
             assert!(seen(&text).is_none_or(|glance| glance.any_room(|_| false)), "{rooms}");
+            let text = text.replace(r#""/a\"b""#, r#""/a""#);
+            let glance = glance(text.as_bytes(), &ending("/a"));
+            assert!(glance.is_none_or(|glance| glance.into_broadcast().is_none()), "{rooms}");
+        }
+    }
+
+    #[test]
+    fn names_of_rooms_that_no_json_has_are_left_to_the_reader() {
+        for bad in [&b"\xff"[..], b"r\xc3", b"\xed\xa0\x80", b"a\nb", b"\0"] {
+            for rooms in [[bad, &b"x"[..]], [b"x", bad]] {
+                let text = message(r#""ROOMS""#, "").replace(r#""/a\"b""#, r#""/a""#);
+                let (before, after) = text.split_once("ROOMS").unwrap();
+                let text = [before.as_bytes(), &rooms.join(&b"\",\""[..]), after.as_bytes()].concat();
+                assert!(glance(&text, &ending("/a")).unwrap().any_room(|_| false));
+                assert!(glance(&text, &ending("/a")).unwrap().into_broadcast().is_none());
+                assert!(Message::decode(&text).is_err(), "{bad:?}");
+            }
         }
     }
 
@@ -225,7 +253,10 @@ mod tests {
                     let is = |room: &[u8]| room == name.as_bytes();
                     assert!(glance.is_for_all() || glance.any_room(is) || !read.target.any_room(is));
                 }
-                let seen = glance.into_broadcast().unwrap();
+                let Some(seen) = glance.into_broadcast() else {
+                    assert!(room.is_some_and(|room| room.contains('"')), "an escape");
+                    continue;
+                };
                 assert_eq!((&seen.nsp, &seen.uid, seen.id), (&read.nsp, &read.uid, read.id));
                 assert_eq!(seen.arguments, read.arguments);
                 assert_eq!(seen.target.is_trivial(), read.target.is_trivial());
