@@ -8,8 +8,11 @@
 const assert = require("node:assert");
 const { Server } = require("socket.io");
 const { createAdapter } = require("..");
+const { Link } = require("../binding");
+const { expectRejections } = require("./support/hooks");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
+const { waitFor } = require("./support/wait");
 
 describe("an adapter that is closed", function () {
   this.timeout(30_000);
@@ -89,6 +92,27 @@ describe("an adapter that is closed", function () {
     } finally {
       await ring.close();
     }
+  });
+
+  it("is answered with what it last knew if no link can be made to count the others", async () => {
+    const rejections = expectRejections();
+    const io = new Server({ adapter: createAdapter(redis.url) });
+    const adapter = /** @type {any} */ (io.of("/").adapter);
+    await adapter.ready;
+    assert.strictEqual(await adapter.serverCount(), 1);
+    adapter.close();
+    const { countSubscribers } = Link.prototype;
+    Link.prototype.countSubscribers = () => {
+      throw new Error("of the test");
+    };
+    try {
+      // Those of the reference settle, too, and Socket.IO handles no rejection.
+      assert.strictEqual(await adapter.serverCount(), 0);
+    } finally {
+      Link.prototype.countSubscribers = countSubscribers;
+    }
+    await waitFor(async () => (await adapter.serverCount()) === 0, { what: "Redis to count again" });
+    assert.deepStrictEqual(rejections, []);
   });
 
   it("is waited for no longer", async () => {

@@ -214,6 +214,21 @@ describe("a factory", function () {
     assert.deepStrictEqual([...new Set(texts)].sort(), ["of degraded", "of ready"]);
   });
 
+  it("onError stays when the listeners of a factory are removed", async () => {
+    /** @type {Error[]} */
+    const errors = [];
+    const onError = (/** @type {Error} */ error) => void errors.push(error);
+    for (const [family, make] of Object.entries(FACTORIES)) {
+      const factory = make(`redis://127.0.0.1:${await freePort()}`, { onError });
+      factory.on("error", () => assert.fail("it was removed"));
+      factory.removeAllListeners("error");
+      assert.strictEqual(factory.listenerCount("error"), 0, family);
+      factory.removeAllListeners();
+      serve(factory);
+      await waitFor(() => errors.splice(0).length > 0, { what: `the error of ${family}` });
+    }
+  });
+
   it("onError has to be a function", () => {
     for (const make of Object.values(FACTORIES))
       assert.throws(() => make("redis://localhost:1", { onError: "log" }), {

@@ -107,6 +107,33 @@ describe("what a listener or a callback throws", function () {
           const text = "socket.io-redis: a listener or a callback has thrown: Error: by the user";
           assert.deepStrictEqual(printed, [text]);
         });
+
+        it("what the listener to errors throws is an uncaught exception, and keeps nothing from others", async () => {
+          const rejections = expectRejections();
+          const exceptions = expectExceptions();
+          const second = new Error("by the listener to errors");
+          here.adapter().prependListener("error", () => {
+            throw second;
+          });
+          /** @type {string[]} */
+          const followed = [];
+          here
+            .adapter()
+            ._follow({ onError: (/** @type {Error} */ { message }) => followed.push(message) > 0 });
+          try {
+            here.io.once("bad", fail);
+            there.io.serverSideEmit("bad");
+            await waitFor(() => exceptions.length > 0 || rejections.length > 0, { what: "what is thrown" });
+            const heard = once(here.io, "fine");
+            there.io.serverSideEmit("fine", 1);
+            assert.deepStrictEqual(await heard, [1]);
+            assert.deepStrictEqual([rejections, exceptions], [[], [second]]);
+            assert.deepStrictEqual(followed, ["by the user"]);
+          } finally {
+            here.adapter().removeAllListeners("error");
+            here.adapter().on("error", listener);
+          }
+        });
       });
     }
   }

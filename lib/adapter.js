@@ -17,6 +17,7 @@ const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = re
 const { explainHello, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
 const { checkSocketIo } = require("./socket-io-version");
+const { throwAlone } = require("./throw-alone");
 const debug = require("debug")("socket.io-redis");
 
 /** How a request ends that the adapter does not outlive. */
@@ -164,8 +165,19 @@ class MemberAdapter extends Adapter {
   /** Tells of an error, and says whether somebody has heard of it. @param {Error} error */
   _tellError(error) {
     let heard = false;
-    for (const follower of this.#followers) heard = (follower.onError?.(error) ?? false) || heard;
-    return this.listenerCount("error") > 0 ? super.emit("error", error) : heard;
+    /** @param {() => boolean | undefined} tell */
+    const tellOne = (tell) => {
+      try {
+        heard = (tell() ?? false) || heard;
+      } catch (thrown) {
+        // Somebody has heard it, who does not keep it from the others.
+        heard = true;
+        throwAlone(thrown);
+      }
+    };
+    for (const follower of this.#followers) tellOne(() => follower.onError?.(error));
+    if (this.listenerCount("error") > 0) tellOne(() => super.emit("error", error));
+    return heard;
   }
 
   /**
@@ -616,11 +628,14 @@ class MemberAdapter extends Adapter {
     return (this.#servers = count);
   }
 
-  /** @returns {Promise<number | null>} null if the link ends before it knows */
+  /** @returns {Promise<number | null>} null if the link cannot be made, or ends before it knows */
   async #count() {
     try {
       if (this.#closed) return await this.#link.serverCountWithout(this.#identity);
       return await this.#link.serverCount(this.#member);
+    } catch (error) {
+      debug("the servers cannot be counted: %s", error);
+      return null;
     } finally {
       this.#overdue = null;
     }
@@ -849,9 +864,7 @@ class MemberAdapter extends Adapter {
     try {
       super.emit(event, ...args);
     } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
+      throwAlone(error);
     }
   }
 
@@ -900,7 +913,7 @@ function toDelay(value) {
 }
 
 /**
- * Resolves as a promise does, or to `LATE` after so many milliseconds. It keeps the process.
+ * Settles as a promise does, or resolves to `LATE` after so many milliseconds. It keeps the process.
  *
  * @template T
  * @param {Promise<T>} promise
@@ -908,12 +921,9 @@ function toDelay(value) {
  * @returns {Promise<T | typeof LATE>}
  */
 function inTime(promise, timeout) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, timeout, LATE);
-    promise.then((value) => {
-      clearTimeout(timer);
-      resolve(value);
-    });
+    promise.finally(() => clearTimeout(timer)).then(resolve, reject);
   });
 }
 

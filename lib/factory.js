@@ -17,12 +17,20 @@ const METHODS = /** @type {const} */ ([
  * listens, `error`.
  */
 class FactoryEvents extends EventEmitter {
+  /** As the option. No listener: those the user may remove. */
+  #onError;
   /** Whether the servers hear each other. */
   #connected = false;
   /** How many adapters are not closed. */
   #open = 0;
   /** The errors that were told in this tick. @type {Set<string>} */
   #told = new Set();
+
+  /** @param {((error: Error) => void) | null} onError */
+  constructor(onError) {
+    super();
+    this.#onError = onError;
+  }
 
   /** @param {any} adapter */
   follow(adapter) {
@@ -49,11 +57,17 @@ class FactoryEvents extends EventEmitter {
 
   /** @param {Error} error @returns {boolean} whether somebody listens */
   #tell(error) {
-    if (this.listenerCount("error") === 0) return false;
+    const hasListeners = this.listenerCount("error") > 0;
+    if (this.#onError === null && !hasListeners) return false;
     if (this.#told.has(error.message)) return true;
     if (this.#told.size === 0) setImmediate(() => this.#told.clear()).unref();
     this.#told.add(error.message);
-    return this.emit("error", error);
+    try {
+      this.#onError?.(error);
+    } finally {
+      if (hasListeners) this.emit("error", error);
+    }
+    return true;
   }
 }
 
@@ -63,8 +77,7 @@ class FactoryEvents extends EventEmitter {
  * @param {(nsp: any) => T} make
  */
 function factoryOf({ onError }, make) {
-  const events = new FactoryEvents();
-  if (onError !== null) events.on("error", onError);
+  const events = new FactoryEvents(onError);
   // Socket.IO calls it with `new`, which an arrow function does not take.
   const factory = function (/** @type {any} */ nsp) {
     const adapter = make(nsp);

@@ -7,6 +7,7 @@
  */
 
 const { fetch } = require("./native");
+const { throwAlone } = require("./throw-alone");
 
 /** What a record is; the numbers are those of `Kind` in Rust. */
 const KIND = Object.freeze({
@@ -174,9 +175,7 @@ class Inbox {
       this.#onRecord(this.#record);
     } catch (error) {
       // Of the user's, who is to hear of it; but the records behind go on.
-      process.nextTick(() => {
-        throw error;
-      });
+      throwAlone(error);
     }
   }
 }

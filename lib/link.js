@@ -528,8 +528,14 @@ class Link {
   #counted(call) {
     return new Promise((resolve) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
-      this.#counts.set(this.#nextToken, resolve);
-      call(this.#nextToken);
+      const token = this.#nextToken;
+      this.#counts.set(token, resolve);
+      try {
+        call(token);
+      } catch (error) {
+        this.#counts.delete(token);
+        throw error;
+      }
     });
   }
 

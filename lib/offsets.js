@@ -7,6 +7,8 @@
  * everything that would overtake it.
  */
 
+const { throwAlone } = require("./throw-alone");
+
 /** The type of an event packet in the Socket.IO protocol. */
 const EVENT = 2;
 
@@ -45,9 +47,7 @@ class WaitingDeliveries {
         act(wanted !== null && wanted === token ? id : "");
       } catch (error) {
         // A listener of the user's: his to hear of, but what is behind goes on.
-        process.nextTick(() => {
-          throw error;
-        });
+        throwAlone(error);
       }
     }
   }

@@ -95,8 +95,10 @@ impl Backlog {
     pub fn pop(&mut self) -> Option<Message> {
         let message = self.returned.pop_front().or_else(|| self.messages.pop_front())?;
         self.held -= message.held();
-        if self.messages.is_empty() {
-            self.messages.shrink_to(64);
+        for queue in [&mut self.messages, &mut self.returned] {
+            if queue.is_empty() {
+                queue.shrink_to(64);
+            }
         }
         Some(message)
     }
@@ -323,6 +325,20 @@ mod tests {
         let taken = backlog.messages.capacity() * size_of::<Message>() + backlog.len() * (14 + 16);
         assert!(taken < 2 << 20, "{taken}: at most twice the bound, while the queue grows");
         assert_eq!(backlog.dropped() + backlog.len() as u64, 100_000);
+    }
+
+    #[test]
+    fn what_a_burst_has_taken_is_given_back() {
+        let mut backlog = Backlog::new(1 << 20);
+        for _ in 0..2000 {
+            backlog.push(1, b"c", b"waits");
+            backlog.give_back(b"c", b"came back");
+        }
+        while backlog.pop().is_some() {}
+        for queue in [&backlog.messages, &backlog.returned] {
+            assert!(queue.capacity() <= 128, "{}", queue.capacity());
+        }
+        assert_eq!(backlog.dropped(), 0);
     }
 
     #[test]
