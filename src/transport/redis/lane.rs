@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::backoff::Backoff;
 use super::cluster::{Redirect, Slot, in_slots};
@@ -26,6 +26,10 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
+
+/// How long a node has to answer the question whether it is alive until it counts as one that hangs. One that merely holds
+/// back publishes, for a failover by hand, answers at once.
+const SILENT: Duration = Duration::from_millis(500);
 
 /// How many replies are taken, or names sent anew, in one go: some milliseconds of work, for which the other links of the
 /// process wait.
@@ -53,6 +57,8 @@ pub(super) struct LaneConnection {
     in_flight: VecDeque<Sent>,
     refused: Refused,
     holding: Holding,
+    /// When it was asked whether it is alive, if nothing has come since.
+    probed: Option<Instant>,
     news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
@@ -133,6 +139,7 @@ impl LaneConnection {
                 reported: false,
             },
             holding,
+            probed: None,
             news: News::default(),
             more: false,
         }
@@ -332,9 +339,31 @@ impl LaneConnection {
         if paused {
             self.connection.pass_pulse();
         } else if self.connection.pulse() {
-            write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
-            self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
+            self.ping();
         }
+    }
+
+    /// Asks whether the node is alive, once until something comes.
+    pub(super) fn probe(&mut self, now: Instant) {
+        if self.is_open() && self.probed.is_none() {
+            self.ping();
+            self.probed = Some(now);
+        }
+    }
+
+    /// Returns whether the node was asked whether it is alive, and has said nothing for long.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.probed.is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
+    }
+
+    /// Nothing is read: silence says nothing.
+    pub(super) fn pass_probe(&mut self) {
+        self.probed = None;
+    }
+
+    fn ping(&mut self) {
+        write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
+        self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
     }
 
     fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
@@ -401,6 +430,7 @@ impl LaneConnection {
         } else if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
             step.more = true;
+            self.probed = None;
         }
         step.reported = self.take_replies(sink)?;
         self.try_refused_again(cx);
@@ -612,6 +642,7 @@ impl LaneConnection {
         self.in_flight.clear();
         self.unsent = None;
         self.unread = false;
+        self.probed = None;
         self.names.values_mut().for_each(|held| *held = false);
         self.holds_none();
         self.refused.names.clear();

@@ -229,6 +229,23 @@ impl ClusterLane {
         Some((self.number, watch))
     }
 
+    /// Asks a node whether it is alive.
+    pub(super) fn probe(&mut self, node: &Address, now: Instant) {
+        if let Some(connection) = self.owners.get_mut(node) {
+            connection.probe(now);
+        }
+    }
+
+    /// Returns whether a node does not answer that.
+    pub(super) fn is_silent(&self, node: &Address, now: Instant) -> bool {
+        self.owners.get(node).is_some_and(|connection| connection.is_silent(now))
+    }
+
+    /// Nothing is read, so that nothing is silent.
+    pub(super) fn pass_probes(&mut self) {
+        self.owners.values_mut().for_each(LaneConnection::pass_probe);
+    }
+
     /// Returns whether a node may have said something that is not read yet.
     pub(super) fn is_behind(&self, node: &Address) -> bool {
         self.first_owner > 0 || self.owners.get(node).is_some_and(|connection| connection.more)

@@ -13,6 +13,10 @@
 //!   published at the former master after its end reaches nobody, and nothing that goes back has arrived somewhere;
 //! - and what goes back waits for [`SETTLE`], until the subscribers are there again.
 //!
+//! A node that hangs and is replaced meanwhile runs what it was sent when it is back: its subscribers may have gone to its
+//! successor long before, and what it hands on reaches them there. What has reached nobody then is lost in flight, and
+//! counted as that. A node that holds back publishes for a failover by hand is told from one that hangs by a PING.
+//!
 //! What a node counts as the master of a slot is believed in the same way: only if it says behind it that it is one.
 
 use std::collections::VecDeque;
@@ -127,11 +131,9 @@ impl Mastership {
         self.asked.iter().any(|question| question.told)
     }
 
-    /// It has answered. Returns whether somebody waits to hear it.
-    pub(super) fn answered(&mut self, role: Role) -> bool {
-        let Some(question) = self.asked.pop_front() else {
-            return false;
-        };
+    /// It has answered. Returns whether somebody waits to hear it, and when it was asked.
+    pub(super) fn answered(&mut self, role: Role) -> Option<(bool, Instant)> {
+        let question = self.asked.pop_front()?;
         self.ended = role == Role::Replica;
         match role {
             Role::Master => {
@@ -141,7 +143,7 @@ impl Mastership {
             Role::Replica => self.doubt(),
             Role::Unknown => self.silent = true,
         }
-        question.told
+        Some((question.told, question.at))
     }
 }
 

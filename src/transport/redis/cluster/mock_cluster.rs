@@ -23,6 +23,10 @@ pub(super) struct MockNode {
     pub(super) refusal: Option<&'static str>,
     /// It takes what it is sent and answers nothing.
     pub(super) hangs: bool,
+    /// It takes nothing until it is back, and runs it then.
+    pub(super) frozen: bool,
+    /// The same of connections with publishes alone.
+    pub(super) holds_back: bool,
     pub(super) subscribers: u64,
     /// What SPUBLISH answers where the node is the master.
     pub(super) receivers: u64,
@@ -58,6 +62,8 @@ impl MockCluster {
                 slots: None,
                 refusal: None,
                 hangs: false,
+                frozen: false,
+                holds_back: false,
                 subscribers: 0,
                 receivers: 1,
                 hello: None,
@@ -151,6 +157,10 @@ async fn serve(mut socket: TcpStream, index: usize, nodes: Arc<Mutex<Vec<MockNod
         while let Ok(Some(len)) = Scanner::default().scan(&input) {
             let command = words(&input[..len]);
             input.drain(..len);
+            let waits = |node: &MockNode| node.frozen || (node.holds_back && command[0] == "SPUBLISH");
+            while waits(&nodes.lock().unwrap()[index]) {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
             let reply = answer(&command, index, &mut nodes.lock().unwrap(), &lane);
             if socket.write_all(&reply).await.is_err() {
                 return;

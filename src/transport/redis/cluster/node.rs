@@ -74,6 +74,9 @@ pub(super) struct Node {
     is_new: bool,
     /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
     pub(super) hangs: bool,
+    /// When it was last seen to hang, unless it was asked later and has said that it is a master. If it was replaced meanwhile, those of its
+    /// subscribers that know of that are at its successor already: what it then hands on has reached them, or not.
+    pub(super) frozen_at: Option<Instant>,
     /// Nobody wants the connection any more: what is unanswered then is given up.
     pub(super) leaves_at: Option<Instant>,
 }
@@ -166,6 +169,7 @@ impl Node {
             quiet_since: Instant::now(),
             is_new: true,
             hangs: false,
+            frozen_at: None,
             leaves_at: None,
         }
     }
@@ -279,10 +283,17 @@ impl Node {
     }
 
     /// Gives back the publishes that have reached nobody, or has them be answered.
-    fn settle_doubtful(&mut self, is_master: bool, sink: &mut dyn FnMut(Incoming<'_>)) {
+    fn settle_doubtful(
+        &mut self,
+        is_master: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
         for (channel, payload) in self.doubtful.drain(..) {
             if is_master {
                 sink(Incoming::Published { receivers: 0 });
+            } else if self.frozen_at.is_some() {
+                reports.push((self.address.clone(), Report::Unknown));
             } else {
                 let (channel, payload) = self.doubted.front(channel, payload);
                 sink(Incoming::Returned { channel, payload });
@@ -358,9 +369,12 @@ impl Node {
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, Report)>,
     ) {
-        let told = self.mastership.answered(role);
+        let Some((told, asked_at)) = self.mastership.answered(role) else {
+            return;
+        };
         let is_master = role != Role::Replica;
-        self.settle_doubtful(is_master, sink);
+        self.settle_doubtful(is_master, sink, reports);
+        self.frozen_at = self.frozen_at.filter(|&at| !is_master || asked_at <= at);
         for (token, counts) in self.doubtful_counts.drain(..) {
             let counts = is_master.then_some(counts);
             reports.push((self.address.clone(), Report::Counted { token, counts }));
@@ -385,7 +399,7 @@ impl Node {
         let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
         if self.space == Space::Global || self.mastership.is_silent() {
             sink(Incoming::Published { receivers: 0 });
-        } else if late {
+        } else if late || (self.frozen_at.is_some() && self.mastership.has_ended()) {
             reports.push((self.address.clone(), Report::Unknown));
         } else {
             let (channel, payload) = self.kept.front(channel, payload);
@@ -497,7 +511,8 @@ impl Node {
         let written = self.appended.saturating_sub(unwritten);
         let mut unanswered = 0;
         // Whatever the node was: they have reached nobody.
-        self.settle_doubtful(false, sink);
+        self.settle_doubtful(false, sink, reports);
+        self.frozen_at = None;
         for (token, _) in self.doubtful_counts.drain(..) {
             reports.push((self.address.clone(), Report::Counted { token, counts: None }));
         }

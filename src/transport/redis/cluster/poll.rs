@@ -128,10 +128,18 @@ impl ClusterTransport {
     }
 
     fn look_at_the_clock(&mut self, now: Instant) {
-        for node in self.nodes.values_mut() {
+        if self.paused {
+            self.lanes.iter_mut().for_each(ClusterLane::pass_probes);
+        }
+        for (address, node) in &mut self.nodes {
             if node.suspect_at().is_some_and(|at| now >= at) {
                 node.suspected(now);
+                self.lanes.iter_mut().for_each(|lane| lane.probe(address, now));
                 self.refresh.hint(None, now);
+            }
+            // Before anything is read: what it was sent meanwhile it runs as soon as it is back.
+            if node.hangs && self.lanes.iter().any(|lane| lane.is_silent(address, now)) {
+                node.frozen_at = Some(now);
             }
             self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_unanswered());
         }

@@ -408,6 +408,46 @@ fn what_reaches_nobody_is_answered_by_a_master_alone() {
 }
 
 #[test]
+fn what_a_node_held_back_is_published_again_and_what_it_was_sent_while_it_hung_is_not() {
+    block_on(async {
+        for hung in [false, true] {
+            let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+            rig.transport.publish(LOW.as_bytes(), b"x");
+            rig.expect("published 1").await;
+            let former = rig.cluster.address(0);
+            let set = |cluster: &MockCluster, now: bool| {
+                let node = &mut cluster.nodes()[0];
+                *(if hung { &mut node.frozen } else { &mut node.holds_back }) = now;
+            };
+            set(&rig.cluster, true);
+            rig.transport.publish(LOW.as_bytes(), b"1");
+            // Until it is known why it does not answer.
+            let far = Duration::from_secs(3600);
+            while {
+                let node = &rig.transport.nodes[&former];
+                let is_asked = rig.transport.lanes[0].is_silent(&former, Instant::now() + far);
+                !(node.hangs && node.frozen_at.is_some() == hung && is_asked == hung)
+            } {
+                let mut sink = |_: Incoming<'_>| {};
+                let one = rig.transport.incoming(&mut sink);
+                let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
+            }
+            rig.cluster.nodes()[0].hello = Some(REPLICA);
+            rig.cluster.nodes()[0].receivers = 0;
+            set(&rig.cluster, false);
+            rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+            let event = loop {
+                let event = rig.next().await;
+                if event.starts_with("down") || event.starts_with("returned") {
+                    break event;
+                }
+            };
+            assert!(event.starts_with(if hung { "down 1 0" } else { "returned bar 1" }), "{event}");
+        }
+    });
+}
+
+#[test]
 fn a_node_that_does_not_say_what_it_is_is_believed() {
     block_on(async {
         for hello in ["-NOPERM no\r\n", "*0\r\n", "*2\r\n$4\r\nrole\r\n:1\r\n"] {
