@@ -7,6 +7,7 @@
  */
 
 const assert = require("node:assert");
+const { streamOf: writtenTo } = require("../binding");
 const { LastSent } = require("../lib/last-sent");
 const msgpack = require("../lib/msgpack");
 const { OURS, REFERENCE } = require("./fixtures/rings");
@@ -14,6 +15,7 @@ const { leavesNoRejection } = require("./fixtures/suite");
 const { startRedis } = require("./support/redis");
 const { Returning } = require("./support/returning");
 const { startRing } = require("./support/ring");
+const { streamOf } = require("./support/streams");
 const { waitFor } = require("./support/wait");
 
 const serverOpts = { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } };
@@ -42,7 +44,7 @@ async function othersTalk({ trims = true } = {}) {
   const name = `others ${++events}`;
   const watchers = await Promise.all(ring.ours.map((node) => connect(node)));
   for (const watcher of watchers) watcher.socket.join("others");
-  // Twice: with the second one the first is certain to be where all know it.
+  // Each node has read what all have added: the last entry is one that all know.
   for (const { io } of ring.ours) io.to("others").emit(name);
   await Promise.all(watchers.map((watcher) => watcher.took(ring.ours.length)));
   for (const watcher of watchers) watcher.close();
@@ -225,6 +227,37 @@ for (const [transport, kind] of /** @type {const} */ ([
     });
   });
 }
+
+describe("recovery of idle clients with several streams", () => {
+  /** Of each the reference makes a negative number, and so another stream than is read. */
+  const names = Array.from({ length: 50 }, (_, n) => `/namespace-${n}`);
+  const nsp = names.find((name) => streamOf("s", 4, name) !== writtenTo("s", 4, name)) ?? "";
+
+  it("is as with one, also where the reference adds to a stream of its own", async () => {
+    assert.notStrictEqual(nsp, "");
+    const redis = await startRedis();
+    const settings = { adapter: /** @type {const} */ ("streams"), sockets: 0, serverOpts, streamCount: 4 };
+    const streams = await startRing({ ...settings, redis, nodes: [OURS, OURS], namespaces: [nsp] });
+    const client = new Returning(streams, streams.nodes[0], nsp);
+    const watcher = new Returning(streams, streams.nodes[0], nsp);
+    try {
+      await Promise.all([client.connected(), watcher.connected()]);
+      await client.greet(streams.nodes[1]);
+      await watcher.greet(streams.nodes[1]);
+      await streams.raw.xTrim(writtenTo(streams.streamName, 4, nsp), "MAXLEN", 1);
+      const { id } = client;
+      await client.leave();
+      streams.nodes[1].io.of(nsp).to(id).emit("missed", 0);
+      assert.strictEqual(await client.come(streams.nodes[1]), true);
+      assert.deepStrictEqual(await client.took(1), [["missed", 0]]);
+    } finally {
+      client.close();
+      watcher.close();
+      await streams.close();
+      await redis.stop();
+    }
+  });
+});
 
 describe("how far the sockets of a node have got", () => {
   const read = "1000-0";
