@@ -31,7 +31,10 @@ const TROUBLE = 15_000;
  * How many looks a probe may take. Looks are counted rather than time: an event loop that was blocked has read nothing.
  * Each verdict doubles it for its channel.
  */
-const PATIENCE = Object.freeze({ first: 10, most: 240 });
+const PATIENCE = Object.freeze({ first: 16, most: 240 });
+
+/** So often in a row Redis has to say that nobody listens, to be believed at once. */
+const DESERTED = 2;
 
 const PROBE_BYTES = Buffer.from(PROBE);
 
@@ -45,8 +48,8 @@ class Ear {
   isDue = false;
   /** Looks since the probe went out; negative if none is on its way. */
   looks = -1;
-  /** Redis has said that nobody listens. */
-  isDeserted = false;
+  /** How often in a row Redis has said that nobody listens. */
+  deserted = 0;
   /** @type {number} */
   patience = PATIENCE.first;
   #luck = 1 + Math.random();
@@ -68,6 +71,7 @@ class Ear {
     this.wasHeard = false;
     this.isDue = false;
     this.looks = -1;
+    this.deserted = 0;
     this.patience = PATIENCE.first;
     this.provenAt = Math.max(this.provenAt, heardAt);
     this.#luck = 1 + Math.random();
@@ -186,18 +190,28 @@ class Hearing {
     this.#ears.delete(ear.channel);
     this.#ears.set(ear.channel, ear);
     ear.isDue = false;
-    ear.isDeserted = false;
     ear.looks = 0;
     this.#publish(ear.channel, PROBE).then(
-      (receivers) => void (ear.isDeserted = Number(receivers) === 0),
-      // Then it does not come in, either.
-      () => {},
+      (receivers) => {
+        if (Number(receivers) > 0) ear.deserted = 0;
+        // The subscription may be about to move: it is asked once more.
+        else if (++ear.deserted < DESERTED) this.#askAgain(ear);
+      },
+      // It is not who listens that has failed.
+      () => this.#askAgain(ear),
     );
+  }
+
+  /** @param {Ear} ear */
+  #askAgain(ear) {
+    ear.looks = -1;
+    ear.isDue = true;
   }
 
   /** @param {Ear} ear @param {number} now */
   #await(ear, now) {
-    if (++ear.looks <= ear.patience && !ear.isDeserted) return;
+    if (++ear.looks <= ear.patience && ear.deserted < DESERTED) return;
+    ear.deserted = 0;
     if (this.#isProven) {
       ear.patience = Math.min(ear.patience * 2, PATIENCE.most);
       this.#onDeaf(ear.channel);
