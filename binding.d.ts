@@ -73,6 +73,16 @@ export declare class Link {
   close(): void
   /** The user's clients carry the bytes from now on. */
   useClient(): void
+  /**
+   * Own connections to carry the bytes instead of the user's clients, once they are proven to reach the same Redis:
+   * `secret` is what nobody else knows. Ends with the event `own` or `stayed`.
+   *
+   * # Errors
+   * An `Error` if the settings make no sense.
+   */
+  useOwn(settings: LinkSettings, secret: string): void
+  /** Redis has answered for what JS has given to the user's clients by itself, as the event `drain` wants it. */
+  drained(secret: string): void
   /** The user's client is connected. */
   clientUp(): void
   /** The user's client is not connected. */

@@ -14,12 +14,11 @@
 /**
  * The settings as the binding takes them, which only needs to know that there is somebody to ask.
  *
- * @param {Settings | null} settings
+ * @param {Settings} settings
  * @param {string[] | null} [allowedHosts]
- * @returns {import("../binding").LinkSettings | undefined}
+ * @returns {import("../binding").LinkSettings}
  */
 function settingsForBinding(settings, allowedHosts = null) {
-  if (settings === null) return undefined;
   const { credentials, ...rest } = settings;
   return {
     ...rest,

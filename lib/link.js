@@ -17,9 +17,10 @@ const { Doubt } = require("./doubt");
 const { lifeOf } = require("./duplicate");
 const { forget, keep, letGo, track } = require("./lifetime");
 const { Proof } = require("./proof");
-const { Renewal, addStats } = require("./renewal");
+const { Renewal, addStats, addToStats } = require("./renewal");
 const { Restores } = require("./restores");
 const { Throttle } = require("./throttle");
+const { WayBack } = require("./way-back");
 const debug = require("debug")("socket.io-redis:link");
 
 const broadcast = binding.fastBroadcast();
@@ -30,6 +31,9 @@ const IDLE_TIMEOUT = 1000;
 
 /** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
 const REST_TIMEOUT = 2500;
+
+/** Why own connections carry the bytes. */
+const PROVEN = "proven: what a client published came in on the link";
 
 /** The URLs that ask for TLS. */
 const SECURE = /^\s*(redis|valkey)s:/i;
@@ -43,7 +47,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, silence?: number, text?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, silence?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *
@@ -93,10 +97,12 @@ class Link {
   /** @type {Map<number, { identity: Identity, handlers: MemberHandlers }>} */
   #members = new Map();
   #renewal = new Renewal();
-  /** What was counted by links that have failed. @type {import("./renewal").Stats | null} */
+  /** What was counted by links that have failed, and by the user's clients. @type {Partial<import("./renewal").Stats> | null} */
   #past = null;
   /** How many messages they had got. */
   #handedBefore = 0;
+  /** How many messages earlier carriers have published. */
+  #carriedBefore = 0;
   /** Whether it is an emitter's. */
   #emits = false;
   /** Whether the user's clients are to carry the bytes. */
@@ -122,6 +128,8 @@ class Link {
   #unencodable = 0;
   /** Whether the own connections will ever stand again. @type {Doubt | null} */
   #doubt = null;
+  /** How those come to carry the bytes again, if they may. @type {WayBack | null} */
+  #wayBack = null;
   /** One that only a member of this link listens to. */
   #ownChannel = "";
   /** Whether the first attempt to connect has ended. */
@@ -254,13 +262,7 @@ class Link {
     stats.malformed += this.#malformed;
     stats.delivered -= this.#malformed;
     if (this.#carrier === null) return stats;
-    const { published, acknowledged, receivers, refused, early } = this.#carrier.counts;
-    stats.published += published;
-    stats.acknowledged += acknowledged;
-    stats.receivers += receivers;
-    stats.refused += refused;
-    stats.early += early;
-    return stats;
+    return addToStats(stats, this.#carrier.counts);
   }
 
   // --- members ----------------------------------------------------------------------------------------
@@ -434,7 +436,7 @@ class Link {
     const stats = this.stats();
     if (stats === null) return 0;
     const { acknowledged, refused, lostInFlight, dropped } = stats;
-    const published = this.#handedOver + (this.#carrier?.counts.published ?? 0);
+    const published = this.#handedOver + this.#carriedBefore + (this.#carrier?.counts.published ?? 0);
     return published - (acknowledged + refused + lostInFlight + dropped);
   }
 
@@ -637,6 +639,9 @@ class Link {
         this.#doubt = new Doubt(this.#clients, failsOver, (why) =>
           this.#useClients(`the link's own connections fail: ${why}`),
         );
+        this.#wayBack = mayReturn(this.#options, settings)
+          ? new WayBack((secret) => this.#useOwn(secret))
+          : null;
       }
       this.#reason = wanted === "native" ? "as the transport option says" : "waiting for the proof";
     } else if (wanted === "native") {
@@ -680,9 +685,10 @@ class Link {
       return new binding.Link(
         {
           // Left out rather than null: that is how optional properties cross.
-          ...(!this.#byClient && {
-            settings: settingsForBinding(this.#settings, this.#options.allowedHosts),
-          }),
+          ...(!this.#byClient &&
+            this.#settings !== null && {
+              settings: settingsForBinding(this.#settings, this.#options.allowedHosts),
+            }),
           ...(this.#proof !== null && { proof: this.#proof.text }),
           family: this.#options.family,
           maxBacklog: this.#options.maxBacklogBytes,
@@ -695,6 +701,7 @@ class Link {
       // A certificate, say, that Node can read and the link cannot.
       if (this.#clients === null || this.#byClient || this.#options.transport === "native") throw error;
       this.#byClient = true;
+      this.#wayBack = null;
       this.#proof = null;
       this.#reason = `the link cannot connect by itself: ${error.message}`;
       return this.#make(wake);
@@ -707,6 +714,7 @@ class Link {
     if (native === null) return;
     this.#stopIdling();
     this.#doubt?.dispel();
+    this.#wayBack?.stop();
     this.#proof?.stop();
     this.#proof = null;
     this.#carrier?.stop();
@@ -718,6 +726,7 @@ class Link {
     this.#flowing = false;
     this.#handedOver = 0;
     this.#handedBefore = 0;
+    this.#carriedBefore = 0;
     this.#giveUp();
     letGo(this.#attempt);
     this.#refusals.stop();
@@ -761,14 +770,10 @@ class Link {
     if (failed === null) return;
     if (this.#members.size === 0) return this.#forget();
     this.#past = addStats(failed.stats(), this.#past);
-    if (this.#carrier !== null)
-      for (const [name, count] of Object.entries(this.#carrier.counts))
-        this.#past[/** @type {"published"} */ (name)] += count;
     this.#doubt?.dispel();
     this.#proof?.stop();
     this.#proof = null;
-    this.#carrier?.stop();
-    this.#carrier = null;
+    this.#endCarrier();
     failed.close();
     this.#native = null;
     this.#handedBefore = this.#handedOver;
@@ -868,6 +873,16 @@ class Link {
     });
     // Unless something waits in Rust already, the clients can take what comes.
     this.#flowing = native.isFlushed();
+    this.#wayBack?.begin();
+  }
+
+  /** The user's clients no longer carry the bytes; what they were counted to have done stays counted. */
+  #endCarrier() {
+    if (this.#carrier === null) return;
+    this.#past = addToStats(this.#past ?? {}, this.#carrier.counts);
+    this.#carriedBefore += this.#carrier.counts.published;
+    this.#carrier.stop();
+    this.#carrier = null;
   }
 
   /** @param {string} reason */
@@ -878,9 +893,44 @@ class Link {
     this.#proof = null;
     this.#byClient = true;
     this.#reason = reason;
-    this.#flowing = false;
     this.#native?.useClient();
     this.#startCarrier();
+    // Not before they listen, too, and the others are back: answers would find nobody.
+    this.#flowing = false;
+  }
+
+  /** Tries to have own connections carry the bytes again. @param {string} secret */
+  #useOwn(secret) {
+    const [native, settings] = [this.#native, this.#settings];
+    if (native === null || settings === null || !this.#byClient) return;
+    if (this.#members.size === 0 || !this.#clients?.isReady())
+      return this.#wayBack?.failed("they are not connected");
+    debug("own connections may carry the bytes again");
+    try {
+      native.useOwn(settingsForBinding(settings, this.#options.allowedHosts), secret);
+    } catch (/** @type {any} */ error) {
+      // No other attempt can end better.
+      debug("own connections cannot be made: %s", error.message);
+    }
+  }
+
+  /** Part of that: what the clients were given in the same tick is to be answered for. @param {string} secret */
+  #drain(secret) {
+    this.#flowing = false;
+    const native = this.#native;
+    this.#carrier?.answered().then(() => native?.drained(secret));
+  }
+
+  /** Own connections carry the bytes again. */
+  #returnToOwn() {
+    this.#wayBack?.succeeded();
+    this.#byClient = false;
+    this.#proven = true;
+    this.#reason = PROVEN;
+    this.#trouble = null;
+    this.#flowing = false;
+    this.#endCarrier();
+    this.#doubt?.stand();
   }
 
   // --- incoming ---------------------------------------------------------------------------------------
@@ -916,11 +966,22 @@ class Link {
         return this.#proof?.publishOn(/** @type {string} */ (event.channel));
       case "proven":
         this.#proven = true;
-        this.#reason = "proven: what a client published came in on the link";
+        this.#reason = PROVEN;
         this.#proof?.stop();
         this.#proof = null;
         debug("the link is proven");
         break;
+      case "mark":
+        this.#clients?.publish(event.channel ?? "", event.text ?? "").catch((error) => {
+          debug("the mark could not be sent: %s", error?.message ?? error);
+        });
+        return;
+      case "drain":
+        return this.#drain(event.secret ?? "");
+      case "own":
+        return this.#returnToOwn();
+      case "stayed":
+        return this.#wayBack?.failed(event.reason ?? "");
       case "flowing":
         // Of before the last message that was handed over: that may still be on its way.
         this.#flowing = event.flowing === true && event.seen === this.#handedOver - this.#handedBefore;
@@ -1016,6 +1077,17 @@ function channelRoom({ family, mode }, room) {
 /** @param {import("./options").Family} family @returns {import("./clients/client").Space} */
 function spaceOf(family) {
   return family === "sharded" || family === "streams-sharded" ? "shard" : "global";
+}
+
+/**
+ * Whether own connections that have failed may carry the bytes again. Not in a cluster, whose nodes hand messages on in an
+ * order of their own; nor with streams.
+ *
+ * @param {LinkOptions} options
+ * @param {import("./clients/settings").Settings} settings
+ */
+function mayReturn({ family }, settings) {
+  return settings.cluster === undefined && !familyHasStreams(family);
 }
 
 /** @param {string} text */

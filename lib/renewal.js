@@ -41,16 +41,32 @@ class Renewal {
  * The counters of a native link together with those of the ones before it.
  *
  * @param {Stats} stats
- * @param {Stats | null} before
+ * @param {Partial<Stats> | null} before
  * @returns {Stats}
  */
 function addStats(stats, before) {
   if (before === null) return stats;
   const sums = Object.entries(stats).map(([name, count]) => {
-    const counted = GAUGES.has(name) ? 0 : before[/** @type {keyof Stats} */ (name)];
+    const counted = GAUGES.has(name) ? 0 : (before[/** @type {keyof Stats} */ (name)] ?? 0);
     return [name, count + counted];
   });
   return Object.fromEntries(sums);
 }
 
-module.exports = { Renewal, addStats };
+/**
+ * Adds to counters, and returns them.
+ *
+ * @template {Partial<Stats>} T
+ * @param {T} stats
+ * @param {Record<string, number>} counts
+ * @returns {T}
+ */
+function addToStats(stats, counts) {
+  for (const [name, count] of Object.entries(counts)) {
+    const key = /** @type {keyof T} */ (name);
+    stats[key] = /** @type {any} */ (Number(stats[key] ?? 0) + count);
+  }
+  return stats;
+}
+
+module.exports = { Renewal, addStats, addToStats };

@@ -391,6 +391,24 @@ impl Link {
         self.shared.outbox.push(|_| Command::UseClient);
     }
 
+    /// Own connections to carry the bytes instead of the user's clients, once they are proven to reach the same Redis:
+    /// `secret` is what nobody else knows. Ends with the event `own` or `stayed`.
+    ///
+    /// # Errors
+    /// An `Error` if the settings make no sense.
+    #[napi(catch_unwind)]
+    pub fn use_own(&self, settings: LinkSettings, secret: String) -> napi::Result<()> {
+        let place = Box::new(place(settings, || AskJs::new(Arc::clone(&self.shared)))?);
+        self.shared.outbox.push(|_| Command::UseOwn { place, secret });
+        Ok(())
+    }
+
+    /// Redis has answered for what JS has given to the user's clients by itself, as the event `drain` wants it.
+    #[napi(catch_unwind)]
+    pub fn drained(&self, secret: String) {
+        self.shared.outbox.push(|_| Command::Drained(secret));
+    }
+
     /// The user's client is connected.
     #[napi(catch_unwind)]
     pub fn client_up(&self) {

@@ -91,6 +91,11 @@ impl Counting {
         self.waiting.len()
     }
 
+    /// Whether Redis has not answered yet.
+    pub(super) fn is_asking(&self) -> bool {
+        !(self.asked.is_empty() && self.asked_by_name.is_empty())
+    }
+
     /// What waits may be asked now, perhaps.
     pub(super) fn let_go(&mut self) {
         self.may_go = true;

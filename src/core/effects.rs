@@ -286,6 +286,8 @@ pub struct Effects {
     pub publishes: Publishes,
     /// Subscriptions to add to a lane, or to take from it, in order.
     pub subscriptions: Vec<(Lane, Change, Subscription)>,
+    /// The same for own connections that do not carry the bytes yet.
+    pub own_subscriptions: Vec<(Lane, Change, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,
     /// Commands about keys, in order.
@@ -302,6 +304,7 @@ impl Effects {
             batch: Batch::default(),
             publishes: Publishes::default(),
             subscriptions: Vec::new(),
+            own_subscriptions: Vec::new(),
             counts: Vec::new(),
             commands: Vec::new(),
             closed_readers: Vec::new(),

@@ -25,6 +25,26 @@ pub enum Event<'a> {
         /// A channel that only this link listens on.
         channel: &'a str,
     },
+    /// The user's client is to publish this, as part of the way back to own connections.
+    Mark {
+        /// Where.
+        channel: &'a str,
+        /// What.
+        text: &'a str,
+    },
+    /// Own connections are about to carry the bytes: nothing more goes straight to the user's clients, and JS says with
+    /// `drained` when Redis has answered for what did.
+    Drain {
+        /// That of the call that it belongs to.
+        secret: &'a str,
+    },
+    /// Own connections carry the bytes.
+    Own,
+    /// They do not: the user's clients go on.
+    Stayed {
+        /// Why.
+        reason: &'a str,
+    },
     /// The proof has come back.
     Proven,
     /// A member's subscriptions hold, and the link is proven.

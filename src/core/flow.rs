@@ -132,6 +132,8 @@ impl Backlog {
 pub struct Flow {
     up: bool,
     proven: bool,
+    /// The carrier is about to change.
+    held: bool,
     wait: Option<Wait>,
     /// The link has not been up yet, and not for want of trying.
     late: bool,
@@ -156,12 +158,22 @@ impl Flow {
     /// A flow that is down; `bound` is the backlog's, in bytes.
     pub fn new(bound: usize, proven: bool, settle: Duration) -> Self {
         let backlog = Backlog::new(bound);
-        Flow { up: false, proven, wait: None, late: false, was_up: false, settle, ended: None, backlog }
+        Flow {
+            up: false,
+            proven,
+            held: false,
+            wait: None,
+            late: false,
+            was_up: false,
+            settle,
+            ended: None,
+            backlog,
+        }
     }
 
     /// Whether publishes may go out at once, apart from what waits.
     pub fn is_open(&self) -> bool {
-        self.up && self.proven && self.wait.is_none()
+        self.up && self.proven && !self.held && self.wait.is_none()
     }
 
     /// The link is connected; `with_peers` are the members that had peers before.
@@ -235,6 +247,11 @@ impl Flow {
     /// Says whether the link is known to reach the Redis of the user's clients.
     pub fn set_proven(&mut self, proven: bool) {
         self.proven = proven;
+    }
+
+    /// Says whether publishes wait for a change of the carrier.
+    pub fn set_held(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Whether it is known.

@@ -22,6 +22,9 @@ use crate::wire::typed::{JSON_MARK, check_nesting};
 impl Core {
     /// Takes what the transport reports.
     pub fn incoming(&mut self, incoming: Incoming<'_>, fx: &mut Effects) {
+        if self.passes(&incoming, fx) {
+            return;
+        }
         match incoming {
             Incoming::Message { lane, kind, name, channel, payload } => {
                 self.stats.received += 1;
@@ -190,7 +193,7 @@ impl Core {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &mut self,
         lane: Lane,
         kind: SubscriptionKind,

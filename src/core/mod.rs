@@ -4,6 +4,9 @@
 
 mod census;
 mod counting;
+mod crossing;
+#[cfg(test)]
+mod crossing_tests;
 mod early;
 pub mod effects;
 mod event;
@@ -34,6 +37,7 @@ use crate::transport::{Lane, Subscription};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 use counting::{Asker, Counting};
+use crossing::Crossing;
 use effects::{Change, Effects, Kind, MemberId};
 pub use event::Event;
 use fences::Fences;
@@ -140,6 +144,8 @@ pub struct Core {
     counting: Counting,
     stats: Stats,
     streams: Streams,
+    /// The own connections are about to take over from the user's clients.
+    crossing: Option<Crossing>,
     /// Memory for what is put together.
     envelope: Vec<u8>,
 }
@@ -164,14 +170,21 @@ impl Core {
             counting: Counting::default(),
             stats: Stats::default(),
             streams: Streams::default(),
+            crossing: None,
             envelope: Vec::new(),
         }
+    }
+
+    /// What its members speak.
+    pub fn family(&self) -> Family {
+        self.config.family
     }
 
     // --- members ---------------------------------------------------------------------------------------
 
     /// A member joins: its channels are subscribed to.
     pub fn join(&mut self, id: MemberId, spec: MemberSpec, fx: &mut Effects) {
+        self.abandon_crossing("a namespace has come", fx);
         let mut member = Member::new(self.config.family, spec, 0);
         if self.has_lanes {
             member.lane = self.routes.free_lane(&member.channels.counted());
@@ -191,6 +204,7 @@ impl Core {
 
     /// A member leaves: its subscriptions and requests end.
     pub fn leave(&mut self, id: MemberId, fx: &mut Effects) {
+        self.abandon_crossing("a namespace has gone", fx);
         let Some(member) = self.members.remove(&id) else {
             return;
         };
@@ -239,6 +253,9 @@ impl Core {
     /// Subscribes to what members have come to want since the last time, and no longer to what they do not want:
     /// once for all that came in a step.
     pub fn follow_rooms(&mut self, fx: &mut Effects) {
+        if self.keeps_subscriptions() {
+            return;
+        }
         for id in std::mem::take(&mut self.dirty) {
             let Some(member) = self.members.get_mut(&id) else {
                 continue;
@@ -259,6 +276,9 @@ impl Core {
     /// Waits until all that a member has come to listen to by now is confirmed; JS hears of it by a
     /// [`Kind::Count`] record with this token.
     pub fn when_subscribed(&mut self, id: MemberId, token: u32, fx: &mut Effects) {
+        if self.keeps_subscriptions() {
+            return self.wait_for_crossing(id, token);
+        }
         self.follow_rooms(fx);
         let Some(member) = self.members.get(&id) else {
             return counting::count_record(fx, id, token, 0);
@@ -267,7 +287,7 @@ impl Core {
         self.lift_barriers(fx);
     }
 
-    fn lift_barriers(&mut self, fx: &mut Effects) {
+    pub(super) fn lift_barriers(&mut self, fx: &mut Effects) {
         let members = &self.members;
         self.barriers.retain(|barrier| {
             let lifted = members
@@ -571,10 +591,16 @@ impl Core {
     /// When [`Core::tick`] is to be called; `None` if nothing is due ever.
     pub fn deadline(&self) -> Option<Instant> {
         let counting = self.counting.deadline(self.flow.is_open());
-        [self.requests.deadline(), self.flow.deadline(), counting, self.streams_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.requests.deadline(),
+            self.flow.deadline(),
+            counting,
+            self.streams_deadline(),
+            self.crossing_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     // --- the operator ----------------------------------------------------------------------------------

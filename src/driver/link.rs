@@ -1,5 +1,6 @@
 //! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
 
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +82,8 @@ enum Carrier {
 pub struct Link<W: Fn()> {
     core: Core,
     carrier: Carrier,
+    /// Own connections that may take over from the user's clients.
+    next: Option<Carrier>,
     shared: Arc<Shared>,
     wake_js: W,
     effects: Effects,
@@ -126,23 +129,8 @@ impl<W: Fn()> Link<W> {
     /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
-        let family = options.config.family;
-        let space = family.space();
-        // What is added to a stream twice stands there twice; what is published late is only late.
-        let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
         let carrier = match options.settings {
-            Some(Place::Redis(settings)) => {
-                let settings = Settings { predecessors: predecessors(), ..settings };
-                let mut redis = RedisTransport::new(settings, space);
-                redis.open();
-                Carrier::Redis(Box::new(redis))
-            }
-            Some(Place::Cluster(mut settings)) => {
-                settings.base.predecessors = predecessors();
-                let mut cluster = ClusterTransport::new(settings, space);
-                cluster.open();
-                Carrier::Cluster(Box::new(cluster))
-            }
+            Some(place) => Carrier::to(place, options.config.family),
             None => Carrier::Client(ClientTransport::default()),
         };
         Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
@@ -169,6 +157,7 @@ impl<W: Fn()> Link<W> {
         Link {
             core: Core::new(config, carrier.has_lanes()),
             carrier,
+            next: None,
             shared,
             wake_js,
             effects: Effects::new(Instant::now()),
@@ -246,6 +235,14 @@ impl<W: Fn()> Link<W> {
                 self.carrier = Carrier::Client(ClientTransport::default());
                 self.core.change_transport(false, false, &mut self.effects);
             }
+            Command::UseOwn { place, secret } => {
+                self.core.abandon_crossing("another attempt begins", &mut self.effects);
+                if self.ending.is_none() {
+                    self.core.begin_crossing(&secret, &mut self.effects);
+                }
+                self.next = self.core.is_crossing().then(|| Carrier::to(*place, self.core.family()));
+            }
+            Command::Drained(secret) => self.core.clients_drained(&secret),
             Command::Client(report) => {
                 if let Carrier::Client(client) = &mut self.carrier {
                     client.report(report);
@@ -257,11 +254,13 @@ impl<W: Fn()> Link<W> {
                 self.carrier.set_open(true);
             }
             Command::Open(false) => {
+                self.core.abandon_crossing("the clients have ended", &mut self.effects);
                 // What waits for the proof goes out without: the clients that would bring it are gone.
                 self.core.trust(&mut self.effects);
                 self.ending = Some(Ending::new(self.effects.now));
             }
             Command::Close => {
+                self.core.abandon_crossing("the link is closed", &mut self.effects);
                 self.core.trust(&mut self.effects);
                 self.ending = Some(Ending::new(self.effects.now));
                 self.closing = true;
@@ -273,6 +272,7 @@ impl<W: Fn()> Link<W> {
     /// Carries out what the core wants, and wakes JS if there is something for it.
     fn carry_out(&mut self) {
         self.core.follow_rooms(&mut self.effects);
+        self.change_carrier();
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         self.released = true;
@@ -321,6 +321,27 @@ impl<W: Fn()> Link<W> {
             self.shared.inbox.mark(positions);
         }
         self.check_inbox();
+    }
+
+    /// Goes on with the change to own connections, if there is one under way.
+    fn change_carrier(&mut self) {
+        self.core.advance_crossing(&mut self.effects);
+        if !self.core.is_crossing() {
+            self.next = None;
+        }
+        let Some(next) = &mut self.next else {
+            return;
+        };
+        for (lane, _, names) in in_runs(&mut self.effects.own_subscriptions) {
+            next.subscribe(lane, names);
+        }
+        if self.core.is_across()
+            && let Some(next) = self.next.take()
+        {
+            self.carrier = next;
+            self.core.cross(&mut self.effects);
+            self.carrier.pause(self.shared.paused.load(Ordering::Acquire));
+        }
     }
 
     fn check_flushed(&mut self) {
@@ -377,6 +398,7 @@ impl<W: Fn()> Link<W> {
     async fn poll_incoming(&mut self) -> usize {
         let mut units = 0;
         {
+            let is_next = Cell::new(false);
             let mut sink = sink(
                 &mut self.core,
                 &self.shared.outbox,
@@ -384,8 +406,10 @@ impl<W: Fn()> Link<W> {
                 &mut self.deferred,
                 &mut self.effects,
                 &mut units,
+                &is_next,
             );
-            let mut incoming = std::pin::pin!(self.carrier.incoming(&mut sink));
+            let mut incoming =
+                std::pin::pin!(receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink));
             std::future::poll_fn(|context| {
                 let _ = incoming.as_mut().poll(context);
                 Poll::Ready(())
@@ -402,6 +426,7 @@ impl<W: Fn()> Link<W> {
         let deadline = [self.core.deadline(), ending].into_iter().flatten().min();
         let outbox = &self.shared.outbox;
         {
+            let is_next = Cell::new(false);
             let mut sink = sink(
                 &mut self.core,
                 outbox,
@@ -409,16 +434,43 @@ impl<W: Fn()> Link<W> {
                 &mut self.deferred,
                 &mut self.effects,
                 &mut units,
+                &is_next,
             );
             tokio::select! {
                 biased;
-                () = self.carrier.incoming(&mut sink) => {}
+                () = receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink) => {}
                 () = outbox.changed() => {}
                 () = sleep_until(deadline) => {}
             }
         }
         outbox.unpark();
         units
+    }
+}
+
+/// Takes what the carrier reports, or the one that may be the next: `is_next` says which, while the sink is called.
+async fn receive(
+    carrier: &mut Carrier,
+    next: Option<&mut Carrier>,
+    is_next: &Cell<bool>,
+    sink: &mut dyn FnMut(Incoming<'_>),
+) {
+    let Some(next) = next else {
+        return carrier.incoming(sink).await;
+    };
+    let sink = RefCell::new(sink);
+    let mut of_carrier = |incoming: Incoming<'_>| {
+        is_next.set(false);
+        (sink.borrow_mut())(incoming);
+    };
+    let mut of_next = |incoming: Incoming<'_>| {
+        is_next.set(true);
+        (sink.borrow_mut())(incoming);
+    };
+    tokio::select! {
+        biased;
+        () = carrier.incoming(&mut of_carrier) => {}
+        () = next.incoming(&mut of_next) => {}
     }
 }
 
@@ -431,6 +483,7 @@ fn sink<'a>(
     deferred: &'a mut Vec<Command>,
     effects: &'a mut Effects,
     units: &'a mut usize,
+    is_next: &'a Cell<bool>,
 ) -> impl FnMut(Incoming<'_>) + 'a {
     move |incoming| {
         if outbox.is_filled() {
@@ -440,7 +493,11 @@ fn sink<'a>(
             apply(core, commands, deferred, effects);
         }
         *units += 1;
-        core.incoming(incoming, effects);
+        if is_next.get() {
+            core.incoming_own(&incoming, effects);
+        } else {
+            core.incoming(incoming, effects);
+        }
     }
 }
 
@@ -508,6 +565,8 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
             Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
+            // Own connections bring it, too.
+            Command::ClientMessage { .. } if !core.is_by_clients() => {}
             Command::ClientMessage { kind, name, channel, payload } => {
                 let message = Incoming::Message {
                     lane: 0,
@@ -594,6 +653,27 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl Carrier {
+    /// Own connections, which are being made.
+    fn to(place: Place, family: Family) -> Self {
+        let space = family.space();
+        // What is added to a stream twice stands there twice; what is published late is only late.
+        let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
+        match place {
+            Place::Redis(settings) => {
+                let settings = Settings { predecessors: predecessors(), ..settings };
+                let mut redis = RedisTransport::new(settings, space);
+                redis.open();
+                Carrier::Redis(Box::new(redis))
+            }
+            Place::Cluster(mut settings) => {
+                settings.base.predecessors = predecessors();
+                let mut cluster = ClusterTransport::new(settings, space);
+                cluster.open();
+                Carrier::Cluster(Box::new(cluster))
+            }
+        }
+    }
+
     fn set_open(&mut self, open: bool) {
         match self {
             Carrier::Redis(redis) => redis.set_open(open),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::link::Place;
 use crate::core::Destination;
 use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
@@ -130,6 +131,16 @@ pub enum Command {
     CountSubscribers(u32, Vec<Vec<u8>>),
     /// The user's clients carry the bytes from now on.
     UseClient,
+    /// Own connections are to carry the bytes instead of the user's clients, once they are proven to reach the same
+    /// Redis.
+    UseOwn {
+        /// Where they go.
+        place: Box<Place>,
+        /// What nobody else knows.
+        secret: String,
+    },
+    /// Redis has answered for what JS has given to the user's clients by itself, as the change with this secret wants.
+    Drained(String),
     /// What the user's client reports.
     Client(Report),
     /// The user's client has received a message.
