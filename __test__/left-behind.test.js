@@ -38,7 +38,7 @@ describe("a server that is left behind", function () {
   before(async () => {
     redis = await startRedis();
     clients = KINDS.flatMap((kind) => [1, 2].map(() => makeClient(kind, { port: redis.port })));
-    await waitFor(() => clients.every(isConnected), { what: "the clients" });
+    await waitFor(() => clients.every(isConnected), { what: "the clients", timeout: 30_000 });
   });
 
   after(async () => {
@@ -65,9 +65,15 @@ describe("a server that is left behind", function () {
         void asker.of("/ask");
       })();
       const adapter = /** @type {any} */ (asker.of("/").adapter);
-      await waitFor(async () => (await adapter.serverCount()) === 3, { what: "three servers" });
+      await waitFor(async () => (await adapter.serverCount()) === 3, {
+        what: "three servers",
+        timeout: 30_000,
+      });
       const ask = /** @type {any} */ (asker.of("/ask").adapter);
-      await waitFor(async () => (await ask.serverCount()) === 2, { what: "two with the namespace" });
+      await waitFor(async () => (await ask.serverCount()) === 2, {
+        what: "two with the namespace",
+        timeout: 30_000,
+      });
       for (let turn = 0; turn < 10; turn++) {
         await new Promise(setImmediate);
         collectGarbage();
@@ -75,7 +81,7 @@ describe("a server that is left behind", function () {
       asker.serverSideEmit("tell", "something");
       const answers = await /** @type {any} */ (asker.of("/ask")).serverSideEmitWithAck("ask");
       assert.deepStrictEqual(answers, ["it is here"]);
-      await waitFor(() => heard.length > 0, { what: "the listener to be called" });
+      await waitFor(() => heard.length > 0, { what: "the listener to be called", timeout: 30_000 });
       assert.deepStrictEqual(heard, ["something"]);
       assert.strictEqual(await adapter.serverCount(), 3);
       assert.ok((await connections()) > before);
@@ -91,7 +97,10 @@ describe("a server that is left behind", function () {
           assert.ok((await connections()) > before);
           await io.close();
         }
-        await waitFor(async () => (await connections()) <= before, { what: "the connections to end" });
+        await waitFor(async () => (await connections()) <= before, {
+          what: "the connections to end",
+          timeout: 30_000,
+        });
       });
     }
   }
