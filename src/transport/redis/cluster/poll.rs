@@ -199,6 +199,11 @@ impl ClusterTransport {
         let before = std::mem::replace(&mut self.topology, topology);
         let moved = changed && self.topology.has_other_owners(&before);
         self.covered = self.topology.uncovered().is_none();
+        // The subscribers may be away from the shard already, though the former master has not said so here.
+        if moved && self.space == Space::Shard {
+            let is_told = |former: &Address| self.nodes.get(former).is_some_and(Node::is_replica);
+            self.demoted |= self.topology.successions(&before).iter().any(|former| !is_told(former));
+        }
         if ok {
             self.stalled = None;
         }

@@ -313,6 +313,16 @@ fn names_go_back_to_a_replica_that_becomes_the_master_again() {
 }
 
 #[test]
+fn publishes_settle_if_the_topology_knows_of_a_failover_before_the_former_master_says_so() {
+    block_on(async {
+        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.expect("settling").await;
+    });
+}
+
+#[test]
 fn a_node_that_has_withdrawn_something_is_asked_first_who_owns_what() {
     block_on(async {
         let before: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 16383, &[1, 3])];

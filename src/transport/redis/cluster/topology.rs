@@ -128,6 +128,19 @@ impl Topology {
         (0..SLOTS).any(|slot| self.master(slot) != other.master(slot))
     }
 
+    /// Returns the nodes that owned slots before, and whose slots another node of their shard owns now.
+    pub(super) fn successions<'a>(&self, before: &'a Self) -> BTreeSet<&'a Address> {
+        let owners = (0..SLOTS).filter_map(|slot| Some((before.master(slot)?, self.master(slot)?)));
+        let changes: BTreeSet<_> = owners.filter(|(former, owner)| former != owner).collect();
+        let succeeds =
+            |one: &Address, other: &Address| before.is_shard_of(one, other) || self.is_shard_of(one, other);
+        changes
+            .into_iter()
+            .filter(|(former, owner)| succeeds(former, owner))
+            .map(|(former, _)| former)
+            .collect()
+    }
+
     /// Returns a slot that nobody owns.
     pub(super) fn uncovered(&self) -> Option<Slot> {
         (0..SLOTS).find(|&slot| self.shard(slot).is_none())
@@ -278,6 +291,18 @@ mod tests {
         assert!(!topology.masters().any(|node| *node == new), "it owns nothing any more");
         assert!(!topology.patch(7, two), "too often");
         assert_eq!(topology.master(7), Some(&one));
+    }
+
+    #[test]
+    fn a_master_is_succeeded_by_a_node_of_its_shard() {
+        let before = read(SLOTS_REPLY).unwrap();
+        let (one, two, replica) = (tcp("127.0.0.1", 7001), tcp("asked", 7002), tcp("127.0.0.1", 7004));
+        let mut after = before.clone();
+        // A slot that goes to another shard takes its subscribers along.
+        assert!(after.patch(7, two));
+        assert!(after.successions(&before).is_empty());
+        assert!(after.patch(8, replica));
+        assert_eq!(after.successions(&before), BTreeSet::from([&one]));
     }
 
     #[test]
