@@ -55,6 +55,21 @@ describe("the audience of what a client of a cluster carries", () => {
     assert.strictEqual(carrier.counts.acknowledged, 6);
   });
 
+  it("is counted short when there is none any more", async () => {
+    const { carrier, breaks, publish } = make("shard");
+    await publish(3);
+    await publish(0);
+    assert.strictEqual(carrier.counts.early, 0, "all have left the room");
+    await publish(3);
+    breaks();
+    await publish(0);
+    await publish(0);
+    assert.strictEqual(carrier.counts.early, 2);
+    await publish(3);
+    await publish(0, "a#/#unknown#");
+    assert.strictEqual(carrier.counts.early, 2);
+  });
+
   it("may grow smaller when nothing was lost", async () => {
     const { carrier, breaks, publish } = make("shard");
     await publish(3);

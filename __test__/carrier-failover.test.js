@@ -10,6 +10,7 @@ const assert = require("node:assert");
 const { Pair } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
+const { freePort } = require("./support/redis");
 const { waitFor } = require("./support/wait");
 
 const PACKAGES = ["redis-4", "redis-5", "redis", "ioredis-4", "ioredis-5", "ioredis"];
@@ -52,19 +53,7 @@ describe("clients of a cluster in failovers", function () {
 
   /** Resolves once each room has its subscriber at the master, and none elsewhere. */
   async function settled() {
-    for (const { title, channel } of pairs) {
-      /** @type {number[]} */
-      let counts = [];
-      const isSettled = async () => {
-        const owner = cluster.nodes.indexOf(await cluster.ownerOf(channel));
-        counts = await cluster.shardNumSub(channel);
-        return counts.every((count, index) => count === (index === owner ? 1 : 0));
-      };
-      await waitFor(isSettled, { timeout: 15_000, what: `the subscription of ${title}` }).catch((error) => {
-        error.message += `; there are ${counts}`;
-        throw error;
-      });
-    }
+    for (const { title, channel } of pairs) await cluster.followed(channel, `the subscription of ${title}`);
   }
 
   it("listen to the new master, though what they know of the slots is old", async () => {
@@ -119,6 +108,54 @@ describe("clients of a cluster in failovers", function () {
       assert.ok(missing.length <= lost, `${pair.title}: ${missing} are missing, ${lost} are counted`);
     }
   });
+
+  leavesNoRejection();
+});
+
+describe("clients of a cluster that find a master to which they cannot connect", function () {
+  this.timeout(90_000);
+
+  for (const name of ["redis-5", "redis"]) {
+    it(`${name}: look for another one`, async () => {
+      const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+      const nowhere = { host: "127.0.0.1", port: await freePort() };
+      const addressOf = (/** @type {{ port: number }} */ { port }) => `127.0.0.1:${port}`;
+      /** @type {string | null} */
+      let unreachable = null;
+      const make = () => {
+        const client = require(name).createCluster({
+          rootNodes: cluster.nodes.map(({ port }) => ({ socket: { host: "127.0.0.1", port } })),
+          nodeAddressMap: (/** @type {string} */ address) => (address === unreachable ? nowhere : undefined),
+        });
+        client.connect().catch(() => {});
+        return client;
+      };
+      const pair = new Pair(name, "createShardedAdapter", make);
+      try {
+        await pair.ready();
+        const [master] = await cluster.masters();
+        const [replica] = await cluster.replicas();
+        unreachable = addressOf(replica);
+        await cluster.failover(replica);
+        const waitsFor = (/** @type {any} */ client) =>
+          client.masters.some(
+            (/** @type {any} */ node) => node.address === unreachable && node.client?.isReady === false,
+          );
+        const sees = () => {
+          pair.one();
+          return [0, 3].every((index) => waitsFor(pair.clients[index]));
+        };
+        await waitFor(sees, { timeout: 20_000, what: "the clients to wait for the connection" });
+        await cluster.failover(master);
+        await cluster.followed(pair.channel, "the subscription");
+        await pair.flows();
+        await pair.proves();
+      } finally {
+        await pair.close();
+        await cluster.stop();
+      }
+    });
+  }
 
   leavesNoRejection();
 });

@@ -294,7 +294,12 @@ class Carrier {
         return receivers;
       }
       const isFalse = wanted === undefined ? this.#isGap() && this.#listensTo(channel) : wanted.since >= 0;
-      if (!isFalse || !this.#unheard.isDoubtful(channel, bytes)) return receivers;
+      if (!isFalse || !this.#unheard.isDoubtful(channel, bytes)) {
+        // Those who are on their way from node to node have missed it; one that listens at a replica has not, and would
+        // hear it twice.
+        if (this.#isShort(channel, 0)) this.counts.early++;
+        return receivers;
+      }
     } catch (error) {
       if (!(error instanceof UnheardError)) throw error;
       if (error.wasSent && wanted?.holds && wanted.since < sentAt)
@@ -340,14 +345,20 @@ class Carrier {
    * @param {number} receivers
    */
   #noteAudience(channel, receivers) {
-    const isShort =
-      this.#clients.space === "shard" &&
-      this.#troubledUntil > 0 &&
-      performance.now() < this.#troubledUntil &&
-      receivers < this.#audiences.sizeOf(channel, null);
     // What comes next is held against the same number.
-    if (isShort) this.counts.early++;
+    if (this.#isShort(channel, receivers)) this.counts.early++;
     else this.#audiences.heard(channel, receivers);
+  }
+
+  /**
+   * Whether more have listened to the channel of a shard before a node was lost.
+   *
+   * @param {string} channel
+   * @param {number} receivers
+   */
+  #isShort(channel, receivers) {
+    const isTroubled = this.#clients.space === "shard" && performance.now() < this.#troubledUntil;
+    return isTroubled && receivers < this.#audiences.sizeOf(channel, null);
   }
 
   /** Whether this link has heard a message itself. @param {Buffer | string} bytes */

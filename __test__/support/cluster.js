@@ -261,6 +261,27 @@ class RedisCluster {
     return this.#count("SHARDNUMSUB", channel);
   }
 
+  /**
+   * Resolves once a channel has one sharded subscriber, at the master of its slot: a client that has just been deserted by a
+   * node may listen at a replica first, or at both.
+   *
+   * @param {string} channel
+   * @param {string} what is waited for
+   */
+  async followed(channel, what) {
+    /** @type {number[]} */
+    let counts = [];
+    const isFollowed = async () => {
+      const owner = this.nodes.indexOf(await this.ownerOf(channel));
+      counts = await this.shardNumSub(channel);
+      return counts.every((count, index) => count === (index === owner ? 1 : 0));
+    };
+    await waitFor(isFollowed, { timeout: PATIENCE, what }).catch((error) => {
+      error.message += `; there are ${counts}`;
+      throw error;
+    });
+  }
+
   /** Resolves with the number of plain subscribers of a channel at each of `nodes`. @param {string} channel */
   numSub(channel) {
     return this.#count("NUMSUB", channel);

@@ -31,6 +31,12 @@ const DISCOVERY = 1500;
 /** How long a subscription may take, in milliseconds. */
 const SUBSCRIPTION = 3000;
 
+/**
+ * How long a node may keep the client from finding out where the slots are, in milliseconds: doubled each time, since
+ * there are networks that take long to connect.
+ */
+const CONNECTING = Object.freeze({ first: 3000, most: 60_000 });
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
@@ -54,6 +60,12 @@ class NodeRedisCluster extends NodeRedisClient {
   #timer = null;
   /** While the client asks where the slots are. @type {Promise<void> | null} */
   #rediscovering = null;
+  /** When the client began to find that out; null if it does not. @type {number | null} */
+  #discoveringSince = null;
+  /** @type {number} */
+  #connectingFor = CONNECTING.first;
+  /** Nodes that could not be connected to, for which the client makes another connection. @type {WeakSet<any>} */
+  #givenUp = new WeakSet();
   /** How many looks in a row the client was not ready. */
   #unready = 0;
 
@@ -69,7 +81,9 @@ class NodeRedisCluster extends NodeRedisClient {
     if (!this.isOpen || this.client.isReady === false) return false;
     const masters = this.#masters;
     // What has no connection yet gets one when it is needed.
-    const usable = masters.filter((node) => node.client === undefined || isUp(node)).length;
+    const isUsable = (/** @type {any} */ node) =>
+      isUp(node) || (node.client === undefined && !this.#givenUp.has(node));
+    const usable = masters.filter(isUsable).length;
     const enough = this.space === "shard" ? usable === masters.length : usable > 0;
     return masters.length > 0 && enough && this.#subscribers.every((node) => node.isReady !== false);
   }
@@ -289,6 +303,7 @@ class NodeRedisCluster extends NodeRedisClient {
     if (this.isReady) this.#unready = 0;
     // A node that does not come back is another's replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.rediscover();
+    this.#giveUpConnecting();
     const held = this.#keysHeld();
     for (const [key, before] of [...this.#held]) {
       const address = held.get(key);
@@ -366,12 +381,49 @@ class NodeRedisCluster extends NodeRedisClient {
     // The client waits for the one that it asks: for ever, if that stands still.
     const talking = up.filter((one) => !this.#shardMasters.isMute(one.address));
     const node = talking.find((one) => one.address === address) ?? talking[0] ?? up[0];
-    if (node === undefined) return;
     const slots = this.client._slots;
-    if (typeof slots?.rediscover === "function") return slots.rediscover(node.client);
+    if (typeof slots?.rediscover === "function") {
+      // 5 begins with a node in any case. One that is away it passes over.
+      const first = (node ?? this.#masters.find(({ client }) => client?.options))?.client;
+      if (first === undefined) return;
+      // The client may be at it by itself already: then this waits for the same.
+      this.#discoveringSince ??= performance.now();
+      await slots.rediscover(first).finally(() => (this.#discoveringSince = null));
+      this.#connectingFor = CONNECTING.first;
+      return;
+    }
+    if (node === undefined) return;
     // 4 does after a MOVED, with which all nodes but one answer.
     const asked = this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", "x"]));
     await Promise.allSettled(asked);
+  }
+
+  /**
+   * Ends attempts to connect that do not come about. When the client of 5 or 6 has found a node it waits for the connection
+   * to it, for ever if the node is gone, and looks for the slots no more meanwhile.
+   */
+  #giveUpConnecting() {
+    const since = this.#discoveringSince;
+    if (since === null || performance.now() - since < this.#connectingFor) return;
+    this.#discoveringSince = performance.now();
+    this.#connectingFor = Math.min(this.#connectingFor * 2, CONNECTING.most);
+    const nodes = new Set([...this.#masters, ...(this.client.replicas ?? [])]);
+    for (const node of nodes) {
+      const { client, connectPromise } = node;
+      if (connectPromise === undefined || !client?.isOpen || isUp(node)) continue;
+      this.#givenUp.add(node);
+      node.client = undefined;
+      client.destroy();
+      // If it is still wanted by then, it is connected to anew.
+      connectPromise.catch(() => {}).then(() => this.#connectAgain(node));
+    }
+  }
+
+  /** @param {any} node */
+  async #connectAgain(node) {
+    await this.#rediscovering;
+    if (this.isOpen && this.#masters.includes(node)) this.client.nodeClient(node).catch(() => {});
+    this.#givenUp.delete(node);
   }
 
   /** @param {string} address */
