@@ -46,8 +46,11 @@ class Ear {
   holds = true;
   /** The next look is to ask. */
   isDue = false;
-  /** Looks since the probe went out; negative if none is on its way. */
+  /** Looks since the probe was answered, or went out; negative if none is on its way. */
   looks = -1;
+  /** Of the last probe. What is answered to others tells nothing. */
+  number = 0;
+  isAnswered = false;
   /** How often in a row Redis has said that nobody listens. */
   deserted = 0;
   /** @type {number} */
@@ -66,11 +69,17 @@ class Ear {
     return this.isDue || now - this.provenAt > silence * this.#luck;
   }
 
+  /** Nothing is expected of the probe any more. */
+  end() {
+    this.looks = -1;
+    this.number++;
+  }
+
   /** Something has come in. @param {number} heardAt at the earliest */
   prove(heardAt) {
     this.wasHeard = false;
     this.isDue = false;
-    this.looks = -1;
+    this.end();
     this.deserted = 0;
     this.patience = PATIENCE.first;
     this.provenAt = Math.max(this.provenAt, heardAt);
@@ -88,6 +97,9 @@ class Hearing {
   #isProven = false;
   #troubledUntil = -Infinity;
   #lookedAt = -Infinity;
+  /** How long nothing is asked since a probe could not be published, and until when, in milliseconds. */
+  #pause = 0;
+  #pausedUntil = -Infinity;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
@@ -115,7 +127,7 @@ class Hearing {
     }
     ear.holds = true;
     ear.isDue = true;
-    ear.looks = -1;
+    ear.end();
   }
 
   /**
@@ -166,7 +178,7 @@ class Hearing {
     const now = performance.now();
     const silence = now < this.#troubledUntil ? SILENCE.troubled : SILENCE.calm;
     const isUp = this.#isUp();
-    let probes = PROBES_PER_LOOK;
+    let probes = now < this.#pausedUntil ? 0 : PROBES_PER_LOOK;
     for (const ear of [...this.#ears.values()]) {
       // At some time since the last look.
       if (ear.wasHeard) {
@@ -174,7 +186,7 @@ class Hearing {
         ear.prove(this.#lookedAt);
       }
       // In an outage nothing is answered.
-      else if (!ear.holds || !isUp) ear.looks = -1;
+      else if (!ear.holds || !isUp) ear.end();
       else if (ear.looks >= 0) this.#await(ear, now);
       else if (probes > 0 && ear.isSilent(now, silence)) {
         probes--;
@@ -190,26 +202,46 @@ class Hearing {
     this.#ears.delete(ear.channel);
     this.#ears.set(ear.channel, ear);
     ear.isDue = false;
+    ear.isAnswered = false;
     ear.looks = 0;
+    const number = ++ear.number;
     this.#publish(ear.channel, PROBE).then(
       (receivers) => {
+        this.#pause = 0;
+        if (ear.number !== number) return;
+        ear.isAnswered = true;
+        ear.looks = 0;
         if (Number(receivers) > 0) ear.deserted = 0;
         // The subscription may be about to move: it is asked once more.
         else if (++ear.deserted < DESERTED) this.#askAgain(ear);
       },
-      // It is not who listens that has failed.
-      () => this.#askAgain(ear),
+      (error) => {
+        this.#rest(error);
+        // It is not who listens that has failed.
+        if (ear.number === number) this.#askAgain(ear);
+      },
     );
+  }
+
+  /** Asks less often as long as nothing can be published; no more, if that is not allowed. @param {any} error */
+  #rest(error) {
+    if (String(error?.message).startsWith("NOPERM")) this.#pausedUntil = Infinity;
+    const now = performance.now();
+    if (now < this.#pausedUntil) return;
+    this.#pause = Math.min(Math.max(2 * this.#pause, LOOK_EVERY), SILENCE.troubled);
+    this.#pausedUntil = now + this.#pause;
   }
 
   /** @param {Ear} ear */
   #askAgain(ear) {
-    ear.looks = -1;
+    ear.end();
     ear.isDue = true;
   }
 
   /** @param {Ear} ear @param {number} now */
   #await(ear, now) {
+    // What publishes may be held up, which says nothing of what listens.
+    if (!ear.isAnswered) return void (++ear.looks > PATIENCE.most && this.#askAgain(ear));
     if (++ear.looks <= ear.patience && ear.deserted < DESERTED) return;
     ear.deserted = 0;
     if (this.#isProven) {
@@ -218,7 +250,7 @@ class Hearing {
     }
     // Two clients that have never heard each other may reach different clusters: that is no loss.
     else ear.provenAt = now;
-    ear.looks = -1;
+    ear.end();
   }
 }
 

@@ -6,7 +6,7 @@
  */
 
 const { keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
-const { DUPLICATE, IoredisClient, RUNNER, channelsOf, plainOf } = require("./ioredis");
+const { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
 const { ShardMasters } = require("./shard-masters");
@@ -97,7 +97,7 @@ class IoredisCluster extends IoredisClient {
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
     await this.#inTime(super.subscribe(kind, name, onMessage));
-    this.#moveTo(keyOf(kind, name), this.#keysHeld()?.get(keyOf(kind, name)) ?? "");
+    this.#moveTo(keyOf(kind, name), this.#placeOf(kind, name));
     this.#keepLooking();
   }
 
@@ -246,6 +246,13 @@ class IoredisCluster extends IoredisClient {
   #moveTo(key, address) {
     this.#held.set(key, { address, since: performance.now() });
     if (this.space === "shard") this.#masters.doubt(address);
+  }
+
+  /** The node that the connection is to which holds a subscription; empty if there is none. @param {number} kind @param {string} name */
+  #placeOf(kind, name) {
+    for (const { status, condition, options } of this.#subscribers ?? [])
+      if (status === "ready" && isSubscribed(condition, kind, name)) return `${options.host}:${options.port}`;
+    return "";
   }
 
   /**

@@ -253,6 +253,12 @@ function channelsOf(condition) {
   );
 }
 
+/** Whether a connection holds a subscription. @param {any} condition @param {number} kind @param {string} name */
+function isSubscribed(condition, kind, name) {
+  const names = condition?.subscriber?.set?.[COMMANDS[kind].subscribe];
+  return names === undefined ? channelsOf(condition).has(keyOf(kind, name)) : Object.hasOwn(names, name);
+}
+
 /** @param {any[]} list */
 function inPairs(list) {
   return Array.from({ length: list.length / 2 }, (_, index) => list.slice(2 * index, 2 * index + 2));
@@ -281,4 +287,4 @@ function plainOf(client) {
   return plain;
 }
 
-module.exports = { DUPLICATE, IoredisClient, RUNNER, channelsOf, plainOf };
+module.exports = { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf };

@@ -106,8 +106,9 @@ class NodeRedisCluster extends NodeRedisClient {
     const key = keyOf(kind, name);
     await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
     // The client is content with a node that is away, if it has subscribed there before.
-    if (!this.#keysHeld().has(key)) throw new Error("the node of this channel is away");
-    this.#moveTo(key, this.#keysHeld().get(key) ?? "");
+    const address = this.#placeOf(kind, name);
+    if (address === null) throw new Error("the node of this channel is away");
+    this.#moveTo(key, address);
     if (kind === SHARD) this.#listenToNodes();
   }
 
@@ -141,6 +142,22 @@ class NodeRedisCluster extends NodeRedisClient {
     }
   }
 
+  /**
+   * The node at which the client has a connection that stands and holds a subscription; null if there is none.
+   *
+   * @param {number} kind
+   * @param {string} name
+   * @returns {string | null}
+   */
+  #placeOf(kind, name) {
+    const isShard = this.space === "shard";
+    const node = isShard ? this.client.slots?.[slotOf(name)]?.master : this.client.pubSubNode;
+    const client = isShard ? (node?.pubSub?.client ?? node?.pubSubClient) : node?.client;
+    if (typeof client?.getPubSubListeners !== "function" || !client.isReady) return null;
+    if (!client.getPubSubListeners(TYPES[kind]).has(name)) return null;
+    return isShard ? node.address : "";
+  }
+
   /** What the client has noted to listen to at the node of a channel. @param {string} name @returns {Map<string, any> | null} */
   #shardListeners(name) {
     const master = this.client.slots?.[slotOf(name)]?.master;
@@ -162,11 +179,17 @@ class NodeRedisCluster extends NodeRedisClient {
     let timer;
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => {
-        this.#rediscover();
-        reject(new Error("the client does not answer"));
+        // An answer that has come while the event loop was blocked is read first.
+        setImmediate(() => {
+          if (isDone) return;
+          this.#rediscover();
+          reject(new Error("the client does not answer"));
+        });
       }, SUBSCRIPTION).unref();
     });
-    done.catch(() => {});
+    let isDone = false;
+    const end = () => void (isDone = true);
+    done.then(end, end);
     await Promise.race([done, late]).finally(() => clearTimeout(timer));
   }
 

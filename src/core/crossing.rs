@@ -232,6 +232,8 @@ impl Core {
     fn end_crossing(&mut self, barriers: Vec<(MemberId, u32)>, fx: &mut Effects) {
         self.flow.set_held(false);
         self.counting.let_go();
+        // Rooms that were joined or left meanwhile.
+        self.follow_rooms(fx);
         for (id, token) in barriers {
             self.when_subscribed(id, token, fx);
         }
