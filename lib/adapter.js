@@ -147,7 +147,7 @@ class MemberAdapter extends Adapter {
     if (this.#ready === null) {
       let settle = () => {};
       const promise = new Promise((resolve) => (settle = () => resolve(undefined)));
-      this.#ready = { promise: keepFor(promise), settle };
+      this.#ready = { promise: keepFor(promise, `"ready" of ${this.nsp.name}`), settle };
       if (this.#wasReady || this.#closed) settle();
     }
     return this.#ready.promise;
@@ -410,7 +410,7 @@ class MemberAdapter extends Adapter {
       this.requests.set(requestId, resolve);
       this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout), this.#identity);
     });
-    return keepFor(asked);
+    return keepFor(asked, `the answers to a request in ${this.nsp.name}`);
   }
 
   // --- which sockets are here --------------------------------------------------------------------------
@@ -659,7 +659,7 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<void>}
    */
   barrier() {
-    return keepFor(this.#barrier());
+    return keepFor(this.#barrier(), `a barrier in ${this.nsp.name}`);
   }
 
   async #barrier() {
@@ -687,7 +687,10 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<void>}
    */
   async subscribed() {
-    const confirmed = await keepFor(this._subscribed(this.requestsTimeout));
+    const confirmed = await keepFor(
+      this._subscribed(this.requestsTimeout),
+      `subscriptions in ${this.nsp.name}`,
+    );
     if (this.#closed) throw closedError();
     if (!confirmed) throw this._failure(UNCONFIRMED);
   }

@@ -16,7 +16,7 @@ const EXIT_TIMEOUT = 1000;
 const WRITE_PATIENCE = 30_000;
 
 /** Where the registry is. The number changes with what `Link` and `Registry` have. */
-const KEY = Symbol.for("socket.io-redis-native/lifetime/1");
+const KEY = Symbol.for("socket.io-redis-native/lifetime/2");
 
 /**
  * @typedef {object} Link
@@ -28,8 +28,10 @@ const KEY = Symbol.for("socket.io-redis-native/lifetime/1");
  * @typedef {object} Registry
  * @property {(link: Link) => void} track looks after a link until it is forgotten
  * @property {(link: Link) => void} forget the link is gone
- * @property {(holder: object) => void} keep keeps the process until the holder lets it go
+ * @property {(holder: object, what: string) => void} keep keeps the process until the holder lets it go; `what` it
+ *   waits for is for whoever looks for the reason
  * @property {(holder: object) => void} letGo
+ * @property {() => string[]} reasons what keeps the process at this moment, in words
  */
 
 /** @returns {Registry} */
@@ -40,8 +42,8 @@ function makeRegistry() {
   const awaited = new Map();
   /** Those that it has waited for in vain. @type {Set<Link>} */
   const givenUp = new Set();
-  /** @type {Set<object>} */
-  const holders = new Set();
+  /** What each waits for. @type {Map<object, string>} */
+  const holders = new Map();
   /** What keeps the process for all holders. @type {NodeJS.Timeout | undefined} */
   let timer;
 
@@ -87,11 +89,15 @@ function makeRegistry() {
       letGo(link);
       links.delete(link);
     },
-    keep(holder) {
+    keep(holder, what) {
       if (holders.size === 0) timer = setInterval(() => {}, 2 ** 30);
-      holders.add(holder);
+      holders.set(holder, what);
     },
     letGo,
+    reasons: () => [
+      ...holders.values(),
+      ...[...awaited.keys()].map((link) => `a link that has not written ${link.unwritten()} messages`),
+    ],
   };
 }
 
@@ -118,11 +124,12 @@ const registry = (() => {
  *
  * @template T
  * @param {Promise<T>} promise
+ * @param {string} what the promise stands for
  * @returns {Promise<T>}
  */
-function keepFor(promise) {
+function keepFor(promise, what) {
   const holder = {};
-  registry.keep(holder);
+  registry.keep(holder, what);
   const end = () => registry.letGo(holder);
   promise.then(end, end);
   return promise;

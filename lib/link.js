@@ -283,7 +283,7 @@ class Link {
     if (!this.#emits) this.#greeters++;
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
-    if (this.#clients === null && !this.#tried) keep(this.#attempt);
+    if (this.#clients === null && !this.#tried) keep(this.#attempt, "the first connection of a link");
     return member;
   }
 

@@ -295,7 +295,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    * @returns {Promise<any>}
    */
   restoreSession(pid, offset) {
-    return keepFor(this.#restoreInTime(pid, offset));
+    return keepFor(this.#restoreInTime(pid, offset), `a session in ${this.nsp.name}`);
   }
 
   /** @param {any} pid @param {any} offset @returns {Promise<any>} */

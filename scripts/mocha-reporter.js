@@ -45,7 +45,9 @@ class CountingReporter extends Spec {
         /** @type {string[]} */
         const active = /** @type {any} */ (process).getActiveResourcesInfo();
         const held = active.filter((name) => !/TTY|Pipe|File/.test(name));
+        const kept = require("../__test__/support/watchdog.js").describeKept();
         console.error(`All tests are over, yet something keeps the process alive: ${held.join(", ")}`);
+        console.error(kept.map((line) => `  ${line}`).join("\n"));
         // Mocha sets the exit code to its own count of failures, so this one goes into ours.
         counts.failed++;
         save();

@@ -3,10 +3,13 @@
 
 /**
  * Says what every node waits for when a test has waited in vain: the state of each adapter in this process, of this
- * package and of the reference, and who is connected to each Redis server that runs.
+ * package and of the reference, and who is connected to each Redis server that runs. And what keeps the process when
+ * all tests are over: what this package waits for, and where each timer was started.
  */
 
+const timers = require("node:timers");
 const { Adapter } = require("socket.io-adapter");
+const lifetime = require("../../lib/lifetime");
 const { running } = require("./redis");
 
 /** How a test fails that waits for too long: by mocha's own limit, by `waitFor` and by `once`. */
@@ -15,14 +18,56 @@ const WAITED = /^Timeout of \d+ms exceeded|waited \d+ ms in vain/;
 /** Of each adapter that a namespace has made. @type {Set<WeakRef<any>>} */
 const adapters = new Set();
 
-/** Sees each adapter that is made from now on. */
+/** The timers that may still run, and the stack of each at its start. @type {Map<any, Error>} */
+const started = new Map();
+
+/** Those that have ended are forgotten when there are so many. */
+let forgetAt = 1000;
+
+/** Sees each adapter that is made, and each timer that is started, from now on. */
 function watch() {
+  for (const name of /** @type {const} */ (["setTimeout", "setInterval"])) watchTimers(name);
   const { init } = Adapter.prototype;
   // The namespace calls it once for each. Subclasses with an `init` of their own are not in use here.
   Adapter.prototype.init = function () {
     adapters.add(new WeakRef(this));
     return init.call(this);
   };
+}
+
+/** @param {"setTimeout" | "setInterval"} name */
+function watchTimers(name) {
+  const start = timers[name];
+  /** @param {[any, ...any]} args */
+  function startWatched(...args) {
+    const timer = start(...args);
+    started.set(timer, new Error(name));
+    if (started.size >= forgetAt) {
+      for (const one of started.keys()) if (one._destroyed) started.delete(one);
+      forgetAt = 2 * started.size + 1000;
+    }
+    return timer;
+  }
+  // With what util.promisify() makes of it.
+  const watched = Object.defineProperties(startWatched, Object.getOwnPropertyDescriptors(start));
+  Object.assign(timers, { [name]: watched });
+  Object.assign(globalThis, { [name]: watched });
+}
+
+/**
+ * What keeps a process that has nothing left to do.
+ *
+ * @returns {string[]}
+ */
+function describeKept() {
+  const kept = [...started].filter(([timer]) => !timer._destroyed && timer.hasRef());
+  return [
+    ...lifetime.reasons().map((reason) => `this package waits: ${reason}`),
+    ...kept.map(
+      ([timer, { stack }]) => `${timer._idleTimeout} ms by ${stack?.split("\n").slice(2).join("\n  ")}`,
+    ),
+    ...describeAdapters(),
+  ];
 }
 
 /**
@@ -116,4 +161,4 @@ async function describeServer(server) {
   return lines;
 }
 
-module.exports = { report, watch };
+module.exports = { describeKept, report, watch };

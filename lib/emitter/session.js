@@ -85,7 +85,10 @@ class Session {
     this.#flushing++;
     let inTime;
     try {
-      inTime = await keepFor(isInTime(outlet.link.answered(), timeout));
+      inTime = await keepFor(
+        isInTime(outlet.link.answered(), timeout),
+        "what an emitter has sent is to be answered",
+      );
     } finally {
       this.#flushing--;
     }
