@@ -34,6 +34,9 @@ const SLOTS = 16384;
 /** What may take as long as an election or two. In milliseconds. */
 const PATIENCE = 20_000;
 
+/** How long clients may take to follow a slot to its master, in milliseconds. */
+const FOLLOWING = 15_000;
+
 /** Made by `startCluster`. */
 class RedisCluster {
   /** The masters at the start, then their replicas: the nth of them is of the nth master. @type {RedisServer[]} */
@@ -276,7 +279,7 @@ class RedisCluster {
       counts = await this.shardNumSub(channel);
       return counts.every((count, index) => count === (index === owner ? 1 : 0));
     };
-    await waitFor(isFollowed, { timeout: PATIENCE, what }).catch((error) => {
+    await waitFor(isFollowed, { timeout: FOLLOWING, what }).catch((error) => {
       error.message += `; there are ${counts}`;
       throw error;
     });
