@@ -7,7 +7,7 @@
  */
 
 const assert = require("node:assert");
-const { Pair } = require("./fixtures/pairs");
+const { Pair, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { freePort } = require("./support/redis");
@@ -25,18 +25,9 @@ describe("clients of a cluster in failovers", function () {
 
   before(async () => {
     cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
-    const nodes = cluster.nodes.map(({ port }) => ({ host: "127.0.0.1", port }));
-    pairs = PACKAGES.map((name) => {
-      const make = () => {
-        const { Cluster, createCluster } = require(name);
-        if (Cluster !== undefined && createCluster === undefined)
-          return new Cluster(nodes, { shardedSubscribers: true });
-        const client = createCluster({ rootNodes: nodes.map((socket) => ({ socket })) });
-        client.connect().catch(() => {});
-        return client;
-      };
-      return new Pair(name, "createShardedAdapter", make);
-    });
+    pairs = PACKAGES.map(
+      (name) => new Pair(name, "createShardedAdapter", () => makeClusterClient(name, cluster.nodes)),
+    );
     await Promise.all(pairs.map((pair) => pair.ready()));
   });
 
@@ -122,14 +113,9 @@ describe("clients of a cluster that find a master to which they cannot connect",
       const addressOf = (/** @type {{ port: number }} */ { port }) => `127.0.0.1:${port}`;
       /** @type {string | null} */
       let unreachable = null;
-      const make = () => {
-        const client = require(name).createCluster({
-          rootNodes: cluster.nodes.map(({ port }) => ({ socket: { host: "127.0.0.1", port } })),
-          nodeAddressMap: (/** @type {string} */ address) => (address === unreachable ? nowhere : undefined),
-        });
-        client.connect().catch(() => {});
-        return client;
-      };
+      const nodeAddressMap = (/** @type {string} */ address) =>
+        address === unreachable ? nowhere : undefined;
+      const make = () => makeClusterClient(name, cluster.nodes, { nodeAddressMap });
       const pair = new Pair(name, "createShardedAdapter", make);
       try {
         await pair.ready();

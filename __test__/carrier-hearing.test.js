@@ -7,7 +7,7 @@
  */
 
 const assert = require("node:assert");
-const { Pair } = require("./fixtures/pairs");
+const { Pair, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { waitFor } = require("./support/wait");
@@ -49,17 +49,9 @@ describe("clients of a cluster that believe that they are subscribed", function 
 
   before(async () => {
     cluster = await startCluster({ masters: 1, replicas: 1 });
-    const nodes = cluster.nodes.map(({ port }) => ({ host: "127.0.0.1", port }));
-    pairs = PACKAGES.map((name) => {
-      const make = () => {
-        const { Cluster, createCluster } = require(name);
-        if (createCluster === undefined) return new Cluster(nodes, { shardedSubscribers: true });
-        const client = createCluster({ rootNodes: nodes.map((socket) => ({ socket })) });
-        client.connect().catch(() => {});
-        return client;
-      };
-      return new Pair(name, "createShardedAdapter", make);
-    });
+    pairs = PACKAGES.map(
+      (name) => new Pair(name, "createShardedAdapter", () => makeClusterClient(name, cluster.nodes)),
+    );
     await Promise.all(pairs.map((pair) => pair.ready()));
   });
 

@@ -6,7 +6,7 @@
  * arrives, once and in its order, with clients of all packages.
  */
 
-const { Pair, survive } = require("./fixtures/pairs");
+const { Pair, makeClusterClient, survive } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { slotOf, startCluster } = require("./support/cluster");
 const { startRedis } = require("./support/redis");
@@ -45,16 +45,10 @@ describe("clients of a cluster carry", function () {
 
   before(async () => {
     cluster = await startCluster();
-    const nodes = cluster.nodes.map(({ port }) => ({ host: "127.0.0.1", port }));
     /** @type {Record<string, () => any>} */
     const makers = {};
-    for (const name of NODE_REDIS) {
-      const rootNodes = nodes.map((socket) => ({ socket }));
-      makers[name] = () => connect(require(name).createCluster({ rootNodes }));
-    }
-    for (const name of IOREDIS) {
-      makers[name] = () => new (require(name).Cluster)(nodes, { shardedSubscribers: true });
-    }
+    for (const name of [...NODE_REDIS, ...IOREDIS])
+      makers[name] = () => makeClusterClient(name, cluster.nodes);
     pairs = pairsOf(makers, (name, kind) => name !== "iovalkey" || kind === "createAdapter");
     await Promise.all(pairs.map((pair) => pair.ready()));
   });
