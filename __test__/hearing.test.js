@@ -1,0 +1,412 @@
+// @ts-check
+"use strict";
+
+/**
+ * How it is found that a channel is not heard: what is asked when, and what follows from which answer. The clock is the
+ * test's own.
+ */
+
+const assert = require("node:assert");
+const { PROBE } = require("../lib/doubt");
+const { Hearing } = require("../lib/hearing");
+
+/** How often the channels are looked at, in milliseconds. */
+const LOOK = 250;
+
+/** So many looks an answered probe may take at first, and at most. */
+const PATIENCE = { first: 16, most: 240 };
+
+const CHANNEL = "a#/#room#";
+
+class World {
+  /** In milliseconds. */
+  now = 1000;
+  isUp = true;
+  /** When something was asked, and about which channel. @type {{ at: number, channel: string }[]} */
+  probes = [];
+  /** The channels that are not heard, as they were found. @type {string[]} */
+  deaf = [];
+  /** Whether a probe comes in on its channel. @type {(channel: string) => boolean} */
+  echoes = () => true;
+  /** What Redis answers to a probe. @type {(channel: string) => Promise<number>} */
+  answer = async () => 1;
+  /** @type {() => void} */
+  look = () => {};
+
+  constructor() {
+    this.hearing = new Hearing({
+      isUp: () => this.isUp,
+      publish: (channel) => this.#publish(channel),
+      onDeaf: (channel) => this.deaf.push(channel),
+    });
+  }
+
+  /** @param {string} channel */
+  async #publish(channel) {
+    this.probes.push({ at: this.now, channel });
+    const receivers = await this.answer(channel);
+    if (receivers > 0 && this.echoes(channel)) this.hears(channel, PROBE);
+    return receivers;
+  }
+
+  /** @param {string} channel @param {string} [payload] */
+  hears(channel, payload = "message") {
+    return this.hearing.hears(Buffer.from(channel), Buffer.from(payload));
+  }
+
+  /** Subscribes to channels, and has something come in on each. @param {string[]} channels */
+  async listens(...channels) {
+    for (const channel of channels) {
+      this.hearing.listens(channel);
+      this.hears(channel);
+    }
+    await this.looks(1);
+  }
+
+  /** Has looks happen, and what they ask be answered. @param {number} count */
+  async looks(count) {
+    for (let n = 0; n < count; n++) {
+      this.now += LOOK;
+      this.look();
+      await settled();
+    }
+  }
+
+  /** Has looks happen until something was asked again; returns how many. @param {number} most */
+  async looksUntilAsked(most) {
+    const { length } = this.probes;
+    for (let n = 1; n <= most; n++) {
+      await this.looks(1);
+      if (this.probes.length > length) return n;
+    }
+    return assert.fail(`nothing was asked within ${most} looks`);
+  }
+}
+
+/** Resolves when all promises that wait for nothing else have settled. */
+async function settled() {
+  for (let n = 0; n < 10; n++) await null;
+}
+
+/**
+ * Runs a test with a clock that only it moves. It waits for nothing but promises, so that nobody else sees that clock.
+ *
+ * @param {(world: World) => Promise<void>} test
+ */
+function timeless(test) {
+  return async () => {
+    const { setInterval, clearInterval } = globalThis;
+    const { random } = Math;
+    const world = new World();
+    performance.now = () => world.now;
+    // Whatever chance decides is in the middle.
+    Math.random = () => 0.5;
+    /** @type {any} */ (globalThis).setInterval = (
+      /** @type {() => void} */ look,
+      /** @type {number} */ time,
+    ) => {
+      assert.strictEqual(time, LOOK);
+      world.look = look;
+      return { unref: () => world };
+    };
+    globalThis.clearInterval = () => void (world.look = () => {});
+    try {
+      await test(world);
+    } finally {
+      Object.assign(globalThis, { setInterval, clearInterval });
+      Math.random = random;
+      // That of its prototype is seen again.
+      delete (/** @type {any} */ (performance).now);
+    }
+  };
+}
+
+describe("whether channels are heard", () => {
+  it(
+    "a channel that is silent is proven by a probe",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      const heardAt = world.now - LOOK;
+      const looks = await world.looksUntilAsked(100);
+      assert.ok(Math.abs(world.now - heardAt - 15_000) <= 2 * LOOK, `asked after ${looks} looks`);
+      assert.ok(Math.abs((await world.looksUntilAsked(100)) - looks) <= 1);
+      await world.looks(500);
+      assert.deepStrictEqual(world.deaf, []);
+    }),
+  );
+
+  it(
+    "a probe is told from what is for others",
+    timeless(async (world) => {
+      world.hearing.listens(CHANNEL);
+      assert.strictEqual(world.hears(CHANNEL, PROBE), true);
+      assert.strictEqual(world.hears(CHANNEL, `${PROBE} `), false);
+      assert.strictEqual(world.hears("a#/#unknown#", PROBE), true);
+    }),
+  );
+
+  it(
+    "what others say spares the probe",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      for (let n = 0; n < 20; n++) {
+        await world.looks(20);
+        world.hears(CHANNEL);
+      }
+      assert.deepStrictEqual(world.probes, []);
+    }),
+  );
+
+  it(
+    "after trouble a channel is asked sooner, for a while",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.hearing.doubt();
+      assert.ok((await world.looksUntilAsked(10)) >= 4);
+      await world.looks(15_000 / LOOK);
+      assert.ok((await world.looksUntilAsked(100)) > 40);
+    }),
+  );
+
+  it(
+    "a probe that is answered and does not come in is a verdict",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      await world.looksUntilAsked(100);
+      await world.looks(PATIENCE.first);
+      assert.deepStrictEqual(world.deaf, []);
+      await world.looks(1);
+      assert.deepStrictEqual(world.deaf, [CHANNEL]);
+    }),
+  );
+
+  it(
+    "a probe without an answer is no verdict, and goes out again",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.answer = () => new Promise(() => {});
+      await world.looksUntilAsked(100);
+      assert.strictEqual(await world.looksUntilAsked(1000), PATIENCE.most + 2);
+      await world.looks(1000);
+      assert.deepStrictEqual(world.deaf, []);
+    }),
+  );
+
+  it(
+    "an answer that comes late says nothing of what was asked since",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      /** @type {(receivers: number) => void} */
+      let answer = () => {};
+      world.answer = () => new Promise((resolve) => void (answer = resolve));
+      await world.looksUntilAsked(100);
+      const late = answer;
+      world.hears(CHANNEL);
+      await world.looksUntilAsked(100);
+      late(1);
+      await world.looks(2 * PATIENCE.first);
+      assert.deepStrictEqual(world.deaf, []);
+      answer(1);
+      await settled();
+      await world.looks(PATIENCE.first + 1);
+      assert.deepStrictEqual(world.deaf, [CHANNEL]);
+    }),
+  );
+
+  it(
+    "that nobody listens is not believed when it is said once",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      const answers = [0, 1, 0, 1];
+      world.answer = async () => answers.shift() ?? 1;
+      await world.looksUntilAsked(100);
+      assert.strictEqual(await world.looksUntilAsked(1), 1);
+      await world.looksUntilAsked(100);
+      assert.strictEqual(await world.looksUntilAsked(1), 1);
+      await world.looks(PATIENCE.most);
+      assert.deepStrictEqual([world.deaf, answers], [[], []]);
+    }),
+  );
+
+  it(
+    "that nobody listens is not believed when somebody has in between",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      const answers = [0, 1, 0, 1];
+      world.answer = async () => answers.shift() ?? 1;
+      await world.looksUntilAsked(100);
+      await world.looks(1);
+      world.hearing.listens(CHANNEL);
+      await world.looks(4);
+      assert.deepStrictEqual([world.deaf, answers], [[], []]);
+    }),
+  );
+
+  it(
+    "that nobody listens is believed when it is said twice in a row",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.answer = async () => 0;
+      await world.looksUntilAsked(100);
+      await world.looks(1);
+      assert.deepStrictEqual(world.deaf, []);
+      await world.looks(1);
+      assert.deepStrictEqual(world.deaf, [CHANNEL]);
+    }),
+  );
+
+  it(
+    "probes that cannot be published keep all others back, twice as long each time, up to a bound",
+    timeless(async (world) => {
+      await world.listens(CHANNEL, "a#/#other#");
+      world.answer = async () => Promise.reject(new Error("CLUSTERDOWN"));
+      await world.looks(200);
+      const times = [...new Set(world.probes.map(({ at }) => at))];
+      const pauses = times.slice(1).map((at, index) => at - times[index]);
+      assert.deepStrictEqual(pauses.slice(0, 5), [250, 500, 1000, 1000, 1000]);
+      assert.ok(pauses.slice(5).every((pause) => pause === 1000));
+      assert.deepStrictEqual(world.deaf, []);
+      // One that goes out ends that.
+      world.answer = async () => 1;
+      await world.looks(4);
+      world.answer = async () => Promise.reject(new Error("CLUSTERDOWN"));
+      await world.looksUntilAsked(100);
+      assert.strictEqual(await world.looksUntilAsked(1), 1);
+    }),
+  );
+
+  it(
+    "nothing more is asked when that is not allowed",
+    timeless(async (world) => {
+      await world.listens(CHANNEL, "a#/#other#");
+      world.answer = async () => Promise.reject(new Error("NOPERM No permissions to access a channel"));
+      await world.looksUntilAsked(100);
+      const asked = world.probes.length;
+      world.hearing.doubt();
+      await world.looks(10_000);
+      assert.deepStrictEqual([world.probes.length, world.deaf], [asked, []]);
+    }),
+  );
+
+  it(
+    "an event loop that is blocked is no silence",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      await world.looksUntilAsked(100);
+      world.now += 600_000;
+      await world.looks(1);
+      assert.deepStrictEqual(world.deaf, []);
+      // What has come in meanwhile is read.
+      world.hears(CHANNEL, PROBE);
+      await world.looks(PATIENCE.first + 1);
+      assert.deepStrictEqual(world.deaf, []);
+    }),
+  );
+
+  it(
+    "the patience with a channel doubles with each verdict, up to a bound, until it is heard",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      const patience = async () => {
+        await world.looksUntilAsked(100);
+        const verdicts = world.deaf.length;
+        for (let looks = 1; ; looks++) {
+          await world.looks(1);
+          if (world.deaf.length === verdicts) continue;
+          world.hearing.loses(CHANNEL);
+          world.hearing.listens(CHANNEL);
+          return looks - 1;
+        }
+      };
+      for (const looks of [16, 32, 64, 128, 240, 240]) assert.strictEqual(await patience(), looks);
+      world.hears(CHANNEL);
+      await world.looks(1);
+      assert.strictEqual(await patience(), PATIENCE.first);
+    }),
+  );
+
+  it(
+    "clients that have never heard each other may reach different clusters: that is no verdict",
+    timeless(async (world) => {
+      world.echoes = () => false;
+      world.hearing.listens(CHANNEL);
+      await world.looks(1);
+      assert.strictEqual(world.probes.length, 1);
+      await world.looks(1000);
+      assert.deepStrictEqual(world.deaf, []);
+    }),
+  );
+
+  it(
+    "nothing is asked, and nothing follows, while the clients are not connected",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      world.echoes = () => false;
+      await world.looksUntilAsked(100);
+      world.isUp = false;
+      await world.looks(1000);
+      assert.deepStrictEqual([world.probes.length, world.deaf], [1, []]);
+      world.isUp = true;
+      await world.looks(1);
+      assert.strictEqual(world.probes.length, 2);
+    }),
+  );
+
+  it(
+    "a channel that is lost is not asked until it is subscribed to again",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+      await world.looks(100);
+      assert.deepStrictEqual(world.probes, []);
+      world.hearing.listens(CHANNEL);
+      await world.looks(1);
+      assert.strictEqual(world.probes.length, 1);
+    }),
+  );
+
+  it(
+    "for how long nothing may have come in is known while a probe has not",
+    timeless(async (world) => {
+      await world.listens(CHANNEL);
+      const heardAt = world.now - LOOK;
+      world.echoes = () => false;
+      await world.looksUntilAsked(100);
+      await world.looks(4);
+      const silence = world.hearing.loses(CHANNEL);
+      assert.ok(silence >= world.now - heardAt - LOOK && silence <= world.now - heardAt + LOOK);
+      // It is not heard of any more, and was not meanwhile.
+      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+    }),
+  );
+
+  it(
+    "what is not wanted any more is not asked",
+    timeless(async (world) => {
+      await world.listens(CHANNEL, "a#/#other#");
+      world.hearing.forget(CHANNEL);
+      await world.looks(100);
+      assert.ok(world.probes.length > 0);
+      assert.ok(world.probes.every(({ channel }) => channel !== CHANNEL));
+      world.hearing.stop();
+      await world.looks(100);
+    }),
+  );
+
+  it(
+    "as many go out with a look as Redis bears, and all have their turn",
+    timeless(async (world) => {
+      const channels = Array.from({ length: 120 }, (_, n) => `a#/#room-${n}#`);
+      await world.listens(...channels);
+      await world.looksUntilAsked(100);
+      assert.strictEqual(world.probes.length, 50);
+      await world.looks(2);
+      assert.deepStrictEqual(world.probes.map(({ channel }) => channel).sort(), [...channels].sort());
+    }),
+  );
+});
