@@ -10,12 +10,10 @@ const assert = require("node:assert");
 const { ClusterAdapter, ClusterAdapterWithHeartbeat, MessageType } = /** @type {any} */ (
   require("socket.io-adapter")
 );
-const { OURS, REFERENCE } = require("./fixtures/rings");
+const { MIXED_PAIRS } = require("./fixtures/rings");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
 const { waitFor } = require("./support/wait");
-
-/** @typedef {import("./support/ring-node").Kind} Kind */
 
 /** @type {[string, any][]} */
 const FAMILIES = [
@@ -38,11 +36,7 @@ describe("a ClusterAdapter", function () {
   after(() => redis.stop());
 
   for (const [family, options] of FAMILIES) {
-    for (const nodes of /** @type {[Kind, Kind][]} */ ([
-      [OURS, OURS],
-      [OURS, REFERENCE],
-      [REFERENCE, OURS],
-    ])) {
+    for (const nodes of MIXED_PAIRS) {
       describe(`${family}: ${nodes.join(" to ")}`, () => {
         /** @type {import("./support/ring").Ring} */
         let ring;

@@ -8,11 +8,9 @@
 
 const assert = require("node:assert");
 const { Emitter } = /** @type {any} */ (require("../emitter"));
-const { OURS, REFERENCE } = require("./fixtures/rings");
+const { MIXED_PAIRS, OURS, REFERENCE } = require("./fixtures/rings");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
-
-/** @typedef {import("./support/ring-node").Kind} Kind */
 
 const ROOMS = ["\ud800", "a\udc00b", "\ud800\ud800"];
 
@@ -37,11 +35,7 @@ describe("rooms that are half a surrogate pair", function () {
   after(() => redis.stop());
 
   for (const [family, options] of FAMILIES) {
-    for (const nodes of /** @type {[Kind, Kind][]} */ ([
-      [OURS, OURS],
-      [OURS, REFERENCE],
-      [REFERENCE, OURS],
-    ])) {
+    for (const nodes of MIXED_PAIRS) {
       it(`${family}: ${nodes.join(" to ")}`, async () => {
         const ring = await startRing({ redis, nodes, sockets: 2, ...options });
         try {
