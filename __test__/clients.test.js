@@ -8,12 +8,17 @@
 
 const assert = require("node:assert");
 const fs = require("node:fs");
+const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
 const tls = require("node:tls");
 const { clientsOf } = require("../lib/clients");
-
+const { answered } = require("../lib/clients/client");
+const { ShardMasters } = require("../lib/clients/shard-masters");
+const { Echoes } = require("../lib/echoes");
+const { leavesNoRejection } = require("./fixtures/suite");
 const { skip } = require("./support/hooks");
+
 /** @typedef {import("../lib/clients/settings").Settings} Settings */
 
 const NODE_REDIS = ["redis-4", "redis-5", "redis"];
@@ -511,4 +516,92 @@ describe("clients that lack something", () => {
       assert.strictEqual(clientsOf(some, all, "shard").flaw() === null, hasThem);
     });
   }
+});
+
+describe("what a client was told to do", () => {
+  const { setTimeout } = globalThis;
+
+  // Limits are over at once: nobody waits for them.
+  beforeEach(() => {
+    /** @type {any} */ (globalThis).setTimeout = (/** @type {() => void} */ act) => setTimeout(act, 1);
+  });
+  afterEach(() => void (globalThis.setTimeout = setTimeout));
+
+  /**
+   * Resolves to what is made of a reply that comes while the event loop is blocked, beyond the limit.
+   *
+   * @template T
+   * @param {(reply: Promise<void>) => Promise<T>} use
+   * @returns {Promise<T>}
+   */
+  async function whileBlocked(use) {
+    const server = net.createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", () => resolve(null)));
+    const { port } = /** @type {net.AddressInfo} */ (server.address());
+    const client = net.connect(port, "127.0.0.1");
+    try {
+      const [connection] = await Promise.all([
+        new Promise((resolve) => server.once("connection", resolve)),
+        new Promise((resolve) => client.once("connect", () => resolve(null))),
+      ]);
+      const used = use(new Promise((resolve) => void client.once("data", () => resolve())));
+      connection.end("+OK\r\n");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      return await used;
+    } finally {
+      client.destroy();
+      server.close();
+    }
+  }
+
+  it("is not late if the answer came while the event loop was blocked", async () => {
+    let isLate = false;
+    await whileBlocked((reply) => answered(reply, () => void (isLate = true)));
+    assert.strictEqual(isLate, false);
+  });
+
+  it("is late if there is no answer", async () => {
+    let isLate = false;
+    const answer = answered(new Promise(() => {}), () => void (isLate = true));
+    await assert.rejects(answer, /does not answer/);
+    assert.ok(isLate);
+  });
+
+  it("fails as the client does, which is never unhandled", async () => {
+    const refused = Promise.reject(new Error("refused"));
+    await assert.rejects(
+      answered(refused, () => assert.fail("it is not late")),
+      /refused/,
+    );
+    /** @type {(error: Error) => void} */
+    let fail = () => {};
+    const answer = answered(new Promise((_, reject) => void (fail = reject)), () => {});
+    await assert.rejects(answer, /does not answer/);
+    fail(new Error("refused too late"));
+  });
+
+  it("a node is a master if it said so while the event loop was blocked", async () => {
+    /** @type {string[]} */
+    const demoted = [];
+    const isMaster = await whileBlocked((reply) => {
+      const masters = new ShardMasters(
+        () => reply.then(() => ["master"]),
+        (address) => demoted.push(address),
+      );
+      return masters.isMaster("node");
+    });
+    assert.deepStrictEqual([isMaster, demoted], [true, []]);
+  });
+
+  it("an own message is heard if it came while the event loop was blocked", async () => {
+    const echoes = new Echoes();
+    echoes.begin();
+    const isHeard = await whileBlocked((reply) => {
+      void reply.then(() => echoes.heard("message"));
+      return echoes.has("message");
+    });
+    assert.strictEqual(isHeard, true);
+  });
+
+  leavesNoRejection();
 });

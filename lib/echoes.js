@@ -7,6 +7,7 @@
  */
 
 const { createHash } = require("node:crypto");
+const { afterReading } = require("./clients/client");
 
 /** So many messages are remembered. */
 const MAX_SEEN = 10_000;
@@ -70,7 +71,7 @@ class Echoes {
         resolve(isHeard);
       };
       waiting.push(tell);
-      const timer = setTimeout(() => {
+      const timer = afterReading(() => {
         const place = waiting.indexOf(tell);
         if (place >= 0) waiting.splice(place, 1);
         resolve(false);

@@ -6,6 +6,8 @@
  * batch is on its way is the next one.
  */
 
+const { afterReading } = require("./client");
+
 /**
  * @typedef {object} Task
  * @property {(connection: any) => Promise<any>} run
@@ -54,7 +56,7 @@ class Batches {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, PATIENCE).unref();
+      timer = afterReading(() => resolve(null), PATIENCE).unref();
     });
     const sent = this.#lentTo(batch).catch((error) => {
       for (const { reject } of batch) reject(error);

@@ -26,6 +26,9 @@ const CHANNEL = 0;
 const PATTERN = 1;
 const SHARD = 2;
 
+/** How long a client may take to do what it was told, in milliseconds. */
+const ANSWER = 3000;
+
 /**
  * What is common to all kinds. No method throws but by the promise that it returns.
  *
@@ -296,8 +299,43 @@ async function sumCounts(nodes) {
 async function within(promise, milliseconds) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, milliseconds).unref()));
+  const late = new Promise((resolve) => (timer = afterReading(() => resolve(null), milliseconds).unref()));
   await Promise.race([promise.catch(() => {}), late]).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Calls back after so many milliseconds, behind what has come in by then: if the event loop was blocked, the answer that is
+ * waited for may be there, and Node reads it before it calls back immediates.
+ *
+ * @param {() => void} act
+ * @param {number} milliseconds
+ */
+function afterReading(act, milliseconds) {
+  return setTimeout(() => setImmediate(act), milliseconds);
+}
+
+/**
+ * Resolves, or rejects, as what a client was told to do does. Rejects if the client does not answer in time.
+ *
+ * @param {Promise<void>} done
+ * @param {() => void} onLate is called before it rejects for that
+ * @returns {Promise<void>}
+ */
+async function answered(done, onLate) {
+  let isDone = false;
+  const end = () => void (isDone = true);
+  done.then(end, end);
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  const late = new Promise((_, reject) => {
+    const giveUp = () => {
+      if (isDone) return;
+      onLate();
+      reject(new Error("the client does not answer"));
+    };
+    timer = afterReading(giveUp, ANSWER).unref();
+  });
+  await Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
 /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
@@ -311,6 +349,8 @@ module.exports = {
   PATTERN,
   SHARD,
   UserClient,
+  afterReading,
+  answered,
   keyOf,
   ofKey,
   readCounts,

@@ -5,7 +5,7 @@
  * The cluster clients of `ioredis`, 4 to 6, and `iovalkey`.
  */
 
-const { keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
+const { answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
@@ -18,8 +18,8 @@ const { ShardPublisher } = require("./shard-publisher");
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
-/** How long a subscription may take, in milliseconds. */
-const PATIENCE = 3000;
+/** How long it is waited for the client to find out where the slots are, in milliseconds. */
+const DISCOVERY = 3000;
 
 class IoredisCluster extends IoredisClient {
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
@@ -96,30 +96,19 @@ class IoredisCluster extends IoredisClient {
     if (this.flaw !== null) throw new Error(this.flaw);
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
-    await this.#inTime(super.subscribe(kind, name, onMessage));
+    await answered(super.subscribe(kind, name, onMessage), () => this.#endWaiting());
     this.#moveTo(keyOf(kind, name), this.#placeOf(kind, name));
     this.#keepLooking();
   }
 
   /**
-   * Rejects if a subscription takes too long. What listens to shards waits for all its connections whenever the slots
-   * have changed; one that is ended meanwhile is waited for for ever, and nothing follows the slots any more.
-   *
-   * @param {Promise<void>} subscribed
+   * What listens to shards waits for all its connections whenever the slots have changed. One that is ended meanwhile is
+   * waited for for ever, and nothing follows the slots any more.
    */
-  async #inTime(subscribed) {
-    /** @type {NodeJS.Timeout | undefined} */
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => {
-        const group = this.client.shardedSubscribers;
-        if (group?.isResetting === true) group.isResetting = false;
-        this.rediscover();
-        reject(new Error("the client does not answer"));
-      }, PATIENCE).unref();
-    });
-    subscribed.catch(() => {});
-    await Promise.race([subscribed, late]).finally(() => clearTimeout(timer));
+  #endWaiting() {
+    const group = this.client.shardedSubscribers;
+    if (group?.isResetting === true) group.isResetting = false;
+    this.rediscover();
   }
 
   #keepLooking() {
@@ -205,7 +194,7 @@ class IoredisCluster extends IoredisClient {
     this.onTrouble?.();
     if (this.client.status !== "ready" || this.#rediscovering !== null) return;
     const refreshed = new Promise((resolve) => this.client.refreshSlotsCache(resolve));
-    this.#rediscovering = within(refreshed, PATIENCE).then(() => void (this.#rediscovering = null));
+    this.#rediscovering = within(refreshed, DISCOVERY).then(() => void (this.#rediscovering = null));
   }
 
   /** @param {string} address */

@@ -6,7 +6,7 @@
  */
 
 const { slotOf } = require("../native");
-const { SHARD, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
+const { SHARD, answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");
 const { reading } = require("./settings");
@@ -27,9 +27,6 @@ const PATIENCE = 4;
 
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 1500;
-
-/** How long a subscription may take, in milliseconds. */
-const SUBSCRIPTION = 3000;
 
 /**
  * How long a node may keep the client from finding out where the slots are, in milliseconds: doubled each time, since
@@ -119,7 +116,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {string} channel
    */
   #isAway(channel) {
-    const master = this.client.slots?.[slotOf(channel)]?.master;
+    const master = this.#masterOf(channel);
     return typeof master?.client?.isReady === "boolean" && !isUp(master);
   }
 
@@ -151,46 +148,24 @@ class NodeRedisCluster extends NodeRedisClient {
    */
   #placeOf(kind, name) {
     const isShard = this.space === "shard";
-    const node = isShard ? this.client.slots?.[slotOf(name)]?.master : this.client.pubSubNode;
-    const client = isShard ? (node?.pubSub?.client ?? node?.pubSubClient) : node?.client;
-    if (typeof client?.getPubSubListeners !== "function" || !client.isReady) return null;
-    if (!client.getPubSubListeners(TYPES[kind]).has(name)) return null;
-    return isShard ? node.address : "";
+    const master = isShard ? this.#masterOf(name) : null;
+    const subscriber = isShard ? shardSubscriberOf(master) : this.#globalSubscriber;
+    if (!subscriber?.isReady || !subscriber.getPubSubListeners(TYPES[kind]).has(name)) return null;
+    return isShard ? master.address : "";
   }
 
   /** What the client has noted to listen to at the node of a channel. @param {string} name @returns {Map<string, any> | null} */
   #shardListeners(name) {
-    const master = this.client.slots?.[slotOf(name)]?.master;
-    const listening = master?.pubSub?.client ?? master?.pubSubClient;
-    return typeof listening?.getPubSubListeners === "function"
-      ? listening.getPubSubListeners("SHARDED")
-      : null;
+    return shardSubscriberOf(this.#masterOf(name))?.getPubSubListeners("SHARDED") ?? null;
   }
 
   /**
-   * Rejects if the client takes too long. A connection that it has given up, and which it still had at hand, never
-   * answers.
+   * A connection that the client has given up, and which it still had at hand, never answers.
    *
    * @param {Promise<void>} done
-   * @returns {Promise<void>}
    */
-  async inTime(done) {
-    /** @type {NodeJS.Timeout | undefined} */
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => {
-        // An answer that has come while the event loop was blocked is read first.
-        setImmediate(() => {
-          if (isDone) return;
-          this.#rediscover();
-          reject(new Error("the client does not answer"));
-        });
-      }, SUBSCRIPTION).unref();
-    });
-    let isDone = false;
-    const end = () => void (isDone = true);
-    done.then(end, end);
-    await Promise.race([done, late]).finally(() => clearTimeout(timer));
+  inTime(done) {
+    return answered(done, () => this.#rediscover());
   }
 
   get needsProof() {
@@ -270,14 +245,20 @@ class NodeRedisCluster extends NodeRedisClient {
     return [...new Set(this.client.masters ?? [])];
   }
 
+  /** The node that the client takes for the master of a channel's slot. @param {string} channel @returns {any} */
+  #masterOf(channel) {
+    return this.client.slots?.[slotOf(channel)]?.master;
+  }
+
+  /** The connection by which the client listens to the channels of all; null if there is none. @returns {any} */
+  get #globalSubscriber() {
+    return asSubscriber(this.client.pubSubNode?.client);
+  }
+
   /** The clients of the nodes that listen in this space. @returns {any[]} */
   get #subscribers() {
-    const clients =
-      this.space === "shard"
-        ? this.#masters.map(({ pubSub, pubSubClient }) => pubSub?.client ?? pubSubClient)
-        : [this.client.pubSubNode?.client];
-    // A promise, of 4, is one that connects.
-    return clients.filter((client) => typeof client?.getPubSubListeners === "function");
+    const all = this.space === "shard" ? this.#masters.map(shardSubscriberOf) : [this.#globalSubscriber];
+    return all.filter((subscriber) => subscriber !== null);
   }
 
   #choosePublisher() {
@@ -351,26 +332,24 @@ class NodeRedisCluster extends NodeRedisClient {
   #keysHeld() {
     /** @type {Map<string, string>} */
     const held = new Map();
-    const add = (/** @type {any} */ client, /** @type {string} */ address) => {
-      if (typeof client?.getPubSubListeners !== "function" || !client.isReady) return;
+    const add = (/** @type {any} */ subscriber, /** @type {string} */ address) => {
+      if (!subscriber?.isReady) return;
       for (const [kind, type] of TYPES.entries())
-        for (const name of client.getPubSubListeners(type).keys())
+        for (const name of subscriber.getPubSubListeners(type).keys())
           held.set(keyOf(kind, String(name)), address);
     };
-    if (this.space === "shard")
-      for (const node of this.#masters) add(node.pubSub?.client ?? node.pubSubClient, node.address);
-    else add(this.client.pubSubNode?.client, "");
+    if (this.space === "shard") for (const node of this.#masters) add(shardSubscriberOf(node), node.address);
+    else add(this.#globalSubscriber, "");
     return held;
   }
 
   /** A master that has become a replica keeps what listens to it, if the client has been told to use replicas. */
   #leaveReplicas() {
-    for (const { pubSub, pubSubClient } of this.client.replicas ?? []) {
-      const client = pubSub?.client ?? pubSubClient;
-      if (typeof client?.getPubSubListeners !== "function" || !client.isReady) continue;
-      for (const name of [...client.getPubSubListeners("SHARDED").keys()].map(String)) {
+    for (const subscriber of (this.client.replicas ?? []).map(shardSubscriberOf)) {
+      if (!subscriber?.isReady) continue;
+      for (const name of [...subscriber.getPubSubListeners("SHARDED").keys()].map(String)) {
         const listener = this.listenerOf(SHARD, name);
-        if (listener !== undefined) client.sUnsubscribe(name, listener, true).catch(() => {});
+        if (listener !== undefined) subscriber.sUnsubscribe(name, listener, true).catch(() => {});
       }
     }
   }
@@ -461,6 +440,16 @@ class NodeRedisCluster extends NodeRedisClient {
 /** Whether there is a connection to a node of the cluster. @param {any} node */
 function isUp(node) {
   return node.client?.isReady === true;
+}
+
+/** The connection by which the client listens to shards at a node; null if there is none. @param {any} node @returns {any} */
+function shardSubscriberOf(node) {
+  return asSubscriber(node?.pubSub?.client ?? node?.pubSubClient);
+}
+
+/** Null if it is none yet: while it connects, 4 has a promise there. @param {any} client @returns {any} */
+function asSubscriber(client) {
+  return typeof client?.getPubSubListeners === "function" ? client : null;
 }
 
 module.exports = { NodeRedisCluster };

@@ -6,6 +6,8 @@
  * its master without a word: a client with an old map of the slots never learns of it.
  */
 
+const { afterReading } = require("./client");
+
 /** How old the answer of a node in use may be, in milliseconds. */
 const ASK_EVERY = 1000;
 
@@ -98,7 +100,7 @@ class ShardMasters {
   async #roleOf(address) {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
-    const late = new Promise((resolve) => (timer = setTimeout(resolve, PATIENCE, null).unref()));
+    const late = new Promise((resolve) => (timer = afterReading(() => resolve(null), PATIENCE).unref()));
     try {
       const reply = await Promise.race([this.#askRole(address), late]);
       return reply === null || reply === undefined ? null : String(reply[0]);

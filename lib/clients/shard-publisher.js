@@ -7,6 +7,7 @@
  */
 
 const { slotOf } = require("../native");
+const { afterReading } = require("./client");
 
 /** How long what is published waits for what was published before, in milliseconds: a node may never answer. */
 const PATIENCE = 2000;
@@ -110,7 +111,7 @@ class ShardPublisher {
 
   /** @param {number} slot @param {Flight} flight @param {string} channel @param {Buffer | string} payload */
   #wait(slot, flight, channel, payload) {
-    flight.timer ??= setTimeout(() => this.#land(slot, flight), PATIENCE);
+    flight.timer ??= afterReading(() => this.#land(slot, flight), PATIENCE);
     return new Promise((resolve, reject) => flight.waiting.push({ channel, payload, resolve, reject }));
   }
 
