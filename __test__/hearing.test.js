@@ -187,7 +187,7 @@ describe("whether channels are heard", () => {
       await world.listens(CHANNEL);
       world.answer = () => new Promise(() => {});
       await world.looksUntilAsked(100);
-      assert.strictEqual(await world.looksUntilAsked(1000), PATIENCE.most + 2);
+      assert.strictEqual(await world.looksUntilAsked(1000), PATIENCE.most + 1);
       await world.looks(1000);
       assert.deepStrictEqual(world.deaf, []);
     }),
@@ -407,6 +407,48 @@ describe("whether channels are heard", () => {
       assert.strictEqual(world.probes.length, 50);
       await world.looks(2);
       assert.deepStrictEqual(world.probes.map(({ channel }) => channel).sort(), [...channels].sort());
+    }),
+  );
+
+  it(
+    "after trouble one channel of each slot is asked first",
+    timeless(async (world) => {
+      const busy = Array.from({ length: 200 }, (_, n) => `a{1}#/#room-${n}#`);
+      const others = ["a{2}#/#room#", "a{3}#/#room#", "a{4}#/#room#"];
+      for (let trouble = 1; trouble <= 2; trouble++) {
+        await world.listens(...busy);
+        // They are due a look later: many wait already.
+        await world.listens(...others);
+        world.probes = [];
+        world.hearing.doubt();
+        await world.looksUntilAsked(10);
+        assert.strictEqual(world.probes.length, 50);
+        await world.looks(1);
+        const asked = () => world.probes.map(({ channel }) => channel);
+        assert.deepStrictEqual(asked().slice(50, 53), others);
+        await world.looks(3);
+        assert.deepStrictEqual(new Set(asked()), new Set([...busy, ...others]));
+        // Until it is over.
+        await world.looks(15_000 / LOOK);
+      }
+    }),
+  );
+
+  it(
+    "when a channel is not heard, the others of its slot are asked next",
+    timeless(async (world) => {
+      const busy = Array.from({ length: 2000 }, (_, n) => `a{1}#/#room-${n}#`);
+      const lost = ["a{2}#/#room-1#", "a{2}#/#room-2#", "a{2}#/#room-3#"];
+      await world.listens(...busy, ...lost);
+      world.echoes = (channel) => !lost.includes(channel);
+      world.hearing.doubt();
+      await world.looksUntilAsked(10);
+      const askedAt = () => world.probes.filter(({ channel }) => lost.includes(channel)).map(({ at }) => at);
+      const [first] = askedAt();
+      await world.looks(PATIENCE.first + 1);
+      assert.deepStrictEqual(world.deaf, lost.slice(0, 1));
+      const verdictAt = first + (PATIENCE.first + 1) * LOOK;
+      assert.deepStrictEqual(askedAt(), [first, verdictAt, verdictAt]);
     }),
   );
 });

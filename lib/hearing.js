@@ -8,9 +8,14 @@
  * misread, and a channel that the client moves by itself counts as subscribed before Redis has agreed. So each channel is
  * proven by what comes in on it: a message of anybody, or else a probe, which every server passes over. One probe proves
  * the channel for all servers that hear it.
+ *
+ * Nodes withdraw and take over slots, with all channels of a slot at once. So after trouble one channel of each slot is
+ * asked before all others. If it is not heard, the others of its slot are next. All are asked in the end: a single reply
+ * that is misread costs a single channel.
  */
 
 const { PROBE } = require("./doubt");
+const { slotOf } = require("./native");
 
 /** How often the channels are looked at, in milliseconds. */
 const LOOK_EVERY = 250;
@@ -38,14 +43,29 @@ const DESERTED = 2;
 
 const PROBE_BYTES = Buffer.from(PROBE);
 
+/** The channels of a slot that are listened to. */
+class Slot {
+  /** @type {Set<Ear>} */
+  ears = new Set();
+  /** The last trouble after which one of its channels was put first. */
+  wasFirstIn = 0;
+  /** The last trouble in which one of its channels was not heard. */
+  wasSuspectIn = 0;
+
+  /** @param {number} number */
+  constructor(number) {
+    this.number = number;
+  }
+}
+
 /** What is known of a channel. */
 class Ear {
   /** Something has come in since the last look. */
   wasHeard = false;
   /** Whether the client says that it is subscribed to. */
   holds = true;
-  /** The next look is to ask. */
-  isDue = false;
+  /** Where it waits, or is waited for. @type {Set<Ear> | null} */
+  queue = null;
   /** Looks since the probe was answered, or went out; negative if none is on its way. */
   looks = -1;
   /** Of the last probe. What is answered to others tells nothing. */
@@ -57,16 +77,24 @@ class Ear {
   patience = PATIENCE.first;
   #luck = 1 + Math.random();
 
-  /** @param {string} channel @param {number} now */
-  constructor(channel, now) {
+  /** @param {string} channel @param {Slot} slot @param {number} now */
+  constructor(channel, slot, now) {
     this.channel = channel;
+    this.slot = slot;
     /** When it was last known to be heard. */
     this.provenAt = now;
   }
 
-  /** Whether it is to be asked. @param {number} now @param {number} silence that is borne at least */
-  isSilent(now, silence) {
-    return this.isDue || now - this.provenAt > silence * this.#luck;
+  /** When it is to be asked. @param {number} silence that is borne at least */
+  dueAt(silence) {
+    return this.provenAt + silence * this.#luck;
+  }
+
+  /** Moves it to another queue, or out of all. @param {Set<Ear> | null} queue */
+  moveTo(queue) {
+    this.queue?.delete(this);
+    queue?.add(this);
+    this.queue = queue;
   }
 
   /** Nothing is expected of the probe any more. */
@@ -78,7 +106,6 @@ class Ear {
   /** Something has come in. @param {number} heardAt at the earliest */
   prove(heardAt) {
     this.wasHeard = false;
-    this.isDue = false;
     this.end();
     this.deserted = 0;
     this.patience = PATIENCE.first;
@@ -91,11 +118,28 @@ class Hearing {
   #isUp;
   #publish;
   #onDeaf;
-  /** By channel; the one that was asked last is the last. @type {Map<string, Ear>} */
+  /** By channel. @type {Map<string, Ear>} */
   #ears = new Map();
+  /** By number. @type {Map<number, Slot>} */
+  #slots = new Map();
+  /** Those in which something has come in since the last look. @type {Set<Ear>} */
+  #heard = new Set();
+  /** Those of which a probe is on its way. @type {Set<Ear>} */
+  #asked = new Set();
+  /** Those that are to be asked before all others. @type {Set<Ear>} */
+  #first = new Set();
+  /** The others that are to be asked. @type {Set<Ear>} */
+  #others = new Set();
+  /**
+   * Those that are not to be asked yet, by the number of the look that is to see to them. By then something may have come
+   * in. @type {Map<number, Set<Ear>>}
+   */
+  #later = new Map();
   /** Whether what the one client publishes was ever heard by the other. */
   #isProven = false;
   #troubledUntil = -Infinity;
+  /** How often trouble has begun. */
+  #troubles = 0;
   #lookedAt = -Infinity;
   /** How long nothing is asked since a probe could not be published, and until when, in milliseconds. */
   #pause = 0;
@@ -118,16 +162,26 @@ class Hearing {
   /** The client says that it is subscribed to a channel. @param {string} channel */
   listens(channel) {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
+    const now = performance.now();
     const ear = this.#ears.get(channel);
     if (ear === undefined) {
-      const fresh = new Ear(channel, performance.now());
-      fresh.isDue = !this.#isProven;
+      const fresh = new Ear(channel, this.#slotOf(channel), now);
       this.#ears.set(channel, fresh);
+      fresh.slot.ears.add(fresh);
+      if (this.#isProven) this.#defer(fresh, now);
+      else this.#queue(fresh, now);
       return;
     }
     ear.holds = true;
-    ear.isDue = true;
-    ear.end();
+    this.#queue(ear, now);
+  }
+
+  /** @param {string} channel */
+  #slotOf(channel) {
+    const number = slotOf(channel);
+    let slot = this.#slots.get(number);
+    if (slot === undefined) this.#slots.set(number, (slot = new Slot(number)));
+    return slot;
   }
 
   /**
@@ -142,17 +196,33 @@ class Hearing {
     if (ear === undefined) return 0;
     const isSilent = ear.holds && ear.looks >= 0 && !ear.wasHeard;
     ear.holds = false;
+    ear.end();
+    ear.moveTo(null);
     return isSilent ? performance.now() - ear.provenAt : 0;
   }
 
   /** A channel is not wanted any more. @param {string} channel */
   forget(channel) {
+    const ear = this.#ears.get(channel);
+    if (ear === undefined) return;
+    ear.end();
+    ear.moveTo(null);
+    this.#heard.delete(ear);
     this.#ears.delete(channel);
+    ear.slot.ears.delete(ear);
+    if (ear.slot.ears.size === 0) this.#slots.delete(ear.slot.number);
   }
 
   /** Subscriptions may be elsewhere now, or nowhere: the channels are to be proven soon. */
   doubt() {
-    this.#troubledUntil = performance.now() + TROUBLE;
+    const now = performance.now();
+    const isNew = now >= this.#troubledUntil;
+    this.#troubledUntil = now + TROUBLE;
+    if (!isNew) return;
+    this.#troubles++;
+    const deferred = [...this.#later.values()];
+    this.#later.clear();
+    for (const ears of deferred) for (const ear of ears) this.#defer(ear, now);
   }
 
   /**
@@ -163,7 +233,10 @@ class Hearing {
    */
   hears(channel, payload) {
     const ear = this.#ears.get(channel.toString());
-    if (ear !== undefined) ear.wasHeard = true;
+    if (ear !== undefined && !ear.wasHeard) {
+      ear.wasHeard = true;
+      this.#heard.add(ear);
+    }
     return payload.length === PROBE_BYTES.length && payload.equals(PROBE_BYTES);
   }
 
@@ -171,37 +244,86 @@ class Hearing {
   stop() {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
-    this.#ears.clear();
+    for (const channel of [...this.#ears.keys()]) this.forget(channel);
   }
 
   #look() {
     const now = performance.now();
-    const silence = now < this.#troubledUntil ? SILENCE.troubled : SILENCE.calm;
+    for (const ear of this.#heard) this.#prove(ear, now);
+    this.#heard.clear();
+    // In an outage nothing is answered.
     const isUp = this.#isUp();
-    let probes = now < this.#pausedUntil ? 0 : PROBES_PER_LOOK;
-    for (const ear of [...this.#ears.values()]) {
-      // At some time since the last look.
-      if (ear.wasHeard) {
-        this.#isProven = true;
-        ear.prove(this.#lookedAt);
+    for (const ear of [...this.#asked]) {
+      if (isUp) this.#await(ear, now);
+      else this.#defer(ear, now);
+    }
+    this.#lookedAt = now;
+    if (!isUp) return;
+    this.#queueSilent(now);
+    if (now >= this.#pausedUntil) this.#askSome();
+  }
+
+  /** Something has come in, at some time since the last look. @param {Ear} ear @param {number} now */
+  #prove(ear, now) {
+    this.#isProven = true;
+    const isDeferred = !this.#isDue(ear) && ear.looks < 0;
+    ear.prove(this.#lookedAt);
+    // The look for which it waits sees that.
+    if (ear.holds && !isDeferred) this.#defer(ear, now);
+  }
+
+  /** @param {Ear} ear */
+  #isDue(ear) {
+    return ear.queue === this.#first || ear.queue === this.#others;
+  }
+
+  /** How long a channel may be silent. @param {number} now */
+  #silenceAt(now) {
+    return now < this.#troubledUntil ? SILENCE.troubled : SILENCE.calm;
+  }
+
+  /** It is not asked before it has been silent for long enough. @param {Ear} ear @param {number} now */
+  #defer(ear, now) {
+    ear.end();
+    const look = Math.ceil(ear.dueAt(this.#silenceAt(now)) / LOOK_EVERY);
+    let ears = this.#later.get(look);
+    if (ears === undefined) this.#later.set(look, (ears = new Set()));
+    ear.moveTo(ears);
+  }
+
+  /** It is to be asked in its turn. After trouble, one of each slot is asked first. @param {Ear} ear @param {number} now */
+  #queue(ear, now) {
+    ear.end();
+    const goesFirst = now < this.#troubledUntil && ear.slot.wasFirstIn !== this.#troubles;
+    if (goesFirst) ear.slot.wasFirstIn = this.#troubles;
+    ear.moveTo(goesFirst ? this.#first : this.#others);
+  }
+
+  /** Those that have been silent for too long are to be asked. @param {number} now */
+  #queueSilent(now) {
+    for (const [look, ears] of this.#later) {
+      if (look * LOOK_EVERY > now) continue;
+      this.#later.delete(look);
+      for (const ear of ears) {
+        if (ear.dueAt(this.#silenceAt(now)) <= now) this.#queue(ear, now);
+        else this.#defer(ear, now);
       }
-      // In an outage nothing is answered.
-      else if (!ear.holds || !isUp) ear.end();
-      else if (ear.looks >= 0) this.#await(ear, now);
-      else if (probes > 0 && ear.isSilent(now, silence)) {
-        probes--;
+    }
+  }
+
+  #askSome() {
+    let probes = PROBES_PER_LOOK;
+    for (const queue of [this.#first, this.#others]) {
+      for (const ear of queue) {
+        if (probes-- === 0) return;
         this.#ask(ear);
       }
     }
-    this.#lookedAt = now;
   }
 
   /** @param {Ear} ear */
   #ask(ear) {
-    // Its turn comes again once all others have had theirs.
-    this.#ears.delete(ear.channel);
-    this.#ears.set(ear.channel, ear);
-    ear.isDue = false;
+    ear.moveTo(this.#asked);
     ear.isAnswered = false;
     ear.looks = 0;
     const number = ++ear.number;
@@ -213,12 +335,12 @@ class Hearing {
         ear.looks = 0;
         if (Number(receivers) > 0) ear.deserted = 0;
         // The subscription may be about to move: it is asked once more.
-        else if (++ear.deserted < DESERTED) this.#askAgain(ear);
+        else if (++ear.deserted < DESERTED) this.#queue(ear, performance.now());
       },
       (error) => {
         this.#rest(error);
         // It is not who listens that has failed.
-        if (ear.number === number) this.#askAgain(ear);
+        if (ear.number === number) this.#queue(ear, performance.now());
       },
     );
   }
@@ -232,25 +354,29 @@ class Hearing {
     this.#pausedUntil = now + this.#pause;
   }
 
-  /** @param {Ear} ear */
-  #askAgain(ear) {
-    ear.end();
-    ear.isDue = true;
-  }
-
   /** @param {Ear} ear @param {number} now */
   #await(ear, now) {
     // What publishes may be held up, which says nothing of what listens.
-    if (!ear.isAnswered) return void (++ear.looks > PATIENCE.most && this.#askAgain(ear));
+    if (!ear.isAnswered) return void (++ear.looks > PATIENCE.most && this.#queue(ear, now));
     if (++ear.looks <= ear.patience && ear.deserted < DESERTED) return;
     ear.deserted = 0;
     if (this.#isProven) {
       ear.patience = Math.min(ear.patience * 2, PATIENCE.most);
+      this.#suspect(ear.slot);
       this.#onDeaf(ear.channel);
     }
     // Two clients that have never heard each other may reach different clusters: that is no loss.
     else ear.provenAt = now;
-    ear.end();
+    if (ear.queue === this.#asked) this.#defer(ear, now);
+  }
+
+  /** A channel is not heard: the others of its slot are asked before those of other slots. @param {Slot} slot */
+  #suspect(slot) {
+    this.doubt();
+    if (slot.wasSuspectIn === this.#troubles) return;
+    slot.wasSuspectIn = this.#troubles;
+    for (const ear of slot.ears)
+      if (ear.holds && ear.looks < 0 && ear.queue !== this.#first) ear.moveTo(this.#first);
   }
 }
 
