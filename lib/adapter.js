@@ -823,9 +823,14 @@ class MemberAdapter extends Adapter {
 
   /** @param {string} reason @param {number} [silence] how long nothing may have come in already, in milliseconds */
   #onLost(reason, silence = 0) {
+    const since = performance.now() - silence;
     // Once for an outage, not with every attempt to end it.
-    if (this.#state === "degraded") return;
-    if (this.#state === "ready") this.#gap = { since: performance.now() - silence, reason };
+    if (this.#state === "degraded") {
+      // It had begun before it was noticed.
+      if (this.#gap !== null) this.#gap.since = Math.min(this.#gap.since, since);
+      return;
+    }
+    if (this.#state === "ready") this.#gap = { since, reason };
     this.#onDegraded(new Error(reason));
   }
 

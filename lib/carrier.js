@@ -14,6 +14,7 @@ const { Echoes } = require("./echoes");
 const { Hearing } = require("./hearing");
 const { KIND } = require("./inbox");
 const { Returns } = require("./returns");
+const { SignsOfLife } = require("./signs-of-life");
 const { Unheard } = require("./unheard");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
@@ -33,6 +34,8 @@ const GAP = 5000;
 const LOST = "the client has lost the subscription";
 
 const DEAF = "the client is subscribed, as it says, and hears nothing";
+
+const MUTE = "the node that the client listens to does not answer";
 
 const OVERTAKES = "what was to be added before is lost";
 
@@ -64,6 +67,15 @@ class Carrier {
   #echoes = new Echoes();
   /** If the client does not know whether its subscriptions hold. @type {Hearing | null} */
   #hearing = null;
+  /** The same for the connection that has all global channels. @type {SignsOfLife | null} */
+  #life = null;
+  /**
+   * The channel by which it is proven that this connection brings something; null while none is subscribed to on which a
+   * probe means nothing to anybody. Those of shards are each proven by themselves.
+   *
+   * @type {string | null}
+   */
+  #lead = null;
   /** How often a connection of the clients has broken. */
   #breaks = 0;
   /** Publishes that the client has not answered for. */
@@ -104,6 +116,7 @@ class Carrier {
    * @param {() => void} events.drain hands on what Rust has made of messages
    * @param {() => void} events.onHold what comes is for Rust: something that went before may have to go again
    * @param {() => void} events.onHandedOver Rust has been given a message: nothing may overtake it
+   * @param {(channel: string) => boolean} events.isOwn whether a channel is that of a member of this link alone
    */
   constructor(clients, native, events) {
     this.#clients = clients;
@@ -113,11 +126,18 @@ class Carrier {
     this.#audiences = new Audiences((channels) => clients.count(channels));
     if (clients.needsProof) {
       this.#hearing = new Hearing({
-        isUp: () => this.#up,
-        publish: (channel, probe) => clients.publish(channel, probe),
+        isUp: () => {
+          // What comes in by another connection proves nothing of the one before.
+          clients.look();
+          return this.#up;
+        },
+        // What a node answers counts those that listen at it, and another one may be listened at.
+        publish: (channel, probe) =>
+          clients.publish(channel, probe).then((receivers) => (clients.space === "shard" ? receivers : 1)),
         onDeaf: (channel) => this.#deafen(channel),
       });
       clients.onTrouble(() => this.#hearing?.doubt());
+      if (clients.space !== "shard") this.#life = this.#followLife();
     }
     clients.begin();
     clients.onLost((kind, name) => this.#lose(this.#wanted.get(keyOf(kind, name))));
@@ -169,6 +189,7 @@ class Carrier {
     this.#stopped = true;
     this.#echoes.end();
     this.#hearing?.stop();
+    this.#life?.stop();
     this.#clients.stop();
   }
 
@@ -424,7 +445,35 @@ class Carrier {
   #forget(kind, name) {
     this.#wanted.delete(keyOf(kind, name));
     if (kind === SHARD) this.#hearing?.forget(name);
+    else if (kind === CHANNEL && name === this.#lead) this.#changeLead();
     this.#clients.unsubscribe(kind, name).catch(() => {});
+  }
+
+  /** The channel that proves the connection is not wanted any more: another one is to, if there is one. */
+  #changeLead() {
+    if (this.#lead !== null) this.#hearing?.forget(this.#lead);
+    this.#lead = null;
+    for (const { kind, name, holds } of this.#wanted.values()) if (holds) this.#listens(kind, name);
+  }
+
+  /** A subscription holds. @param {number} kind @param {string} name */
+  #listens(kind, name) {
+    this.#life?.begin();
+    if (this.#lead === null && kind === CHANNEL && this.#events.isOwn(name)) this.#lead = name;
+    if (kind === SHARD || name === this.#lead) this.#hearing?.listens(name);
+  }
+
+  /**
+   * Something has come in. Returns whether it is a probe.
+   *
+   * @param {number} by the kind of the subscription
+   * @param {Buffer} channel
+   * @param {Buffer} payload
+   */
+  #hears(by, channel, payload) {
+    if (this.#hearing === null) return false;
+    if (by === SHARD) return this.#hearing.hears(channel, payload);
+    return this.#lead !== null && this.#hearing.hears(this.#lead, payload);
   }
 
   /** Whether it is to be made yet: meanwhile Rust may have changed its mind, even twice. @param {Wanted} wanted */
@@ -438,7 +487,7 @@ class Carrier {
     const { kind, name } = wanted;
     this.#clients
       .subscribe(kind, name, (by, glob, channel, payload) => {
-        if (by === SHARD && this.#hearing?.hears(channel, payload)) return;
+        if (this.#hears(by, channel, payload)) return;
         this.#echoes.heard(payload);
         this.#native.clientMessage(by, glob, channel, payload);
         // The client cannot be told to read less; but it does, while what came before is worked off.
@@ -450,7 +499,7 @@ class Carrier {
           wanted.delay = RETRY.first;
           wanted.holds = true;
           wanted.since = performance.now();
-          if (kind === SHARD) this.#hearing?.listens(name);
+          this.#listens(kind, name);
           if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },
         (error) => {
@@ -467,10 +516,28 @@ class Carrier {
    * @param {string} channel
    */
   #deafen(channel) {
+    if (this.#clients.space !== "shard") return void (this.#up && this.#deafenAll(DEAF));
     const wanted = this.#wanted.get(keyOf(SHARD, channel));
     if (wanted === undefined || !wanted.holds || !this.#up) return;
     this.#clients.mistrust(SHARD, channel);
     this.#lose(wanted, DEAF);
+  }
+
+  /** Nothing comes in by the connection that has all global channels. @param {string} reason */
+  #deafenAll(reason) {
+    this.#clients.listenElsewhere();
+    for (const wanted of this.#wanted.values()) if (wanted.holds) this.#lose(wanted, reason);
+  }
+
+  #followLife() {
+    return new SignsOfLife({
+      ask: () => {
+        // What another connection answers says nothing of the one before.
+        this.#clients.look();
+        return this.#clients.askListening()?.then(() => this.#clients.look()) ?? null;
+      },
+      onMute: () => this.#deafenAll(MUTE),
+    });
   }
 
   /**
@@ -481,13 +548,27 @@ class Carrier {
    */
   #lose(wanted, reason = LOST) {
     if (wanted === undefined) return;
-    const silence = wanted.kind === SHARD ? (this.#hearing?.loses(wanted.name) ?? 0) : 0;
+    const silence = this.#loses(wanted, reason);
     this.#troubledUntil = performance.now() + GAP;
     // What is published meanwhile waits for the other members, who may have lost theirs.
     if (wanted.holds && !wanted.isForeseen)
       this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), reason, Math.ceil(silence));
     wanted.holds = false;
     this.#again(wanted);
+  }
+
+  /**
+   * How long nothing may have come in already by a subscription that is lost, in milliseconds.
+   *
+   * @param {Wanted} wanted
+   * @param {string} reason
+   */
+  #loses({ kind, name }, reason) {
+    if (this.#hearing === null) return 0;
+    if (kind === SHARD) return this.#hearing.loses(name);
+    const silence = reason === DEAF ? this.#hearing.silenceOf(String(this.#lead)) : this.#life?.silence;
+    if (name === this.#lead) this.#hearing.loses(name);
+    return silence ?? 0;
   }
 
   /** Makes a subscription anew that failed or is lost. @param {Wanted} wanted */

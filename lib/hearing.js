@@ -201,6 +201,12 @@ class Hearing {
     return isSilent ? performance.now() - ear.provenAt : 0;
   }
 
+  /** How long nothing may have come in by a channel, in milliseconds: since it was last proven. @param {string} channel */
+  silenceOf(channel) {
+    const ear = this.#ears.get(channel);
+    return ear === undefined ? 0 : performance.now() - ear.provenAt;
+  }
+
   /** A channel is not wanted any more. @param {string} channel */
   forget(channel) {
     const ear = this.#ears.get(channel);
@@ -228,7 +234,7 @@ class Hearing {
   /**
    * A message has come in. Returns whether it is a probe, which is nothing to anybody else.
    *
-   * @param {Buffer} channel
+   * @param {Buffer | string} channel
    * @param {Buffer} payload
    */
   hears(channel, payload) {

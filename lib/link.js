@@ -870,10 +870,18 @@ class Link {
       onHold: () => (this.#flowing = false),
       onHandedOver: () => this.#handOver(),
       drain: () => this.#inbox?.drain(),
+      isOwn: (channel) => this.#isOwn(channel),
     });
     // Unless something waits in Rust already, the clients can take what comes.
     this.#flowing = native.isFlushed();
     this.#wayBack?.begin();
+  }
+
+  /** Whether a channel is that of a member alone. @param {string} channel */
+  #isOwn(channel) {
+    for (const { identity } of this.#members.values())
+      if (channel === channelOf(identity, 2, identity.uid)) return true;
+    return false;
   }
 
   /** The user's clients no longer carry the bytes; what they were counted to have done stays counted. */

@@ -90,7 +90,10 @@ class UserClient {
     return false;
   }
 
-  /** Whether what it says of its subscriptions has to be proven: they move between nodes. */
+  /**
+   * Whether what it says of its subscriptions has to be proven: they move between nodes, or the node that they are at is
+   * not the one that publishes.
+   */
   get needsProof() {
     return false;
   }
@@ -228,6 +231,21 @@ class UserClient {
 
   /** A subscription does not hold, whatever it says. @param {number} _kind @param {string} _name */
   mistrust(_kind, _name) {}
+
+  /** Says at once what it has lost since it last looked. */
+  look() {}
+
+  /** The connection that has all global channels brings nothing: it is to listen by another one. */
+  listenElsewhere() {}
+
+  /**
+   * Asks the connection that has all global channels for a reply; null if there is none that stands.
+   *
+   * @returns {Promise<unknown> | null}
+   */
+  askListening() {
+    return null;
+  }
 
   /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
   drop(keys) {

@@ -289,6 +289,22 @@ class Clients {
     this.#sub.mistrust(kind, name);
   }
 
+  /** Says at once which subscriptions are lost. */
+  look() {
+    this.#sub.look();
+  }
+
+  /** Asks the connection that has all global channels for a reply; null if there is none that stands. */
+  askListening() {
+    return this.#sub.askListening();
+  }
+
+  /** The connection that has all global channels brings nothing, whatever the client says. */
+  listenElsewhere() {
+    this.rediscover();
+    this.#sub.listenElsewhere();
+  }
+
   /** Nothing more is to be carried. */
   stop() {
     for (const reader of [...this.#duplicates.keys()]) this.closeReader(reader);

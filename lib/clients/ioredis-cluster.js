@@ -37,6 +37,9 @@ class IoredisCluster extends IoredisClient {
     (channel, payload) => super.publish(channel, payload),
     this.#masters,
   );
+  /** What tells the connections apart that listen in the global space. @type {WeakMap<any, number>} */
+  #connections = new WeakMap();
+  #connectionsMade = 0;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
@@ -97,7 +100,10 @@ class IoredisCluster extends IoredisClient {
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
     await answered(super.subscribe(kind, name, onMessage), () => this.#endWaiting());
-    this.#moveTo(keyOf(kind, name), this.#placeOf(kind, name));
+    const place = this.#placeOf(kind, name);
+    // The client has replaced the connection meanwhile.
+    if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");
+    this.#moveTo(keyOf(kind, name), place);
     this.#keepLooking();
   }
 
@@ -109,6 +115,7 @@ class IoredisCluster extends IoredisClient {
     const group = this.client.shardedSubscribers;
     if (group?.isResetting === true) group.isResetting = false;
     this.rediscover();
+    this.listenElsewhere();
   }
 
   #keepLooking() {
@@ -119,7 +126,7 @@ class IoredisCluster extends IoredisClient {
   }
 
   get needsProof() {
-    return this.space === "shard";
+    return true;
   }
 
   /** @param {number} kind @param {string} name */
@@ -205,6 +212,22 @@ class IoredisCluster extends IoredisClient {
     return node === undefined ? null : plainOf(node).call("role");
   }
 
+  look() {
+    this.#look();
+  }
+
+  askListening() {
+    const listening = this.space === "shard" ? null : this.#subscribers?.[0];
+    return listening?.status === "ready" ? listening.ping() : null;
+  }
+
+  /** By itself it would wait for as long as the cluster has the node. */
+  listenElsewhere() {
+    if (this.space === "shard") return;
+    this.#held.clear();
+    this.client.subscriber?.selectSubscriber?.();
+  }
+
   /**
    * Finds what the client has lost. When a slot has moved, 4 and 5 wait until they happen to look where it is. When what
    * listens to all slots is lost twice in a row, it is forgotten what it has listened to. And with an old map of the
@@ -217,8 +240,10 @@ class IoredisCluster extends IoredisClient {
     const lost = [];
     for (const [key, before] of this.#held) {
       const address = held.get(key);
-      if (address === undefined) lost.push(key);
-      else if (address !== before.address) {
+      const isOther = address !== before.address;
+      // A channel of a shard is withdrawn by its node before another one has it: what others publish goes nowhere else.
+      if (address === undefined || (isOther && this.space !== "shard")) lost.push(key);
+      else if (isOther) {
         this.#moveTo(key, address);
         this.onTrouble?.();
       }
@@ -239,9 +264,26 @@ class IoredisCluster extends IoredisClient {
 
   /** The node that the connection is to which holds a subscription; empty if there is none. @param {number} kind @param {string} name */
   #placeOf(kind, name) {
-    for (const { status, condition, options } of this.#subscribers ?? [])
-      if (status === "ready" && isSubscribed(condition, kind, name)) return `${options.host}:${options.port}`;
+    for (const redis of this.#subscribers ?? [])
+      if (redis.status === "ready" && isSubscribed(redis.condition, kind, name))
+        return this.#addressOf(redis);
     return "";
+  }
+
+  /**
+   * Where a connection is to. In the global space each stands for itself: another one, be it to the same node, has missed
+   * what was published before it stood.
+   *
+   * @param {any} redis
+   */
+  #addressOf(redis) {
+    if (this.space === "shard") return `${redis.options.host}:${redis.options.port}`;
+    if (!this.#connections.has(redis)) {
+      this.#connections.set(redis, ++this.#connectionsMade);
+      // 4 makes it anew within the same object.
+      redis.once("close", () => this.#connections.delete(redis));
+    }
+    return String(this.#connections.get(redis));
   }
 
   /**
@@ -254,8 +296,10 @@ class IoredisCluster extends IoredisClient {
     if (connections === null) return null;
     const ready = connections.filter(({ status }) => status === "ready");
     return new Map(
-      ready.flatMap(({ condition, options: { host, port } }) =>
-        [...channelsOf(condition)].map((key) => /** @type {[string, string]} */ ([key, `${host}:${port}`])),
+      ready.flatMap((redis) =>
+        [...channelsOf(redis.condition)].map(
+          (key) => /** @type {[string, string]} */ ([key, this.#addressOf(redis)]),
+        ),
       ),
     );
   }

@@ -53,6 +53,9 @@ class NodeRedisCluster extends NodeRedisClient {
   );
   /** Clients of nodes that are listened to, and what by. @type {Map<any, () => void>} */
   #nodes = new Map();
+  /** What tells the connections apart that listen in the global space. @type {WeakMap<any, number>} */
+  #connections = new WeakMap();
+  #connectionsMade = 0;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
   /** While the client asks where the slots are. @type {Promise<void> | null} */
@@ -106,7 +109,7 @@ class NodeRedisCluster extends NodeRedisClient {
     const address = this.#placeOf(kind, name);
     if (address === null) throw new Error("the node of this channel is away");
     this.#moveTo(key, address);
-    if (kind === SHARD) this.#listenToNodes();
+    this.#listenToNodes();
   }
 
   /**
@@ -129,7 +132,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {() => Promise<void>} subscribe
    */
   async #unnoted(kind, name, subscribe) {
-    const noted = kind === SHARD ? this.#shardListeners(name)?.get(name) : undefined;
+    const noted = this.#listenersFor(kind, name)?.get(name);
     // What is on its way out it asks for again. Messages come in all the same.
     if (noted !== undefined) noted.unsubscribing = true;
     try {
@@ -151,12 +154,30 @@ class NodeRedisCluster extends NodeRedisClient {
     const master = isShard ? this.#masterOf(name) : null;
     const subscriber = isShard ? shardSubscriberOf(master) : this.#globalSubscriber;
     if (!subscriber?.isReady || !subscriber.getPubSubListeners(TYPES[kind]).has(name)) return null;
-    return isShard ? master.address : "";
+    return isShard ? master.address : this.#connectionOf(subscriber);
   }
 
-  /** What the client has noted to listen to at the node of a channel. @param {string} name @returns {Map<string, any> | null} */
-  #shardListeners(name) {
-    return shardSubscriberOf(this.#masterOf(name))?.getPubSubListeners("SHARDED") ?? null;
+  /**
+   * What the client has noted to listen to, by the connection that a subscription is for.
+   *
+   * @param {number} kind
+   * @param {string} name
+   * @returns {Map<string, any> | null}
+   */
+  #listenersFor(kind, name) {
+    const subscriber = kind === SHARD ? shardSubscriberOf(this.#masterOf(name)) : this.#globalSubscriber;
+    return subscriber?.getPubSubListeners(TYPES[kind]) ?? null;
+  }
+
+  /**
+   * What stands for the place of subscriptions in the global space: another connection, be it of the same client of a node
+   * and to the same node, has missed what was published before it stood.
+   *
+   * @param {any} client of a node
+   */
+  #connectionOf(client) {
+    if (!this.#connections.has(client)) this.#connections.set(client, ++this.#connectionsMade);
+    return String(this.#connections.get(client));
   }
 
   /**
@@ -169,7 +190,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   get needsProof() {
-    return this.space === "shard";
+    return true;
   }
 
   /** @param {number} kind @param {string} name */
@@ -267,11 +288,14 @@ class NodeRedisCluster extends NodeRedisClient {
     return this.#publisher;
   }
 
-  /** Nobody else does, in 4 and 5, when a slot has moved. */
+  /** Nobody else does, in 4 and 5, when a slot has moved; or in any, when a connection is made anew. */
   #listenToNodes() {
     for (const node of this.#subscribers) {
       if (this.#nodes.has(node)) continue;
-      const onReconnecting = () => this.#disburden(node);
+      const onReconnecting = () => {
+        this.#connections.delete(node);
+        this.#disburden(node);
+      };
       this.#nodes.set(node, onReconnecting);
       node.on("sharded-channel-moved", this.#onMoved);
       node.on("reconnecting", onReconnecting);
@@ -301,6 +325,52 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 
+  look() {
+    this.#findLost();
+  }
+
+  askListening() {
+    const [listening] = this.#subscribers;
+    return this.space !== "shard" && listening?.isReady ? listening.sendCommand(["PING"]) : null;
+  }
+
+  /** By itself it would wait for as long as the cluster has the node. */
+  listenElsewhere() {
+    const { pubSubNode } = this.client;
+    const mute = pubSubNode?.client;
+    if (typeof mute?.getPubSubListeners !== "function" || pubSubNode.connectPromise !== undefined) return;
+    const up = this.#masters.filter(isUp);
+    const others = up.filter(({ address }) => address !== pubSubNode.address);
+    const node = pick(others.length > 0 ? others : up);
+    if (node === undefined) return;
+    this.#held.clear();
+    // Not like what the client runs commands by: that of a first node never connects again, in 4.
+    const { host, port } = node.client.options.socket;
+    const client = mute.duplicate({ socket: { ...mute.options.socket, host, port } });
+    // What goes wrong is told by what it does not do.
+    client.on("error", () => {});
+    const connected = this.#takeOver(client, mute).then(
+      () => (pubSubNode.client = client),
+      () => (pubSubNode.client = mute),
+    );
+    pubSubNode.address = node.address;
+    // 4 has the promise instead of the client.
+    if (this.client._slots === undefined) pubSubNode.client = connected;
+    else {
+      pubSubNode.client = client;
+      pubSubNode.connectPromise = connected.finally(() => (pubSubNode.connectPromise = undefined));
+    }
+    void (mute.destroy ? mute.destroy() : mute.disconnect().catch(() => {}));
+  }
+
+  /** Has a client of a node listen to what another one does: to what the user has subscribed to, too. @param {any} client @param {any} mute */
+  async #takeOver(client, mute) {
+    const listeners = TYPES.slice(0, SHARD).map((type) => mute.getPubSubListeners(type));
+    await client.connect();
+    for (const [kind, ofKind] of listeners.entries())
+      if (ofKind.size > 0) await client.extendPubSubListeners(TYPES[kind], ofKind);
+  }
+
   /** Finds what the client has lost without a word: with a node, for one. */
   #look() {
     if (!this.isOpen) return;
@@ -308,18 +378,27 @@ class NodeRedisCluster extends NodeRedisClient {
     // A node that does not come back is another's replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.rediscover();
     this.#giveUpConnecting();
+    const held = this.#findLost();
+    if (this.space !== "shard") return;
+    this.#shardMasters.look(new Set(held.values()));
+    this.#leaveReplicas();
+  }
+
+  /** Returns the subscriptions that hold, as `#keysHeld` does. */
+  #findLost() {
     const held = this.#keysHeld();
+    this.#listenToNodes();
     for (const [key, before] of [...this.#held]) {
       const address = held.get(key);
-      if (address === undefined) this.#lose(key);
-      else if (address !== before.address) {
+      const isOther = address !== before.address;
+      // A channel of a shard is withdrawn by its node before another one has it: what others publish goes nowhere else.
+      if (address === undefined || (isOther && this.space !== "shard")) this.#lose(key);
+      else if (isOther) {
         this.#moveTo(key, address);
         this.onTrouble?.();
       }
     }
-    if (this.space !== "shard") return;
-    this.#shardMasters.look(new Set(held.values()));
-    this.#leaveReplicas();
+    return held;
   }
 
   /** @param {string} key @param {string} address */
@@ -338,8 +417,9 @@ class NodeRedisCluster extends NodeRedisClient {
         for (const name of subscriber.getPubSubListeners(type).keys())
           held.set(keyOf(kind, String(name)), address);
     };
+    const listening = this.#globalSubscriber;
     if (this.space === "shard") for (const node of this.#masters) add(shardSubscriberOf(node), node.address);
-    else add(this.#globalSubscriber, "");
+    else if (listening) add(listening, this.#connectionOf(listening));
     return held;
   }
 
@@ -435,6 +515,11 @@ class NodeRedisCluster extends NodeRedisClient {
     const client = await this.client.nodeClient(node);
     return client.sendCommand(["ROLE"]);
   }
+}
+
+/** One of them, by chance. @template T @param {T[]} all @returns {T | undefined} */
+function pick(all) {
+  return all[Math.floor(Math.random() * all.length)];
 }
 
 /** Whether there is a connection to a node of the cluster. @param {any} node */

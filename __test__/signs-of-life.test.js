@@ -1,0 +1,145 @@
+// @ts-check
+"use strict";
+
+/** When the connection that has all global channels is taken for mute, and since when. The clock is the test's own. */
+
+const assert = require("node:assert");
+const { SignsOfLife } = require("../lib/signs-of-life");
+
+/** In milliseconds. */
+const LOOK = 250;
+
+/** So many looks lie between an answer and the next question, and so many an answer may take. */
+const [PERIOD, PATIENCE] = [4, 16];
+
+class World {
+  /** In milliseconds. */
+  now = 1000;
+  /** What is on its way. @type {{ at: number, answer: () => void, fail: () => void }[]} */
+  questions = [];
+  hasConnection = true;
+  mute = 0;
+  /** @type {() => void} */
+  look = () => {};
+
+  /** Is to be called once the clock is this one's. */
+  begin() {
+    this.life = new SignsOfLife({ ask: () => this.#ask(), onMute: () => this.mute++ });
+    this.life.begin();
+    return this.life;
+  }
+
+  #ask() {
+    if (!this.hasConnection) return null;
+    return new Promise((resolve, reject) =>
+      this.questions.push({
+        at: this.now,
+        answer: () => resolve("PONG"),
+        fail: () => reject(new Error("closed")),
+      }),
+    );
+  }
+
+  /** @param {number} count */
+  async looks(count) {
+    for (let n = 0; n < count; n++) {
+      this.now += LOOK;
+      this.look();
+      for (let turn = 0; turn < 5; turn++) await null;
+    }
+  }
+}
+
+/** Runs a test with a clock that only it moves. @param {(world: World) => Promise<void>} test */
+function timeless(test) {
+  return async () => {
+    const { setInterval, clearInterval } = globalThis;
+    const world = new World();
+    performance.now = () => world.now;
+    /** @type {any} */ (globalThis).setInterval = (
+      /** @type {() => void} */ look,
+      /** @type {number} */ time,
+    ) => {
+      assert.strictEqual(time, LOOK);
+      world.look = look;
+      return { unref: () => world };
+    };
+    globalThis.clearInterval = () => void (world.look = () => {});
+    try {
+      await test(world);
+    } finally {
+      Object.assign(globalThis, { setInterval, clearInterval });
+      // That of its prototype is seen again.
+      delete (/** @type {any} */ (performance).now);
+    }
+  };
+}
+
+describe("whether the connection lives that has all global channels", () => {
+  it(
+    "it is asked a while after each answer, and the silence begins when it was asked",
+    timeless(async (world) => {
+      const life = world.begin();
+      await world.looks(PERIOD);
+      assert.strictEqual(world.questions.length, 1);
+      await world.looks(PATIENCE - 1);
+      assert.strictEqual(world.questions.length, 1);
+      world.questions[0].answer();
+      await world.looks(1);
+      assert.strictEqual(life.silence, world.now - world.questions[0].at);
+      await world.looks(PERIOD);
+      assert.strictEqual(world.questions.length, 2);
+      assert.strictEqual(world.mute, 0);
+    }),
+  );
+
+  it(
+    "it is mute without an answer, and what comes too late proves nothing",
+    timeless(async (world) => {
+      const life = world.begin();
+      await world.looks(PERIOD + PATIENCE);
+      assert.strictEqual(world.mute, 0);
+      await world.looks(1);
+      assert.strictEqual(world.mute, 1);
+      world.questions[0].answer();
+      await world.looks(1);
+      assert.strictEqual(life.silence, world.now - 1000);
+    }),
+  );
+
+  it(
+    "an event loop that was blocked says nothing of it",
+    timeless(async (world) => {
+      world.begin();
+      await world.looks(PERIOD);
+      world.now += 60_000;
+      await world.looks(1);
+      assert.strictEqual(world.mute, 0);
+    }),
+  );
+
+  it(
+    "one that is lost, or not there yet, is not mute",
+    timeless(async (world) => {
+      world.begin();
+      await world.looks(PERIOD);
+      world.hasConnection = false;
+      world.questions[0].fail();
+      await world.looks(2 * PATIENCE);
+      assert.strictEqual(world.mute, 0);
+      world.hasConnection = true;
+      await world.looks(1);
+      assert.strictEqual(world.questions.length, 2);
+    }),
+  );
+
+  it(
+    "nothing is asked after the end",
+    timeless(async (world) => {
+      const life = world.begin();
+      life.stop();
+      await world.looks(PERIOD + PATIENCE);
+      assert.strictEqual(world.questions.length, 0);
+    }),
+  );
+});
