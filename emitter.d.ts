@@ -163,7 +163,10 @@ export interface FlushResult {
 export interface FlushError extends Error, FlushResult {}
 
 export interface FlushOptions {
-  /** How long it may take, in milliseconds; without it, as long as Redis is away. */
+  /**
+   * How long it may take, in milliseconds; `Infinity` is as long as Redis is away. Without it, it is over when Redis has
+   * answered for nothing for 30 seconds.
+   */
   timeout?: number;
 }
 

@@ -141,7 +141,10 @@ interface ShardedRedisAdapterOptions extends LinkOptions {
 /** Who carries the bytes between this server and Redis. */
 interface TransportInfo {
   carrier: "native" | "client";
-  /** Whether it is certain that the carrier reaches the same Redis as your clients. */
+  /**
+   * Whether it is certain that the carrier reaches the same Redis as your clients. Without clients, and with
+   * `transport: "native"`: whether own connections have ever been made.
+   */
   proven: boolean;
   /** Why it is this carrier. */
   reason: string;

@@ -208,6 +208,15 @@ describe("options that nobody knows", () => {
       "socket.io-redis: Emitter has no option parsers: is parser meant?",
     ],
     [
+      "a second client, where one is enough",
+      () => {
+        const [client, other] = [1, 2].map(() => require("redis").createClient());
+        streams.createAdapter(client, other);
+        new FreshEmitter({ publish() {} }, other);
+      },
+      "socket.io-redis: one client is enough here, and the second one is not used: options stand there",
+    ],
+    [
       "something else altogether",
       () => createAdapter(URL, { colourOfTheSky: "blue" }),
       "socket.io-redis: createAdapter() has no option colourOfTheSky",

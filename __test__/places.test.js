@@ -197,25 +197,72 @@ describe("where Redis is", function () {
       }
     }
 
-    it("{ host, port } that are not set are localhost, as with socket.io-redis, but not without a word", () => {
+    it("a host without a value is localhost, as for clients, but not without a word: once for each place", () => {
       const { warn } = console;
       /** @type {string[]} */
       const said = [];
       console.warn = (/** @type {any[]} */ ...args) => void said.push(args.join(" "));
+      const makers = [createAdapter, createShardedAdapter, streams.createAdapter, Emitter];
+      const emitters = [];
       try {
-        createAdapter({ host: nothing, port: nothing });
-        createAdapter({ host: nothing, port: nothing });
+        for (const make of /** @type {any[]} */ (makers)) {
+          for (const host of [nothing, null, ""]) {
+            const places = [
+              { host },
+              { host, port: nothing },
+              { host, port: 1 },
+              { socket: { host, port: 1 } },
+              { cluster: [{ host, port: 1 }] },
+              { sentinels: [{ host, port: 1 }], name: "master" },
+            ];
+            for (const place of places) {
+              if (make === Emitter) emitters.push(new make(place));
+              else assert.strictEqual(typeof make(place), "function");
+            }
+          }
+          // Whoever leaves it out, means the default.
+          if (make !== Emitter) make({ port: 1 });
+        }
       } finally {
+        for (const emitter of emitters) emitter.close({ timeout: 1 });
         console.warn = warn;
       }
-      assert.deepStrictEqual(said, [
-        "socket.io-redis: opts.host is undefined, so that Redis is looked for on 127.0.0.1",
-      ]);
-      for (const make of [createShardedAdapter, streams.createAdapter])
-        assert.throws(() => make({ host: nothing, port: nothing }), {
-          name: "TypeError",
-          message: "opts.host must be where a Redis is, got undefined",
-        });
+      assert.deepStrictEqual(
+        said.filter((line) => /opts\./.test(line)),
+        ["host", "cluster[].host", "sentinels[].host"].map(
+          (name) => `socket.io-redis: opts.${name} is undefined, so that Redis is looked for on 127.0.0.1`,
+        ),
+      );
+    });
+
+    it("an address without a value asks for the environment", () => {
+      const makers = [createAdapter, createShardedAdapter, streams.createAdapter];
+      for (const make of /** @type {any[]} */ (makers))
+        for (const place of [
+          nothing,
+          "",
+          { url: nothing },
+          { url: "" },
+          { path: nothing },
+          { cluster: nothing },
+        ])
+          assert.throws(() => make(place), {
+            name: "TypeError",
+            message: /, got (undefined|"")\. Is an environment variable not set\?$/,
+          });
+      for (const place of ["", { url: nothing }, { url: "" }])
+        assert.throws(() => new Emitter(/** @type {any} */ (place)), /Is an environment variable not set\?$/);
+      // As with the reference, it can be made.
+      assert.throws(() => new Emitter(nothing).emit("event"), /Is an environment variable not set\?$/);
+    });
+
+    it("a URL that is none is told once, with what it is", () => {
+      const expected = "the URL must be redis://[user:password@]host[:port][/database] or redis+unix:///path";
+      for (const [url, rest] of [
+        ["foo bar", 'got "foo bar"'],
+        ["redis://", 'got "redis://": Missing hostname'],
+      ])
+        assert.throws(() => createAdapter(url), { name: "TypeError", message: `${expected}, ${rest}` });
     });
 
     it("createAdapter() is localhost, as with socket.io-redis, where nothing is given; createShardedAdapter() throws", () => {

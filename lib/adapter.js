@@ -14,7 +14,7 @@ const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
 const { channelRoom } = require("./link");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
-const { explainHello, explainRefusal } = require("./refusals");
+const { explainEvent } = require("./refusals");
 const { REQUEST } = require("./requests");
 const { checkSocketIo } = require("./socket-io-version");
 const { throwAlone } = require("./throw-alone");
@@ -51,7 +51,7 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
  *
  * @typedef {object} Follower
  * @property {() => void} [onReady]
- * @property {(error: Error) => void} [onDegraded]
+ * @property {(error: Error) => boolean | void} [onDegraded] may say that it was heard of
  * @property {(error: Error) => boolean} [onError] returns whether it has heard of it
  * @property {() => void} [onClose]
  */
@@ -69,6 +69,8 @@ class MemberAdapter extends Adapter {
   /** Since when this node does not hear the others, as `performance.now()` has it, and why. */
   /** @type {{ since: number, reason: string } | null} */
   #gap = null;
+  /** Whether somebody was told of the outage. */
+  #outageHeard = false;
   /** Whether the server's parser prints the text that Rust reads and writes. */
   #standardText;
   /** Whether socket.io-adapter makes WebSocket frames of it. */
@@ -798,50 +800,52 @@ class MemberAdapter extends Adapter {
     finish?.({ ...outcome, answers });
   }
 
-  /** @param {import("./link").LinkEvent} event */
+  /** @param {import("./link").LinkEvent} event @returns {boolean | void} whether somebody has heard of it */
   #onEvent(event) {
     switch (event.type) {
       case "ready":
         return this.#onReady();
       case "failed":
         this._onFailed();
-        return this.#onLost(`the link to Redis has failed: ${event.reason}`);
+        return this.#onLost(explainEvent(event));
       case "down":
       case "deaf":
-        return this.#onLost(event.reason ?? "", event.silence);
+        return this.#onLost(explainEvent(event), event.silence);
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return this._tellError(
-          event.what === "hello"
-            ? new Error(`publish: ${explainHello(event.error ?? "")}`)
-            : new Error(`${event.what}: ${explainRefusal(event.error ?? "")}`),
-        );
+        return this._tellError(new Error(explainEvent(event)));
       default:
         this._onEvent(event);
     }
   }
 
-  /** @param {string} reason @param {number} [silence] how long nothing may have come in already, in milliseconds */
+  /**
+   * @param {string} reason
+   * @param {number} [silence] how long nothing may have come in already, in milliseconds
+   * @returns {boolean} whether somebody has heard of the outage
+   */
   #onLost(reason, silence = 0) {
     const since = performance.now() - silence;
     // Once for an outage, not with every attempt to end it.
     if (this.#state === "degraded") {
       // It had begun before it was noticed.
       if (this.#gap !== null) this.#gap.since = Math.min(this.#gap.since, since);
-      return;
+      return this.#outageHeard;
     }
     if (this.#state === "ready") this.#gap = { since, reason };
-    this.#onDegraded(new Error(reason));
+    this.#outageHeard = this.#onDegraded(new Error(reason));
+    return this.#outageHeard;
   }
 
-  /** @param {Error} error */
+  /** @param {Error} error @returns {boolean} whether somebody has heard of it */
   #onDegraded(error) {
     const before = this.#state;
     this.#state = "degraded";
-    for (const follower of this.#followers) follower.onDegraded?.(error);
+    let heard = this.listenerCount("degraded") > 0;
+    for (const follower of this.#followers) heard = follower.onDegraded?.(error) === true || heard;
     this.#tell("degraded", error);
     if (before === "ready") this.#tell("disconnect", error);
-    this._tellError(error);
+    return this._tellError(error) || heard;
   }
 
   #onReady() {

@@ -47,14 +47,45 @@ const IMPOSSIBLE_OF_SOCKET = Object.freeze({
   lookup: "they look names up as the system does",
 });
 
+/** Those of them for which there is a default, that of `redis` and `ioredis`. */
+const DEFAULTED = ["host", "port"];
+
 /** Whether the options say where to connect. @param {Given} given */
 function hasPlace(given) {
   return PLACES.some((name) => present(given[name]));
 }
 
-/** The first of those options that is there; without a value perhaps. @param {Given} given */
-function placeIn(given) {
-  return PLACES.find((name) => name in given);
+/** The first of those options that is there without a value, and what it might be nobody can say. @param {Given} given */
+function unsetPlace(given) {
+  return PLACES.find((name) => name in given && !present(given[name]) && !DEFAULTED.includes(name));
+}
+
+/** Whether `host` or `port` is there, without a value. @param {Given} given */
+function namesDefault(given) {
+  return DEFAULTED.some((name) => name in given);
+}
+
+/** The options that were warned of. @type {Set<string>} */
+const warned = new Set();
+
+/**
+ * The host. One that is there without a value is an environment variable that is not set, as a rule: it is localhost, as
+ * for clients of `redis` and `ioredis`, but not without a word.
+ *
+ * @param {string} name
+ * @param {Given} given
+ * @returns {string}
+ */
+function hostOf(name, given) {
+  const { host } = given;
+  checkText(name, host);
+  if (host) return host;
+  if ("host" in given && !warned.has(name)) {
+    warned.add(name);
+    const value = host === "" ? "empty" : String(host);
+    console.warn(`socket.io-redis: opts.${name} is ${value}, so that Redis is looked for on ${HOST}`);
+  }
+  return HOST;
 }
 
 /** Whether they say anything at all about connections. @param {Given} given */
@@ -73,7 +104,8 @@ function settingsOf(given) {
   given = { ...given, ...partsOfSocket(given.socket) };
   const { tls } = given;
   // As in `redis` 3: what `tls` says of the address counts.
-  const { host, port, path, family } = { ...given, ...pick(tls, ["host", "port", "path", "family"]) };
+  const place = { ...given, ...pick(tls, ["host", "port", "path", "family"]) };
+  const { host, port, path, family } = place;
   const database = given.db ?? given.database;
   const username = given.auth_user || given.user || given.username;
   const password = given.auth_pass || given.password;
@@ -86,7 +118,7 @@ function settingsOf(given) {
   else if (given.sentinels) settings.sentinel = sentinelOf(given);
   else if (path && tls) throw impossible("tls", "they speak none over a unix socket");
   else if (path) settings.path = path;
-  else Object.assign(settings, { host: host || HOST, port: readPort("port", port) });
+  else Object.assign(settings, { host: hostOf("host", place), port: readPort("port", port) });
   if (present(database) && database !== "")
     settings.database = readNumber("db", database, Number.MAX_SAFE_INTEGER);
   if (tls) settings.tls = tlsOf("tls", tls);
@@ -168,8 +200,8 @@ function sentinelOf({ sentinels, name, sentinelUsername, sentinelPassword, senti
   const nodes = sentinels.map((sentinel) => {
     if (sentinel === null || typeof sentinel !== "object")
       throw wrong("opts.sentinels[]", "{ host, port }", sentinel);
-    checkText("sentinels[].host", sentinel.host);
-    return { host: sentinel.host || HOST, port: readPort("sentinels[].port", sentinel.port ?? 26379) };
+    const host = hostOf("sentinels[].host", sentinel);
+    return { host, port: readPort("sentinels[].port", sentinel.port ?? 26379) };
   });
   checkText("sentinelUsername", sentinelUsername);
   checkText("sentinelPassword", sentinelPassword);
@@ -188,8 +220,7 @@ function clusterOf({ cluster, natMap }) {
     throw wrong("opts.cluster", "a list of { host, port }", cluster);
   const nodes = cluster.map((node) => {
     if (node === null || typeof node !== "object") throw wrong("opts.cluster[]", "{ host, port }", node);
-    checkText("cluster[].host", node.host);
-    return { host: node.host || HOST, port: readPort("cluster[].port", node.port) };
+    return { host: hostOf("cluster[].host", node), port: readPort("cluster[].port", node.port) };
   });
   if (typeof natMap === "function") throw impossible("natMap", "they take an object");
   const map = readAddressMap(natMap, "natMap");
@@ -202,7 +233,8 @@ function partsOfSocket(socket) {
   if (typeof socket !== "object") throw wrong("opts.socket", "an object", socket);
   const { host, port, path, tls, ...rest } = socket;
   return {
-    ...pick(socket, ["host", "port", "path", "family"]),
+    ...("host" in socket && { host: socket.host }),
+    ...pick(socket, ["port", "path", "family"]),
     ...(tls && { tls: typeof tls === "object" ? { ...rest, ...tls } : rest }),
   };
 }
@@ -274,4 +306,4 @@ function pick(object, names) {
   return picked;
 }
 
-module.exports = { HOST, checkPossible, hasPlace, hasSettings, placeIn, readUrl, settingsOf };
+module.exports = { checkPossible, hasPlace, hasSettings, namesDefault, readUrl, settingsOf, unsetPlace };

@@ -6,11 +6,19 @@
  * port, the path of a unix socket, or an object that says it, as those of socket.io-redis 5 and 6 did.
  */
 
-const { HOST, checkPossible, hasPlace, hasSettings, placeIn, readUrl, settingsOf } = require("./address");
+const {
+  checkPossible,
+  hasPlace,
+  hasSettings,
+  namesDefault,
+  readUrl,
+  settingsOf,
+  unsetPlace,
+} = require("./address");
 const { duplicateOf } = require("./duplicate");
 const { warnOfUnknown } = require("./known-options");
 const { Link } = require("./link");
-const { present, wrong } = require("./options");
+const { present, unset, wrong } = require("./options");
 
 /**
  * @typedef {object} Form what the arguments come to
@@ -54,8 +62,13 @@ function formOf(args, { clients, old = false }) {
     return ofOptions(second);
   if (isOptions(first) && !isClient(second)) {
     const tells = hasPlace(first) || (clients === 2 && hasClient(first));
-    if (!tells) checkUnset(first, old);
-    if (tells || (old && !present(opts))) return ofOptions(isOptions(opts) ? { ...first, ...opts } : first);
+    if (!tells) checkUnset(first);
+    if (tells || namesDefault(first) || (old && !present(opts)))
+      return ofOptions(isOptions(opts) ? { ...first, ...opts } : first);
+  }
+  if (clients === 1 && isClient(second)) {
+    warnOfSecond();
+    return { ...none, pub: first };
   }
   if (clients === 1) return { ...none, pub: first, opts: second };
   return { ...none, pub: first, sub: second, opts: args[2] };
@@ -95,22 +108,26 @@ function isClient(given) {
 }
 
 /**
- * `{ url: process.env.REDIS_URL }`, where that is not set, is not meant to be localhost. `{ host, port }` may be, as with
- * socket.io-redis, but not without a word.
+ * `{ url: process.env.REDIS_URL }`, where that is not set, is not meant to be localhost.
  *
  * @param {any} given says nothing of where Redis is
- * @param {boolean} old
  */
-function checkUnset(given, old) {
-  const name = placeIn(given);
-  if (name === undefined) return;
-  if (!old || !["host", "port"].includes(name)) throw wrong(`opts.${name}`, "where a Redis is", given[name]);
-  if (warned) return;
-  warned = true;
-  console.warn(`socket.io-redis: opts.${name} is ${given[name]}, so that Redis is looked for on ${HOST}`);
+function checkUnset(given) {
+  const name = unsetPlace(given);
+  if (name !== undefined) throw unset(wrong(`opts.${name}`, "where a Redis is", given[name]));
 }
 
-let warned = false;
+/** Whether it was said that a second client is not needed. */
+let warnedOfSecond = false;
+
+/** As with the reference, it is not used; there, without a word. */
+function warnOfSecond() {
+  if (warnedOfSecond) return;
+  warnedOfSecond = true;
+  console.warn(
+    "socket.io-redis: one client is enough here, and the second one is not used: options stand there",
+  );
+}
 
 /** @param {any} given */
 function hasClient({ pubClient, subClient }) {

@@ -104,7 +104,14 @@ function makeRegistry() {
 /** @param {number} count @param {string} when */
 function warnOfLoss(count, when) {
   if (count > 0)
-    console.warn(`socket.io-redis: the process ends, and Redis has not taken ${count} messages ${when}`);
+    console.warn(
+      `socket.io-redis: the process ends, and Redis has not taken ${countOf(count, "message")} ${when}`,
+    );
+}
+
+/** So many of something, in words. @param {number} count @param {string} what one of them is called */
+function countOf(count, what) {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 /**
@@ -135,4 +142,4 @@ function keepFor(promise, what) {
   return promise;
 }
 
-module.exports = { ...registry, keepFor };
+module.exports = { ...registry, WRITE_PATIENCE, countOf, keepFor };

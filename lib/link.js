@@ -16,10 +16,13 @@ const { Inbox, KIND } = require("./inbox");
 const { Doubt } = require("./doubt");
 const { lifeOf } = require("./duplicate");
 const { forget, keep, letGo, track } = require("./lifetime");
+const { unset, wrong } = require("./options");
 const { Proof } = require("./proof");
+const { explainEvent } = require("./refusals");
 const { Renewal, addStats, addToStats } = require("./renewal");
 const { Restores } = require("./restores");
 const { Throttle } = require("./throttle");
+const { warnUntold } = require("./untold");
 const { WayBack } = require("./way-back");
 const debug = require("debug")("socket.io-redis:link");
 
@@ -34,6 +37,15 @@ const REST_TIMEOUT = 2500;
 
 /** Why own connections carry the bytes. */
 const PROVEN = "proven: what a client published came in on the link";
+
+/** What there is to do about an error that nobody listens to. */
+const HINTS = {
+  adapter: "the adapter tries again by itself; its `error` event and its option onError tell this, too",
+  emitter: "the emitter tries again by itself; flush() and close() tell what has not reached Redis",
+};
+
+/** So many reasons of one outage are told on stderr. */
+const MAX_REASONS = 5;
 
 /** The URLs that ask for TLS. */
 const SECURE = /^\s*(redis|valkey)s:/i;
@@ -134,6 +146,10 @@ class Link {
   #ownChannel = "";
   /** Whether the first attempt to connect has ended. */
   #tried = false;
+  /** Whether the own connections have ever stood. */
+  #hasStood = false;
+  /** What was said on stderr of the outage. @type {Set<string>} */
+  #reasons = new Set();
   /** Keeps the process until then. */
   #attempt = {};
   /** @type {NodeJS.Timeout | null} */
@@ -227,9 +243,14 @@ class Link {
   static ofUrl(url, options) {
     const problem = binding.urlProblem(url);
     if (problem !== null) {
-      throw new TypeError(
-        `the URL must be redis://[user:password@]host[:port][/database] or redis+unix:///path: ${problem}`,
-      );
+      const expected = "redis://[user:password@]host[:port][/database] or redis+unix:///path";
+      // The rest says no more than that.
+      const detail = /not parse/.test(problem)
+        ? ""
+        : problem.replace(/^not a Redis URL: | - InvalidClientConfig$/g, "");
+      const error = wrong("the URL", expected, url);
+      if (detail !== "") error.message += `: ${detail}`;
+      throw url === "" ? unset(error) : error;
     }
     return Link.ofSettings(SECURE.test(url) ? { url, tls: readTls(true) } : { url }, options);
   }
@@ -246,11 +267,11 @@ class Link {
 
   /** Who carries the bytes, whether that is certain, and why. */
   get transport() {
-    return {
-      carrier: this.#byClient ? "client" : "native",
-      proven: this.#byClient || this.#proven,
-      reason: this.#reason,
-    };
+    if (this.#byClient) return { carrier: "client", proven: true, reason: this.#reason };
+    // Without a proof, that of clients, they have to have stood.
+    const isUnseen = this.#reason !== PROVEN && !this.#hasStood;
+    const trouble = isUnseen && this.#trouble !== null ? `; ${this.#trouble}` : "";
+    return { carrier: "native", proven: this.#proven && !isUnseen, reason: this.#reason + trouble };
   }
 
   /** The counters of the link. */
@@ -1006,6 +1027,8 @@ class Link {
         break;
       case "up":
         this.#trouble = null;
+        this.#hasStood = true;
+        this.#reasons.clear();
         this.#away.end();
         this.#doubt?.stand();
         break;
@@ -1021,8 +1044,7 @@ class Link {
         if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);
         break;
     }
-    if (member === 0) this.#tellMembers(event);
-    else this.#members.get(member)?.handlers.onEvent(event);
+    this.#tellMembers(event, member);
   }
 
   /** The first attempt to connect has ended, one way or the other. */
@@ -1045,11 +1067,29 @@ class Link {
   /** Tells the first member that is listened to: it concerns all of them. @param {LinkEvent} event */
   #tellOne(event) {
     for (const { handlers } of [...this.#members.values()]) if (handlers.onEvent(event)) return;
+    this.#warnUntold(event);
   }
 
-  /** @param {LinkEvent} event */
-  #tellMembers(event) {
-    for (const { handlers } of [...this.#members.values()]) handlers.onEvent(event);
+  /** Tells all of them, or one. @param {LinkEvent} event @param {number} [member] */
+  #tellMembers(event, member = 0) {
+    const one = this.#members.get(member);
+    const told = member === 0 ? [...this.#members.values()] : one === undefined ? [] : [one];
+    let heard = told.length === 0;
+    for (const { handlers } of told) heard = handlers.onEvent(event) === true || heard;
+    if (!heard && ["down", "deaf", "failed"].includes(event.type)) this.#warnUntold(event);
+  }
+
+  /** An error that nobody listens to. @param {LinkEvent} event */
+  #warnUntold(event) {
+    // Clients that carry the bytes, or are about to, tell by themselves what becomes of their connections. What Redis
+    // itself has said begins with a code.
+    const isOwn = this.#clients === null || (this.#options.transport === "native" && !this.#byClient);
+    const isTold = event.type === "refused" ? !/^[A-Z]+ /.test(event.error ?? "") : event.type !== "failed";
+    if (!isOwn && isTold) return;
+    const text = explainEvent(event);
+    if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
+    if (event.type !== "refused") this.#reasons.add(text);
+    warnUntold(text, this.#emits ? HINTS.emitter : HINTS.adapter);
   }
 }
 

@@ -24,19 +24,27 @@ class OwnConnections extends EventEmitter {
     });
   }
 
-  /** Once, whatever the number of namespaces that notice. @param {boolean} connected @param {Error | null} error */
+  /**
+   * Once, whatever the number of namespaces that notice.
+   *
+   * @param {boolean} connected
+   * @param {Error | null} error
+   * @returns {boolean} whether somebody listens to errors
+   */
   #tell(connected, error) {
-    if (this.#told && this.connected === connected) return;
+    const hasListeners = this.listenerCount("error") > 0;
+    if (this.#told && this.connected === connected) return hasListeners;
     const before = this.connected;
     this.#told = true;
     this.connected = connected;
     if (connected) {
       this.emit("connect");
       this.emit("ready");
-      return;
+      return hasListeners;
     }
-    if (this.listenerCount("error") > 0) this.emit("error", error);
+    if (hasListeners) this.emit("error", error);
     if (before) this.emit("end");
+    return hasListeners;
   }
 }
 

@@ -240,6 +240,12 @@ function wrong(what, expected, given) {
   return new TypeError(`${what} must be ${expected}, got ${show(given)}`);
 }
 
+/** The same error of an address without a value. @param {TypeError} error */
+function unset(error) {
+  error.message += ". Is an environment variable not set?";
+  return error;
+}
+
 /** @param {unknown} value @returns {boolean} */
 function present(value) {
   return value !== undefined && value !== null;
@@ -264,5 +270,6 @@ module.exports = {
   readShardedOptions,
   readStreamsOptions,
   readText,
+  unset,
   wrong,
 };

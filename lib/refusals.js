@@ -61,4 +61,21 @@ function explainHello(error) {
   return `${explainRefusal(error)}, ${HELLO_ADVICE}`;
 }
 
-module.exports = { explainHello, explainRefusal };
+/**
+ * The same of any event of a link that tells an error.
+ *
+ * @param {import("./link").LinkEvent} event
+ * @returns {string}
+ */
+function explainEvent({ type, what, error = "", reason = "" }) {
+  switch (type) {
+    case "refused":
+      return what === "hello" ? `publish: ${explainHello(error)}` : `${what}: ${explainRefusal(error)}`;
+    case "failed":
+      return `the link to Redis has failed: ${reason}`;
+    default:
+      return reason;
+  }
+}
+
+module.exports = { explainEvent, explainRefusal };

@@ -6,7 +6,7 @@
  */
 
 const { disconnect } = require("../duplicate");
-const { wrong } = require("../options");
+const { unset, wrong } = require("../options");
 const { GenericClient } = require("./generic");
 const { IoredisClient } = require("./ioredis");
 const { IoredisCluster } = require("./ioredis-cluster");
@@ -427,7 +427,9 @@ function kindOf(client) {
 /** @param {string} name @param {any} client */
 function checkObject(name, client) {
   if (client !== null && typeof client === "object") return;
-  throw wrong(name, name === "subClient" ? EXPECTED : `${EXPECTED}, or the URL of a Redis`, client);
+  if (name === "subClient") throw wrong(name, EXPECTED, client);
+  const error = wrong(name, `${EXPECTED}, or the URL of a Redis`, client);
+  throw client === undefined ? unset(error) : error;
 }
 
 /**

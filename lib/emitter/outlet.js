@@ -6,6 +6,7 @@
  */
 
 const { isOwn, linkOf } = require("../forms");
+const { WRITE_PATIENCE } = require("../lifetime");
 const { Link } = require("../link");
 const { explainRefusal } = require("../refusals");
 const { senderOf } = require("./senders");
@@ -124,13 +125,19 @@ class Outlet {
     return { sent: acknowledged, receivers, refused, lost: lostInFlight + dropped, pending };
   }
 
-  /** Why something has not reached Redis. @param {{ refused: number, lost: number, pending: number }} counts */
-  explain({ refused, lost, pending }) {
+  /**
+   * Why something has not reached Redis.
+   *
+   * @param {{ refused: number, lost: number, pending: number }} counts
+   * @param {number} [timeout] how long it was waited for, if that was said
+   */
+  explain({ refused, lost, pending }, timeout) {
     const why = [];
     if (refused > 0) why.push(`${refused} refused (${explainRefusal(this.link.refusal)})`);
     if (lost > 0)
       why.push(`${lost} lost (${this.#outage || "the client has ended, or the backlog was full"})`);
-    if (pending > 0) why.push(`${pending} not answered in time${this.#outage && ` (${this.#outage})`}`);
+    const when = timeout === undefined ? `within ${WRITE_PATIENCE / 1000} s` : "in time";
+    if (pending > 0) why.push(`${pending} not answered ${when}${this.#outage && ` (${this.#outage})`}`);
     return why.join(", ");
   }
 

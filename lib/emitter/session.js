@@ -7,7 +7,7 @@
  */
 
 const { isOwn } = require("../forms");
-const { keepFor } = require("../lifetime");
+const { WRITE_PATIENCE, countOf, keepFor } = require("../lifetime");
 const { Link } = require("../link");
 const { readNumber } = require("../options");
 const { Outlet } = require("./outlet");
@@ -20,6 +20,9 @@ const { Outlet } = require("./outlet");
  * @property {number} lost
  * @property {number} pending
  */
+
+/** The longest delay that a timer of Node can have, in milliseconds: who says more waits for as long as it takes. */
+const MAX_DELAY = 2 ** 31 - 1;
 
 class Session {
   #outlet;
@@ -56,7 +59,8 @@ class Session {
   }
 
   /**
-   * Resolves when Redis has answered for everything that was sent before. A rejection that nobody looks at is none.
+   * Resolves when Redis has answered for everything that was sent before. A rejection that nobody looks at is none. Without
+   * a timeout it waits for as long as Redis goes on answering, and a while longer, as the end of a process does.
    *
    * @param {{ timeout?: number }} [options]
    * @returns {Promise<FlushResult>}
@@ -85,10 +89,7 @@ class Session {
     this.#flushing++;
     let inTime;
     try {
-      inTime = await keepFor(
-        isInTime(outlet.link.answered(), timeout),
-        "what an emitter has sent is to be answered",
-      );
+      inTime = await keepFor(isInTime(outlet.link, timeout), "what an emitter has sent is to be answered");
     } finally {
       this.#flushing--;
     }
@@ -105,7 +106,8 @@ class Session {
     const { sent, refused, lost, pending } = result;
     const missing = refused + lost + pending;
     if (missing === 0) return result;
-    const message = `${missing} of ${sent + missing} messages have not reached Redis: ${outlet.explain(result)}`;
+    const which = `${missing} of ${countOf(sent + missing, "message")} ${missing === 1 ? "has" : "have"}`;
+    const message = `${which} not reached Redis: ${outlet.explain(result, timeout)}`;
     throw Object.assign(new Error(message), result);
   }
 }
@@ -165,16 +167,27 @@ function sessionOf(form, options) {
 }
 
 /**
- * Resolves to true when a promise resolves, or to false after so many milliseconds.
+ * Resolves to true when Redis has answered for everything, or to false when the time is over: that which was given, or a
+ * while without any answer.
  *
- * @param {Promise<void>} promise
- * @param {number} [timeout]
+ * @param {Link} link
+ * @param {number} [timeout] in milliseconds
  * @returns {Promise<boolean>}
  */
-function isInTime(promise, timeout) {
+function isInTime(link, timeout) {
   return new Promise((resolve, reject) => {
-    const timer = timeout === undefined ? undefined : setTimeout(resolve, timeout, false);
-    promise.then(() => resolve(true), reject).finally(() => clearTimeout(timer));
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const wait = () => {
+      const written = link.written();
+      timer = setTimeout(() => (link.written() > written ? wait() : resolve(false)), WRITE_PATIENCE);
+    };
+    if (timeout === undefined) wait();
+    else if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, false);
+    link
+      .answered()
+      .then(() => resolve(true), reject)
+      .finally(() => clearTimeout(timer));
   });
 }
 
