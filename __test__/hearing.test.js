@@ -437,9 +437,11 @@ describe("whether channels are heard", () => {
   it(
     "when a channel is not heard, the others of its slot are asked next",
     timeless(async (world) => {
-      const busy = Array.from({ length: 2000 }, (_, n) => `a{1}#/#room-${n}#`);
       const lost = ["a{2}#/#room-1#", "a{2}#/#room-2#", "a{2}#/#room-3#"];
-      await world.listens(...busy, ...lost);
+      // Of one slot, and of as many.
+      const alike = Array.from({ length: 2000 }, (_, n) => `a{1}#/#room-${n}#`);
+      const scattered = Array.from({ length: 2000 }, (_, n) => `a#/#room-${n}#`);
+      await world.listens(...alike, ...lost, ...scattered);
       world.echoes = (channel) => !lost.includes(channel);
       world.hearing.doubt();
       await world.looksUntilAsked(10);

@@ -126,7 +126,9 @@ class Hearing {
   #heard = new Set();
   /** Those of which a probe is on its way. @type {Set<Ear>} */
   #asked = new Set();
-  /** Those that are to be asked before all others. @type {Set<Ear>} */
+  /** Those that are to be asked before all others: a channel of their slot is not heard. @type {Set<Ear>} */
+  #suspects = new Set();
+  /** Those that are next: one of each slot. @type {Set<Ear>} */
   #first = new Set();
   /** The others that are to be asked. @type {Set<Ear>} */
   #others = new Set();
@@ -280,7 +282,7 @@ class Hearing {
 
   /** @param {Ear} ear */
   #isDue(ear) {
-    return ear.queue === this.#first || ear.queue === this.#others;
+    return [this.#suspects, this.#first, this.#others].some((queue) => queue === ear.queue);
   }
 
   /** How long a channel may be silent. @param {number} now */
@@ -319,7 +321,7 @@ class Hearing {
 
   #askSome() {
     let probes = PROBES_PER_LOOK;
-    for (const queue of [this.#first, this.#others]) {
+    for (const queue of [this.#suspects, this.#first, this.#others]) {
       for (const ear of queue) {
         if (probes-- === 0) return;
         this.#ask(ear);
@@ -381,8 +383,7 @@ class Hearing {
     this.doubt();
     if (slot.wasSuspectIn === this.#troubles) return;
     slot.wasSuspectIn = this.#troubles;
-    for (const ear of slot.ears)
-      if (ear.holds && ear.looks < 0 && ear.queue !== this.#first) ear.moveTo(this.#first);
+    for (const ear of slot.ears) if (ear.holds && ear.looks < 0) ear.moveTo(this.#suspects);
   }
 }
 
