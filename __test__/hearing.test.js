@@ -26,10 +26,14 @@ class World {
   probes = [];
   /** The channels that are not heard, as they were found. @type {string[]} */
   deaf = [];
+  /** For how long nothing may have come in on each of them, in milliseconds. @type {number[]} */
+  silences = [];
   /** Whether a probe comes in on its channel. @type {(channel: string) => boolean} */
   echoes = () => true;
   /** What Redis answers to a probe. @type {(channel: string) => Promise<number>} */
   answer = async () => 1;
+  /** The node that a channel is listened to at. @type {(channel: string) => string | null} */
+  place = () => null;
   /** @type {() => void} */
   look = () => {};
 
@@ -37,7 +41,11 @@ class World {
     this.hearing = new Hearing({
       isUp: () => this.isUp,
       publish: (channel) => this.#publish(channel),
-      onDeaf: (channel) => this.deaf.push(channel),
+      placeOf: (channel) => this.place(channel),
+      onDeaf: (channel) => {
+        this.deaf.push(channel);
+        this.silences.push(this.hearing.loses(channel));
+      },
     });
   }
 
@@ -231,6 +239,17 @@ describe("whether channels are heard", () => {
   );
 
   it(
+    "that nobody listens is looked into before all others are asked",
+    timeless(async (world) => {
+      await world.listens(CHANNEL, ...Array.from({ length: 500 }, (_, n) => `a#/#room-${n}#`));
+      world.answer = async (channel) => (channel === CHANNEL ? 0 : 1);
+      await world.looksUntilAsked(100);
+      await world.looks(2);
+      assert.deepStrictEqual(world.deaf, [CHANNEL]);
+    }),
+  );
+
+  it(
     "that nobody listens is not believed when somebody has in between",
     timeless(async (world) => {
       await world.listens(CHANNEL);
@@ -318,7 +337,6 @@ describe("whether channels are heard", () => {
         for (let looks = 1; ; looks++) {
           await world.looks(1);
           if (world.deaf.length === verdicts) continue;
-          world.hearing.loses(CHANNEL);
           world.hearing.listens(CHANNEL);
           return looks - 1;
         }
@@ -453,4 +471,67 @@ describe("whether channels are heard", () => {
       assert.deepStrictEqual(askedAt(), [first, verdictAt, verdictAt]);
     }),
   );
+
+  describe("of a connection", () => {
+    const [ONE, OTHER] = ["one", "other"].map((name) =>
+      Array.from({ length: 1000 }, (_, n) => `${name}#/#room-${n}#`),
+    );
+
+    /** Subscribes to channels at two nodes, and has none at the first one be heard after trouble. @param {World} world */
+    async function lose(world) {
+      world.place = (channel) => channel.slice(0, channel.indexOf("#"));
+      await world.listens(...ONE, ...OTHER);
+      world.echoes = (channel) => !ONE.includes(channel);
+      world.hearing.doubt();
+      await world.looksUntilAsked(10);
+    }
+
+    it(
+      "that is deaf all channels are given up at once",
+      timeless(async (world) => {
+        await lose(world);
+        await world.looks(PATIENCE.first);
+        assert.deepStrictEqual(world.deaf, []);
+        await world.looks(1);
+        assert.deepStrictEqual([...world.deaf].sort(), [...ONE].sort());
+        // Those that were not asked yet may have missed something, too.
+        assert.ok(world.silences.every((silence) => silence > PATIENCE.first * LOOK));
+        await world.looks(100);
+        assert.strictEqual(world.deaf.length, ONE.length);
+      }),
+    );
+
+    it(
+      "is not given up for a few of its channels",
+      timeless(async (world) => {
+        world.place = () => "node";
+        const [few, others] = [ONE.slice(0, 9), OTHER.slice(0, 9)];
+        await world.listens(...few);
+        await world.looks(30);
+        await world.listens(...others);
+        world.echoes = (channel) => others.includes(channel);
+        await world.looksUntilAsked(100);
+        await world.looks(PATIENCE.first + 1);
+        assert.deepStrictEqual([...world.deaf].sort(), few);
+        await world.looks(100);
+        assert.strictEqual(world.deaf.length, few.length);
+      }),
+    );
+
+    it(
+      "by which something is heard only those are given up that are not",
+      timeless(async (world) => {
+        await lose(world);
+        await world.looks(PATIENCE.first);
+        world.hears(ONE[ONE.length - 1]);
+        for (let looks = 0; looks < 4; looks++) {
+          const before = world.deaf.length;
+          await world.looks(1);
+          world.hears(ONE[ONE.length - 1]);
+          const found = world.deaf.slice(before);
+          assert.ok(found.every((channel) => world.probes.some((probe) => probe.channel === channel)));
+        }
+      }),
+    );
+  });
 });

@@ -134,6 +134,7 @@ class Carrier {
         // What a node answers counts those that listen at it, and another one may be listened at.
         publish: (channel, probe) =>
           clients.publish(channel, probe).then((receivers) => (clients.space === "shard" ? receivers : 1)),
+        placeOf: (channel) => clients.placeOf(SHARD, channel),
         onDeaf: (channel) => this.#deafen(channel),
       });
       clients.onTrouble(() => this.#hearing?.doubt());

@@ -41,6 +41,12 @@ const PATIENCE = Object.freeze({ first: 16, most: 240 });
 /** So often in a row Redis has to say that nobody listens, to be believed at once. */
 const DESERTED = 2;
 
+/**
+ * So many channels in a row have to be found not to be heard, with nothing heard by their connection since they were asked, to
+ * give up all channels of that connection.
+ */
+const DEAF_CONNECTION = 10;
+
 const PROBE_BYTES = Buffer.from(PROBE);
 
 /** The channels of a slot that are listened to. */
@@ -68,6 +74,8 @@ class Ear {
   queue = null;
   /** Looks since the probe was answered, or went out; negative if none is on its way. */
   looks = -1;
+  /** When the last probe went out. */
+  askedAt = -Infinity;
   /** Of the last probe. What is answered to others tells nothing. */
   number = 0;
   isAnswered = false;
@@ -117,6 +125,7 @@ class Ear {
 class Hearing {
   #isUp;
   #publish;
+  #placeOf;
   #onDeaf;
   /** By channel. @type {Map<string, Ear>} */
   #ears = new Map();
@@ -126,7 +135,7 @@ class Hearing {
   #heard = new Set();
   /** Those of which a probe is on its way. @type {Set<Ear>} */
   #asked = new Set();
-  /** Those that are to be asked before all others: a channel of their slot is not heard. @type {Set<Ear>} */
+  /** Those that are to be asked before all others: nobody listens, or a channel of their slot is not heard. @type {Set<Ear>} */
   #suspects = new Set();
   /** Those that are next: one of each slot. @type {Set<Ear>} */
   #first = new Set();
@@ -137,6 +146,10 @@ class Hearing {
    * in. @type {Map<number, Set<Ear>>}
    */
   #later = new Map();
+  /** When something last came in by a connection, by its node. @type {Map<string | null, number>} */
+  #heardAt = new Map();
+  /** How many channels of a connection were found not to be heard since, by its node. @type {Map<string, number>} */
+  #deaf = new Map();
   /** Whether what the one client publishes was ever heard by the other. */
   #isProven = false;
   #troubledUntil = -Infinity;
@@ -153,11 +166,13 @@ class Hearing {
    * @param {object} way
    * @param {() => boolean} way.isUp whether the clients are connected
    * @param {(channel: string, payload: string) => Promise<number>} way.publish resolves to the number of receivers
+   * @param {(channel: string) => string | null} way.placeOf the node to which the connection is that listens to a channel
    * @param {(channel: string) => void} way.onDeaf a channel is not heard
    */
-  constructor({ isUp, publish, onDeaf }) {
+  constructor({ isUp, publish, placeOf, onDeaf }) {
     this.#isUp = isUp;
     this.#publish = publish;
+    this.#placeOf = placeOf;
     this.#onDeaf = onDeaf;
   }
 
@@ -198,6 +213,7 @@ class Hearing {
     if (ear === undefined) return 0;
     const isSilent = ear.holds && ear.looks >= 0 && !ear.wasHeard;
     ear.holds = false;
+    ear.deserted = 0;
     ear.end();
     ear.moveTo(null);
     return isSilent ? performance.now() - ear.provenAt : 0;
@@ -261,7 +277,8 @@ class Hearing {
     this.#heard.clear();
     // In an outage nothing is answered.
     const isUp = this.#isUp();
-    for (const ear of [...this.#asked]) {
+    // One that is given up with others of its connection leaves it ahead of its turn.
+    for (const ear of this.#asked) {
       if (isUp) this.#await(ear, now);
       else this.#defer(ear, now);
     }
@@ -274,6 +291,7 @@ class Hearing {
   /** Something has come in, at some time since the last look. @param {Ear} ear @param {number} now */
   #prove(ear, now) {
     this.#isProven = true;
+    this.#heardAt.set(this.#placeOf(ear.channel), now);
     const isDeferred = !this.#isDue(ear) && ear.looks < 0;
     ear.prove(this.#lookedAt);
     // The look for which it waits sees that.
@@ -334,6 +352,7 @@ class Hearing {
     ear.moveTo(this.#asked);
     ear.isAnswered = false;
     ear.looks = 0;
+    ear.askedAt = performance.now();
     const number = ++ear.number;
     this.#publish(ear.channel, PROBE).then(
       (receivers) => {
@@ -343,7 +362,10 @@ class Hearing {
         ear.looks = 0;
         if (Number(receivers) > 0) ear.deserted = 0;
         // The subscription may be about to move: it is asked once more.
-        else if (++ear.deserted < DESERTED) this.#queue(ear, performance.now());
+        else if (++ear.deserted < DESERTED) {
+          ear.end();
+          ear.moveTo(this.#suspects);
+        }
       },
       (error) => {
         this.#rest(error);
@@ -368,13 +390,34 @@ class Hearing {
     if (!ear.isAnswered) return void (++ear.looks > PATIENCE.most && this.#queue(ear, now));
     if (++ear.looks <= ear.patience && ear.deserted < DESERTED) return;
     ear.deserted = 0;
-    if (this.#isProven) {
-      ear.patience = Math.min(ear.patience * 2, PATIENCE.most);
-      this.#suspect(ear.slot);
-      this.#onDeaf(ear.channel);
-    }
+    if (this.#isProven) return this.#find(ear, now);
     // Two clients that have never heard each other may reach different clusters: that is no loss.
-    else ear.provenAt = now;
+    ear.provenAt = now;
+    this.#defer(ear, now);
+  }
+
+  /** A channel is found not to be heard. @param {Ear} ear @param {number} now */
+  #find(ear, now) {
+    const place = this.#placeOf(ear.channel);
+    this.#suspect(ear.slot);
+    this.#giveUp(ear, now);
+    if (place === null) return;
+    const isConnectionHeard = (this.#heardAt.get(place) ?? -Infinity) >= ear.askedAt;
+    const count = isConnectionHeard ? 0 : (this.#deaf.get(place) ?? 0) + 1;
+    this.#deaf.set(place, count);
+    if (count < DEAF_CONNECTION) return;
+    this.#deaf.delete(place);
+    for (const other of [...this.#ears.values()])
+      if (other.holds && !other.wasHeard && this.#placeOf(other.channel) === place) this.#giveUp(other, now);
+  }
+
+  /** @param {Ear} ear @param {number} now */
+  #giveUp(ear, now) {
+    ear.patience = Math.min(ear.patience * 2, PATIENCE.most);
+    ear.moveTo(this.#asked);
+    ear.looks = Math.max(ear.looks, 0);
+    this.#onDeaf(ear.channel);
+    // It may be nothing that can be mended now.
     if (ear.queue === this.#asked) this.#defer(ear, now);
   }
 

@@ -226,6 +226,17 @@ class UserClient {
     return false;
   }
 
+  /**
+   * The node to which a subscription's connection is, as the client says; null if that is not known.
+   *
+   * @param {number} _kind
+   * @param {string} _name
+   * @returns {string | null}
+   */
+  placeOf(_kind, _name) {
+    return null;
+  }
+
   /** The nodes of its cluster may have other roles now: it is to look where the slots are. */
   rediscover() {}
 

@@ -254,6 +254,11 @@ class Clients {
     return this.#sub.holdsAtMaster(kind, name, then);
   }
 
+  /** The node to which a subscription's connection is; null if that is not known. @param {number} kind @param {string} name */
+  placeOf(kind, name) {
+    return this.#sub.placeOf(kind, name);
+  }
+
   /** The nodes of a cluster may have other roles now: both clients are to look where the slots are. */
   rediscover() {
     this.#pub.rediscover();

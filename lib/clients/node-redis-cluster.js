@@ -205,6 +205,11 @@ class NodeRedisCluster extends NodeRedisClient {
     await super.unsubscribe(kind, name);
   }
 
+  /** @param {number} kind @param {string} name */
+  placeOf(kind, name) {
+    return this.#held.get(keyOf(kind, name))?.address || null;
+  }
+
   /** @param {number} kind @param {string} name @param {number} then */
   async holdsAtMaster(kind, name, then) {
     this.#look();
