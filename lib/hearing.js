@@ -273,10 +273,10 @@ class Hearing {
 
   #look() {
     const now = performance.now();
-    for (const ear of this.#heard) this.#prove(ear, now);
-    this.#heard.clear();
     // In an outage nothing is answered.
     const isUp = this.#isUp();
+    for (const ear of this.#heard) this.#prove(ear, now);
+    this.#heard.clear();
     // One that is given up with others of its connection leaves it ahead of its turn.
     for (const ear of this.#asked) {
       if (isUp) this.#await(ear, now);
