@@ -502,6 +502,25 @@ describe("whether channels are heard", () => {
     );
 
     it(
+      "is not given up for a slot that moves",
+      timeless(async (world) => {
+        world.place = () => "node";
+        const moving = Array.from({ length: 20 }, (_, n) => `a{1}#/#room-${n}#`);
+        await world.listens(...moving);
+        await world.looks(8);
+        // They are not asked yet when nobody is found to listen to the slot.
+        await world.listens(...OTHER);
+        world.answer = async (channel) => (moving.includes(channel) ? 0 : 1);
+        world.hearing.doubt();
+        await world.looksUntilAsked(1);
+        await world.looks(2);
+        assert.deepStrictEqual([...world.deaf].sort(), [...moving].sort());
+        await world.looks(200);
+        assert.strictEqual(world.deaf.length, moving.length);
+      }),
+    );
+
+    it(
       "is not given up for a few of its channels",
       timeless(async (world) => {
         world.place = () => "node";

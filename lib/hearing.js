@@ -42,8 +42,8 @@ const PATIENCE = Object.freeze({ first: 16, most: 240 });
 const DESERTED = 2;
 
 /**
- * So many channels in a row have to be found not to be heard, with nothing heard by their connection since they were asked, to
- * give up all channels of that connection.
+ * So many channels in a row have to be found not to be heard, with nothing heard by their connection since they were asked, and
+ * for as long as a probe may take, to give up all channels of that connection.
  */
 const DEAF_CONNECTION = 10;
 
@@ -402,7 +402,9 @@ class Hearing {
     this.#suspect(ear.slot);
     this.#giveUp(ear, now);
     if (place === null) return;
-    const isConnectionHeard = (this.#heardAt.get(place) ?? -Infinity) >= ear.askedAt;
+    // That nobody listens is said at once, of a slot that moves too. Others of the connection may be silent for a moment.
+    const since = Math.min(ear.askedAt, now - PATIENCE.first * LOOK_EVERY);
+    const isConnectionHeard = (this.#heardAt.get(place) ?? -Infinity) >= since;
     const count = isConnectionHeard ? 0 : (this.#deaf.get(place) ?? 0) + 1;
     this.#deaf.set(place, count);
     if (count < DEAF_CONNECTION) return;
