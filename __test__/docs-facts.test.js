@@ -90,6 +90,11 @@ describe("docs", function () {
     });
   }
 
+  it("CHANGELOG.md begins with what is not released, or with the version of the package", () => {
+    const [, first] = /^## (.+)$/m.exec(textOf("CHANGELOG.md")) ?? [];
+    assert.ok(["Unreleased", require("../package.json").version].includes(first), first);
+  });
+
   it("the types say the same defaults", () => {
     /** @type {["index" | "streams" | "emitter", string, Record<string, any>][]} */
     const types = [

@@ -188,6 +188,9 @@ describe("a factory", function () {
     const factory = redisAdapter(redis.url, { onError: note("onError") });
     const [adapter] = serve(factory);
     for (const event of ["connect", "disconnect", "gap"]) adapter.on(event, note(event));
+    /** @type {any} */
+    let gap;
+    adapter.on("gap", (/** @type {any} */ it) => (gap = it));
     for (const event of ["connect", "disconnect"]) factory.on(event, note(`factory: ${event}`));
     for (const event of ["ready", "degraded"])
       adapter.on(event, () => {
@@ -209,6 +212,7 @@ describe("a factory", function () {
       told.filter((what) => what !== "onError"),
       ["factory: connect", "connect", "gap"],
     );
+    assert.ok(Number.isInteger(gap.milliseconds), `${gap.milliseconds} ms`);
     await waitFor(() => exceptions.length >= 3, { what: "what was thrown" });
     const texts = exceptions.map((error) => /** @type {Error} */ (error).message);
     assert.deepStrictEqual([...new Set(texts)].sort(), ["of degraded", "of ready"]);

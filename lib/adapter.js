@@ -862,7 +862,7 @@ class MemberAdapter extends Adapter {
     this.#tell("connect");
     if (gap === null) return;
     const { since, reason } = gap;
-    this.#tell("gap", { milliseconds: performance.now() - since, reason });
+    this.#tell("gap", { milliseconds: Math.ceil(performance.now() - since), reason });
   }
 
   /**
