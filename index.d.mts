@@ -2,6 +2,7 @@ export { createAdapter, createShardedAdapter, RedisAdapter } from "./index.js";
 export type {
   AdapterFactory,
   FactoryEvents,
+  Gap,
   LinkOptions,
   LinkStats,
   OldOptions,

@@ -20,6 +20,7 @@ declare namespace createAdapter {
   export type {
     AdapterFactory,
     FactoryEvents,
+    Gap,
     LinkOptions,
     LinkStats,
     OldOptions,
@@ -245,6 +246,12 @@ interface OldOptions extends Partial<RedisAdapterOptions>, RedisAddress {
   [option: string]: any;
 }
 
+/** How long a server did not hear the others, and why: what the event `gap` comes with. */
+interface Gap {
+  milliseconds: number;
+  reason: string;
+}
+
 /** What happens to all the namespaces that a factory has made adapters of, told once. */
 interface FactoryEvents {
   /** The servers hear each other. */
@@ -287,6 +294,18 @@ declare class RedisAdapter extends Adapter {
   constructor(nsp: any, address: string | URL | number | OldOptions, opts?: OldOptions);
   // The last one is what `ConstructorParameters` sees.
   constructor(nsp: any, pubClient: any, subClient: any, opts?: Partial<RedisAdapterOptions>);
+
+  /** This server hears the others. */
+  on(event: "ready" | "connect", listener: () => void): this;
+  /** It does not, or no longer; or something has failed. */
+  on(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  /** It did not for a while. */
+  on(event: "gap", listener: (gap: Gap) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
+  once(event: "ready" | "connect", listener: () => void): this;
+  once(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  once(event: "gap", listener: (gap: Gap) => void): this;
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
 
   /** Who carries the bytes, and why. */
   get transport(): TransportInfo;
@@ -408,6 +427,18 @@ declare class ShardedRedisAdapter extends ClusterAdapter {
   readonly ready: Promise<void>;
 
   constructor(nsp: any, pubClient: any, subClient: any, opts: ShardedRedisAdapterOptions);
+
+  /** This server hears the others. */
+  on(event: "ready" | "connect", listener: () => void): this;
+  /** It does not, or no longer; or something has failed. */
+  on(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  /** It did not for a while. */
+  on(event: "gap", listener: (gap: Gap) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
+  once(event: "ready" | "connect", listener: () => void): this;
+  once(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  once(event: "gap", listener: (gap: Gap) => void): this;
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
 
   /** Who carries the bytes, and why. */
   get transport(): TransportInfo;

@@ -102,6 +102,18 @@ declare class RedisStreamsAdapter extends ClusterAdapter {
 
   private constructor();
 
+  /** This server hears the others. */
+  on(event: "ready" | "connect", listener: () => void): this;
+  /** It does not, or no longer; or something has failed. */
+  on(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  /** It did not for a while. */
+  on(event: "gap", listener: (gap: Gap) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
+  once(event: "ready" | "connect", listener: () => void): this;
+  once(event: "degraded" | "disconnect" | "error", listener: (error: Error) => void): this;
+  once(event: "gap", listener: (gap: Gap) => void): this;
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
+
   /** Who carries the bytes, and why. */
   get transport(): TransportInfo;
 
