@@ -15,6 +15,7 @@ const PROOF: &str = r#"{"type":0,"proof":"s3cret"}"#;
 
 /// A link by the user's clients that is about to have own connections.
 struct Crossing {
+    family: Family,
     core: Core,
     fx: Effects,
     /// What the own connections listen to.
@@ -26,15 +27,16 @@ struct Crossing {
 impl Crossing {
     /// `servers` of the same namespace share the clients.
     fn begin(servers: u32) -> Self {
-        let config = Config {
-            family: Family::Classic,
-            max_backlog: 1 << 20,
-            settle: Duration::ZERO,
-            proof: None,
-            verbose: false,
-        };
+        Self::begin_in(Family::Classic, servers, &[])
+    }
+
+    /// The same in any family, with rooms in which each server has a socket.
+    fn begin_in(family: Family, servers: u32, rooms: &[&str]) -> Self {
+        let config =
+            Config { family, max_backlog: 1 << 20, settle: Duration::ZERO, proof: None, verbose: false };
         let core = Core::new(config, false);
         let mut it = Crossing {
+            family,
             core,
             fx: Effects::new(Instant::now()),
             own: Vec::new(),
@@ -46,11 +48,11 @@ impl Crossing {
             if let Some(interest) = it.core.interest(id) {
                 interest.set_occupied(true);
             }
+            rooms.iter().for_each(|room| it.core.set_room(id, room.as_bytes(), true));
         }
+        it.core.follow_rooms(&mut it.fx);
         it.core.incoming(Incoming::Up, &mut it.fx);
-        for (lane, _, name) in std::mem::take(&mut it.fx.subscriptions) {
-            it.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &name.name }, &mut it.fx);
-        }
+        it.confirm_to_clients();
         it.core.begin_crossing(SECRET, &mut it.fx);
         it.step();
         it
@@ -101,6 +103,16 @@ impl Crossing {
         self.step();
     }
 
+    /// Redis confirms what the carrier has asked for.
+    fn confirm_to_clients(&mut self) {
+        for (lane, change, name) in std::mem::take(&mut self.fx.subscriptions) {
+            if change == Change::Add {
+                let confirmed = Incoming::Subscribed { lane, kind: name.kind, name: &name.name };
+                self.core.incoming(confirmed, &mut self.fx);
+            }
+        }
+    }
+
     /// Until the mark is to be published.
     fn reach_the_mark(&mut self) {
         self.core.incoming_own(&Incoming::Up, &mut self.fx);
@@ -131,7 +143,7 @@ impl Crossing {
     }
 
     fn by_own(&mut self, lane: Lane, payload: &str) {
-        with_message(lane, payload, |message| {
+        with_message(self.family, lane, payload, |message| {
             if self.core.is_by_clients() {
                 self.core.incoming_own(&message, &mut self.fx);
             } else {
@@ -142,19 +154,21 @@ impl Crossing {
     }
 
     fn by_clients(&mut self, payload: &str) {
-        with_message(0, payload, |message| self.core.incoming(message, &mut self.fx));
+        with_message(self.family, 0, payload, |message| self.core.incoming(message, &mut self.fx));
         self.step();
     }
 }
 
 /// The proof or the mark on the channel of the first member, or a broadcast of another server.
-fn with_message(lane: Lane, payload: &str, take: impl FnOnce(Incoming<'_>)) {
-    let own = Subscription::channel("p-response#/#server1#");
-    let all = Subscription::pattern("p#/#*");
+fn with_message(family: Family, lane: Lane, payload: &str, take: impl FnOnce(Incoming<'_>)) {
+    let (own, all) = match family {
+        Family::Classic => (Subscription::channel("p-response#/#server1#"), Subscription::pattern("p#/#*")),
+        _ => (Subscription::shard("p#/#server1#"), Subscription::shard("p#/#")),
+    };
     let (Subscription { kind, name }, channel, bytes) = if payload.starts_with('{') {
         (&own, &*own.name, payload.into())
     } else {
-        (&all, b"p#/#".as_slice(), broadcast_of(payload))
+        (&all, b"p#/#".as_slice(), broadcast_of(family, payload))
     };
     take(Incoming::Message { lane, kind: *kind, name, channel, payload: &bytes });
 }
@@ -166,17 +180,17 @@ fn spec(id: u32) -> MemberSpec {
         prefix: "p".into(),
         custom_parser: false,
         specific_responses: false,
-        mode: SubscriptionMode::Static,
+        mode: SubscriptionMode::Dynamic,
         frames: true,
         stream: None,
         emitter: None,
     }
 }
 
-fn broadcast_of(event: &str) -> Vec<u8> {
+fn broadcast_of(family: Family, event: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let text = format!("42[\"{event}\"]");
-    Family::Classic.encode_broadcast("others", "/", text.as_bytes(), &[], None, None, &mut out).unwrap();
+    family.encode_broadcast("others", "/", text.as_bytes(), &[], None, None, &mut out).unwrap();
     out
 }
 
@@ -265,4 +279,30 @@ fn a_mark_that_does_not_come_is_not_waited_for() {
     it.step();
     assert_eq!(it.delivered()[&'1'], events(&["a"]));
     assert!(it.has_told("took too long"));
+}
+
+fn room(name: &str) -> Subscription {
+    Subscription::shard(format!("p#/#{name}#"))
+}
+
+#[test]
+fn rooms_that_change_at_the_mark_are_followed_when_it_is_over() {
+    for breaks in [false, true] {
+        let mut it = Crossing::begin_in(Family::Sharded, 1, &["stays", "goes"]);
+        it.reach_the_mark();
+        it.core.set_room(1, b"comes", true);
+        it.core.set_room(1, b"goes", false);
+        it.step();
+        assert!(it.fx.subscriptions.is_empty(), "not before it is over");
+        if breaks {
+            it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone" }, &mut it.fx);
+        } else {
+            it.by_clients(MARK);
+            it.by_own(0, MARK);
+        }
+        let mut changes = std::mem::take(&mut it.fx.subscriptions);
+        changes.sort_by_key(|(_, change, _)| *change == Change::Remove);
+        assert_eq!(changes, [(0, Change::Add, room("comes")), (0, Change::Remove, room("goes"))]);
+        assert_eq!(it.core.is_by_clients(), breaks);
+    }
 }
