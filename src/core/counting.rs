@@ -446,7 +446,7 @@ pub(super) fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u6
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::core::Config;
@@ -456,13 +456,7 @@ mod tests {
 
     #[test]
     fn one_that_does_not_publish_knows_for_whom_to_wait_after_an_outage() {
-        let config = Config {
-            family: Family::Classic,
-            max_backlog: 1 << 20,
-            settle: Duration::ZERO,
-            proof: None,
-            verbose: false,
-        };
+        let config = Config::of(Family::Classic);
         let (mut core, mut fx) = (Core::new(config, true), Effects::new(Instant::now()));
         let spec = MemberSpec {
             uid: "me".into(),

@@ -70,6 +70,14 @@ pub struct Config {
     pub verbose: bool,
 }
 
+#[cfg(test)]
+impl Config {
+    /// What a test has that says no more than the family.
+    pub fn of(family: Family) -> Self {
+        Config { family, max_backlog: 1 << 20, settle: Duration::ZERO, proof: None, verbose: false }
+    }
+}
+
 /// An event to be broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Emit<'a> {

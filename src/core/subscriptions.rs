@@ -1,5 +1,6 @@
 //! What a member listens to, and what of it Redis has confirmed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::transport::Subscription;
@@ -11,11 +12,36 @@ use crate::transport::Subscription;
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     states: HashMap<Subscription, State>,
-    /// What is not confirmed, in the order in which it was asked for.
+    pending: Pending,
+}
+
+/// What is not confirmed.
+#[derive(Debug, Default)]
+struct Pending {
+    /// By ticket: in the order in which it was asked for.
     asked: BTreeMap<u64, Subscription>,
     next_ticket: u64,
-    /// How many of the vital ones are not confirmed.
-    missing: usize,
+    /// How many of the vital ones are among it.
+    vital: usize,
+}
+
+impl Pending {
+    /// Asks for one; returns its state from now on.
+    fn ask(&mut self, name: Subscription, vital: bool) -> State {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.vital += usize::from(vital);
+        self.asked.insert(ticket, name);
+        State::Asked { ticket, vital }
+    }
+
+    /// One that was in this state is not waited for any more.
+    fn forget(&mut self, state: State) {
+        if let State::Asked { ticket, vital } = state {
+            self.asked.remove(&ticket);
+            self.vital -= usize::from(vital);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +53,9 @@ enum State {
 impl Subscriptions {
     /// Adds one that is to be confirmed.
     pub fn add(&mut self, name: Subscription, vital: bool) {
-        if !self.states.contains_key(&name) {
-            self.ask(name, vital);
+        if let Entry::Vacant(vacant) = self.states.entry(name) {
+            let state = self.pending.ask(vacant.key().clone(), vital);
+            vacant.insert(state);
         }
     }
 
@@ -37,7 +64,7 @@ impl Subscriptions {
         let Some(state) = self.states.remove(name) else {
             return false;
         };
-        self.forget(state);
+        self.pending.forget(state);
         true
     }
 
@@ -46,7 +73,7 @@ impl Subscriptions {
         let whole = self.is_whole();
         if let Some(state) = self.states.get_mut(name) {
             let before = std::mem::replace(state, State::Confirmed);
-            self.forget(before);
+            self.pending.forget(before);
         }
         !whole && self.is_whole()
     }
@@ -56,7 +83,9 @@ impl Subscriptions {
         let whole = self.is_whole();
         if let Some((name, State::Confirmed)) = self.states.get_key_value(name) {
             // The name that is held already, and not the other copy of it.
-            self.ask(name.clone(), true);
+            let name = name.clone();
+            let state = self.pending.ask(name.clone(), true);
+            self.states.insert(name, state);
         }
         whole && !self.is_whole()
     }
@@ -66,11 +95,7 @@ impl Subscriptions {
         let whole = self.is_whole();
         for (name, state) in &mut self.states {
             if matches!(state, State::Confirmed) {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.missing += 1;
-                self.asked.insert(ticket, name.clone());
-                *state = State::Asked { ticket, vital: true };
+                *state = self.pending.ask(name.clone(), true);
             }
         }
         whole && !self.is_whole()
@@ -78,7 +103,7 @@ impl Subscriptions {
 
     /// Whether all vital ones are confirmed.
     pub fn is_whole(&self) -> bool {
-        self.missing == 0 && !self.states.is_empty()
+        self.pending.vital == 0 && !self.states.is_empty()
     }
 
     /// Whether it is one of the member's.
@@ -93,27 +118,12 @@ impl Subscriptions {
 
     /// What tells later whether all that has been asked for by now is confirmed.
     pub fn ticket(&self) -> u64 {
-        self.next_ticket
+        self.pending.next_ticket
     }
 
     /// Whether all that was asked for before this ticket was given is confirmed.
     pub fn is_confirmed(&self, ticket: u64) -> bool {
-        self.asked.first_key_value().is_none_or(|(&first, _)| first >= ticket)
-    }
-
-    fn ask(&mut self, name: Subscription, vital: bool) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.missing += usize::from(vital);
-        self.asked.insert(ticket, name.clone());
-        self.states.insert(name, State::Asked { ticket, vital });
-    }
-
-    fn forget(&mut self, state: State) {
-        if let State::Asked { ticket, vital } = state {
-            self.asked.remove(&ticket);
-            self.missing -= usize::from(vital);
-        }
+        self.pending.asked.first_key_value().is_none_or(|(&first, _)| first >= ticket)
     }
 }
 

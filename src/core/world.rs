@@ -27,8 +27,7 @@ pub(super) struct World {
 impl World {
     /// A link whose members speak `family`, with Redis up.
     pub(super) fn new(family: Family) -> Self {
-        let config =
-            Config { family, max_backlog: 32 << 20, settle: Duration::ZERO, proof: None, verbose: false };
+        let config = Config { max_backlog: 32 << 20, ..Config::of(family) };
         let mut world = World {
             core: Core::new(config, true),
             fx: Effects::new(Instant::now()),

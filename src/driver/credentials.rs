@@ -109,7 +109,6 @@ mod tests {
     use crate::driver::outbox::Command;
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
@@ -142,13 +141,7 @@ mod tests {
             credentials: Credentials::Asked(Arc::new(AskJs::new(Arc::clone(&shared)))),
             ..Settings::new(address)
         };
-        let config = Config {
-            family: Family::Classic,
-            settle: Duration::ZERO,
-            max_backlog: 1 << 20,
-            proof: None,
-            verbose: false,
-        };
+        let config = Config::of(Family::Classic);
         let options = Options {
             settings: Some(crate::driver::link::Place::Redis(settings)),
             max_inbox: 1 << 20,

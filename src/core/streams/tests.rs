@@ -125,13 +125,7 @@ struct Rig {
 impl Rig {
     /// A node with a member in `/`, connected, before anything is run.
     fn new(recovers: bool) -> Self {
-        let config = Config {
-            family: Family::Streams { space: Space::Global },
-            max_backlog: 1 << 20,
-            settle: Duration::ZERO,
-            proof: None,
-            verbose: false,
-        };
+        let config = Config::of(Family::Streams { space: Space::Global });
         let mut rig = Rig {
             core: Core::new(config, true),
             fx: Effects::new(Instant::now()),

@@ -50,7 +50,7 @@ impl Node {
     fn alone(hub: &Hub, max_backlog: usize, family: Family, proof: Option<String>) -> Self {
         let shared = Arc::new(Shared::default());
         let woken = Arc::new(tokio::sync::Notify::new());
-        let config = Config { family, settle: Duration::ZERO, max_backlog, proof, verbose: true };
+        let config = Config { max_backlog, proof, verbose: true, ..Config::of(family) };
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());

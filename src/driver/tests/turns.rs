@@ -13,13 +13,7 @@ const ROUNDS: u32 = 64;
 fn a_link_that_is_never_done_lets_the_others_have_their_turn() {
     run(async {
         let shared = Arc::new(Shared::default());
-        let config = Config {
-            family: Family::Classic,
-            settle: Duration::ZERO,
-            max_backlog: 1 << 20,
-            proof: None,
-            verbose: false,
-        };
+        let config = Config::of(Family::Classic);
         let (rounds, alone, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let wake = {
             let shared = Arc::clone(&shared);
