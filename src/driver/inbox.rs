@@ -11,6 +11,9 @@ use crate::core::stats::Stats;
 /// end of each of the four parts.
 pub const STRIDE: usize = 12;
 
+/// How far the streams were read when there were so many records.
+type Mark = (u64, Vec<Position>);
+
 #[derive(Debug, Default)]
 struct State {
     batch: Batch,
@@ -24,7 +27,9 @@ struct State {
     appended: u64,
     fetched_ever: u64,
     /// How far the streams were read when there were so many records, if JS has not fetched all of those.
-    marks: VecDeque<(u64, Vec<Position>)>,
+    marks: VecDeque<Mark>,
+    /// What these take.
+    marks_held: usize,
     /// How far they were read when the last record that JS has fetched was added, or later.
     reached: Vec<Position>,
 }
@@ -32,17 +37,31 @@ struct State {
 impl State {
     fn held(&self) -> usize {
         let bytes = self.batch.bytes.len() - self.position;
-        bytes + (self.batch.records.len() - self.fetched) * size_of::<Record>()
+        let records = (self.batch.records.len() - self.fetched) * size_of::<Record>();
+        bytes + records + self.marks_held
     }
 
     fn mark(&mut self, positions: Vec<Position>) {
         let appended = self.appended;
         if self.fetched_ever == appended {
             self.reached = positions;
-        } else if let Some((_, last)) = self.marks.back_mut().filter(|(count, _)| *count == appended) {
-            *last = positions;
-        } else {
-            self.marks.push_back((appended, positions));
+            return;
+        }
+        if self.marks.back().is_some_and(|&(count, _)| count == appended) {
+            let last = self.marks.pop_back();
+            self.marks_held -= last.map_or(0, |(_, positions)| held_by_mark(&positions));
+        }
+        self.marks_held += held_by_mark(&positions);
+        self.marks.push_back((appended, positions));
+    }
+
+    /// JS has fetched what stood before some marks.
+    fn reach_marks(&mut self) {
+        while self.marks.front().is_some_and(|&(count, _)| count <= self.fetched_ever)
+            && let Some((_, positions)) = self.marks.pop_front()
+        {
+            self.marks_held -= held_by_mark(&positions);
+            self.reached = positions;
         }
     }
 
@@ -63,6 +82,12 @@ impl State {
             record.end -= position;
         }
     }
+}
+
+/// A mark comes with every batch, and names every stream: that may be more than the records are.
+fn held_by_mark(positions: &[Position]) -> usize {
+    let names: usize = positions.iter().map(|position| position.stream.len()).sum();
+    size_of::<Mark>() + size_of_val(positions) + names
 }
 
 /// So many fetched bytes are worth moving the rest for.
@@ -146,11 +171,7 @@ impl Inbox {
         }
         state.fetched += count;
         state.fetched_ever += count as u64;
-        while state.marks.front().is_some_and(|&(count, _)| count <= state.fetched_ever)
-            && let Some((_, positions)) = state.marks.pop_front()
-        {
-            state.reached = positions;
-        }
+        state.reach_marks();
         state.position = to;
         if state.fetched == state.batch.records.len() {
             state.batch.clear();
@@ -250,6 +271,26 @@ mod tests {
         let mut table = [0u32; STRIDE];
         inbox.fetch(&mut [0u8; 8], 0, &mut table);
         assert_eq!(inbox.held(), 1 + size_of::<Record>());
+    }
+
+    #[test]
+    fn how_far_streams_are_read_counts_until_js_has_fetched_that() {
+        let inbox = Inbox::default();
+        let id = |time| EntryId { time, seq: 0 };
+        let at = |time| vec![Position { stream: "stream".to_owned(), last: id(time), since: id(0) }; 16];
+        inbox.append(&mut batch(&[b"a"]), Some(at(1)));
+        let one = inbox.held();
+        assert!(one >= 1 + size_of::<Record>() + 16 * (size_of::<Position>() + 6), "{one}");
+        inbox.append(&mut batch(&[b"b"]), Some(at(2)));
+        inbox.mark(at(3));
+        assert_eq!(inbox.held(), 2 * one, "the third stands in place of the second");
+        assert_eq!(inbox.stats().inbox_bytes, 2 * one as u64);
+        for left in [one, 0] {
+            inbox.fetch(&mut [0u8; 1], 0, &mut [0u32; STRIDE]);
+            assert_eq!(inbox.held(), left);
+        }
+        inbox.mark(at(4));
+        assert_eq!(inbox.held(), 0, "JS has all");
     }
 
     #[test]
