@@ -237,7 +237,11 @@ impl<W: Fn()> Link<W> {
             }
             Command::UseOwn { place, secret } => {
                 self.core.abandon_crossing("another attempt begins", &mut self.effects);
-                if self.ending.is_none() {
+                if self.ending.is_some() {
+                    // JS waits for an answer to each attempt before it makes another one.
+                    let stayed = Event::Stayed { reason: "the clients have ended" };
+                    self.core.event(&mut self.effects, 0, &stayed);
+                } else {
                     self.core.begin_crossing(&secret, &mut self.effects);
                 }
                 self.next = self.core.is_crossing().then(|| Carrier::to(*place, self.core.family()));

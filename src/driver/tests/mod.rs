@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inbox::{Fetched, STRIDE};
-use super::link::{Link, Shared};
+use super::link::{Link, Place, Shared};
 use super::outbox::Command;
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
+use crate::transport::redis::{Address, Settings};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -405,5 +406,19 @@ fn hostile_bytes_are_counted_and_the_next_message_comes() {
         assert_eq!(b.frame().await, r#"2["good"]"#);
         // `{"uid":1}` is a response to nothing rather than a malformed one.
         assert!(b.shared.inbox.stats().malformed >= 16);
+    });
+}
+
+#[test]
+fn an_attempt_to_have_own_connections_is_answered_even_if_the_clients_have_ended() {
+    run(async {
+        let mut node = Node::start(&Hub::default(), "a", 1 << 20);
+        node.shared.outbox.push(|_| Command::Open(false));
+        node.shared.outbox.push(|_| Command::UseOwn {
+            place: Box::new(Place::Redis(Settings::new(Address::Unix("nowhere".into())))),
+            secret: "secret".into(),
+        });
+        let stayed = node.event("stayed").await;
+        assert!(stayed.parts[0].contains("the clients have ended"), "{}", stayed.parts[0]);
     });
 }
