@@ -1081,6 +1081,8 @@ class Link {
 
   /** An error that nobody listens to. @param {LinkEvent} event */
   #warnUntold(event) {
+    // A link that ends with its clients is no outage.
+    if (this.#clientsEnded && event.type !== "failed") return;
     // Clients that carry the bytes, or are about to, tell by themselves what becomes of their connections. What Redis
     // itself has said begins with a code.
     const isOwn = this.#clients === null || (this.#options.transport === "native" && !this.#byClient);
