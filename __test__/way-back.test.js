@@ -180,6 +180,51 @@ const CASES = [
   },
 
   {
+    name: "takes many rooms along, and those that come and go meanwhile",
+    run: async () => {
+      const pair = await Pair.start({ kind: "node-redis", sharded: true });
+      const { a, b } = pair;
+      const rooms = Array.from({ length: 5000 }, (_, n) => `room${n}`);
+      /** @type {Set<string>} */
+      const present = new Set(rooms);
+      const listening = async () => {
+        const channels = rooms.map((room) => `socket.io#/#${room}#`);
+        const counts = await countSubscribers({ port: pair.redis.port }, channels, { sharded: true });
+        return rooms.filter((room, n) => counts[n] === Number(present.has(room))).length;
+      };
+      try {
+        await pair.fallBack();
+        const here = await a.connect();
+        a.io.local.socketsJoin(rooms);
+        await a.adapter.subscribed();
+        const ways = ["room0", "room4999"].map(
+          (room) => new Traffic({ emit: (event, n) => b.io.to(room).emit(event, n) }, here, `to ${room}`),
+        );
+        for (const { sender } of ways) sender.start();
+        pair.gate.open(pair.redis.port);
+        // Each comes and goes; the two that are written to stay.
+        for (let n = 1; pair.carrier === "client"; n = (n + 1) % 4998) {
+          const room = rooms[n + 1];
+          if (present.delete(room)) a.io.local.socketsLeave(room);
+          else {
+            present.add(room);
+            a.io.local.socketsJoin(room);
+          }
+          if (n % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+        await pair.comeBack();
+        for (const way of ways) await way.end();
+        await waitFor(async () => (await listening()) === rooms.length, {
+          what: "one subscriber to each room that is left, and none to the others",
+          ...CHANGE,
+        });
+      } finally {
+        await pair.stop();
+      }
+    },
+  },
+
+  {
     name: "is left again when the own connections fail again, and found again",
     run: async () => {
       const pair = await Pair.start({ kind: "ioredis" });

@@ -5,10 +5,15 @@
 //! and nothing is lost, doubled or out of order. Until the mark has come in everywhere, both keep what is behind it: the
 //! link can still stay with the clients, as if nothing had been.
 //!
-//! What goes out waits meanwhile, for a few round trips: until Redis has answered for what the clients were given, and
-//! the own connections take it. Counts wait, too, since Redis counts both.
+//! So the own connections have to listen to everything before the mark is published. The rooms come first, in portions:
+//! there may be 100,000 of them. Meanwhile the clients go on as ever, and rooms that come and go are followed on both ways.
+//! What the own connections bring is dropped: the clients bring it, too.
+//!
+//! From then on what goes out waits, for a few round trips: until Redis has answered for what the clients were given, and
+//! the own connections take it. Counts wait, too, since Redis counts both. That is why the channels that others count are
+//! subscribed to last, behind the last answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Core;
@@ -22,8 +27,12 @@ use crate::wire::Family;
 /// How long the own connections may take to be made, and to be proven.
 const PROVING: Duration = Duration::from_secs(6);
 
-/// How long each step may take while publishes wait for it.
+/// How long each step may take while publishes wait for it; and how long Redis may confirm none of the rooms.
 const STEP: Duration = Duration::from_secs(1);
+
+/// How many names are looked at in one go: some milliseconds of work, for which the other links of the process wait. No
+/// more are asked for as long as so many are not confirmed.
+const PORTION: usize = 1000;
 
 /// How much may be kept of what comes in behind the mark, in bytes.
 const MAX_HELD: usize = 8 << 20;
@@ -32,10 +41,12 @@ const MAX_HELD: usize = 8 << 20;
 enum Step {
     /// A message by the user's client is to come in on the own connections.
     Proving,
+    /// The own connections subscribe to the rooms.
+    Joining,
     /// Publishes wait: Redis is to answer for what the clients were given.
     Draining,
-    /// The own connections subscribe to everything.
-    Joining,
+    /// The own connections subscribe to the rest, which others count.
+    Completing,
     /// The mark is to come in everywhere.
     Marking,
     /// It has: the driver changes the carrier.
@@ -60,6 +71,7 @@ pub(super) struct Crossing {
     mark: String,
     /// Where the proof and the mark come in: a channel of this link alone, that nobody counts.
     channel: Subscription,
+    began: Instant,
     step: Step,
     until: Instant,
     is_up: bool,
@@ -69,8 +81,18 @@ pub(super) struct Crossing {
     routes: Routes,
     lanes: HashMap<MemberId, Lane>,
     lane_count: usize,
-    /// What Redis has not confirmed.
+    /// Members whose rooms are still to be looked at.
+    members: VecDeque<MemberId>,
+    /// The member whose turn it is, and its rooms that are left.
+    rooms: Option<(MemberId, Vec<Subscription>)>,
+    /// What others count: to be asked for last.
+    counted: VecDeque<(Lane, Subscription)>,
+    /// What Redis has not confirmed of that.
     missing: HashSet<(Lane, Subscription)>,
+    /// The same of rooms that have come since.
+    late: HashSet<(Lane, Subscription)>,
+    /// The portion is used up, and Redis would take more.
+    goes_on: bool,
     /// Where the mark has come in.
     marked: HashSet<Lane>,
     /// Whether it has come in by the clients.
@@ -86,11 +108,22 @@ impl Crossing {
     fn enter(&mut self, step: Step, now: Instant) {
         self.step = step;
         self.until = now + STEP;
+        self.goes_on = false;
     }
 
-    /// Whether both listen: subscriptions stay as they are until this is over.
+    /// Whether both listen to all rooms: subscriptions stay as they are until this is over.
     fn is_joined(&self) -> bool {
-        matches!(self.step, Step::Joining | Step::Marking | Step::Done)
+        matches!(self.step, Step::Completing | Step::Marking | Step::Done)
+    }
+
+    /// Whether the own connections have all rooms but those that come and go.
+    fn has_rooms(&self) -> bool {
+        self.members.is_empty() && self.rooms.is_none() && self.missing.is_empty()
+    }
+
+    /// Whether they have everything.
+    fn has_all(&self) -> bool {
+        self.counted.is_empty() && self.missing.is_empty() && self.late.is_empty()
     }
 
     fn hold(&mut self, message: &Incoming<'_>, by_clients: bool) {
@@ -102,14 +135,113 @@ impl Crossing {
         if by_clients { &mut self.from_clients } else { &mut self.from_own }.push(held);
     }
 
-    fn subscribe(&mut self, lane: Lane, name: Subscription, fx: &mut Effects) {
-        // That is there since the proof.
-        if lane == 0 && name == self.channel {
-            return self.routes.set_confirmed(lane, name.kind, &name.name, true);
+    /// A member has come to listen to the channel of a room.
+    pub(super) fn join_room(&mut self, id: MemberId, name: &Subscription, fx: &mut Effects) {
+        if let Some(lane) = self.add_room(id, name)
+            && self.late.insert((lane, name.clone()))
+        {
+            fx.own_subscriptions.push((lane, Change::Add, name.clone()));
         }
-        if self.missing.insert((lane, name.clone())) {
-            fx.own_subscriptions.push((lane, Change::Add, name));
+    }
+
+    /// A member no longer listens to the channel of a room.
+    pub(super) fn leave_room(&mut self, id: MemberId, name: &Subscription, fx: &mut Effects) {
+        let Some(&lane) = self.lanes.get(&id) else {
+            return;
+        };
+        if self.routes.remove(lane, name, id) {
+            self.no_longer_waits_for(lane, name.clone());
+            fx.own_subscriptions.push((lane, Change::Remove, name.clone()));
         }
+    }
+
+    /// Returns the lane that is to subscribe to a room, if one is.
+    fn add_room(&mut self, id: MemberId, name: &Subscription) -> Option<Lane> {
+        // A member without a lane is looked at later, with all its rooms.
+        let &lane = self.lanes.get(&id)?;
+        let mut listeners = self.routes.listeners(lane, name.kind, &name.name).iter();
+        let is_new = listeners.all(|&(listener, _)| listener != id);
+        (is_new && self.routes.add(lane, name, id, Role::Cluster) == Added::Fresh).then_some(lane)
+    }
+
+    /// Gives a member its lane; returns how many names that concerned.
+    fn place(&mut self, id: MemberId, member: &Member) -> usize {
+        let lane = self.routes.free_lane(&member.channels.counted());
+        self.lanes.insert(id, lane);
+        if !member.listens() {
+            return 1;
+        }
+        self.lane_count = self.lane_count.max(lane + 1);
+        let vital = member.vital();
+        let count = vital.len();
+        for (name, role) in vital {
+            if self.routes.add(lane, &name, id, role) == Added::Fresh {
+                self.counted.push_back((lane, name));
+            }
+        }
+        let rooms: Vec<Subscription> = member.subscriptions.iter().cloned().collect();
+        self.routes.reserve(lane, self.channel.kind, rooms.len());
+        self.rooms = Some((id, rooms));
+        count
+    }
+
+    /// Asks for the rooms of the members: a portion of them, unless as many are not confirmed.
+    fn ask_for_rooms(&mut self, members: &HashMap<MemberId, Member>, fx: &mut Effects) {
+        let mut left = if self.missing.len() < PORTION { PORTION } else { 0 };
+        while left > 0 {
+            let Some((id, rooms)) = &mut self.rooms else {
+                let Some(id) = self.members.pop_front() else {
+                    break;
+                };
+                if let Some(member) = members.get(&id) {
+                    left = left.saturating_sub(self.place(id, member));
+                }
+                continue;
+            };
+            let id = *id;
+            let Some(name) = rooms.pop() else {
+                self.rooms = None;
+                continue;
+            };
+            left -= 1;
+            // It may be gone by now, and what is vital is there already.
+            if members.get(&id).is_some_and(|member| member.subscriptions.contains(&name))
+                && let Some(lane) = self.add_room(id, &name)
+            {
+                self.ask_for(lane, name, fx);
+            }
+        }
+        self.goes_on = left == 0 && self.missing.len() < PORTION;
+        if self.goes_on {
+            // It is not Redis that takes its time.
+            self.until = fx.now + STEP;
+        }
+    }
+
+    /// Asks for what others count: a portion of it, unless as much is not confirmed.
+    fn ask_for_counted(&mut self, fx: &mut Effects) {
+        let count = if self.missing.len() < PORTION { PORTION } else { 0 };
+        for (lane, name) in self.counted.drain(..count.min(self.counted.len())).collect::<Vec<_>>() {
+            if lane == 0 && name == self.channel {
+                // That is there since the proof.
+                self.routes.set_confirmed(lane, name.kind, &name.name, true);
+            } else {
+                self.ask_for(lane, name, fx);
+            }
+        }
+        self.goes_on = !self.counted.is_empty() && self.missing.len() < PORTION;
+    }
+
+    fn ask_for(&mut self, lane: Lane, name: Subscription, fx: &mut Effects) {
+        self.missing.insert((lane, name.clone()));
+        fx.own_subscriptions.push((lane, Change::Add, name));
+    }
+
+    /// Redis has confirmed a name, or need not any more; returns whether it was asked for with the others.
+    fn no_longer_waits_for(&mut self, lane: Lane, name: Subscription) -> bool {
+        let place = (lane, name);
+        self.late.remove(&place);
+        self.missing.remove(&place)
     }
 }
 
@@ -129,6 +261,7 @@ impl Core {
             proof: format!(r#"{{"type":0,"proof":"{secret}"}}"#),
             mark: format!(r#"{{"type":0,"mark":"{secret}"}}"#),
             channel,
+            began: fx.now,
             step: Step::Proving,
             until: fx.now + PROVING,
             is_up: false,
@@ -137,7 +270,12 @@ impl Core {
             routes: Routes::default(),
             lanes: HashMap::new(),
             lane_count: 0,
+            members: VecDeque::new(),
+            rooms: None,
+            counted: VecDeque::new(),
             missing: HashSet::new(),
+            late: HashSet::new(),
+            goes_on: false,
             marked: HashSet::new(),
             is_passed: false,
             from_clients: Vec::new(),
@@ -208,11 +346,8 @@ impl Core {
         for (&id, member) in &mut self.members {
             member.lane = crossing.lanes.get(&id).copied().unwrap_or(0);
             member.proves = false;
-            let names: Vec<Subscription> = member.subscriptions.iter().cloned().collect();
-            for name in names {
-                if member.subscriptions.confirm(&name) {
-                    whole.push(id);
-                }
+            if member.subscriptions.confirm_all() {
+                whole.push(id);
             }
         }
         for lane in 0..crossing.lane_count.max(1) {
@@ -248,6 +383,13 @@ impl Core {
 
     /// Goes on, if what the step waits for is there. To be called once all that has come in is worked off.
     pub fn advance_crossing(&mut self, fx: &mut Effects) {
+        if let Some(crossing) = &mut self.crossing {
+            match crossing.step {
+                Step::Joining => crossing.ask_for_rooms(&self.members, fx),
+                Step::Completing => crossing.ask_for_counted(fx),
+                _ => {}
+            }
+        }
         while self.take_step(fx) {}
         let Some(crossing) = &self.crossing else {
             return;
@@ -268,12 +410,24 @@ impl Core {
             return false;
         };
         match crossing.step {
+            Step::Joining if crossing.has_rooms() => {
+                crossing.enter(Step::Draining, fx.now);
+                let secret = crossing.secret.clone();
+                self.flow.set_held(true);
+                self.event(fx, 0, &Event::Drain { secret: &secret });
+            }
             Step::Draining
                 if crossing.is_drained && self.fences.is_answered() && !self.counting.is_asking() =>
             {
-                self.join_own(fx);
+                crossing.enter(Step::Completing, fx.now);
+                let Subscription { kind, name } = &crossing.channel;
+                // Somebody may have a room of that name.
+                let lanes = (0..crossing.lane_count)
+                    .filter(|&lane| crossing.routes.listeners(lane, *kind, name).is_empty());
+                crossing.counted.extend(lanes.map(|lane| (lane, crossing.channel.clone())));
+                crossing.ask_for_counted(fx);
             }
-            Step::Joining if crossing.missing.is_empty() => {
+            Step::Completing if crossing.has_all() => {
                 let hears = self.members.values().any(Member::listens);
                 crossing.enter(if hears { Step::Marking } else { Step::Done }, fx.now);
                 if hears {
@@ -290,7 +444,7 @@ impl Core {
 
     /// When [`Core::advance_crossing`] is to be called at the latest.
     pub(super) fn crossing_deadline(&self) -> Option<Instant> {
-        self.crossing.as_ref().map(|crossing| crossing.until)
+        self.crossing.as_ref().map(|crossing| if crossing.goes_on { crossing.began } else { crossing.until })
     }
 
     /// Has the user's client publish the proof, or the mark.
@@ -300,42 +454,6 @@ impl Core {
             let text = if is_mark { mark } else { proof };
             self.event(fx, 0, &Event::Mark { channel: &channel, text });
         }
-    }
-
-    /// Subscribes to everything on the own connections.
-    fn join_own(&mut self, fx: &mut Effects) {
-        let Some(mut crossing) = self.crossing.take() else {
-            return;
-        };
-        crossing.enter(Step::Joining, fx.now);
-        let mut ids: Vec<MemberId> = self.members.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let Some(member) = self.members.get(&id) else {
-                continue;
-            };
-            let lane = crossing.routes.free_lane(&member.channels.counted());
-            crossing.lanes.insert(id, lane);
-            if !member.listens() {
-                continue;
-            }
-            crossing.lane_count = crossing.lane_count.max(lane + 1);
-            let vital = member.vital();
-            let rooms =
-                member.subscriptions.iter().filter(|&name| !vital.iter().any(|(other, _)| other == name));
-            // Redis counts the last ones, and what it counts twice is to be there for as short as possible.
-            let all = rooms.map(|name| (name.clone(), Role::Cluster)).chain(vital.iter().cloned());
-            for (name, role) in all {
-                if crossing.routes.add(lane, &name, id, role) == Added::Fresh {
-                    crossing.subscribe(lane, name, fx);
-                }
-            }
-        }
-        for lane in 0..crossing.lane_count {
-            let channel = crossing.channel.clone();
-            crossing.subscribe(lane, channel, fx);
-        }
-        self.crossing = Some(crossing);
     }
 
     /// Takes what the own connections report before they carry the bytes.
@@ -354,17 +472,19 @@ impl Core {
                 let name = Subscription { kind, name: name.into() };
                 let is_first = !std::mem::replace(&mut crossing.is_confirmed, true);
                 crossing.routes.set_confirmed(lane, kind, &name.name, true);
-                crossing.missing.remove(&(lane, name));
+                if crossing.no_longer_waits_for(lane, name) && crossing.step == Step::Joining {
+                    crossing.until = fx.now + STEP;
+                }
                 if is_first && crossing.is_up {
                     self.publish_mark(false, fx);
                 }
             }
             Incoming::Message { lane, payload, .. } => match crossing.step {
                 Step::Proving if payload == crossing.proof.as_bytes() => {
-                    crossing.enter(Step::Draining, fx.now);
-                    let secret = crossing.secret.clone();
-                    self.flow.set_held(true);
-                    self.event(fx, 0, &Event::Drain { secret: &secret });
+                    crossing.enter(Step::Joining, fx.now);
+                    let mut ids: Vec<MemberId> = self.members.keys().copied().collect();
+                    ids.sort_unstable();
+                    crossing.members = ids.into();
                 }
                 Step::Marking if payload == crossing.mark.as_bytes() => {
                     crossing.marked.insert(lane);

@@ -1,6 +1,6 @@
 //! The way back to own connections, message by message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::effects::{Change, Effects, Kind};
@@ -19,7 +19,9 @@ struct Crossing {
     core: Core,
     fx: Effects,
     /// What the own connections listen to.
-    own: Vec<(Lane, Subscription)>,
+    own: HashSet<(Lane, Subscription)>,
+    /// What of it Redis has not confirmed.
+    asked: VecDeque<(Lane, Subscription)>,
     told: Vec<String>,
     published: usize,
 }
@@ -32,19 +34,22 @@ impl Crossing {
 
     /// The same in any family, with rooms in which each server has a socket.
     fn begin_in(family: Family, servers: u32, rooms: &[&str]) -> Self {
-        let config =
-            Config { family, max_backlog: 1 << 20, settle: Duration::ZERO, proof: None, verbose: false };
-        let core = Core::new(config, false);
+        Self::begin_with(family, (1..=servers).map(spec), rooms)
+    }
+
+    fn begin_with(family: Family, members: impl Iterator<Item = MemberSpec>, rooms: &[&str]) -> Self {
+        let core = Core::new(Config::of(family), false);
         let mut it = Crossing {
             family,
             core,
             fx: Effects::new(Instant::now()),
-            own: Vec::new(),
+            own: HashSet::new(),
+            asked: VecDeque::new(),
             told: Vec::new(),
             published: 0,
         };
-        for id in 1..=servers {
-            it.core.join(id, spec(id), &mut it.fx);
+        for (id, spec) in (1..).zip(members) {
+            it.core.join(id, spec, &mut it.fx);
             if let Some(interest) = it.core.interest(id) {
                 interest.set_occupied(true);
             }
@@ -63,9 +68,13 @@ impl Crossing {
         self.core.follow_rooms(&mut self.fx);
         self.core.advance_crossing(&mut self.fx);
         for (lane, change, name) in std::mem::take(&mut self.fx.own_subscriptions) {
-            assert_eq!(change, Change::Add);
-            assert!(!self.own.contains(&(lane, name.clone())), "{name:?} twice");
-            self.own.push((lane, name));
+            let place = (lane, name);
+            if change == Change::Add {
+                assert!(self.own.insert(place.clone()), "{place:?} twice");
+                self.asked.push_back(place);
+            } else {
+                assert!(self.own.remove(&place), "{place:?} is not there");
+            }
         }
         if self.core.is_across() {
             self.core.cross(&mut self.fx);
@@ -92,13 +101,12 @@ impl Crossing {
         }
     }
 
-    /// Redis confirms what the own connections have asked for since.
-    fn confirm(&mut self, from: usize) {
-        for (lane, name) in self.own.clone().into_iter().skip(from) {
-            self.core.incoming_own(
-                &Incoming::Subscribed { lane, kind: name.kind, name: &name.name },
-                &mut self.fx,
-            );
+    /// Redis confirms so much of what the own connections have asked for.
+    fn confirm(&mut self, count: usize) {
+        assert!(!self.asked.is_empty(), "nothing is asked for: {:?}", self.told);
+        for (lane, name) in self.asked.drain(..count.min(self.asked.len())) {
+            let confirmed = Incoming::Subscribed { lane, kind: name.kind, name: &name.name };
+            self.core.incoming_own(&confirmed, &mut self.fx);
         }
         self.step();
     }
@@ -113,18 +121,53 @@ impl Crossing {
         }
     }
 
-    /// Until the mark is to be published.
-    fn reach_the_mark(&mut self) {
+    /// Until the own connections are proven.
+    fn reach_the_proof(&mut self) {
         self.core.incoming_own(&Incoming::Up, &mut self.fx);
-        self.confirm(0);
+        self.confirm(1);
         assert!(self.has_told(PROOF));
         self.by_own(0, PROOF);
-        assert!(self.has_told("drain"));
-        self.core.clients_drained(SECRET);
-        let from = self.own.len();
+    }
+
+    /// Until the own connections have all rooms.
+    fn reach_the_drain(&mut self) {
+        self.reach_the_proof();
+        while !self.has_told("drain") {
+            self.go_on();
+        }
+    }
+
+    /// What comes next: a deadline that is due, or what Redis confirms.
+    fn go_on(&mut self) {
+        if self.core.deadline().is_some_and(|deadline| deadline <= self.fx.now) {
+            self.step();
+        } else {
+            self.confirm(usize::MAX);
+        }
+    }
+
+    /// What the own connections are to listen to: what the clients do.
+    fn all(&self) -> HashSet<(Lane, Subscription)> {
+        let names = self.core.members.values().flat_map(|member| member.subscriptions.iter());
+        names.map(|name| (0, name.clone())).collect()
+    }
+
+    /// Whether what is published goes out.
+    fn publishes(&mut self) -> bool {
+        let before = self.published;
+        self.core.publish(1, b"channel", b"payload", &mut self.fx);
         self.step();
-        self.confirm(from);
-        assert!(self.has_told(MARK), "{:?}", self.told);
+        self.published > before
+    }
+
+    /// Until the mark is to be published.
+    fn reach_the_mark(&mut self) {
+        self.reach_the_drain();
+        self.core.clients_drained(SECRET);
+        self.step();
+        while !self.has_told(MARK) {
+            self.go_on();
+        }
     }
 
     fn has_told(&self, what: &str) -> bool {
@@ -260,9 +303,7 @@ fn what_is_published_meanwhile_waits_and_a_member_that_joins_ends_it() {
     let mut it = Crossing::begin(1);
     it.reach_the_mark();
     let before = it.published;
-    it.core.publish(1, b"channel", b"payload", &mut it.fx);
-    it.step();
-    assert_eq!(it.published, before);
+    assert!(!it.publishes());
     it.core.join(7, spec(7), &mut it.fx);
     it.step();
     assert_eq!(it.published, before + 1);
@@ -283,6 +324,127 @@ fn a_mark_that_does_not_come_is_not_waited_for() {
 
 fn room(name: &str) -> Subscription {
     Subscription::shard(format!("p#/#{name}#"))
+}
+
+/// So many rooms that they are asked for in several portions.
+fn many_rooms() -> Vec<String> {
+    (0..3500).map(|number| format!("room{number}")).collect()
+}
+
+fn begin_with_many_rooms() -> Crossing {
+    let rooms = many_rooms();
+    Crossing::begin_in(Family::Sharded, 1, &rooms.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn rooms_are_asked_for_in_portions_and_publishes_go_on() {
+    let mut it = begin_with_many_rooms();
+    it.reach_the_proof();
+    let counted = (0, Subscription::shard("p#/#"));
+    let mut asked_for = it.own.len();
+    while !it.has_told("drain") {
+        assert!(it.own.len() - asked_for <= 1000, "{} at once", it.own.len() - asked_for);
+        assert!(it.asked.len() <= 2000, "{} are not confirmed", it.asked.len());
+        assert!(!it.own.contains(&counted), "others count it");
+        assert!(it.publishes());
+        it.by_own(0, "doubled");
+        it.by_clients("once");
+        asked_for = it.own.len();
+        // All of it takes longer than a step.
+        it.fx.now += Duration::from_millis(600);
+        it.confirm(700);
+    }
+    assert_eq!(it.own.len(), 3500 + 1, "the rooms, and the channel of the proof");
+    assert!(!it.publishes());
+    assert!(it.delivered()[&'1'].iter().all(|event| event.contains("once")));
+    it.core.clients_drained(SECRET);
+    it.step();
+    assert!(it.own.contains(&counted));
+    it.confirm(usize::MAX);
+    assert!(it.has_told(MARK));
+    assert_eq!(it.own, it.all());
+}
+
+#[test]
+fn rooms_are_not_waited_for_if_redis_confirms_none_of_them() {
+    let mut it = begin_with_many_rooms();
+    it.reach_the_proof();
+    it.fx.now += Duration::from_millis(600);
+    it.confirm(1);
+    // Rooms that come are no progress with the others.
+    it.core.set_room(1, b"comes", true);
+    it.fx.now = it.core.deadline().unwrap();
+    it.step();
+    assert!(it.has_told("took too long"));
+    assert!(it.core.is_by_clients());
+}
+
+#[test]
+fn rooms_that_change_while_the_others_are_asked_for_are_followed_on_both_ways() {
+    let mut it = begin_with_many_rooms();
+    it.reach_the_proof();
+    it.confirm(usize::MAX);
+    it.core.set_room(1, b"comes", true);
+    it.core.set_room(1, b"comes and goes", true);
+    it.step();
+    it.confirm_to_clients();
+    it.core.set_room(1, b"comes and goes", false);
+    // Some are asked for by now, some are not.
+    for room in many_rooms().iter().step_by(3) {
+        it.core.set_room(1, room.as_bytes(), false);
+    }
+    it.step();
+    for room in many_rooms().iter().step_by(6) {
+        it.core.set_room(1, room.as_bytes(), true);
+    }
+    it.step();
+    it.confirm_to_clients();
+    while !it.has_told("drain") {
+        it.go_on();
+    }
+    it.core.set_room(1, b"comes late", true);
+    it.step();
+    assert!(it.asked.contains(&(0, room("comes late"))));
+    it.core.clients_drained(SECRET);
+    it.step();
+    while !it.has_told(MARK) {
+        it.go_on();
+    }
+    assert_eq!(it.own, it.all());
+    assert!(it.own.contains(&(0, room("comes"))) && it.own.contains(&(0, room("room0"))));
+    assert!(!it.own.contains(&(0, room("room3"))) && !it.own.contains(&(0, room("comes and goes"))));
+    it.by_clients(MARK);
+    it.by_own(0, MARK);
+    assert!(!it.core.is_by_clients());
+    // As the own connections carry the bytes now, they hear of what changes.
+    it.core.set_room(1, b"comes", false);
+    it.step();
+    assert_eq!(it.fx.subscriptions.pop(), Some((0, Change::Remove, room("comes"))));
+}
+
+#[test]
+fn namespaces_are_taken_in_portions_too() {
+    let members = (1..=3000).map(|id| MemberSpec { nsp: format!("/{id}"), ..spec(id) });
+    let mut it = Crossing::begin_with(Family::Sharded, members, &[]);
+    it.core.incoming_own(&Incoming::Up, &mut it.fx);
+    it.confirm(1);
+    let (name, payload) = (Subscription::shard("p#/1#server1#"), PROOF.as_bytes());
+    let proof =
+        Incoming::Message { lane: 0, kind: name.kind, name: &name.name, channel: &name.name, payload };
+    it.core.incoming_own(&proof, &mut it.fx);
+    let mut steps = 0;
+    while !it.has_told("drain") {
+        it.step();
+        steps += 1;
+    }
+    assert!(steps >= 6, "{steps} steps for 6000 names");
+    it.core.clients_drained(SECRET);
+    it.step();
+    while !it.has_told(MARK) {
+        assert!(it.asked.len() <= 2000, "{} are not confirmed", it.asked.len());
+        it.go_on();
+    }
+    assert_eq!(it.own, it.all());
 }
 
 #[test]

@@ -271,11 +271,17 @@ impl Core {
             let lane = member.lane;
             let (added, removed) = member.changed_rooms();
             for name in removed {
+                if let Some(crossing) = &mut self.crossing {
+                    crossing.leave_room(id, &name, fx);
+                }
                 if self.routes.remove(lane, &name, id) {
                     fx.subscriptions.push((lane, Change::Remove, name));
                 }
             }
             for name in added {
+                if let Some(crossing) = &mut self.crossing {
+                    crossing.join_room(id, &name, fx);
+                }
                 self.listen(id, lane, name, Role::Cluster, fx);
             }
         }

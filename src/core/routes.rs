@@ -135,6 +135,14 @@ impl Routes {
         }
     }
 
+    /// Makes room for so many names of a kind, which come one after another: to move 50,000 of them takes longer than a
+    /// link may be busy for.
+    pub fn reserve(&mut self, lane: Lane, kind: SubscriptionKind, count: usize) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.of_mut(kind).reserve(count);
+        }
+    }
+
     /// Removes a listener; true if the lane no longer needs the name.
     pub fn remove(&mut self, lane: Lane, name: &Subscription, id: MemberId) -> bool {
         let Some(lane) = self.lanes.get_mut(lane) else {

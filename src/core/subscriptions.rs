@@ -78,6 +78,18 @@ impl Subscriptions {
         !whole && self.is_whole()
     }
 
+    /// Redis has confirmed all of them. True if the member is whole by that, and was not before.
+    pub fn confirm_all(&mut self) -> bool {
+        let whole = self.is_whole();
+        for name in std::mem::take(&mut self.pending.asked).into_values() {
+            if let Some(state) = self.states.get_mut(&name) {
+                *state = State::Confirmed;
+            }
+        }
+        self.pending.vital = 0;
+        !whole && self.is_whole()
+    }
+
     /// One no longer holds. True if the member is no longer whole by that.
     pub fn lose(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
@@ -167,6 +179,20 @@ mod tests {
         assert!(!subscriptions.remove(&room));
         subscriptions.confirm(&Subscription::shard("main"));
         assert!(subscriptions.confirm(&Subscription::shard("own")), "what is left no longer counts");
+    }
+
+    #[test]
+    fn all_are_confirmed_at_once_however_they_were_asked_for() {
+        let mut subscriptions = base();
+        let room = Subscription::shard("room");
+        subscriptions.add(room.clone(), false);
+        let ticket = subscriptions.ticket();
+        assert!(subscriptions.confirm_all());
+        assert!(subscriptions.is_confirmed(ticket));
+        assert!(!subscriptions.confirm_all(), "twice");
+        assert!(subscriptions.lose(&room));
+        assert!(subscriptions.remove(&room));
+        assert!(subscriptions.is_whole());
     }
 
     #[test]

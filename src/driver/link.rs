@@ -336,8 +336,11 @@ impl<W: Fn()> Link<W> {
         let Some(next) = &mut self.next else {
             return;
         };
-        for (lane, _, names) in in_runs(&mut self.effects.own_subscriptions) {
-            next.subscribe(lane, names);
+        for (lane, change, names) in in_runs(&mut self.effects.own_subscriptions) {
+            match change {
+                Change::Add => next.subscribe(lane, names),
+                Change::Remove => next.unsubscribe(lane, names),
+            }
         }
         if self.core.is_across()
             && let Some(next) = self.next.take()
