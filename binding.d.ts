@@ -59,6 +59,8 @@ export declare class Link {
   countSubscribers(token: number, channels: Array<Bytes>): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
+  /** Nobody waits for the answer to `when_subscribed` with this token any more, and none comes. */
+  giveUpWaiting(member: MemberId, token: number): void
   /** Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token. */
   whenAnswered(token: number): void
   /** Whether nothing that was published is still on its way to the kernel. */

@@ -382,14 +382,7 @@ class MemberAdapter extends Adapter {
    * @returns {Promise<boolean>}
    */
   _subscribed(timeout) {
-    return new Promise((resolve) => {
-      if (this.#closed) return resolve(false);
-      const timer = setTimeout(resolve, timeout, false).unref();
-      this.#link.subscribed(this.#member).then((answer) => {
-        clearTimeout(timer);
-        resolve(answer !== null);
-      });
-    });
+    return this.#closed ? Promise.resolve(false) : this.#link.subscribed(this.#member, timeout);
   }
 
   /** The id of a request of this node. */

@@ -525,13 +525,27 @@ class Link {
   }
 
   /**
-   * Resolves when Redis has confirmed all that a member listens to by now.
+   * Resolves when Redis has confirmed all that a member listens to by now, to true; to false, if it has not after so many
+   * milliseconds, or the link ends before.
    *
    * @param {number} member
-   * @returns {Promise<any>}
+   * @param {number} timeout
+   * @returns {Promise<boolean>}
    */
-  subscribed(member) {
-    return this.#call(member, (native, token) => native.whenSubscribed(member, token));
+  subscribed(member, timeout) {
+    return new Promise((resolve) => {
+      let asked = 0;
+      const giveUp = () => {
+        this.#counts.delete(asked);
+        this.#native?.giveUpWaiting(member, asked);
+        resolve(false);
+      };
+      const timer = setTimeout(giveUp, timeout).unref();
+      this.#call(member, (native, token) => native.whenSubscribed(member, (asked = token))).then((answer) => {
+        clearTimeout(timer);
+        resolve(answer !== null);
+      });
+    });
   }
 
   /**

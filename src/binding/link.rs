@@ -349,6 +349,12 @@ impl Link {
         self.shared.outbox.push(|_| Command::WhenSubscribed(member, token));
     }
 
+    /// Nobody waits for the answer to `when_subscribed` with this token any more, and none comes.
+    #[napi(catch_unwind)]
+    pub fn give_up_waiting(&self, member: MemberId, token: u32) {
+        self.shared.outbox.push(|_| Command::GiveUpWaiting(member, token));
+    }
+
     /// Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token.
     #[napi(catch_unwind)]
     pub fn when_answered(&self, token: u32) {

@@ -126,6 +126,11 @@ impl Crossing {
         self.counted.is_empty() && self.missing.is_empty() && self.late.is_empty()
     }
 
+    /// A call waits for subscriptions no longer.
+    pub(super) fn give_up(&mut self, token: u32) {
+        self.barriers.retain(|&(_, other)| other != token);
+    }
+
     fn hold(&mut self, message: &Incoming<'_>, by_clients: bool) {
         let &Incoming::Message { lane, kind, name, channel, payload } = message else {
             return;
@@ -361,7 +366,10 @@ impl Core {
         self.end_crossing(crossing.barriers, fx);
         whole.sort_unstable();
         self.announce(&whole, fx);
-        self.lift_barriers(fx);
+        let ids: Vec<MemberId> = self.members.keys().copied().collect();
+        for id in ids {
+            self.answer_waiters(id, fx);
+        }
     }
 
     fn end_crossing(&mut self, barriers: Vec<(MemberId, u32)>, fx: &mut Effects) {

@@ -97,13 +97,17 @@ impl Core {
         let mut complete = Vec::new();
         self.routes.set_confirmed(lane, kind, name, true);
         let name = Subscription::new(kind, name);
-        for &(id, _) in self.routes.listeners(lane, kind, &name.name) {
+        let listeners: Vec<MemberId> =
+            self.routes.listeners(lane, kind, &name.name).iter().map(|&(id, _)| id).collect();
+        for &id in &listeners {
             if self.members.get_mut(&id).is_some_and(|member| member.subscriptions.confirm(&name)) {
                 complete.push(id);
             }
         }
         self.announce(&complete, fx);
-        self.lift_barriers(fx);
+        for id in listeners {
+            self.answer_waiters(id, fx);
+        }
     }
 
     fn unsubscribed(&mut self, lane: Lane, name: Subscription, reason: &str, silence: u64, fx: &mut Effects) {

@@ -27,6 +27,8 @@ pub mod stats;
 mod streams;
 pub mod subscriptions;
 #[cfg(test)]
+mod waiting_tests;
+#[cfg(test)]
 mod world;
 
 use std::borrow::Cow;
@@ -123,15 +125,6 @@ pub enum Destination {
     },
 }
 
-/// Somebody waits for subscriptions.
-#[derive(Debug)]
-struct Barrier {
-    member: MemberId,
-    /// Of `Subscriptions::ticket`.
-    ticket: u64,
-    token: u32,
-}
-
 /// A link's state.
 #[derive(Debug)]
 pub struct Core {
@@ -148,7 +141,6 @@ pub struct Core {
     shut: bool,
     /// Members whose rooms have changed.
     dirty: Vec<MemberId>,
-    barriers: Vec<Barrier>,
     counting: Counting,
     stats: Stats,
     streams: Streams,
@@ -174,7 +166,6 @@ impl Core {
             told_seen: 0,
             shut: false,
             dirty: Vec::new(),
-            barriers: Vec::new(),
             counting: Counting::default(),
             stats: Stats::default(),
             streams: Streams::default(),
@@ -213,7 +204,7 @@ impl Core {
     /// A member leaves: its subscriptions and requests end.
     pub fn leave(&mut self, id: MemberId, fx: &mut Effects) {
         self.abandon_crossing("a namespace has gone", fx);
-        let Some(member) = self.members.remove(&id) else {
+        let Some(mut member) = self.members.remove(&id) else {
             return;
         };
         for name in member.subscriptions.iter() {
@@ -223,13 +214,9 @@ impl Core {
         }
         self.leave_streams(id, fx);
         self.requests.leave(id, &mut fx.batch);
-        self.barriers.retain(|barrier| {
-            let over = barrier.member == id;
-            if over {
-                counting::count_record(fx, id, barrier.token, 0);
-            }
-            !over
-        });
+        for token in member.subscriptions.take_waiters() {
+            counting::count_record(fx, id, token, 0);
+        }
         for asker in self.counting.leave(id) {
             if let Asker::Server { token, .. } = asker {
                 counting::count_record(fx, id, token, 0);
@@ -270,6 +257,7 @@ impl Core {
             };
             let lane = member.lane;
             let (added, removed) = member.changed_rooms();
+            let has_removed = !removed.is_empty();
             for name in removed {
                 if let Some(crossing) = &mut self.crossing {
                     crossing.leave_room(id, &name, fx);
@@ -277,6 +265,10 @@ impl Core {
                 if self.routes.remove(lane, &name, id) {
                     fx.subscriptions.push((lane, Change::Remove, name));
                 }
+            }
+            // What is not wanted any more is not waited for.
+            if has_removed {
+                self.answer_waiters(id, fx);
             }
             for name in added {
                 if let Some(crossing) = &mut self.crossing {
@@ -294,24 +286,31 @@ impl Core {
             return self.wait_for_crossing(id, token);
         }
         self.follow_rooms(fx);
-        let Some(member) = self.members.get(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return counting::count_record(fx, id, token, 0);
         };
-        self.barriers.push(Barrier { member: id, ticket: member.subscriptions.ticket(), token });
-        self.lift_barriers(fx);
+        member.subscriptions.wait(token);
+        self.answer_waiters(id, fx);
     }
 
-    pub(super) fn lift_barriers(&mut self, fx: &mut Effects) {
-        let members = &self.members;
-        self.barriers.retain(|barrier| {
-            let lifted = members
-                .get(&barrier.member)
-                .is_none_or(|member| member.subscriptions.is_confirmed(barrier.ticket));
-            if lifted {
-                counting::count_record(fx, barrier.member, barrier.token, 0);
-            }
-            !lifted
-        });
+    /// A call of [`Core::when_subscribed`] waits no longer, and is not answered.
+    pub fn give_up_waiting(&mut self, id: MemberId, token: u32) {
+        if let Some(crossing) = &mut self.crossing {
+            crossing.give_up(token);
+        }
+        if let Some(member) = self.members.get_mut(&id) {
+            member.subscriptions.give_up(token);
+        }
+    }
+
+    /// Answers the calls that wait for subscriptions of a member which are all confirmed by now.
+    pub(super) fn answer_waiters(&mut self, id: MemberId, fx: &mut Effects) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        while let Some(token) = member.subscriptions.pop_answered() {
+            counting::count_record(fx, id, token, 0);
+        }
     }
 
     /// Makes all the subscriptions of a member.
@@ -346,6 +345,7 @@ impl Core {
                 if whole {
                     self.announce(&[id], fx);
                 }
+                self.answer_waiters(id, fx);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a member listens to, and what of it Redis has confirmed.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::transport::Subscription;
 
@@ -13,6 +13,8 @@ use crate::transport::Subscription;
 pub struct Subscriptions {
     states: HashMap<Subscription, State>,
     pending: Pending,
+    /// Calls that wait: the ticket that each was given, and its token. Tickets only grow.
+    waiters: VecDeque<(u64, u32)>,
 }
 
 /// What is not confirmed.
@@ -137,6 +139,33 @@ impl Subscriptions {
     pub fn is_confirmed(&self, ticket: u64) -> bool {
         self.pending.asked.first_key_value().is_none_or(|(&first, _)| first >= ticket)
     }
+
+    /// Has a call wait until all that was asked for by now is confirmed.
+    pub fn wait(&mut self, token: u32) {
+        self.waiters.push_back((self.ticket(), token));
+    }
+
+    /// A call waits no longer. The first to give up is mostly the one that has waited longest.
+    pub fn give_up(&mut self, token: u32) {
+        if let Some(place) = self.waiters.iter().position(|&(_, other)| other == token) {
+            self.waiters.remove(place);
+        }
+    }
+
+    /// Takes the next call that has nothing to wait for any more.
+    pub fn pop_answered(&mut self) -> Option<u32> {
+        let &(ticket, token) = self.waiters.front()?;
+        if !self.is_confirmed(ticket) {
+            return None;
+        }
+        self.waiters.pop_front();
+        Some(token)
+    }
+
+    /// Takes all calls that wait.
+    pub fn take_waiters(&mut self) -> impl Iterator<Item = u32> {
+        std::mem::take(&mut self.waiters).into_iter().map(|(_, token)| token)
+    }
 }
 
 #[cfg(test)]
@@ -208,5 +237,28 @@ mod tests {
         assert!(!subscriptions.is_confirmed(subscriptions.ticket()));
         subscriptions.remove(&b);
         assert!(subscriptions.is_confirmed(subscriptions.ticket()));
+    }
+
+    #[test]
+    fn calls_are_answered_in_their_order_or_give_up() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(Subscription::shard);
+        subscriptions.wait(1);
+        subscriptions.add(a.clone(), false);
+        for token in [2, 3, 4] {
+            subscriptions.wait(token);
+        }
+        subscriptions.add(b, false);
+        subscriptions.wait(5);
+        let answered = |subscriptions: &mut Subscriptions| {
+            std::iter::from_fn(|| subscriptions.pop_answered()).collect::<Vec<_>>()
+        };
+        assert_eq!(answered(&mut subscriptions), [1]);
+        subscriptions.give_up(3);
+        subscriptions.give_up(9);
+        subscriptions.confirm(&a);
+        assert_eq!(answered(&mut subscriptions), [2, 4]);
+        assert_eq!(subscriptions.take_waiters().collect::<Vec<_>>(), [5]);
+        assert_eq!(subscriptions.take_waiters().count(), 0);
     }
 }

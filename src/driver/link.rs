@@ -524,6 +524,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::Leave(id) => core.leave(id, fx),
             Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
             Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
+            Command::GiveUpWaiting(member, token) => core.give_up_waiting(member, token),
             Command::WhenAnswered(token) => core.when_answered(token, fx),
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {

@@ -123,6 +123,8 @@ pub enum Command {
     },
     /// JS wants to know when all that a member listens to by now is confirmed.
     WhenSubscribed(MemberId, u32),
+    /// It does not want to know any more.
+    GiveUpWaiting(MemberId, u32),
     /// JS wants to know when Redis has answered for all that was published by now.
     WhenAnswered(u32),
     /// The members are to be counted.
