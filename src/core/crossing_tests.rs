@@ -272,7 +272,7 @@ fn what_was_kept_is_delivered_once_if_the_own_connections_break_at_the_mark() {
         it.by_clients(payload);
     }
     it.by_own(0, "a");
-    it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone" }, &mut it.fx);
+    it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone", silence: 0 }, &mut it.fx);
     it.step();
     it.by_clients("c");
     assert_eq!(it.delivered()[&'1'], events(&["a", "b", "c"]));
@@ -457,7 +457,7 @@ fn rooms_that_change_at_the_mark_are_followed_when_it_is_over() {
         it.step();
         assert!(it.fx.subscriptions.is_empty(), "not before it is over");
         if breaks {
-            it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone" }, &mut it.fx);
+            it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone", silence: 0 }, &mut it.fx);
         } else {
             it.by_clients(MARK);
             it.by_own(0, MARK);

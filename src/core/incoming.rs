@@ -76,7 +76,7 @@ impl Core {
                 self.event(fx, 0, &Event::Down { reason });
             }
             Incoming::Replica => self.event(fx, 0, &Event::Replica),
-            Incoming::LaneDown { lane, reason } => {
+            Incoming::LaneDown { lane, reason, silence } => {
                 let mut deaf = Vec::new();
                 for (&id, member) in &mut self.members {
                     if member.lane == lane && member.subscriptions.lose_all() {
@@ -84,7 +84,7 @@ impl Core {
                     }
                 }
                 self.routes.lose_lane(lane);
-                self.deafen(&deaf, reason, 0, fx);
+                self.deafen(&deaf, reason, silence, fx);
             }
             Incoming::Replied { token, outcome } => self.replied(token, outcome, fx),
             Incoming::SubscribeRefused { error, .. } => {

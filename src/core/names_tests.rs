@@ -26,7 +26,7 @@ fn a_name_is_held_once_by_all_that_know_it() {
     world.core.incoming(lost, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 4);
     world.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &other }, &mut world.fx);
-    world.core.incoming(Incoming::LaneDown { lane, reason: "gone" }, &mut world.fx);
+    world.core.incoming(Incoming::LaneDown { lane, reason: "gone", silence: 0 }, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 4);
     world.core.set_room(1, b"room", false);
     world.core.follow_rooms(&mut world.fx);

@@ -352,7 +352,9 @@ impl Transport for MemoryTransport {
                 Owned::Down(unwritten) => {
                     sink(Incoming::Down { reason: "killed", unanswered: 0, unwritten: *unwritten });
                 }
-                Owned::LaneDown(lane) => sink(Incoming::LaneDown { lane: *lane, reason: "killed" }),
+                Owned::LaneDown(lane) => {
+                    sink(Incoming::LaneDown { lane: *lane, reason: "killed", silence: 0 })
+                }
                 Owned::Subscribed(lane, Subscription { kind, name }) => {
                     sink(Incoming::Subscribed { lane: *lane, kind: *kind, name });
                 }

@@ -222,6 +222,8 @@ pub enum Incoming<'a> {
         lane: Lane,
         /// What went wrong, for the operator.
         reason: &'a str,
+        /// How long nothing may have been heard already, in milliseconds: that a node stands still is found late.
+        silence: u64,
     },
     /// Redis refused a command on a lane (NOPERM and the like). The transport tries again with backoff.
     SubscribeRefused {

@@ -208,6 +208,17 @@ impl Connection {
         }
     }
 
+    /// For how long it has brought nothing, in milliseconds; 0 while it is not open.
+    pub(super) fn silence(&self) -> u64 {
+        match &self.state {
+            State::Open { life, since, .. } => {
+                let silence = life.heard_at().unwrap_or(*since).elapsed();
+                u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
+            }
+            _ => 0,
+        }
+    }
+
     /// The same while nothing is read: silence says nothing.
     pub(super) fn pass_pulse(&mut self) {
         if let State::Open { life, .. } = &mut self.state {

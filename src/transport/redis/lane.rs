@@ -313,7 +313,7 @@ impl LaneConnection {
         if astray {
             self.forget_sent();
             self.connection.leave();
-            sink(Incoming::LaneDown { lane: self.number, reason });
+            sink(Incoming::LaneDown { lane: self.number, reason, silence: 0 });
         }
         astray
     }
@@ -329,7 +329,7 @@ impl LaneConnection {
         if leaves {
             self.forget_sent();
             self.connection.leave();
-            sink(Incoming::LaneDown { lane: self.number, reason });
+            sink(Incoming::LaneDown { lane: self.number, reason, silence: 0 });
         }
         leaves
     }
@@ -356,6 +356,11 @@ impl LaneConnection {
         self.probed.is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
     }
 
+    /// For how long the connection has brought nothing, in milliseconds; 0 while it is not open.
+    pub(super) fn silence(&self) -> u64 {
+        self.connection.silence()
+    }
+
     /// Nothing is read: silence says nothing.
     pub(super) fn pass_probe(&mut self) {
         self.probed = None;
@@ -370,7 +375,9 @@ impl LaneConnection {
         let reason = loss.to_string();
         let reported = match self.holding {
             Holding::Lane => {
-                sink(Incoming::LaneDown { lane: self.number, reason: &reason });
+                // Another loss ends what the node sends in that moment.
+                let silence = if matches!(loss, Loss::Frozen(_)) { self.silence() } else { 0 };
+                sink(Incoming::LaneDown { lane: self.number, reason: &reason, silence });
                 true
             }
             Holding::Slot => {

@@ -4,7 +4,7 @@
 use std::task::Context;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 /// How often each connection asks. One that has brought nothing since it asked last is given up: a node that hangs is
 /// left after ten to twenty seconds. One that is busy for less, with a slow script say, is not.
@@ -20,7 +20,7 @@ impl Pulse {
     /// Returns whether a period is over. Needs the runtime's timer.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let interval = self.interval.get_or_insert_with(|| {
-            let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + PERIOD, PERIOD);
+            let mut interval = tokio::time::interval_at(Instant::now() + PERIOD, PERIOD);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
@@ -38,6 +38,7 @@ impl Pulse {
 pub(super) struct SignOfLife {
     asked: bool,
     heard: bool,
+    heard_at: Option<Instant>,
     missing: bool,
 }
 
@@ -45,6 +46,12 @@ impl SignOfLife {
     /// Something has come.
     pub(super) fn heard(&mut self) {
         self.heard = true;
+        self.heard_at = Some(Instant::now());
+    }
+
+    /// When something has come last.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.heard_at
     }
 
     /// A period is over; returns whether to ask.

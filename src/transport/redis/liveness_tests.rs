@@ -92,6 +92,32 @@ fn a_node_that_hangs_is_left_within_two_periods() {
 }
 
 #[test]
+fn a_lane_that_hung_says_for_how_long_it_has_brought_nothing() {
+    block_on(async {
+        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        tokio::time::pause();
+        lane.send(&push(&[b"message", b"c", b"1"])).await;
+        let expected = Event::Message(0, None, "c".to_owned(), b"1".to_vec());
+        assert_eq!(rig.next().await, expected);
+        let since = Instant::now();
+        let mut said = None;
+        while said.is_none() {
+            let sink = &mut |incoming: Incoming<'_>| {
+                if let Incoming::LaneDown { silence, .. } = incoming {
+                    said = Some(silence);
+                }
+            };
+            rig.transport.incoming(sink).await;
+        }
+        let passed = since.elapsed();
+        assert!(passed >= PERIOD, "{passed:?}");
+        let silence = Duration::from_millis(said.unwrap());
+        assert!(silence + Duration::from_millis(1) >= passed, "{silence:?} of {passed:?}");
+        assert!(silence <= passed + Duration::from_millis(5), "{silence:?} of {passed:?}");
+    });
+}
+
+#[test]
 fn a_lane_that_is_not_read_is_not_given_up() {
     block_on(async {
         let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;

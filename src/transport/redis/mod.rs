@@ -285,7 +285,7 @@ impl RedisTransport {
         for deferred in self.deferred.drain(..) {
             match deferred {
                 Deferred::Lost(lost) => lost.report(&reason, sink),
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
+                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
                 Deferred::Abandoned(command) => command.report(&reason, sink),
             }

@@ -36,7 +36,7 @@ impl Event {
             Incoming::Subscribed { lane, kind, name } => {
                 Self::Subscribed(lane, kind == SubscriptionKind::Pattern, text(name))
             }
-            Incoming::LaneDown { lane, reason } => Self::LaneDown(lane, reason.to_owned()),
+            Incoming::LaneDown { lane, reason, .. } => Self::LaneDown(lane, reason.to_owned()),
             Incoming::SubscribeRefused { lane, error } => Self::SubscribeRefused(lane, error.to_owned()),
             Incoming::Message { lane, kind, name, channel, payload } => {
                 let pattern = (kind == SubscriptionKind::Pattern).then(|| text(name));

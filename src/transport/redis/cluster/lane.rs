@@ -433,9 +433,11 @@ impl ClusterLane {
     ) -> Step {
         if self.missing.is_some_and(|since| now >= since + MISSING) {
             self.missing = None;
+            // It may have stood still for long, while the others took what was published.
+            let silence = self.anywhere.silence();
             if self.move_on(topology) {
                 // What the node has sent last may come again from the next one, see below.
-                sink(Incoming::LaneDown { lane: self.number, reason: DELISTED });
+                sink(Incoming::LaneDown { lane: self.number, reason: DELISTED, silence });
                 return Step::REPORTED;
             }
         }
@@ -494,7 +496,7 @@ impl ClusterLane {
         if self.owners.values().any(LaneConnection::is_open) {
             return false;
         }
-        sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string() });
+        sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string(), silence: 0 });
         true
     }
 

@@ -41,7 +41,7 @@ impl ClusterTransport {
                 Deferred::Down { unanswered, unwritten } => {
                     sink(Incoming::Down { reason: &reason, unanswered, unwritten });
                 }
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason }),
+                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 }),
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
                 Deferred::Abandoned(command) => command.report(&reason, sink),
             }
