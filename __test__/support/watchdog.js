@@ -8,6 +8,7 @@
  */
 
 const timers = require("node:timers");
+const promised = require("node:timers/promises");
 const { Adapter } = require("socket.io-adapter");
 const lifetime = require("../../lib/lifetime");
 const { running } = require("./redis");
@@ -21,12 +22,16 @@ const adapters = new Set();
 /** The timers that may still run, and the stack of each at its start. @type {Map<any, Error>} */
 const started = new Map();
 
+/** Those that a promise stands for. Redis clients wait so between two attempts. @type {Set<Error>} */
+const awaited = new Set();
+
 /** Those that have ended are forgotten when there are so many. */
 let forgetAt = 1000;
 
 /** Sees each adapter that is made, and each timer that is started, from now on. */
 function watch() {
   for (const name of /** @type {const} */ (["setTimeout", "setInterval"])) watchTimers(name);
+  watchPromised();
   const { init } = Adapter.prototype;
   // The namespace calls it once for each. Subclasses with an `init` of their own are not in use here.
   Adapter.prototype.init = function () {
@@ -52,6 +57,20 @@ function watchTimers(name) {
   const watched = Object.defineProperties(startWatched, Object.getOwnPropertyDescriptors(start));
   Object.assign(timers, { [name]: watched });
   Object.assign(globalThis, { [name]: watched });
+}
+
+function watchPromised() {
+  const start = promised.setTimeout;
+  /** @param {[delay?: number, value?: any, options?: any]} args */
+  function startWatched(...args) {
+    const promise = start(...args);
+    const at = new Error(`${args[0]} ms`);
+    awaited.add(at);
+    const end = () => void awaited.delete(at);
+    promise.then(end, end);
+    return promise;
+  }
+  Object.assign(promised, { setTimeout: startWatched });
 }
 
 /**
@@ -82,6 +101,11 @@ function report(title, error) {
   const lines = [`While "${title}" waited:`, ...describeAdapters()];
   const servers = describeServers();
   void servers.then((more) => console.error([...lines, ...more].join("\n    ")));
+}
+
+/** The lines of a stack, but for the first two. @param {string | undefined} stack */
+function callersIn(stack = "") {
+  return [":", ...stack.split("\n").slice(2)].join("\n  ");
 }
 
 function describeAdapters() {
