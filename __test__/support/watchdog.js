@@ -82,9 +82,8 @@ function describeKept() {
   const kept = [...started].filter(([timer]) => !timer._destroyed && timer.hasRef());
   return [
     ...lifetime.reasons().map((reason) => `this package waits: ${reason}`),
-    ...kept.map(
-      ([timer, { stack }]) => `${timer._idleTimeout} ms by ${stack?.split("\n").slice(2).join("\n  ")}`,
-    ),
+    ...kept.map(([timer, { stack }]) => `${timer._idleTimeout} ms${callersIn(stack)}`),
+    ...[...awaited].map(({ message, stack }) => `${message}${callersIn(stack)}`),
     ...describeAdapters(),
   ];
 }
