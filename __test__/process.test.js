@@ -196,6 +196,45 @@ describe("a process without clients", function () {
       });
     }
 
+    for (const family of FAMILIES) {
+      const lost = "socket.io-redis: the adapter was closed, and Redis has not taken 3 messages in time\n";
+
+      it(`${family}: ends soon after close(), and says what is lost`, async () => {
+        const given = { port: await freePort(), family, key: "ask", question: "close", timeout: 100 };
+        const { errors, ...ended } = await new Child(given).end();
+        assert.deepStrictEqual(ended, { code: 0, answer: "done" });
+        assert.strictEqual(errors.replace(isAway(given.port), ""), lost);
+      });
+
+      // What is published goes to the queue of a client at once, and is the client's; entries wait here.
+      const transports = family === "streams" ? [undefined, "native", "client"] : [undefined, "native"];
+      for (const transport of transports) {
+        const name = transport === undefined ? "a URL" : `clients, transport ${transport}`;
+        it(`${family}, ${name}: says once what is lost by close() if it has other things to do`, async () => {
+          const question = "closeAndGoOn";
+          const given = { port: await freePort(), family, key: "ask", question, timeout: 100, transport };
+          const child = new Child(given);
+          await waitFor(() => child.errors.includes(lost), {
+            what: "the loss to be said",
+            timeout: 20_000,
+          });
+          child.process.stdin.end();
+          const { errors, ...ended } = await child.end();
+          assert.deepStrictEqual(ended, { code: 0, answer: "done" });
+          assert.strictEqual(errors.replace(isAway(given.port), ""), lost);
+        });
+      }
+
+      it(`${family}: says what is lost when its clients have ended`, async () => {
+        const question = "quit";
+        const given = { port: await freePort(), family, key: "ask", question, timeout: 100 };
+        const { errors, ...ended } = await new Child({ ...given, transport: "native" }).end();
+        assert.deepStrictEqual(ended, { code: 0, answer: "done" });
+        const all = "socket.io-redis: the clients have ended, and Redis has not taken 3 messages in time\n";
+        assert.strictEqual(errors.replace(isAway(given.port), ""), all);
+      });
+    }
+
     it("says what is lost by process.exit()", async () => {
       const given = { port: await freePort(), family: "classic", key: "ask", question: "exit", timeout: 100 };
       const errors = "socket.io-redis: the process ends, and Redis has not taken 3 messages in time\n";

@@ -15,8 +15,10 @@ const EXIT_TIMEOUT = 1000;
  */
 const WRITE_PATIENCE = 30_000;
 
+const ENDS = "the process ends";
+
 /** Where the registry is. The number changes with what `Link` and `Registry` have. */
-const KEY = Symbol.for("socket.io-redis-native/lifetime/2");
+const KEY = Symbol.for("socket.io-redis-native/lifetime/3");
 
 /**
  * @typedef {object} Link
@@ -28,6 +30,8 @@ const KEY = Symbol.for("socket.io-redis-native/lifetime/2");
  * @typedef {object} Registry
  * @property {(link: Link) => void} track looks after a link until it is forgotten
  * @property {(link: Link) => void} forget the link is gone
+ * @property {(link: Link, count: number, why: string) => void} giveUp so many messages of a link will never be written;
+ *   nothing is said of a link that was waited for in vain, since that was said then
  * @property {(holder: object, what: string) => void} keep keeps the process until the holder lets it go; `what` it
  *   waits for is for whoever looks for the reason
  * @property {(holder: object) => void} letGo
@@ -55,7 +59,7 @@ function makeRegistry() {
       awaited.delete(link);
       if (link.written() > written) return wait(link);
       givenUp.add(link);
-      warnOfLoss(link.unwritten(), `within ${WRITE_PATIENCE / 1000} s`);
+      warnOfLoss(link.unwritten(), ENDS, `within ${WRITE_PATIENCE / 1000} s`);
     };
     awaited.set(link, setTimeout(onTimeout, WRITE_PATIENCE));
   }
@@ -80,7 +84,7 @@ function makeRegistry() {
       link.flush(Math.max(0, end - performance.now()));
       lost += link.unwritten();
     }
-    warnOfLoss(lost, "in time");
+    warnOfLoss(lost, ENDS, "in time");
   });
 
   return {
@@ -88,6 +92,9 @@ function makeRegistry() {
     forget(link) {
       letGo(link);
       links.delete(link);
+    },
+    giveUp(link, count, why) {
+      if (!givenUp.has(link)) warnOfLoss(count, why, "in time");
     },
     keep(holder, what) {
       if (holders.size === 0) timer = setInterval(() => {}, 2 ** 30);
@@ -101,12 +108,10 @@ function makeRegistry() {
   };
 }
 
-/** @param {number} count @param {string} when */
-function warnOfLoss(count, when) {
+/** @param {number} count @param {string} why @param {string} when */
+function warnOfLoss(count, why, when) {
   if (count > 0)
-    console.warn(
-      `socket.io-redis: the process ends, and Redis has not taken ${countOf(count, "message")} ${when}`,
-    );
+    console.warn(`socket.io-redis: ${why}, and Redis has not taken ${countOf(count, "message")} ${when}`);
 }
 
 /** So many of something, in words. @param {number} count @param {string} what one of them is called */

@@ -15,7 +15,7 @@ const { answerForCredentials, settingsForBinding } = require("./credentials");
 const { Inbox, KIND } = require("./inbox");
 const { Doubt } = require("./doubt");
 const { lifeOf } = require("./duplicate");
-const { forget, keep, letGo, track } = require("./lifetime");
+const { forget, giveUp, keep, letGo, track } = require("./lifetime");
 const { unset, wrong } = require("./options");
 const { Proof } = require("./proof");
 const { explainEvent } = require("./refusals");
@@ -31,9 +31,6 @@ const send = binding.fastSend();
 
 /** How long a link without members stays, in milliseconds: a publish after `close()` still finds it. */
 const IDLE_TIMEOUT = 1000;
-
-/** How long Rust goes on writing for a link that is closed, in milliseconds, and a little more. */
-const REST_TIMEOUT = 2500;
 
 /** Why own connections carry the bytes. */
 const PROVEN = "proven: what a client published came in on the link";
@@ -59,7 +56,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, silence?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, silence?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *
@@ -703,8 +700,7 @@ class Link {
     inbox = new Inbox(native.id, (record) => {
       if (record.kind === KIND.CREDENTIALS) void answerForCredentials(native, record.token, this.#settings);
       else if (this.#native === native) this.#onRecord(record);
-      else if (record.kind === KIND.EVENT && JSON.parse(record.text(0)).type === "flushed")
-        this.#forgetRest(native);
+      else if (record.kind === KIND.EVENT) this.#onRestEvent(native, JSON.parse(record.text(0)));
     });
     this.#native = native;
     this.#inbox = inbox;
@@ -767,19 +763,39 @@ class Link {
     this.#refusals.stop();
     forget(this);
     if (this.#members.size === 0) this.#unfollow();
+    // Rust says when all is written, or given up; it may be quick about that.
+    if (native.watchFlushed()) this.#followRest(native);
     native.close();
-    if (native.isFlushed() || this.#byClient) return;
+  }
+
+  /** @param {import("../binding").Link} native */
+  #followRest(native) {
+    const { dropped } = native.stats();
+    const byClient = this.#byClient;
     /** @type {import("./lifetime").Link} */
     const rest = {
       holdsProcess: () => native.watchFlushed(),
-      written: () => native.stats().published,
-      unwritten: () => unwrittenOf(native),
-      flush: (timeout) => void native.waitFlushed(timeout),
+      written: () => native.stats().acknowledged,
+      // What has just been given up, and not been said yet, is none of what waits.
+      unwritten: () => unwrittenOf(native) + native.stats().dropped - dropped,
+      // Nobody hands the clients anything any more.
+      flush: (timeout) => void (byClient || native.waitFlushed(timeout)),
     };
     this.#rests.set(native, rest);
     track(rest);
-    // Rust lets go of it after that time, if not before.
-    setTimeout(() => this.#forgetRest(native), REST_TIMEOUT).unref();
+  }
+
+  /** Of a link that is closed. @param {import("../binding").Link} native @param {LinkEvent} event */
+  #onRestEvent(native, event) {
+    const rest = this.#rests.get(native);
+    if (rest === undefined) return;
+    const closed = `the ${this.#emits ? "emitter" : "adapter"} was closed`;
+    if (event.type === "givenUp") giveUp(rest, event.messages ?? 0, closed);
+    else if (event.type === "failed")
+      giveUp(rest, rest.unwritten(), `${closed}, its link to Redis has failed`);
+    else if (event.type !== "flushed") return;
+    this.#rests.delete(native);
+    forget(rest);
   }
 
   /** Nothing that was asked is answered any more. */
@@ -819,14 +835,6 @@ class Link {
     }
     if (this.#clientsEnded) native.open(false);
     this.#onClientEvent();
-  }
-
-  /** @param {import("../binding").Link} native */
-  #forgetRest(native) {
-    const rest = this.#rests.get(native);
-    if (rest === undefined) return;
-    this.#rests.delete(native);
-    forget(rest);
   }
 
   #idle() {
@@ -1032,6 +1040,8 @@ class Link {
       case "flushed":
         if (this.#clientsEnded) this.#clients?.release();
         return this.#isUnanswered ? undefined : letGo(this);
+      case "givenUp":
+        return giveUp(this, event.messages ?? 0, "the clients have ended");
       case "failed":
         return this.#onFailed(event);
       case "note":

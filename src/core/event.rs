@@ -86,6 +86,11 @@ pub enum Event<'a> {
         /// How many messages of JS the link has seen by now.
         seen: u64,
     },
+    /// The link ends, or its clients have ended, and Redis has not taken what waited.
+    GivenUp {
+        /// How many messages that were.
+        messages: u64,
+    },
     /// All that was published is with the kernel, or given up.
     Flushed,
     /// A message was dropped; only if JS asked to hear of it.

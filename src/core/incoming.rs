@@ -70,6 +70,7 @@ impl Core {
             Incoming::Down { reason, unanswered, unwritten } => {
                 self.fences.answered(unanswered + unwritten);
                 self.stats.lost_in_flight += unanswered + unwritten;
+                self.unwritten += unwritten;
                 self.stats.outages += u64::from(self.flow.is_connected());
                 self.flow.down();
                 self.streams_down(fx);

@@ -139,6 +139,8 @@ pub struct Core {
     seen: u64,
     told_seen: u64,
     shut: bool,
+    /// What was lost before it was with the kernel, and entries of streams that nobody will answer for.
+    unwritten: u64,
     /// Members whose rooms have changed.
     dirty: Vec<MemberId>,
     counting: Counting,
@@ -165,6 +167,7 @@ impl Core {
             seen: 0,
             told_seen: 0,
             shut: false,
+            unwritten: 0,
             dirty: Vec::new(),
             counting: Counting::default(),
             stats: Stats::default(),
@@ -558,6 +561,11 @@ impl Core {
     /// Whether nothing waits in the backlog.
     pub fn is_flushed(&self) -> bool {
         self.flow.backlog.is_empty() && self.streams.is_flushed()
+    }
+
+    /// How many messages Redis has not taken, and never will, as far as anyone knows.
+    pub fn given_up(&self) -> u64 {
+        self.stats().dropped + self.unwritten
     }
 
     /// Says whether the link is shut for good, as far as anyone knows: then nothing waits for it, and what is

@@ -200,7 +200,7 @@ impl<W: Fn()> Link<W> {
             self.effects.now = Instant::now();
             units += self.work_off();
             self.carry_out();
-            if self.is_over() {
+            if self.is_over().await {
                 break;
             }
             if self.pace.step(units, self.effects.now) {
@@ -266,7 +266,13 @@ impl<W: Fn()> Link<W> {
             Command::Close => {
                 self.core.abandon_crossing("the link is closed", &mut self.effects);
                 self.core.trust(&mut self.effects);
-                self.ending = Some(Ending::new(self.effects.now));
+                let mut ending = Ending::new(self.effects.now);
+                if let Carrier::Client(_) = self.carrier {
+                    // Nobody hands anything to the clients any more.
+                    ending.until = self.effects.now;
+                    ending.bound = self.effects.now;
+                }
+                self.ending = Some(ending);
                 self.closing = true;
             }
             _ => {}
@@ -375,7 +381,7 @@ impl<W: Fn()> Link<W> {
     }
 
     /// Whether the link has ended, or its clients have, in which case its connections are closed.
-    fn is_over(&mut self) -> bool {
+    async fn is_over(&mut self) -> bool {
         let now = self.effects.now;
         let Some(ending) = &mut self.ending else {
             return false;
@@ -391,10 +397,21 @@ impl<W: Fn()> Link<W> {
             return false;
         }
         self.ending = None;
+        // What the user's clients were given is theirs.
+        let is_own = !matches!(self.carrier, Carrier::Client(_));
+        let unwritten = is_own && !self.carrier.is_flushed();
+        let given_up = self.core.given_up();
         self.core.set_shut(true);
         self.carrier.set_open(false);
-        if let Carrier::Client(_) = self.carrier {
+        if is_own {
+            // The connections say what they had not written as they are closed.
+            self.poll_incoming().await;
+        } else {
             self.core.lose_in_flight();
+        }
+        let messages = (self.core.given_up() - given_up).max(u64::from(unwritten));
+        if messages > 0 {
+            self.core.event(&mut self.effects, 0, &Event::GivenUp { messages });
         }
         // Whoever waits for the end of it hears it now: nothing else may happen any more.
         self.carry_out();

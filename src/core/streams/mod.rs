@@ -365,6 +365,7 @@ impl Core {
             let (dropped, lost) = stream.appends.clear();
             self.stats.dropped += dropped;
             self.stats.lost_in_flight += lost;
+            self.unwritten += lost;
         }
         self.stats.dropped += self.streams.sessions.clear();
     }

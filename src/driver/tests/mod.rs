@@ -384,6 +384,27 @@ fn a_closed_link_writes_what_waits_and_then_takes_nothing() {
 }
 
 #[test]
+fn a_closed_link_says_how_much_it_gives_up() {
+    for family in [Family::Classic, Family::Sharded] {
+        run(async {
+            let hub = Hub::default();
+            let mut a = Node::start_in(&hub, "aaaaaa", 1 << 20, family);
+            a.event("ready").await;
+            hub.kill();
+            a.event("down").await;
+            for i in 0..3 {
+                a.emit(&format!("42[\"n\",{i}]"), None);
+            }
+            a.shared.outbox.push(|_| Command::Leave(1));
+            a.shared.outbox.push(|_| Command::Close);
+            assert!(a.shared.outbox.watch_flushed());
+            assert_eq!(a.event("givenUp").await.parts[0], r#"{"type":"givenUp","messages":3}"#);
+            a.event("flushed").await;
+        });
+    }
+}
+
+#[test]
 fn hostile_bytes_are_counted_and_the_next_message_comes() {
     run(async {
         let hub = Hub::default();
