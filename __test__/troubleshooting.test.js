@@ -14,6 +14,7 @@ const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
 const { slotOf, startCluster } = require("./support/cluster");
 const { freePort, startRedis } = require("./support/redis");
+const { blockUntilCut, impatient } = require("./support/unread");
 const { once, waitFor } = require("./support/wait");
 
 const PAGE = fs
@@ -345,6 +346,26 @@ describe("what is said when something is wrong", function () {
       isOnPage(/** @type {string} */ (messages.find(isIt)));
     });
   }
+
+  it("a server that does not read in time: the gap begins when it stopped reading", async () => {
+    const redis = await impatient(await bench.redis());
+    const io = new Server({ adapter: createAdapter(redis.url, { maxInboxBytes: 65_536 }) });
+    const adapter = /** @type {any} */ (io.of("/").adapter);
+    ends.push(() => adapter.close());
+    await adapter.ready;
+    const degraded = once(adapter, "degraded");
+    const gap = once(adapter, "gap");
+    const blockedAt = performance.now();
+    blockUntilCut(redis);
+    const cutAt = performance.now();
+    const [{ message }] = await degraded;
+    isOnPage(message.replace(/\d+\.\d s/, "… s"));
+    const [{ milliseconds }] = await gap;
+    const since = performance.now() - milliseconds;
+    // Nothing that was published behind the cut has come, nor what waited for being read before it.
+    assert.ok(since < cutAt, `the gap begins ${since - cutAt} ms late`);
+    assert.ok(since >= blockedAt, `the gap begins ${blockedAt - since} ms early`);
+  });
 
   it("a cluster that loses a slot: who asks the others is told so", async () => {
     const adapter = createShardedAdapter(

@@ -31,6 +31,9 @@ const REFUSED_CAP: Duration = Duration::from_secs(5);
 /// back publishes, for a failover by hand, answers at once.
 const SILENT: Duration = Duration::from_millis(500);
 
+/// How long the end of a connection may take to be told behind what it has brought.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
 /// How many replies are taken, or names sent anew, in one go: some milliseconds of work, for which the other links of the
 /// process wait.
 const PORTION: usize = 1000;
@@ -59,9 +62,25 @@ pub(super) struct LaneConnection {
     holding: Holding,
     /// When it was asked whether it is alive, if nothing has come since.
     probed: Option<Instant>,
+    /// It may be behind, since it was not read.
+    behind: Option<Behind>,
     news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
+}
+
+/// What came while a connection was not read is not read to its end yet, or was a moment ago.
+#[derive(Clone, Copy)]
+struct Behind {
+    since: Instant,
+    /// When there was nothing more to read. The end of the connection may have come by then, and be told later.
+    caught_up: Option<Instant>,
+}
+
+impl Behind {
+    fn is_over(&self, now: Instant) -> bool {
+        self.caught_up.is_some_and(|at| now.saturating_duration_since(at) >= CATCH_UP)
+    }
 }
 
 /// Where to go on with the names that are to be sent anew. They are not copied: there may be 100,000 of them.
@@ -140,6 +159,7 @@ impl LaneConnection {
             },
             holding,
             probed: None,
+            behind: None,
             news: News::default(),
             more: false,
         }
@@ -240,7 +260,7 @@ impl LaneConnection {
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) {
-        self.report_unsubscribed(names.iter().filter(|name| self.holds(name)), reason, sink);
+        self.report_unsubscribed(names.iter().filter(|name| self.holds(name)), reason, 0, sink);
         self.unsubscribe(names);
     }
 
@@ -371,18 +391,36 @@ impl LaneConnection {
         self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
     }
 
-    fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
+    /// Why the connection is lost, and how long nothing may have been heard by then, in milliseconds.
+    fn explain(&self, loss: &Loss) -> (String, u64) {
         let reason = loss.to_string();
+        let behind = self.behind.filter(|behind| !behind.is_over(Instant::now()));
+        match (behind, loss) {
+            // Redis drops what a client does not read in time, and the client with it.
+            (Some(Behind { since, .. }), Loss::Closed | Loss::Io(_)) => {
+                let unread = since.elapsed();
+                let seconds = unread.as_secs_f64();
+                let reason = format!(
+                    "{reason}; it had not been read for {seconds:.1} s: see client-output-buffer-limit"
+                );
+                (reason, u64::try_from(unread.as_millis()).unwrap_or(u64::MAX))
+            }
+            (_, Loss::Frozen(_) | Loss::Io(_)) => (reason, self.silence()),
+            // Another loss ends what the node sends in that moment.
+            _ => (reason, 0),
+        }
+    }
+
+    fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
+        let (reason, silence) = self.explain(&loss);
         let reported = match self.holding {
             Holding::Lane => {
-                // Another loss ends what the node sends in that moment.
-                let silence = if matches!(loss, Loss::Frozen(_)) { self.silence() } else { 0 };
                 sink(Incoming::LaneDown { lane: self.number, reason: &reason, silence });
                 true
             }
             Holding::Slot => {
                 let held = || self.names().filter(|(_, held)| *held).map(|(name, _)| name);
-                self.report_unsubscribed(held(), &reason, sink);
+                self.report_unsubscribed(held(), &reason, silence, sink);
                 held().next().is_some()
             }
         };
@@ -396,10 +434,11 @@ impl LaneConnection {
         &self,
         names: impl Iterator<Item = &'a Subscription>,
         reason: &str,
+        silence: u64,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) {
         for Subscription { kind, name } in names {
-            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason, silence: 0 });
+            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason, silence });
         }
     }
 
@@ -429,6 +468,10 @@ impl LaneConnection {
         self.try_refused_again(cx);
         self.connection.poll_flush(cx)?;
         if paused {
+            let now = Instant::now();
+            if self.behind.is_none_or(|behind| behind.is_over(now)) {
+                self.behind = Some(Behind { since: now, caught_up: None });
+            }
             return Ok(step);
         }
         if self.unread {
@@ -438,6 +481,12 @@ impl LaneConnection {
             filled?;
             step.more = true;
             self.probed = None;
+        } else if let Some(behind) = &mut self.behind {
+            let now = Instant::now();
+            behind.caught_up.get_or_insert(now);
+            if behind.is_over(now) {
+                self.behind = None;
+            }
         }
         step.reported = self.take_replies(sink)?;
         self.try_refused_again(cx);
@@ -650,6 +699,7 @@ impl LaneConnection {
         self.unsent = None;
         self.unread = false;
         self.probed = None;
+        self.behind = None;
         self.names.values_mut().for_each(|held| *held = false);
         self.holds_none();
         self.refused.names.clear();

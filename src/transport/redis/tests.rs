@@ -460,6 +460,59 @@ fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
     });
 }
 
+/// Sets the clock forward, which goes on from there: one that stands jumps while the peer is waited for.
+async fn later(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+#[test]
+fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
+    let paused = Duration::from_millis(1500);
+    for catches_up in [false, true] {
+        block_on(async {
+            let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+            rig.transport.pause(true);
+            rig.transport.publish(b"a", b"1");
+            rig.with_peer(commands.command()).await;
+            commands.send(b":1\r\n").await;
+            assert_eq!(rig.next().await, Event::Published(1));
+            lane.send(&push(&[b"message", b"c", b"x"])).await;
+            later(paused).await;
+            rig.transport.pause(false);
+            assert!(matches!(rig.next().await, Event::Message(..)));
+            if catches_up {
+                // Nothing is left to be read, for long enough.
+                for _ in 0..2 {
+                    rig.transport.publish(b"a", b"1");
+                    rig.with_peer(commands.command()).await;
+                    later(paused).await;
+                }
+            }
+            drop(lane);
+            let mut said = None;
+            while said.is_none() {
+                let sink = &mut |incoming: Incoming<'_>| {
+                    if let Incoming::LaneDown { reason, silence, .. } = incoming {
+                        said = Some((reason.to_owned(), silence));
+                    }
+                };
+                rig.transport.incoming(sink).await;
+            }
+            let (reason, silence) = said.unwrap();
+            if catches_up {
+                assert_eq!((&*reason, silence), ("Redis closed the connection", 0));
+            } else {
+                let why = "Redis closed the connection; it had not been read for 1.5 s: \
+                           see client-output-buffer-limit";
+                assert_eq!(reason, why);
+                assert!((1500..1600).contains(&silence), "{silence}");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_flood_on_a_lane_does_not_starve_the_others() {
     block_on(async {
