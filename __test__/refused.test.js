@@ -9,6 +9,7 @@ const { Server } = require("socket.io");
 const { Node } = require("./fixtures/nodes");
 const { connectClient, families } = require("./runtimes/parts");
 const { startRedis } = require("./support/redis");
+const { callsOf } = require("./support/streams");
 const { waitFor } = require("./support/wait");
 
 /** What may be done by one who only listens, and what he is refused. */
@@ -92,5 +93,55 @@ describe("what Redis refuses", () => {
         }
       });
     }
+  }
+});
+
+describe("a stream that a server may not read", () => {
+  for (const transport of /** @type {const} */ (["native", "client"])) {
+    it(`leaves it degraded, says so once, and is tried ever more seldom, ${transport}`, async function () {
+      this.timeout(30_000);
+      const redis = await startRedis({ users: { app: "on >app ~* &* +@all -xread" } });
+      const client = await connectClient(`redis://app:app@127.0.0.1:${redis.port}`);
+      const adapter = families.streams(client, null, { transport, key: "forbidden" });
+      const io = new Server(http.createServer().listen(0, "127.0.0.1"), { adapter });
+      /** @type {string[]} */
+      const events = [];
+      try {
+        const adapter = /** @type {any} */ (io.of("/").adapter);
+        for (const event of ["ready", "degraded", "error"])
+          adapter.on(
+            event,
+            (/** @type {Error} */ error) => void events.push(`${event} ${error?.message ?? ""}`),
+          );
+        /** Waits until it was tried some times more. */
+        const tried = async () => {
+          const before = await callsOf(redis, "xread");
+          const isTried = async () => (await callsOf(redis, "xread")) - before > 4;
+          await waitFor(isTried, { timeout: 10_000, what: "five attempts" });
+        };
+        const isOver = () => events[events.length - 1].startsWith("ready");
+        await tried();
+        assert.strictEqual(events.length, 2, events.join("\n"));
+        assert.match(events[0], /^degraded the stream forbidden-stream cannot be read: NOPERM .*xread/);
+        assert.match(events[1], /^error the stream forbidden-stream cannot be read: NOPERM .*xread/);
+        assert.strictEqual(adapter._isReady, false);
+        await redis.cli("ACL", "SETUSER", "app", "+xread");
+        await waitFor(isOver, { timeout: 10_000, what: "it to be ready" });
+        assert.strictEqual(events.length, 3, events.join("\n"));
+        // Revoked: what is under way ends with an entry.
+        await redis.cli("ACL", "SETUSER", "app", "-xread");
+        io.emit("event");
+        await waitFor(() => events.length > 3, { what: "it to be told" });
+        await tried();
+        assert.strictEqual(events.length, 5, events.join("\n"));
+        assert.match(events[3], /^degraded the stream forbidden-stream cannot be read: NOPERM .*xread/);
+        await redis.cli("ACL", "SETUSER", "app", "+xread");
+        await waitFor(isOver, { timeout: 10_000, what: "it to be ready again" });
+      } finally {
+        await io.close();
+        client.disconnect();
+        await redis.stop();
+      }
+    });
   }
 });

@@ -813,6 +813,15 @@ class MemberAdapter extends Adapter {
   }
 
   /**
+   * What cannot be read is said, even in an outage that has begun otherwise. Says whether somebody has heard of it.
+   *
+   * @param {string} reason
+   */
+  _onUnreadable(reason) {
+    return this.#state === "degraded" ? this._tellError(new Error(reason)) : this.#onLost(reason);
+  }
+
+  /**
    * @param {string} reason
    * @param {number} [silence] how long nothing may have come in already, in milliseconds
    * @returns {boolean} whether somebody has heard of the outage

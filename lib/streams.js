@@ -382,8 +382,8 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       warnOnce(reason);
       super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
     } else if (type === "unreadable") {
-      const failure = new Error(`the stream ${stream} cannot be read: ${explainRefusal(error ?? "")}`);
-      if (!this._tellError(failure)) warnOnce(failure.message);
+      const failure = `the stream ${stream} cannot be read: ${explainRefusal(error ?? "")}`;
+      if (!this._onUnreadable(failure)) warnOnce(failure);
     }
   }
 

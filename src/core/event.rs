@@ -72,7 +72,8 @@ pub enum Event<'a> {
         /// The id of the first that is still there.
         before: &'a str,
     },
-    /// A stream cannot be read (WRONGTYPE, NOPERM and the like). Said once, until it can.
+    /// A stream cannot be read (WRONGTYPE, NOPERM and the like), so that a member is deaf until it is ready again. Said
+    /// once.
     Unreadable {
         /// The stream.
         stream: &'a str,

@@ -159,9 +159,10 @@ impl Entry {
     }
 }
 
-/// Without BLOCK there is an answer at once.
+/// Without BLOCK there is an answer at once, and a millisecond counts as none.
 fn blocked(parts: &[&[u8]]) -> Option<Vec<u8>> {
-    (!parts.contains(&&b"BLOCK"[..])).then(|| b"*-1\r\n".to_vec())
+    let at = parts.iter().position(|part| part == b"BLOCK");
+    at.is_none_or(|at| parts[at + 1] == b"1").then(|| b"*-1\r\n".to_vec())
 }
 
 fn count(parts: &[&[u8]]) -> usize {
@@ -218,6 +219,7 @@ fn replies_as_redis_does() {
         ("XRANGE s 1 1", format!("*2 {}{}", entry("1-0"), entry("1-1"))),
         ("XREVRANGE s + - COUNT 1", format!("*1 {}", entry("7-0"))),
         ("XREAD COUNT 1 BLOCK 5000 STREAMS s 1-0", format!("*1 *2 $1 s *1 {}", entry("1-1"))),
+        ("XREAD BLOCK 1 STREAMS s 7-0", "*-1 ".to_owned()),
         ("XADD s MAXLEN 2 * f v", "$3 8-0 ".to_owned()),
         ("XRANGE s - 7", format!("*1 {}", entry("7-0"))),
         ("XRANGE other - +", "*0 ".to_owned()),

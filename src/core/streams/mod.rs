@@ -198,13 +198,13 @@ impl Streams {
         self.list.values().map(|stream| stream.appends.waiting()).sum()
     }
 
-    /// Whether the member has to wait until it is known where its streams stand.
+    /// Whether the member has to wait until Redis lets its streams be read.
     pub(super) fn is_waiting(&self, id: MemberId) -> bool {
         self.authors.get(&id).is_some_and(|author| {
             author
                 .read
                 .iter()
-                .any(|number| self.list.get(number).is_some_and(|stream| stream.reader.position().is_none()))
+                .any(|number| self.list.get(number).is_some_and(|stream| !stream.reader.is_readable()))
         })
     }
 }

@@ -28,6 +28,9 @@ const PASSES_FOR: u32 = 12;
 /// The same for a stream that is said to be elsewhere: what knows the nodes of a cluster has looked there by then.
 const MOVED_FOR: u32 = 3;
 
+/// How long the first command waits after reading was refused, in milliseconds: when Redis takes it, JS is to know.
+const TRIAL_BLOCK: u64 = 1;
+
 /// How much later than a command has to end Redis is taken to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,11 +48,14 @@ pub(super) struct Reader {
     behind: bool,
     /// How far the way to the last entry has led.
     scanned: Option<EntryId>,
+    /// How often it failed since XREAD last succeeded. That the looks succeed says nothing about XREAD.
     failures: u32,
     /// How often it failed in a row though the link stands.
     troubles: u32,
     /// JS has been told that it cannot be read.
     told: bool,
+    /// XREAD has succeeded, and JS has not been told since that it cannot be read. No member is ready before.
+    readable: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +94,13 @@ impl Reader {
         self.unsure = true;
         if !known {
             self.position = None;
+            self.readable = false;
         }
+    }
+
+    /// Whether its members hear what is added.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
     }
 
     /// The last entry that was read; none as long as it is not known where to begin.
@@ -138,24 +150,28 @@ impl Core {
             }
         };
         reader.state = State::Reading;
+        let (is_readable, was_refused) = (reader.readable, reader.told);
         if std::mem::take(&mut reader.behind) {
             streams.look(port, Purpose::Oldest(number), true, &name, fx);
         }
-        // However long the user lets it wait: a node that hangs is found out by a reply that does not come.
-        let block = if block == 0 { MAX_BLOCK } else { block.min(MAX_BLOCK) };
-        let (count, blocked, position) = (count.to_string(), block.to_string(), position.to_string());
-        let args = Args::of(&[
-            b"XREAD",
-            b"BLOCK",
-            blocked.as_bytes(),
-            b"COUNT",
-            count.as_bytes(),
-            b"STREAMS",
-            name.as_bytes(),
-            position.as_bytes(),
-        ]);
-        let patience = Some(Duration::from_millis(block) + PATIENCE);
-        streams.send_patiently(port, Purpose::Read(number), 6, Arc::new(args), patience, fx);
+        let block = match (is_readable, was_refused) {
+            // However long the user lets it wait: a node that hangs is found out by a reply that does not come.
+            (true, _) => Some(if block == 0 { MAX_BLOCK } else { block.min(MAX_BLOCK) }),
+            (false, true) => Some(TRIAL_BLOCK),
+            // Members wait for this answer to be ready.
+            (false, false) => None,
+        };
+        let blocked = block.map(|block| block.to_string());
+        let (count, position) = (count.to_string(), position.to_string());
+        let mut args: Vec<&[u8]> = vec![b"XREAD"];
+        if let Some(blocked) = &blocked {
+            args.extend([&b"BLOCK"[..], blocked.as_bytes()]);
+        }
+        args.extend([&b"COUNT"[..], count.as_bytes(), b"STREAMS"]);
+        let key = args.len();
+        args.extend([name.as_bytes(), position.as_bytes()]);
+        let patience = block.map(|block| Duration::from_millis(block) + PATIENCE);
+        streams.send_patiently(port, Purpose::Read(number), key, Arc::new(Args::of(&args)), patience, fx);
     }
 
     /// The oldest or the last entry is known.
@@ -239,9 +255,6 @@ impl Core {
         let reader = &mut stream.reader;
         reader.state = State::Idle;
         reader.unsure = false;
-        reader.failures = 0;
-        reader.troubles = 0;
-        reader.told = false;
         match reader.position {
             None => {
                 let position = last.unwrap_or(EntryId::ZERO);
@@ -249,7 +262,6 @@ impl Core {
                 if let Some(history) = &mut stream.history {
                     history.begin(Some(position));
                 }
-                self.announce_readers(number, fx);
             }
             // Redis has come back from an older state, or without the stream. What it has was read before; what comes has
             // greater ids.
@@ -291,7 +303,7 @@ impl Core {
         self.tell_readers(number, &Event::Trimmed { stream: &name, after: &after, before: &before }, fx);
     }
 
-    /// It is known where reading begins: the members that have waited for that alone are ready.
+    /// The stream can be read: the members that have waited for that alone are ready.
     fn announce_readers(&mut self, number: StreamId, fx: &mut Effects) {
         let Some(stream) = self.streams.list.get(&number) else {
             return;
@@ -327,14 +339,19 @@ impl Core {
         {
             stream.appends.has_read(position);
         }
-        if let Some(Reader { options: Some(options), state, behind, failures, troubles, told, .. }) =
-            self.streams.list.get_mut(&number).map(|stream| &mut stream.reader)
+        let mut begins = false;
+        if let Some(reader) = self.streams.list.get_mut(&number).map(|stream| &mut stream.reader)
+            && let Some(options) = reader.options
         {
-            *behind = count >= options.count;
-            *state = State::Idle;
-            *failures = 0;
-            *troubles = 0;
-            *told = false;
+            reader.behind = count >= options.count;
+            reader.state = State::Idle;
+            reader.failures = 0;
+            reader.troubles = 0;
+            reader.told = false;
+            begins = !std::mem::replace(&mut reader.readable, true);
+        }
+        if begins {
+            self.announce_readers(number, fx);
         }
         self.drive_reader(number, fx);
     }
@@ -369,6 +386,7 @@ impl Core {
         reader.troubles = if self.flow.is_connected() { reader.troubles.saturating_add(1) } else { 0 };
         let persists = reader.troubles >= bound;
         if (refused || persists) && !std::mem::replace(&mut reader.told, true) {
+            reader.readable = false;
             let name = stream.name.clone();
             let error = reason_of(&outcome);
             self.tell_readers(number, &Event::Unreadable { stream: &name, error: &error }, fx);

@@ -21,7 +21,7 @@ struct Redis {
     streams: BTreeMap<Vec<u8>, Vec<Stored>>,
     keys: BTreeMap<Vec<u8>, Vec<u8>>,
     ran: Vec<String>,
-    /// A command that an ACL does not allow.
+    /// What the commands begin with that are not allowed.
     forbidden: &'static str,
     /// Ids are greater.
     floor: EntryId,
@@ -60,7 +60,8 @@ impl Redis {
         let text = |index: usize| String::from_utf8_lossy(parts[index]).into_owned();
         self.ran.push(text(0));
         let mut out = Vec::new();
-        if text(0) == self.forbidden {
+        let refuses = self.forbidden.split(' ').zip(&parts).all(|(word, part)| word.as_bytes() == *part);
+        if !self.forbidden.is_empty() && refuses {
             return Some(b"-NOPERM no\r\n".to_vec());
         }
         match text(0).as_str() {
@@ -76,16 +77,20 @@ impl Redis {
             }
             "XREVRANGE" => write_entries(&mut out, self.entries(parts[1]).iter().rev().take(1).collect()),
             "XREAD" => {
-                let after = EntryId::parse(parts[7]).unwrap();
-                let count = text(4).parse().unwrap();
+                let [.., count, _, key, after] = parts[..] else { panic!("{parts:?}") };
+                let after = EntryId::parse(after).unwrap();
+                let count = String::from_utf8_lossy(count).parse().unwrap();
                 let found: Vec<_> =
-                    self.entries(parts[6]).iter().filter(|(id, _)| *id > after).take(count).collect();
-                if found.is_empty() {
-                    return None;
+                    self.entries(key).iter().filter(|(id, _)| *id > after).take(count).collect();
+                match parts[1..3] {
+                    _ if !found.is_empty() => {
+                        out.extend_from_slice(b"*1\r\n*2\r\n");
+                        bulk(&mut out, key);
+                        write_entries(&mut out, found);
+                    }
+                    [b"BLOCK", b"1"] | [b"COUNT", _] => out.extend_from_slice(b"*-1\r\n"),
+                    _ => return None,
                 }
-                out.extend_from_slice(b"*1\r\n*2\r\n");
-                bulk(&mut out, parts[6]);
-                write_entries(&mut out, found);
             }
             "SET" => {
                 self.keys.insert(parts[1].to_vec(), parts[2].to_vec());
@@ -427,6 +432,39 @@ fn a_stream_that_cannot_be_read_is_said_once_and_tried_ever_more_seldom() {
     rig.redis.event("at last", ALL);
     rig.settle();
     assert_eq!(rig.heard(), [r#"2["at last"]"#]);
+}
+
+#[test]
+fn reading_that_alone_is_refused_makes_nobody_ready_and_is_tried_ever_more_seldom() {
+    let events = |rig: &mut Rig, what: &str| {
+        let told = rig.of_kind(Kind::Event).into_iter();
+        told.filter(|(_, [event, ..])| event.contains(what)).count()
+    };
+    // From the start; then it is revoked while nothing is to be read; and where a proxy lets nobody block.
+    for (forbidden, revoked) in [("XREAD", false), ("XREAD", true), ("XREAD BLOCK", true)] {
+        let mut rig = if revoked { Rig::reading(false) } else { Rig::new(false) };
+        rig.redis.forbidden = forbidden;
+        rig.subscribe();
+        rig.settle();
+        assert_eq!(events(&mut rig, "unreadable"), 1, "{forbidden}");
+        rig.redis.ran.clear();
+        let begin = rig.fx.now;
+        while rig.fx.now - begin < Duration::from_secs(120) {
+            rig.fx.now += Duration::from_millis(5);
+            rig.settle();
+        }
+        let tries = rig.redis.ran.iter().filter(|name| *name == "XREAD").count();
+        assert!((5..20).contains(&tries), "{forbidden}: {tries}");
+        assert_eq!(events(&mut rig, ""), 0, "{forbidden}");
+        rig.redis.forbidden = "";
+        rig.fx.now += Duration::from_secs(31);
+        rig.settle();
+        assert_eq!(events(&mut rig, "ready"), 1, "{forbidden}");
+        rig.core.interest(1).unwrap().set_occupied(true);
+        rig.redis.event("at last", ALL);
+        rig.settle();
+        assert_eq!(rig.heard(), [r#"2["at last"]"#]);
+    }
 }
 
 #[test]
