@@ -37,7 +37,32 @@ function shrunkViews() {
   return views;
 }
 
-/** @type {Record<string, { values: () => any[], arrives: Buffer[] }>} */
+function detachedDataView() {
+  const view = new DataView(new ArrayBuffer(3), 1);
+  structuredClone(view.buffer, { transfer: [view.buffer] });
+  assert.throws(() => view.byteLength, TypeError);
+  return view;
+}
+
+function detachedBuffer() {
+  const memory = new ArrayBuffer(3);
+  structuredClone(memory, { transfer: [memory] });
+  return memory;
+}
+
+/** A DataView whose buffer has become smaller than where it begins. */
+function shrunkDataView() {
+  const memory = new /** @type {any} */ (ArrayBuffer)(8, { maxByteLength: 8 });
+  const view = new DataView(memory, 4, 4);
+  memory.resize(2);
+  return view;
+}
+
+/**
+ * What is sent, what arrives, and whether the reference throws at it.
+ *
+ * @type {Record<string, { values: () => any[], arrives: Buffer[], amiss?: boolean }>}
+ */
 const MEMORIES = {
   shared: { values: () => [sharedBytes([1, 2, 3])], arrives: [Buffer.from([1, 2, 3])] },
   "shared, seen by a Buffer": {
@@ -45,11 +70,22 @@ const MEMORIES = {
     arrives: [Buffer.from([4, 5])],
   },
   detached: { values: () => [detachedView()], arrives: [Buffer.alloc(0)] },
+  "detached, seen by a DataView": { values: () => [detachedDataView()], arrives: [Buffer.alloc(0)] },
+  "a detached ArrayBuffer": { values: () => [detachedBuffer()], arrives: [Buffer.alloc(0)], amiss: true },
+  "detached, beside a date": {
+    values: () => [new Date(0), detachedDataView(), detachedBuffer()],
+    arrives: [/** @type {any} */ ("1970-01-01T00:00:00.000Z"), Buffer.alloc(0), Buffer.alloc(0)],
+    amiss: true,
+  },
 };
 
 // Node 18 knows none: the option is passed over there.
 if ("resizable" in ArrayBuffer.prototype) {
   MEMORIES["made smaller"] = { values: shrunkViews, arrives: [Buffer.alloc(0), Buffer.from([7, 7, 7])] };
+  MEMORIES["made smaller, seen by a DataView"] = {
+    values: () => [shrunkDataView()],
+    arrives: [Buffer.alloc(0)],
+  };
 }
 
 describe("memory", () => {
@@ -106,11 +142,28 @@ describe("memory", () => {
             // To the other one's client alone: `ws` itself throws for a detached view.
             await ring.reset();
             ring.nodes[1 - sender.index].peers[0].socket.join("there");
-            for (const [what, { values, arrives }] of Object.entries(MEMORIES)) {
+            for (const [what, { values, arrives, amiss }] of Object.entries(MEMORIES)) {
+              if (amiss && sender.kind === "reference") continue;
               const logs = await ring.collect(sender, () => sender.io.to("there").emit("bytes", ...values()));
               const [remote] = logs[1 - sender.index];
               assert.deepStrictEqual(remote, [["bytes", ...arrives]], `${what}, by ${sender.name}`);
             }
+          }
+        } finally {
+          await ring.close();
+        }
+      });
+    }
+
+    for (const adapter of /** @type {const} */ (["sharded", "streams"])) {
+      it(`with other families: ${adapter}`, async () => {
+        const ring = await startRing({ redis, adapter, nodes: ["ours", "ours"], sockets: 1 });
+        const [sender, other] = ring.nodes;
+        try {
+          other.peers[0].socket.join("there");
+          for (const [what, { values, arrives }] of Object.entries(MEMORIES)) {
+            const logs = await ring.collect(sender, () => sender.io.to("there").emit("bytes", ...values()));
+            assert.deepStrictEqual(logs[other.index][0], [["bytes", ...arrives]], what);
           }
         } finally {
           await ring.close();

@@ -7,6 +7,7 @@
  */
 
 const { isSharedArrayBuffer } = require("node:util").types;
+const { bytesOf } = require("./memory");
 
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
 
@@ -57,20 +58,11 @@ function readAttachments(encoded) {
   const attachments = [];
   for (let index = 1; index < encoded.length; index++) {
     const value = encoded[index];
-    if (ArrayBuffer.isView(value)) attachments.push(bytesOf(value));
-    else if (value instanceof ArrayBuffer) attachments.push(Buffer.from(value));
-    else return null;
+    if (!ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) return null;
+    attachments.push(unshared(bytesOf(value)));
   }
   return attachments;
 }
-
-/** @param {ArrayBufferView} view @returns {Buffer} */
-function bytesOf({ buffer, byteOffset, byteLength }) {
-  // It may be detached: there is no other way to look at its memory then.
-  return byteLength === 0 ? EMPTY : unshared(Buffer.from(buffer, byteOffset, byteLength));
-}
-
-const EMPTY = Buffer.alloc(0);
 
 /**
  * The bytes that a parser made, fit for Rust.

@@ -3,7 +3,8 @@
 
 /** Reads msgpack. */
 
-const { MAX_DEPTH, TIMESTAMP, TWO_32, asBuffer } = require("./format");
+const { bytesOf } = require("../memory");
+const { MAX_DEPTH, TIMESTAMP, TWO_32 } = require("./format");
 
 /**
  * Returns the value of a msgpack message. Binary is a view into `bytes`, not a copy. Throws for anything but
@@ -27,7 +28,7 @@ class Reader {
 
   /** @param {Uint8Array} bytes */
   constructor(bytes) {
-    this.#bytes = Buffer.isBuffer(bytes) ? bytes : asBuffer(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : bytesOf(bytes);
   }
 
   end() {

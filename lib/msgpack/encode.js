@@ -5,7 +5,8 @@
 
 const { isAnyArrayBuffer, isBooleanObject, isDate, isNumberObject, isStringObject } =
   require("node:util").types;
-const { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64, asBuffer } = require("./format");
+const { bytesOf } = require("../memory");
+const { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 } = require("./format");
 
 /** Deepest nesting of what is written as it is, since `@msgpack/msgpack` goes no deeper. */
 const MAX_DEPTH_AS_IS = 100;
@@ -21,8 +22,6 @@ const SHORT_MESSAGE = 64;
 
 /** From this length on, in characters, a string is measured before it is written, lest it reserve thrice that. */
 const LONG_STRING = 64 * 1024;
-
-const NOTHING = Buffer.alloc(0);
 
 let scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE);
 let at = 0;
@@ -159,12 +158,7 @@ function writeObject(value, depth) {
   const plain = prototype === Object.prototype || prototype === null;
   if (!plain) {
     if (isDate(value)) return writeDate(value.getTime());
-    if (ArrayBuffer.isView(value)) {
-      // The memory of a detached one cannot be looked at.
-      const { buffer, byteOffset, byteLength } = value;
-      return writeBytes(byteLength === 0 ? NOTHING : asBuffer(buffer, byteOffset, byteLength));
-    }
-    if (isAnyArrayBuffer(value)) return writeBytes(asBuffer(value, 0, value.byteLength));
+    if (ArrayBuffer.isView(value) || isAnyArrayBuffer(value)) return writeBytes(bytesOf(value));
   }
   if (asIs) return writeMap(value, depth);
   if (typeof value.toJSON === "function") return write(value.toJSON(), depth + 1);

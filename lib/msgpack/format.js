@@ -14,13 +14,4 @@ const TWO_64 = 2 ** 64;
 /** The type of the extension that is a point in time. */
 const TIMESTAMP = -1;
 
-/**
- * @param {ArrayBufferLike} memory
- * @param {number} offset
- * @param {number} length
- */
-function asBuffer(memory, offset, length) {
-  return Buffer.from(/** @type {ArrayBuffer} */ (memory), offset, length);
-}
-
-module.exports = { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64, asBuffer };
+module.exports = { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 };
