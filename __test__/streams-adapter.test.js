@@ -300,7 +300,7 @@ describe("an adapter of streams", function () {
     await Promise.all(adapters.map(({ ready }) => ready));
     fakeSocket(adapters[1], "good", []);
     fakeSocket(adapters[1], "bad", []);
-    b.of("/").sockets.get(/** @type {any} */ ("bad")).data = { f() {} };
+    b.of("/").sockets.get(/** @type {any} */ ("bad")).data = { big: 1n };
     b.of("/").sockets.get(/** @type {any} */ ("good")).data = { bytes: Buffer.from([1]) };
     const warn = console.warn;
     console.warn = () => {};

@@ -114,8 +114,18 @@ function holdsDate(value) {
   if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return false;
   if (value instanceof Date) return true;
   if (Array.isArray(value)) return value.some(holdsDate);
-  if (typeof value.toJSON === "function") return holdsDate(value.toJSON());
+  if (typeof value.toJSON === "function") {
+    value = value.toJSON();
+    // If that is an object, it is not asked again, as in JSON: it may be the same.
+    if (!isMap(value)) return holdsDate(value);
+  }
   return Object.values(value).some(holdsDate);
+}
+
+/** Whether its members are all that counts. @param {any} value */
+function isMap(value) {
+  const isObject = typeof value === "object" && value !== null;
+  return isObject && !Array.isArray(value) && !(value instanceof Date) && !ArrayBuffer.isView(value);
 }
 
 module.exports = {

@@ -8,9 +8,6 @@ const { isAnyArrayBuffer, isBooleanObject, isDate, isNumberObject, isStringObjec
 const { bytesOf } = require("../memory");
 const { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 } = require("./format");
 
-/** Deepest nesting of what is written as it is, since `@msgpack/msgpack` goes no deeper. */
-const MAX_DEPTH_AS_IS = 100;
-
 /** Size of the scratch buffer, in bytes; one that a large message made grow beyond it is given up afterwards. */
 const SCRATCH_SIZE = 64 * 1024;
 
@@ -29,8 +26,9 @@ let at = 0;
 let asIs = false;
 
 /**
- * Returns the msgpack bytes of `value`, in a buffer of their own. Throws for what has none: a BigInt, a symbol,
- * a function that is not an object's member (those are left out), a circular or too deep value.
+ * Returns the msgpack bytes of `value`, in a buffer of their own. What has none is treated as in JSON: a function or a
+ * symbol is left out of an object, and nil elsewhere; a BigInt throws. So does what is circular or too deep, a
+ * RangeError.
  *
  * @param {unknown} value
  * @returns {Buffer}
@@ -40,10 +38,12 @@ function encode(value) {
 }
 
 /**
- * Returns the bytes that `@msgpack/msgpack` 2.8 makes of it: nobody's toJSON is asked, undefined members are there, as
- * nil, and integers that are not safe are doubles. Throws for functions, too, and for what is nested deeper than 100.
+ * Returns the bytes that `@msgpack/msgpack` 2.8 makes of it: no prototype's toJSON is asked, undefined members are there,
+ * as nil, and integers that are not safe are doubles.
  *
- * Of what that package gets wrong, an ArrayBuffer is its bytes here, and a date that is none is nil.
+ * Of what that package gets wrong, an ArrayBuffer is its bytes here, and a date that is none is nil. What it throws at
+ * is written as JSON has it: functions and symbols, an object with a toJSON of its own, and what is nested deeper than
+ * 100.
  *
  * @param {unknown} value
  * @returns {Buffer}
@@ -135,20 +135,34 @@ function write(value, depth) {
       return value === null ? writeByte(0xc0) : writeObject(value, depth);
     default: {
       const { toJSON } = /** @type {any} */ (value);
-      if (typeof toJSON === "function" && !asIs) return write(toJSON.call(value), depth + 1);
-      throw new Error("Could not encode");
+      if (typeof toJSON === "function") return writePrinted(toJSON.call(value), depth + 1);
+      if (typeof value === "bigint") throw new Error("Could not encode");
+      return writeByte(0xc0);
     }
   }
 }
 
 /**
- * @param {any} value
+ * Writes what a toJSON has returned. If that has one too, it is not asked, as in JSON: it may return itself.
+ *
+ * @param {unknown} value
  * @param {number} depth
  * @returns {void}
  */
-function writeObject(value, depth) {
-  const deepest = asIs ? MAX_DEPTH_AS_IS : MAX_DEPTH;
-  if (depth >= deepest) throw new Error(`Could not encode: circular, or nested deeper than ${deepest}`);
+function writePrinted(value, depth) {
+  if (typeof value === "object" && value !== null) writeObject(value, depth, true);
+  else write(value, depth);
+}
+
+/**
+ * @param {any} value
+ * @param {number} depth
+ * @param {boolean} [printed] whether its toJSON was asked
+ * @returns {void}
+ */
+function writeObject(value, depth, printed = false) {
+  if (depth >= MAX_DEPTH)
+    throw new RangeError(`Could not encode: circular, or nested deeper than ${MAX_DEPTH}`);
   if (Array.isArray(value)) {
     writeHead(value.length, 0x90, 0x10, 0, 0xdc);
     for (let i = 0; i < value.length; i++) write(value[i], depth + 1);
@@ -160,13 +174,16 @@ function writeObject(value, depth) {
     if (isDate(value)) return writeDate(value.getTime());
     if (ArrayBuffer.isView(value) || isAnyArrayBuffer(value)) return writeBytes(bytesOf(value));
   }
+  if (!printed && typeof value.toJSON === "function" && (!asIs || isEnumerable.call(value, "toJSON")))
+    return writePrinted(value.toJSON(), depth + 1);
   if (asIs) return writeMap(value, depth);
-  if (typeof value.toJSON === "function") return write(value.toJSON(), depth + 1);
   if (!plain && (isStringObject(value) || isNumberObject(value) || isBooleanObject(value))) {
     return write(value.valueOf(), depth + 1);
   }
   writeMap(value, depth);
 }
+
+const isEnumerable = Object.prototype.propertyIsEnumerable;
 
 /**
  * Members are read once, so how many are left out is known only after they are written: the head is as wide
@@ -183,7 +200,8 @@ function writeMap(map, depth) {
   let count = 0;
   for (const key of keys) {
     const value = map[key];
-    if (!asIs && (value === undefined || typeof value === "function")) continue;
+    const type = typeof value;
+    if (type === "function" || type === "symbol" || (type === "undefined" && !asIs)) continue;
     writeString(key);
     write(value, depth + 1);
     count++;
