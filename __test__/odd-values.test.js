@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * What JSON has its own way with (functions, symbols, a toJSON): the clients of other servers get what those of the sending
- * server get, and nothing throws.
+ * What JSON has its own way with (functions, symbols, a toJSON), and what is nested deep: the clients of other servers get
+ * what those of the sending server get, and nothing throws.
  */
 
 const assert = require("node:assert");
@@ -12,6 +12,9 @@ const { startRing } = require("./support/ring");
 const { waitFor } = require("./support/wait");
 
 const FAMILIES = /** @type {const} */ (["classic", "sharded", "streams"]);
+
+/** Deeper than other servers read. */
+const TOO_DEEP = 1100;
 
 const bytes = Buffer.from("a");
 
@@ -116,4 +119,70 @@ describe("odd values", () => {
       });
     });
   }
+});
+
+describe("what is nested too deep for other servers", () => {
+  /** @type {Awaited<ReturnType<typeof startRedis>>} */
+  let redis;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis.stop());
+
+  /** @type {Record<string, any>} */
+  const LEAVES = { "": 1, " around a date": new Date(0), " around binary": bytes };
+
+  for (const transport of /** @type {const} */ (["native", "client"])) {
+    for (const adapter of FAMILIES) {
+      for (const [what, leaf] of Object.entries(LEAVES)) {
+        // Text goes as it is with these.
+        if (adapter !== "classic" && leaf !== bytes) continue;
+        it(`reaches the local clients, is counted and told: ${adapter}, ${transport}${what}`, async () => {
+          const ring = await startRing({ redis, adapter, transport, nodes: ["ours", "ours"], sockets: 1 });
+          try {
+            const [node] = ring.nodes;
+            /** @type {string[]} */
+            const errors = [];
+            node.adapter().on("error", (/** @type {Error} */ { message }) => void errors.push(message));
+            const value = nest(TOO_DEEP, leaf);
+            const [[own], [other]] = await ring.collect(node, () => {
+              for (let time = 0; time < 3; time++) node.io.emit("value", value);
+              node.io.emit("next");
+            });
+            assert.deepStrictEqual(
+              own.map(([name]) => name),
+              ["value", "value", "value", "next"],
+            );
+            assert.deepStrictEqual(other, [["next"]]);
+            await waitFor(() => errors.length > 0, { what: "an error" });
+            assert.strictEqual(errors.length, 1);
+            assert.match(errors[0], /^publish: a broadcast is nested deeper than 1024 levels/);
+            assert.strictEqual(node.adapter().stats().unencodable, 3);
+          } finally {
+            await ring.close();
+          }
+        });
+      }
+    }
+  }
+
+  it("is acknowledged by the local clients", async () => {
+    const ring = await startRing({ redis, nodes: ["ours", "ours"], sockets: 1 });
+    try {
+      const [node] = ring.nodes;
+      for (const { client } of ring.peers())
+        client.once("ask", (/** @type {any} */ _, /** @type {any} */ ack) => ack("yes"));
+      const asked = new Promise((resolve) =>
+        node.io
+          .timeout(300)
+          .emit("ask", nest(TOO_DEEP), (/** @type {any} */ error, /** @type {any} */ answers) =>
+            resolve([error !== null, answers]),
+          ),
+      );
+      assert.deepStrictEqual(await asked, [true, ["yes"]]);
+      assert.strictEqual(node.adapter().stats().unencodable, 1);
+    } finally {
+      await ring.close();
+    }
+  });
 });

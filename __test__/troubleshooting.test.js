@@ -216,6 +216,63 @@ const CASES = [
     then: (io) => io.emit("event"),
   },
   {
+    name: "no permission for the stream",
+    event: "error",
+    make: async ({ redis }) => {
+      const { port } = await redis({ users: { app: "on >secret ~other &* +@all" } });
+      return streams.createAdapter(`redis://app:secret@127.0.0.1:${port}`);
+    },
+  },
+  {
+    name: "no permission to read a stream",
+    make: async ({ redis }) => {
+      const { port } = await redis({ users: { app: "on >secret ~* &* +@all -xread" } });
+      return streams.createAdapter(`redis://app:secret@127.0.0.1:${port}`);
+    },
+  },
+  {
+    name: "no permission for the channels: publishing",
+    event: "error",
+    says: "publish: ",
+    make: async ({ redis }) => {
+      const { port } = await redis({ users: { app: "on >secret ~* resetchannels &socket.io#* +@all" } });
+      return createShardedAdapter(`redis://app:secret@127.0.0.1:${port}`, { channelPrefix: "other" });
+    },
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "a key that is no stream: adding",
+    event: "error",
+    says: "publish: ",
+    make: async ({ redis }) => streams.createAdapter(await urlOfTaken(redis)),
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "a key that is no stream: reading",
+    make: async ({ redis }) => streams.createAdapter(await urlOfTaken(redis)),
+  },
+  {
+    name: "a Redis that is full",
+    event: "error",
+    says: "publish: ",
+    make: async ({ redis }) => {
+      const { port } = await redis({ extra: ["maxmemory 1", "maxmemory-policy noeviction"] });
+      return streams.createAdapter(`redis://127.0.0.1:${port}`);
+    },
+    then: (io) => io.emit("event"),
+  },
+  {
+    name: "an event that is nested too deep",
+    event: "error",
+    make: async ({ redis }) => createAdapter(`redis://127.0.0.1:${(await redis()).port}`),
+    then: (io) => {
+      /** @type {any} */
+      let value = 1;
+      for (let level = 0; level < 1100; level++) value = [value];
+      io.emit("event", value);
+    },
+  },
+  {
     name: "a node of a cluster in the place of a Redis: subscribing",
     event: "error",
     says: "subscribe: ",
@@ -268,6 +325,13 @@ const placesOf = (nodes) => nodes.map(({ port }) => ({ host: "127.0.0.1", port }
 async function urlOfListener(redis) {
   const { port } = await redis({ users: { app: "on >secret ~* &* +@all -publish -spublish -xadd" } });
   return `redis://app:secret@127.0.0.1:${port}`;
+}
+
+/** The URL of a Redis where the key of the stream is a string. @param {Bench["redis"]} redis */
+async function urlOfTaken(redis) {
+  const server = await redis();
+  await server.cli("SET", "socket.io", "no stream");
+  return `redis://127.0.0.1:${server.port}`;
 }
 
 /** @param {string} message */

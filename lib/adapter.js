@@ -34,6 +34,9 @@ const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
 /** What a promise has not come to in time. */
 const LATE = Symbol("late");
 
+/** What cannot be sent, since it is nested too deep. */
+const TOO_DEEP = Symbol("too deep");
+
 /** A room that no socket is in: whoever answers that it has nobody there has worked off what came before. */
 const NOBODY = "\u0000nobody";
 
@@ -514,13 +517,33 @@ class MemberAdapter extends Adapter {
           return this._handedOver();
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
-        if (attachments.length === 0 && !holdsDate(packet.data)) {
+        const datesMatter = this.#encodable(() => attachments.length > 0 || holdsDate(packet.data));
+        if (datesMatter === TOO_DEEP) return;
+        if (!datesMatter) {
           this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
           return this._handedOver();
         }
       }
     }
-    this._sendBroadcast(packet, opts, name);
+    this.#encodable(() => this._sendBroadcast(packet, opts, name));
+  }
+
+  /**
+   * Does what is to be sent to the others, unless that is nested too deep for them. Then it is counted and told: it is no
+   * reason to keep it from the local sockets.
+   *
+   * @template T
+   * @param {() => T} act
+   * @returns {T | typeof TOO_DEEP}
+   */
+  #encodable(act) {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#link.unencodable();
+      return TOO_DEEP;
+    }
   }
 
   /**
@@ -568,8 +591,10 @@ class MemberAdapter extends Adapter {
     packet.nsp = this.nsp.name;
     if (!opts?.flags?.local) {
       const requestId = this._unusedId();
-      const request = toBuffer(this._encodeAckRequest(requestId, packet, opts));
-      if (this.#closed) {
+      const request = this.#encodable(() => toBuffer(this._encodeAckRequest(requestId, packet, opts)));
+      if (request === TOO_DEEP) {
+        // The local sockets acknowledge it; that others do not ends it in time.
+      } else if (this.#closed) {
         this._send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
@@ -806,7 +831,7 @@ class MemberAdapter extends Adapter {
         return this.#onLost(explainEvent(event), event.silence);
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return this._tellError(new Error(explainEvent(event)));
+        return this._tellError(new Error(explainEvent(event, this.#identity)));
       default:
         this._onEvent(event);
     }

@@ -112,7 +112,7 @@ class Carrier {
    * @param {import("./clients").Clients} clients
    * @param {NativeLink} native
    * @param {object} events
-   * @param {(error: string) => void} events.onRefused a publish was refused
+   * @param {(error: string, stream?: string) => void} events.onRefused a publish was refused, or what was to be added to a stream
    * @param {() => void} events.drain hands on what Rust has made of messages
    * @param {() => void} events.onHold what comes is for Rust: something that went before may have to go again
    * @param {() => void} events.onHandedOver Rust has been given a message: nothing may overtake it
@@ -225,11 +225,17 @@ class Carrier {
    */
   add(key, args) {
     this.counts.published++;
-    this.#follow(this.#clients.command("", key, args).then(() => 0));
+    this.#follow(
+      this.#clients.command("", key, args).then(() => 0),
+      key,
+    );
   }
 
-  /** @param {Promise<number | null>} answer how many have received it; null if Rust has it now */
-  #follow(answer) {
+  /**
+   * @param {Promise<number | null>} answer how many have received it; null if Rust has it now
+   * @param {string} [stream] that it was to be added to
+   */
+  #follow(answer, stream) {
     const done = answer.then(
       (receivers) => {
         this.#unanswered.delete(done);
@@ -240,7 +246,7 @@ class Carrier {
       (error) => {
         this.#unanswered.delete(done);
         this.counts.refused++;
-        this.#events.onRefused(messageOf(error));
+        this.#events.onRefused(messageOf(error), stream);
       },
     );
     this.#unanswered.add(done);

@@ -18,7 +18,7 @@ const { lifeOf } = require("./duplicate");
 const { forget, giveUp, keep, letGo, track } = require("./lifetime");
 const { unset, wrong } = require("./options");
 const { Proof } = require("./proof");
-const { explainEvent } = require("./refusals");
+const { explainEvent, explainRefusal } = require("./refusals");
 const { Renewal, addStats, addToStats } = require("./renewal");
 const { Restores } = require("./restores");
 const { Throttle } = require("./throttle");
@@ -355,14 +355,18 @@ class Link {
     let bytes;
     try {
       bytes = binding.encodeBroadcast(family, uid, nsp, payload, attachments, room, options);
-    } catch (error) {
-      // Nested too deep: the local sockets get it all the same.
-      this.#unencodable++;
-      debug("a broadcast was not published: %s", error);
+    } catch {
+      this.unencodable();
       return true;
     }
     this.send(member, identity, 0, channelRoom(identity, room), bytes);
     return true;
+  }
+
+  /** A broadcast is nested too deep to be published: the local sockets get it all the same. */
+  unencodable() {
+    this.#unencodable++;
+    this.#refusals.add({ type: "refused", what: "encode" });
   }
 
   /**
@@ -487,9 +491,10 @@ class Link {
     if (isDirect) this.#carrier?.publish(member, channelOf(identity, 1, null), bytes);
   }
 
-  /** What Redis has said when it last refused to publish something. */
+  /** Why Redis has last refused to publish something. */
   get refusal() {
-    return this.#refusals.lastOfPublish;
+    const { error = "", stream } = this.#refusals.lastOfPublish ?? {};
+    return explainRefusal(error, { stream });
   }
 
   /** Why nothing comes of what was asked, if Redis is away: the end of a sentence. */
@@ -909,7 +914,7 @@ class Link {
     const { clients, native } = { clients: this.#clients, native: this.#native };
     if (clients === null || native === null) return;
     this.#carrier = new Carrier(clients, native, {
-      onRefused: (error) => this.#onRefused({ type: "refused", what: "publish", error }),
+      onRefused: (error, stream) => this.#onRefused({ type: "refused", what: "publish", error, stream }),
       onHold: () => (this.#flowing = false),
       onHandedOver: () => this.#handOver(),
       drain: () => this.#inbox?.drain(),
@@ -1110,13 +1115,19 @@ class Link {
     // Clients that carry the bytes, or are about to, tell by themselves what becomes of their connections. What Redis
     // itself has said begins with a code.
     const isOwn = this.#clients === null || (this.#options.transport === "native" && !this.#byClient);
-    const isTold = event.type === "refused" ? !/^[A-Z]+ /.test(event.error ?? "") : event.type !== "failed";
+    const isTold = event.type === "refused" ? isOfClient(event) : event.type !== "failed";
     if (!isOwn && isTold) return;
-    const text = explainEvent(event);
+    const [member] = this.#members.values();
+    const text = explainEvent(event, member?.identity);
     if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
     if (event.type !== "refused") this.#reasons.add(text);
     warnUntold(text, this.#emits ? HINTS.emitter : HINTS.adapter);
   }
+}
+
+/** Whether a client has refused something, by its own words. @param {LinkEvent} event */
+function isOfClient({ what, error = "" }) {
+  return what !== "encode" && !/^[A-Z]+ /.test(error);
 }
 
 /** How many messages of a link are not with the kernel: one at least, if it says that there are some. @param {import("../binding").Link | null} native */

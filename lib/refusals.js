@@ -5,6 +5,8 @@
  * What Redis refuses, in words that say what to do.
  */
 
+const { MAX_DEPTH } = require("./msgpack/format");
+
 /** A server that is too old repeats what it was told, messages included: that is nobody's business. */
 const UNKNOWN = /^(ERR unknown command [`'"]?(\w+)[`'"]?)/i;
 
@@ -37,45 +39,81 @@ const CLUSTER_ADVICE =
 const HELLO_ADVICE =
   "so the others are not told that this server has joined. It hears them all the same; if it is to emit, let it publish";
 
+/** What a user lacks who is refused a key, or a channel. Redis names neither; its versions have other words. */
+const NO_KEY = /^NOPERM .*\bkeys?\b/;
+const NO_CHANNEL = /^NOPERM .*\bchannels?\b/;
+
+/** Why a broadcast was not published that is nested too deep. */
+const EXCESS =
+  `a broadcast is nested deeper than ${MAX_DEPTH} levels, which other servers do not read: the clients of this one have ` +
+  "got it. Send it flatter, or as text";
+
+/**
+ * Where something was refused.
+ *
+ * @typedef {object} Place
+ * @property {string} [stream] its key
+ * @property {string} [channels] as the rules of an ACL have them
+ */
+
 /**
  * The text of an error of Redis.
  *
  * @param {string} error as Redis has said it
+ * @param {Place} [place]
  * @returns {string}
  */
-function explainRefusal(error) {
+function explainRefusal(error, { stream, channels } = {}) {
   if (CLUSTER.test(error)) return `${error}: ${CLUSTER_ADVICE}`;
+  if (error.startsWith("OOM ")) return `${error.replace(/\.$/, "")}: ${adviceOnMemory(stream)}`;
+  if (stream !== undefined && error.startsWith("WRONGTYPE "))
+    return `${error}: the key ${stream} is no stream. Delete or rename it, or choose another streamName`;
+  if (stream !== undefined && NO_KEY.test(error))
+    return `${error}: the user lacks ~${stream}. Add it to its ACL`;
+  if (channels !== undefined && NO_CHANNEL.test(error))
+    return `${error}: the user lacks ${channels}. Add that to its ACL`;
   const [, said, command] = UNKNOWN.exec(error) ?? [];
   if (command === undefined) return error;
   const kind = NEEDS[command.toUpperCase()];
   return kind === undefined ? said : `${said}: ${ADVICE[kind]}`;
 }
 
-/**
- * The same, of the hello of a server that has published nothing else.
- *
- * @param {string} error
- * @returns {string}
- */
-function explainHello(error) {
-  return `${explainRefusal(error)}, ${HELLO_ADVICE}`;
+/** @param {string} [stream] */
+function adviceOnMemory(stream) {
+  return stream === undefined
+    ? "Redis is full. Raise maxmemory, or delete what nobody needs"
+    : `Redis is full, and the stream ${stream} takes nothing more. Raise maxmemory, or lower maxLen`;
 }
 
 /**
  * The same of any event of a link that tells an error.
  *
  * @param {import("./link").LinkEvent} event
+ * @param {import("./link").Identity} [identity] of an adapter that it concerns
  * @returns {string}
  */
-function explainEvent({ type, what, error = "", reason = "" }) {
+function explainEvent({ type, what, error = "", reason = "", stream }, identity) {
   switch (type) {
     case "refused":
-      return what === "hello" ? `publish: ${explainHello(error)}` : `${what}: ${explainRefusal(error)}`;
+      if (what === "encode") return `publish: ${EXCESS}`;
+      // Of a server that has published nothing else.
+      if (what === "hello") return `publish: ${explainRefusal(error)}, ${HELLO_ADVICE}`;
+      return `${what}: ${explainRefusal(error, { stream, channels: identity && channelRules(identity) })}`;
     case "failed":
       return `the link to Redis has failed: ${reason}`;
     default:
       return reason;
   }
+}
+
+/**
+ * The channels that an adapter needs, as the rules of an ACL have them: see docs/tls.md.
+ *
+ * @param {import("./link").Identity} identity
+ */
+function channelRules({ family, prefix, nsp }) {
+  if (family !== "classic") return `&${prefix}#*`;
+  return `&${prefix}#${nsp}#* &${prefix}-request#${nsp}# &${prefix}-response#${nsp}#*`;
 }
 
 module.exports = { explainEvent, explainRefusal };

@@ -157,8 +157,11 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       if (recoverable) this.#sessions.keep(packet, opts);
       return done;
     }
+    const before = this.#added;
     const encoded = this._publish(packet, opts);
-    this.#waiting.push(waits ? this.#added : null, (id) => this.#deliverOwn(packet, opts, encoded, id));
+    // What could not be encoded was not added.
+    const isAdded = waits && this.#added !== before;
+    this.#waiting.push(isAdded ? this.#added : null, (id) => this.#deliverOwn(packet, opts, encoded, id));
     return DONE;
   }
 
@@ -382,7 +385,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       warnOnce(reason);
       super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
     } else if (type === "unreadable") {
-      const failure = `the stream ${stream} cannot be read: ${explainRefusal(error ?? "")}`;
+      const failure = `the stream ${stream} cannot be read: ${explainRefusal(error ?? "", { stream })}`;
       if (!this._onUnreadable(failure)) warnOnce(failure);
     }
   }

@@ -18,8 +18,8 @@ class Throttle {
   #tell;
   /** What was told not long ago, by what Redis refuses, each with what has come since. @type {Map<unknown, Rest>} */
   #rests = new Map();
-  /** What Redis has said when it last refused to publish something. */
-  lastOfPublish = "";
+  /** That of the last time that something was refused to be published. @type {LinkEvent | null} */
+  lastOfPublish = null;
 
   /** @param {(event: LinkEvent) => void} tell */
   constructor(tell) {
@@ -29,7 +29,7 @@ class Throttle {
   /** Tells of a refusal: at once, or with those that follow it. @param {LinkEvent} event */
   add(event) {
     const { what } = event;
-    if (what === "publish") this.lastOfPublish = event.error ?? "";
+    if (what === "publish") this.lastOfPublish = event;
     const rest = this.#rests.get(what);
     if (rest !== undefined) {
       rest.last = event;

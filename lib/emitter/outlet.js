@@ -8,7 +8,6 @@
 const { isOwn, linkOf } = require("../forms");
 const { WRITE_PATIENCE } = require("../lifetime");
 const { Link } = require("../link");
-const { explainRefusal } = require("../refusals");
 const { senderOf } = require("./senders");
 const debug = require("debug")("socket.io-emitter");
 
@@ -133,7 +132,7 @@ class Outlet {
    */
   explain({ refused, lost, pending }, timeout) {
     const why = [];
-    if (refused > 0) why.push(`${refused} refused (${explainRefusal(this.link.refusal)})`);
+    if (refused > 0) why.push(`${refused} refused (${this.link.refusal})`);
     if (lost > 0)
       why.push(`${lost} lost (${this.#outage || "the client has ended, or the backlog was full"})`);
     const when = timeout === undefined ? `within ${WRITE_PATIENCE / 1000} s` : "in time";

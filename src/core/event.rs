@@ -56,12 +56,15 @@ pub enum Event<'a> {
         /// How long nothing may have been heard already, in milliseconds.
         silence: u64,
     },
-    /// Redis refuses something.
+    /// Redis refuses something, or it is nothing that Redis could be given.
     Refused {
-        /// What it refuses: `publish` or `subscribe`.
+        /// What is refused: `publish`, `subscribe` or `encode`.
         what: &'a str,
         /// Its own words.
         error: &'a str,
+        /// The stream that something was to be added to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<&'a str>,
     },
     /// Entries of a stream were gone before they were read.
     Trimmed {

@@ -38,7 +38,7 @@ impl Core {
             Incoming::PublishRefused { error } => {
                 self.fences.answered(1);
                 self.stats.refused += 1;
-                self.event(fx, 0, &Event::Refused { what: "publish", error });
+                self.event(fx, 0, &Event::Refused { what: "publish", error, stream: None });
             }
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
             Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
@@ -89,7 +89,7 @@ impl Core {
             }
             Incoming::Replied { token, outcome } => self.replied(token, outcome, fx),
             Incoming::SubscribeRefused { error, .. } => {
-                self.event(fx, 0, &Event::Refused { what: "subscribe", error });
+                self.event(fx, 0, &Event::Refused { what: "subscribe", error, stream: None });
             }
         }
     }

@@ -407,6 +407,11 @@ impl Core {
             Err(error) => {
                 self.stats.unencodable += 1;
                 self.note(fx, id, &format!("a broadcast was not published: {error}"));
+                self.event(
+                    fx,
+                    0,
+                    &Event::Refused { what: "encode", error: &error.to_string(), stream: None },
+                );
             }
         }
     }

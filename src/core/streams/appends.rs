@@ -418,6 +418,7 @@ impl Core {
         }
         if let Err(error) = written {
             self.note(fx, id, &format!("a broadcast was not published: {error}"));
+            self.event(fx, 0, &Event::Refused { what: "encode", error: &error.to_string(), stream: None });
         }
         self.bound_appends(number, fx);
     }
@@ -544,9 +545,11 @@ impl Core {
                 appends.forgo(&append);
                 self.stats.refused += 1;
                 let error = reason_of(&outcome);
+                let name = stream.name.clone();
                 appends.settle(fx.now);
                 self.answer_awaited(number, fx);
-                return self.event(fx, 0, &Event::Refused { what: "publish", error: &error });
+                let refused = Event::Refused { what: "publish", error: &error, stream: Some(&name) };
+                return self.event(fx, 0, &refused);
             }
             _ => {
                 appends.unsure.push_back(append);

@@ -117,7 +117,7 @@ impl Core {
                 if sessions.remove(number) {
                     self.stats.refused += 1;
                     let error = reason_of(&outcome);
-                    self.event(fx, 0, &Event::Refused { what: "publish", error: &error });
+                    self.event(fx, 0, &Event::Refused { what: "publish", error: &error, stream: None });
                 }
             }
             Outcome::Replied(Reply::Error(_)) | Outcome::NotRun { .. } | Outcome::Lost { .. } => {
