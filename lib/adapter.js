@@ -968,8 +968,15 @@ function inTime(promise, timeout) {
 
 /** Why a request has ended without all answers, though in time. @param {string} status */
 function reasonOf(status) {
-  return status === "broken" ? "the link to Redis has failed" : "the adapter was closed";
+  return REASONS[status] ?? "the adapter was closed";
 }
+
+/** @type {Record<string, string>} */
+const REASONS = {
+  broken: "the link to Redis has failed",
+  tooMany: "too many requests wait for answers",
+  tooLarge: "the answers are too large",
+};
 
 function closedError() {
   return new Error(reasonOf("failed"));

@@ -587,19 +587,20 @@ impl Core {
     // --- requests --------------------------------------------------------------------------------------
 
     /// Sends a request that other members answer. All but an acknowledged broadcast wait for the members to be
-    /// counted first.
+    /// counted first. A broadcast goes out even if its acknowledgements cannot be followed, since too many others wait.
     pub fn request(&mut self, id: MemberId, ask: &Ask<'_>, fx: &mut Effects) {
         let at_once = ask.kind == RequestType::Broadcast;
-        if !self.members.contains_key(&id) || !self.requests.add(id, ask, !at_once && !ask.carried, fx.now) {
-            // Added for its end alone.
-            let mut refused = Requests::default();
-            refused.add(id, ask, false, fx.now);
-            return refused.fail(id, ask.id, &mut fx.batch);
-        }
-        if at_once && !ask.carried {
+        let known = self.members.contains_key(&id);
+        let added = known && self.requests.add(id, ask, !at_once && !ask.carried, fx.now);
+        let publishes = at_once && !ask.carried && (added || (known && self.requests.is_full()));
+        if publishes {
             self.send(id, &Destination::Request, ask.body, fx);
         }
-        self.count_when_ready(Asker::Request { member: id, id: ask.id.into(), doubts: 0 });
+        if added {
+            self.count_when_ready(Asker::Request { member: id, id: ask.id.into(), doubts: 0 });
+        } else {
+            self.requests.refuse(id, ask, &mut fx.batch);
+        }
     }
 
     // --- time ------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ use super::Ask;
 use super::effects::{Batch, Kind, MemberId};
 use crate::wire::request::{Answer, RequestType};
 
-/// How many requests of a link may wait at once; one more fails at once. At the default timeout of 5 s this is
-/// 13,000 requests a second.
+/// How many requests of a link may wait at once; one more fails at once, or is published without being followed if it is a
+/// broadcast. At the default timeout of 5 s this is 13,000 requests a second.
 pub const MAX_PENDING: usize = 65_536;
 
 /// How many bytes of answers one request may gather, until it fails.
@@ -17,11 +17,27 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// How often the number of members is read again while a request waits, so that one that died is let go.
 const RECOUNT: Duration = Duration::from_millis(500);
 
+/// How a request has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// All answers are there.
+    Done,
+    /// Its time is over.
+    Timeout,
+    /// Its member has left.
+    Failed,
+    /// [`MAX_PENDING`] others wait.
+    TooMany,
+    /// Its answers took more than [`MAX_ANSWER_BYTES`].
+    TooLarge,
+}
+
 /// What a finished request tells JS, in JSON.
 #[derive(Debug, serde::Serialize)]
 pub struct Outcome {
-    /// `done`, `timeout` or `failed`.
-    pub status: &'static str,
+    /// How it has ended.
+    pub status: Status,
     /// How many answers were expected.
     pub expected: u64,
 }
@@ -108,7 +124,7 @@ impl Requests {
     /// Adds a request, to be published once the members are counted, if `later`. False if there is no room, or if one
     /// with its id waits.
     pub fn add(&mut self, member: MemberId, ask: &Ask<'_>, later: bool, now: Instant) -> bool {
-        if self.count >= MAX_PENDING || self.contains(member, ask.id) {
+        if self.is_full() || self.contains(member, ask.id) {
             return false;
         }
         let mut pending = Pending {
@@ -211,7 +227,7 @@ impl Requests {
         }
         pending.last_answer = now;
         if pending.held > MAX_ANSWER_BYTES {
-            self.finish(member, id, "failed", batch);
+            self.finish(member, id, Status::TooLarge, batch);
         } else {
             self.finish_if_complete(member, id, batch);
         }
@@ -229,7 +245,7 @@ impl Requests {
             };
             pending.due = None;
             if now >= pending.deadline {
-                self.finish(member, &id, "timeout", batch);
+                self.finish(member, &id, Status::Timeout, batch);
             } else {
                 pending.counting = true;
                 schedule(&mut self.due, &mut self.next_due, pending, &id);
@@ -244,9 +260,16 @@ impl Requests {
         self.due.first_key_value().map(|(&(when, _), _)| when)
     }
 
-    /// Ends a request without an answer.
-    pub fn fail(&mut self, member: MemberId, id: &str, batch: &mut Batch) {
-        self.finish(member, id, "failed", batch);
+    /// Tells the end of a request that was not added.
+    pub fn refuse(&self, member: MemberId, ask: &Ask<'_>, batch: &mut Batch) {
+        let status = if self.is_full() { Status::TooMany } else { Status::Failed };
+        let is_ack = ask.kind == RequestType::Broadcast;
+        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0 }, &[]);
+    }
+
+    /// Whether as many wait as may.
+    pub fn is_full(&self) -> bool {
+        self.count >= MAX_PENDING
     }
 
     /// Ends all requests of a member that leaves.
@@ -254,17 +277,17 @@ impl Requests {
         let ids: Vec<Box<str>> =
             self.pending.get(&member).map(|requests| requests.keys().cloned().collect()).unwrap_or_default();
         for id in ids {
-            self.finish(member, &id, "failed", batch);
+            self.finish(member, &id, Status::Failed, batch);
         }
     }
 
     fn finish_if_complete(&mut self, member: MemberId, id: &str, batch: &mut Batch) {
         if self.get_mut(member, id).is_some_and(|pending| pending.is_complete()) {
-            self.finish(member, id, "done", batch);
+            self.finish(member, id, Status::Done, batch);
         }
     }
 
-    fn finish(&mut self, member: MemberId, id: &str, status: &'static str, batch: &mut Batch) {
+    fn finish(&mut self, member: MemberId, id: &str, status: Status, batch: &mut Batch) {
         let Some(requests) = self.pending.get_mut(&member) else {
             return;
         };
@@ -278,18 +301,27 @@ impl Requests {
         if let Some(due) = pending.due {
             self.due.remove(&due);
         }
-        if pending.is_ack() {
-            let mut draft = batch.draft(Kind::AckEnd, member);
-            draft.part(0, id.as_bytes());
-            return draft.done();
-        }
         let outcome = Outcome { status, expected: pending.expected.unwrap_or(0) };
-        let mut draft = batch.draft(Kind::Answers, member);
-        draft.part(0, id.as_bytes());
-        draft.part(1, &serde_json::to_vec(&outcome).unwrap_or_default());
-        draft.list(pending.answers.iter().map(|answer| &**answer));
-        draft.done();
+        tell_end(batch, member, id, pending.is_ack(), &outcome, &pending.answers);
     }
+}
+
+/// The end of a request, for JS.
+fn tell_end(
+    batch: &mut Batch,
+    member: MemberId,
+    id: &str,
+    is_ack: bool,
+    outcome: &Outcome,
+    answers: &[Box<[u8]>],
+) {
+    let mut draft = batch.draft(if is_ack { Kind::AckEnd } else { Kind::Answers }, member);
+    draft.part(0, id.as_bytes());
+    if !is_ack {
+        draft.part(1, &serde_json::to_vec(outcome).unwrap_or_default());
+        draft.list(answers.iter().map(|answer| &**answer));
+    }
+    draft.done();
 }
 
 /// Says when something is to be done about a request, and no longer when it was before.
@@ -419,6 +451,21 @@ mod tests {
         requests.leave(1, &mut batch);
         assert_eq!((requests.len(), requests.deadline()), (0, None));
         assert!(requests.add(0, &ask(RequestType::AllRooms), true, now), "it is free again");
+    }
+
+    #[test]
+    fn a_request_says_which_bound_it_has_met() {
+        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
+        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
+        requests.counted(0, "R", 3, now, &mut batch);
+        requests.get_mut(0, "R").unwrap().held = MAX_ANSWER_BYTES;
+        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
+        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"tooLarge","expected":2} 1"#));
+        let mut batch = Batch::default();
+        requests.count = MAX_PENDING;
+        assert!(!requests.add(0, &ask(RequestType::RemoteFetch), true, now));
+        requests.refuse(0, &ask(RequestType::RemoteFetch), &mut batch);
+        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"tooMany","expected":0} 0"#));
     }
 
     #[test]

@@ -267,17 +267,19 @@ fn a_request_gathers_the_answers() {
     });
 }
 
+/// A broadcast of `aaaaaa` to all, with the id `R2`.
+const ACKNOWLEDGED: &[u8] = b"\x85\xa3uid\xa6aaaaaa\xa9requestId\xa2R2\xa4type\x07\xa6packet\x83\xa4type\x02\xa4data\x91\xa1e\xa3nsp\xa1/\xa4opts\x83\xa5rooms\x90\xa6except\x90\xa5flags\x80";
+
 #[test]
 fn an_acknowledged_broadcast_for_nobody_is_answered_without_js() {
     run(async {
         let hub = Hub::default();
         let (mut a, b) = pair(&hub).await;
-        let request = b"\x85\xa3uid\xa6aaaaaa\xa9requestId\xa2R2\xa4type\x07\xa6packet\x83\xa4type\x02\xa4data\x91\xa1e\xa3nsp\xa1/\xa4opts\x83\xa5rooms\x90\xa6except\x90\xa5flags\x80";
         a.shared.outbox.push(|commands| Command::Request {
             member: 1,
             id: "R2".into(),
             kind: RequestType::Broadcast,
-            bytes: commands.put(request),
+            bytes: commands.put(ACKNOWLEDGED),
             timeout: Duration::from_secs(5),
             carried: false,
         });
@@ -285,6 +287,43 @@ fn an_acknowledged_broadcast_for_nobody_is_answered_without_js() {
         assert_eq!(ack.parts[1], r#"{"type":8,"requestId":"R2","clientCount":0}"#);
         a.until("the end", |seen| seen.kind == Kind::AckEnd as u32).await;
         assert_eq!(b.shared.inbox.stats().delivered, 0);
+    });
+}
+
+#[test]
+fn an_acknowledged_broadcast_goes_out_though_too_many_requests_wait() {
+    run(async {
+        let hub = Hub::default();
+        let (mut a, mut b) = pair(&hub).await;
+        let ask = |node: &Node, id: String, kind| {
+            node.shared.outbox.push(|commands| Command::Request {
+                member: 1,
+                id,
+                kind,
+                bytes: commands.put(br#"{"uid":"aaaaaa","requestId":"Q","type":1}"#),
+                timeout: Duration::from_secs(60),
+                carried: false,
+            });
+        };
+        for n in 0..crate::core::requests::MAX_PENDING {
+            ask(&a, format!("{n}"), RequestType::AllRooms);
+        }
+        ask(&a, "one more".into(), RequestType::AllRooms);
+        let answers = a.until("the end", |seen| seen.kind == Kind::Answers as u32).await;
+        assert_eq!(answers.parts[1], r#"{"status":"tooMany","expected":0}"#);
+        assert_eq!(answers.parts[0], "one more");
+        b.occupy();
+        a.shared.outbox.push(|commands| Command::Request {
+            member: 1,
+            id: "acknowledged".into(),
+            kind: RequestType::Broadcast,
+            bytes: commands.put(ACKNOWLEDGED),
+            timeout: Duration::from_secs(60),
+            carried: false,
+        });
+        a.until("the end", |seen| seen.kind == Kind::AckEnd as u32).await;
+        b.until("the broadcast", |seen| seen.kind == Kind::Request as u32 && seen.parts[0].contains("R2"))
+            .await;
     });
 }
 
