@@ -145,3 +145,34 @@ describe("clients of a cluster that find a master to which they cannot connect",
 
   leavesNoRejection();
 });
+
+describe("clients of a cluster that read from replicas", function () {
+  this.timeout(90_000);
+
+  for (const name of ["redis-4", "redis-5", "redis"]) {
+    it(`${name}: keep no connection to what was a master when they are closed`, async () => {
+      const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+      const options = { useReplicas: true, defaults: { name: "reader" } };
+      const make = () => makeClusterClient(name, cluster.nodes, options);
+      const pair = new Pair(name, "createShardedAdapter", make);
+      try {
+        await pair.ready();
+        const [replica] = await cluster.replicas();
+        await cluster.failover(replica);
+        await cluster.followed(pair.channel, "the subscription");
+        await pair.flows();
+        await pair.close();
+        const readers = async () => {
+          const lists = await Promise.all(cluster.nodes.map((node) => node.cli("CLIENT", "LIST")));
+          return lists.join("").match(/ name=reader /g)?.length ?? 0;
+        };
+        await waitFor(async () => (await readers()) === 0, { what: "the connections to end" });
+      } finally {
+        await pair.close();
+        await cluster.stop();
+      }
+    });
+  }
+
+  leavesNoRejection();
+});

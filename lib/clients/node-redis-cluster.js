@@ -5,6 +5,7 @@
  * The cluster clients of the `redis` package, 4 to 6. They show their nodes, but hardly tell of changes.
  */
 
+const { disconnect } = require("../duplicate");
 const { slotOf } = require("../native");
 const { SHARD, answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
@@ -255,6 +256,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   stop() {
+    if (this.space === "shard") this.#leaveReplicas();
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
@@ -430,12 +432,15 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** A master that has become a replica keeps what listens to it, if the client has been told to use replicas. */
   #leaveReplicas() {
-    for (const subscriber of (this.client.replicas ?? []).map(shardSubscriberOf)) {
-      if (!subscriber?.isReady) continue;
-      for (const name of [...subscriber.getPubSubListeners("SHARDED").keys()].map(String)) {
-        const listener = this.listenerOf(SHARD, name);
-        if (listener !== undefined) subscriber.sUnsubscribe(name, listener, true).catch(() => {});
-      }
+    for (const node of new Set(this.client.replicas ?? [])) {
+      const subscriber = shardSubscriberOf(node);
+      if (subscriber === null) continue;
+      const names = [...subscriber.getPubSubListeners("SHARDED").keys()].map(String);
+      const ours = names.filter((name) => this.listenerOf(SHARD, name) !== undefined);
+      if (ours.length === names.length) endSubscriber(node, subscriber);
+      else if (subscriber.isReady)
+        for (const name of ours)
+          subscriber.sUnsubscribe(name, this.listenerOf(SHARD, name), true).catch(() => {});
     }
   }
 
@@ -471,11 +476,11 @@ class NodeRedisCluster extends NodeRedisClient {
     const slots = this.client._slots;
     if (typeof slots?.rediscover === "function") {
       // 5 begins with a node in any case. One that is away it passes over.
-      const first = (node ?? this.#masters.find(({ client }) => client?.options))?.client;
+      const first = node ?? this.#masters[0];
       if (first === undefined) return;
       // The client may be at it by itself already: then this waits for the same.
       this.#discoveringSince ??= performance.now();
-      await slots.rediscover(first).finally(() => (this.#discoveringSince = null));
+      await slots.rediscover(toStartWith(first)).finally(() => (this.#discoveringSince = null));
       this.#connectingFor = CONNECTING.first;
       return;
     }
@@ -532,9 +537,38 @@ function isUp(node) {
   return node.client?.isReady === true;
 }
 
+/**
+ * What 5 and 6 need to begin with a node when they look for the slots. A copy: they write into it that no connection is to
+ * be tried again, and the next one to that node would be made by the same.
+ *
+ * @param {any} node
+ */
+function toStartWith({ client, host, port }) {
+  return { options: { ...client?.options, socket: { host, port, ...client?.options?.socket } } };
+}
+
 /** The connection by which the client listens to shards at a node; null if there is none. @param {any} node @returns {any} */
 function shardSubscriberOf(node) {
   return asSubscriber(node?.pubSub?.client ?? node?.pubSubClient);
+}
+
+/**
+ * Ends the connection by which the client listens to shards at a node. When the client is closed it forgets those of nodes
+ * that are replicas by then: they go on trying to connect for ever.
+ *
+ * @param {any} node
+ * @param {any} subscriber
+ */
+function endSubscriber(node, subscriber) {
+  const forget = () => {
+    if (node.pubSub?.client === subscriber) node.pubSub = undefined;
+    if (node.pubSubClient === subscriber) node.pubSubClient = undefined;
+  };
+  const connecting = node.pubSub?.connectPromise;
+  disconnect(subscriber);
+  // Until then the client writes to what it has noted of it.
+  if (connecting === undefined) forget();
+  else connecting.then(forget, forget);
 }
 
 /** Null if it is none yet: while it connects, 4 has a promise there. @param {any} client @returns {any} */
