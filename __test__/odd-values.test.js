@@ -166,23 +166,45 @@ describe("what is nested too deep for other servers", () => {
     }
   }
 
-  it("is acknowledged by the local clients", async () => {
-    const ring = await startRing({ redis, nodes: ["ours", "ours"], sockets: 1 });
-    try {
-      const [node] = ring.nodes;
-      for (const { client } of ring.peers())
-        client.once("ask", (/** @type {any} */ _, /** @type {any} */ ack) => ack("yes"));
-      const asked = new Promise((resolve) =>
-        node.io
-          .timeout(300)
-          .emit("ask", nest(TOO_DEEP), (/** @type {any} */ error, /** @type {any} */ answers) =>
-            resolve([error !== null, answers]),
-          ),
-      );
-      assert.deepStrictEqual(await asked, [true, ["yes"]]);
-      assert.strictEqual(node.adapter().stats().unencodable, 1);
-    } finally {
-      await ring.close();
-    }
-  });
+  for (const adapter of FAMILIES) {
+    it(`is acknowledged by the local clients: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours"], sockets: 1 });
+      try {
+        const [node] = ring.nodes;
+        for (const { client } of ring.peers())
+          client.once("ask", (/** @type {any} */ _, /** @type {any} */ ack) => ack("yes"));
+        const asked = new Promise((resolve) =>
+          node.io
+            .timeout(300)
+            .emit("ask", nest(TOO_DEEP), (/** @type {any} */ error, /** @type {any} */ answers) =>
+              resolve([error !== null, answers]),
+            ),
+        );
+        assert.deepStrictEqual(await asked, [true, ["yes"]]);
+        assert.strictEqual(node.adapter().stats().unencodable, 1);
+      } finally {
+        await ring.close();
+      }
+    });
+
+    it(`is no request: it throws, rather than be dropped by the others: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours"] });
+      try {
+        const [{ io }, { io: other }] = ring.nodes;
+        const tooDeep = { name: "RangeError", message: /nested deeper than 1024/ };
+        assert.throws(() => io.serverSideEmit("note", nest(TOO_DEEP)), tooDeep);
+        assert.throws(() => io.serverSideEmit("note", nest(TOO_DEEP), () => {}), tooDeep);
+        /** @type {any[]} */
+        let got = [];
+        other.once("note", (...args) => (got = args));
+        // Text may look like levels.
+        const text = `\\"${"[".repeat(TOO_DEEP)}\\`;
+        io.serverSideEmit("note", nest(1000), text);
+        await waitFor(() => got.length > 0, { what: "the note" });
+        assert.deepStrictEqual(got, [nest(1000), text]);
+      } finally {
+        await ring.close();
+      }
+    });
+  }
 });

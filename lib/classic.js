@@ -13,7 +13,7 @@ const { linkOf, readForm } = require("./forms");
 const { Link } = require("./link");
 const msgpack = require("./msgpack");
 const { readOptions } = require("./options");
-const { rawOptions, rawTarget } = require("./outgoing");
+const { checkNesting, rawOptions, rawTarget } = require("./outgoing");
 const { REQUEST, Responder, checkResponse } = require("./requests");
 
 class RedisAdapter extends MemberAdapter {
@@ -200,12 +200,14 @@ class RedisAdapter extends MemberAdapter {
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
     if (!withAck) {
-      this._send(REQUESTS, null, json({ uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet }));
+      const note = { uid: this.uid, type: REQUEST.SERVER_SIDE_EMIT, data: packet };
+      this._send(REQUESTS, null, checkNesting(json(note)));
       return;
     }
     const ack = packet.pop();
     const requestId = this._unusedId();
-    const request = json({ uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet });
+    const asking = { uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet };
+    const request = checkNesting(json(asking));
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
     const told = asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => this.#decode(bytes).data);

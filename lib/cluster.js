@@ -13,7 +13,7 @@ const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
 const { ClusterResponder, MESSAGE, decodeMessage, hasChannelName } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
-const { rawOptions } = require("./outgoing");
+const { checkNesting, rawOptions } = require("./outgoing");
 const { REQUEST } = require("./requests");
 
 /** What the methods return that are asynchronous in the reference: there is nothing to wait for. */
@@ -83,7 +83,7 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** @param {string} requestId @param {any} packet @param {any} opts */
   _encodeAckRequest(requestId, { type, data }, opts) {
     const message = { packet: { type, data }, requestId, opts: rawOptions(opts) };
-    return this._encodeMessage(MESSAGE.BROADCAST, message);
+    return checkNesting(this._encodeMessage(MESSAGE.BROADCAST, message));
   }
 
   /** @param {string} requestId @param {any} opts */
@@ -248,12 +248,12 @@ class ClusterMemberAdapter extends MemberAdapter {
   serverSideEmit(packet) {
     const withAck = typeof packet[packet.length - 1] === "function";
     if (!withAck) {
-      this._send(REQUESTS, null, this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet }));
+      this._send(REQUESTS, null, checkNesting(this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet })));
       return DONE;
     }
     const ack = packet.pop();
     const requestId = this._unusedId();
-    const request = this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet });
+    const request = checkNesting(this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet }));
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
     const told = asked.then(({ status, expected, answers }) => {
       const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);

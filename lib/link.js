@@ -39,6 +39,7 @@ const PROVEN = "proven: what a client published came in on the link";
 const HINTS = {
   adapter: "the adapter tries again by itself; its `error` event and its option onError tell this, too",
   emitter: "the emitter tries again by itself; flush() and close() tell what has not reached Redis",
+  encode: "the `error` event of the adapter and its option onError tell this, too",
 };
 
 /** So many reasons of one outage are told on stderr. */
@@ -1121,7 +1122,8 @@ class Link {
     const text = explainEvent(event, member?.identity);
     if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
     if (event.type !== "refused") this.#reasons.add(text);
-    warnUntold(text, this.#emits ? HINTS.emitter : HINTS.adapter);
+    if (event.what === "encode") warnUntold(text, HINTS.encode);
+    else warnUntold(text, this.#emits ? HINTS.emitter : HINTS.adapter);
   }
 }
 

@@ -8,6 +8,7 @@
 
 const { isSharedArrayBuffer } = require("node:util").types;
 const { bytesOf } = require("./memory");
+const { MAX_DEPTH } = require("./msgpack/format");
 
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
 
@@ -128,7 +129,35 @@ function isMap(value) {
   return isObject && !Array.isArray(value) && !(value instanceof Date) && !ArrayBuffer.isView(value);
 }
 
+/**
+ * Returns a request. Throws if it is JSON that is nested deeper than other servers read: they would drop it.
+ *
+ * @param {Buffer} bytes
+ */
+function checkNesting(bytes) {
+  // Each level takes two.
+  if (bytes.length <= 2 * MAX_DEPTH || bytes[0] !== BRACE) return bytes;
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) inText = !inText;
+    else if (inText && byte === BACKSLASH) at++;
+    else if (inText) continue;
+    else if (byte === BRACE || byte === BRACKET) depth++;
+    else if (byte === BRACE + 2 || byte === BRACKET + 2) depth--;
+    if (depth > MAX_DEPTH) throw new RangeError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
+  }
+  return bytes;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const BRACE = 0x7b;
+const BRACKET = 0x5b;
+
 module.exports = {
+  checkNesting,
   frameOf,
   holdsDate,
   isPlain,
