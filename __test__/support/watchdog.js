@@ -46,7 +46,10 @@ function watchTimers(name) {
   /** @param {[any, ...any]} args */
   function startWatched(...args) {
     const timer = start(...args);
-    started.set(timer, new Error(name));
+    const at = new Error(name);
+    // Until it is put in words, an error holds on to all that was called, which a test may want to see collected.
+    void at.stack;
+    started.set(timer, at);
     if (started.size >= forgetAt) {
       for (const one of started.keys()) if (one._destroyed) started.delete(one);
       forgetAt = 2 * started.size + 1000;
@@ -65,6 +68,7 @@ function watchPromised() {
   function startWatched(...args) {
     const promise = start(...args);
     const at = new Error(`${args[0]} ms`);
+    void at.stack;
     awaited.add(at);
     const end = () => void awaited.delete(at);
     promise.then(end, end);
