@@ -94,6 +94,8 @@ class Carrier {
   #stopped = false;
   /** The subscriptions that Rust wants. @type {Map<string, Wanted>} */
   #wanted = new Map();
+  /** The patterns among them, by how the channels begin that they mean. @type {Map<string, Wanted>} */
+  #patterns = new Map();
   /**
    * Streams to which something was added that is lost: what Rust has added behind it, and does not know yet, would
    * overtake it. Until it has looked what is there.
@@ -353,8 +355,8 @@ class Carrier {
    * @param {number} receivers
    */
   async #judge(channel, bytes, receivers) {
-    const pattern = this.#patternOf(channel);
-    const isAlike = pattern === null ? null : (/** @type {string} */ name) => isIn(pattern, name);
+    const beginning = this.#beginningOf(channel);
+    const isAlike = beginning === null ? null : (/** @type {string} */ name) => name.startsWith(beginning);
     const size = this.#audiences.sizeOf(channel, isAlike);
     if (receivers > 0 && receivers >= size) return receivers;
     const listens = this.#listensTo(channel) || (this.#wanted.get(keyOf(SHARD, channel))?.since ?? -1) >= 0;
@@ -410,13 +412,22 @@ class Carrier {
 
   /** Whether this link has listened to a channel of all. @param {string} channel */
   #listensTo(channel) {
-    return (this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0 || this.#patternOf(channel) !== null;
+    return (
+      (this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0 || this.#beginningOf(channel) !== null
+    );
   }
 
-  /** The pattern by which this link has listened to a channel. @param {string} channel */
-  #patternOf(channel) {
-    for (const { kind, name, since } of this.#wanted.values())
-      if (kind === PATTERN && since >= 0 && isIn(name, channel)) return name;
+  /**
+   * How all channels begin that belong to the same pattern as this one, if this link has listened to it by a pattern.
+   *
+   * @param {string} channel
+   */
+  #beginningOf(channel) {
+    // A pattern of ours means what begins alike, up to a "#".
+    for (let end = channel.indexOf("#"); end >= 0; end = channel.indexOf("#", end + 1)) {
+      const beginning = channel.slice(0, end + 1);
+      if ((this.#patterns.get(beginning)?.since ?? -1) >= 0) return beginning;
+    }
     return null;
   }
 
@@ -445,12 +456,14 @@ class Carrier {
   #add(kind, name, isForeseen) {
     const wanted = { kind, name, delay: RETRY.first, holds: false, since: -1, isForeseen };
     this.#wanted.set(keyOf(kind, name), wanted);
+    if (kind === PATTERN) this.#patterns.set(beginningOf(name), wanted);
     this.#subscribe(wanted);
   }
 
   /** @param {number} kind @param {string} name */
   #forget(kind, name) {
     this.#wanted.delete(keyOf(kind, name));
+    if (kind === PATTERN) this.#patterns.delete(beginningOf(name));
     if (kind === SHARD) this.#hearing?.forget(name);
     else if (kind === CHANNEL && name === this.#lead) this.#changeLead();
     this.#clients.unsubscribe(kind, name).catch(() => {});
@@ -618,9 +631,9 @@ function toCount(count) {
   return typeof count === "number" || typeof count === "string" ? Number(count) || 0 : 0;
 }
 
-/** Whether a channel is one of those that a glob of ours means: all that begin alike. @param {string} glob @param {string} channel */
-function isIn(glob, channel) {
-  return glob.endsWith("*") && channel.startsWith(glob.slice(0, -1).replace(/\\(.)/gs, "$1"));
+/** How the channels begin that a glob of ours means. @param {string} glob */
+function beginningOf(glob) {
+  return glob.slice(0, -1).replace(/\\(.)/gs, "$1");
 }
 
 /** @param {any} error */
