@@ -89,6 +89,8 @@ export declare class Link {
   clientUp(): void
   /** The user's client is not connected. */
   clientDown(reason: string): void
+  /** The user's client is connected, and Redis takes nothing for now, in its own words. */
+  clientHeld(reason: string): void
   /** The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2). */
   clientSubscribed(kind: number, name: Bytes): void
   /** The user's client could not subscribe. */
@@ -113,8 +115,8 @@ export declare class Link {
    * been heard already, in milliseconds.
    */
   clientLost(kind: number, name: Bytes, reason: string, silence: number): void
-  /** The user's client has counted subscribers, or failed to. */
-  clientCounted(token: number, counts?: Array<number> | undefined | null): void
+  /** The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has. */
+  clientCounted(token: number, counts?: Array<number> | undefined | null, refusal?: string | undefined | null): void
   /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */
   clientReplied(token: number, reply?: Bytes | undefined | null, error?: string | undefined | null): void
   /**
@@ -153,6 +155,9 @@ export declare function fastSend(): (link: number, member: number, to: number, n
  * needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
  */
 export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
+
+/** Returns whether an error of Redis says that it takes later what it refuses. */
+export declare function isTakenLater(error: string): boolean
 
 /** A Redis cluster. */
 export interface LinkCluster {

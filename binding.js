@@ -841,6 +841,7 @@ module.exports.encodeBroadcast = nativeBinding.encodeBroadcast
 module.exports.fastBroadcast = nativeBinding.fastBroadcast
 module.exports.fastSend = nativeBinding.fastSend
 module.exports.fetch = nativeBinding.fetch
+module.exports.isTakenLater = nativeBinding.isTakenLater
 module.exports.longestStep = nativeBinding.longestStep
 module.exports.mayMislead = nativeBinding.mayMislead
 module.exports.setOccupied = nativeBinding.setOccupied

@@ -9,6 +9,7 @@ const assert = require("node:assert");
 const fs = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
+const { Redis } = require("ioredis");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
@@ -20,9 +21,10 @@ const { once, waitFor } = require("./support/wait");
 const PAGE = fs
   .readFileSync(path.join(__dirname, "../docs/troubleshooting.md"), "utf8")
   .replace(/(?<=``) | (?=``)/g, "")
+  .replaceAll("\\|", "¦")
   .replaceAll("|``", "| ``");
 
-/** @typedef {{ redis: (options?: import("./support/redis").RedisOptions) => Promise<import("./support/redis").RedisServer>, fake: (reply: string) => Promise<number>, cluster: () => Promise<Awaited<ReturnType<typeof startCluster>>>, cleanUp: (end: () => any) => void }} Bench */
+/** @typedef {{ redis: (options?: import("./support/redis").RedisOptions) => Promise<import("./support/redis").RedisServer>, last: () => import("./support/redis").RedisServer, fake: (reply: string) => Promise<number>, cluster: () => Promise<Awaited<ReturnType<typeof startCluster>>>, cleanUp: (end: () => any) => void }} Bench */
 
 /**
  * The first column of the page: which event says it, and who provokes it, by what its server does then. Where several
@@ -306,6 +308,29 @@ const CASES = [
     patience: 40_000,
   },
   {
+    name: "nobody may be counted",
+    event: "error",
+    says: "count: ",
+    make: async ({ redis }) => createAdapter(await urlWithoutCounts(redis)),
+  },
+  {
+    name: "a script that does not end",
+    make: async ({ redis, cleanUp }) => {
+      const server = await redis({ extra: ["lua-time-limit 50"] });
+      await keepBusy(server, cleanUp);
+      return createAdapter(server.url);
+    },
+  },
+  {
+    name: "a script that does not end, begun later",
+    make: async ({ redis }) => createAdapter((await redis({ extra: ["lua-time-limit 50"] })).url),
+    then: async (io, { last, cleanUp }) => {
+      await /** @type {any} */ (io.of("/").adapter).ready;
+      await keepBusy(last(), cleanUp);
+      io.emit("event");
+    },
+  },
+  {
     name: "no sharded Pub/Sub",
     event: "error",
     make: async ({ redis }) => {
@@ -334,6 +359,26 @@ async function urlOfTaken(redis) {
   return `redis://127.0.0.1:${server.port}`;
 }
 
+/** The URL of a Redis for a user who may not count subscribers. @param {Bench["redis"]} redis */
+async function urlWithoutCounts(redis) {
+  const { port } = await redis({ users: { app: "on >secret ~* &* +@all -pubsub" } });
+  return `redis://app:secret@127.0.0.1:${port}`;
+}
+
+/** Runs a script that does not end. @param {import("./support/redis").RedisServer} server @param {Bench["cleanUp"]} cleanUp */
+async function keepBusy(server, cleanUp) {
+  const client = new Redis({ host: "127.0.0.1", port: server.port, retryStrategy: null });
+  client.on("error", () => {});
+  cleanUp(() => client.disconnect());
+  client.eval("while true do end", 0).catch(() => {});
+  const isBusy = async () =>
+    server.cli("PING").then(
+      () => false,
+      (/** @type {Error} */ { message }) => message.includes("BUSY"),
+    );
+  await waitFor(isBusy, { what: "the script to run" });
+}
+
 /** @param {string} message */
 const isHello = (message) => message.includes("are not told");
 
@@ -350,6 +395,8 @@ describe("what is said when something is wrong", function () {
   const ends = [];
   /** @type {Awaited<ReturnType<typeof startCluster>> | null} */
   let running = null;
+  /** @type {import("./support/redis").RedisServer | null} */
+  let started = null;
 
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
@@ -360,8 +407,10 @@ describe("what is said when something is wrong", function () {
     async redis(options) {
       const server = await startRedis(options);
       ends.push(() => server.stop());
+      started = server;
       return server;
     },
+    last: () => /** @type {import("./support/redis").RedisServer} */ (started),
     async fake(reply) {
       const server = net.createServer((socket) => {
         socket.on("error", () => {});
@@ -388,6 +437,7 @@ describe("what is said when something is wrong", function () {
     const said = text
       .replace(/127\.0\.0\.1:\d+/g, "HOST:PORT")
       .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "…")
+      .replaceAll("|", "¦")
       .trim();
     assert.ok(!said.includes("secret"), said);
     // With a code span of two backticks where the text has one.
@@ -453,6 +503,43 @@ describe("what is said when something is wrong", function () {
     });
     isOnPage(said);
   });
+
+  for (const [family, make, says] of /** @type {const} */ ([
+    ["classic", createAdapter, "timeout reached while waiting for allRooms response"],
+    ["sharded", createShardedAdapter, "timeout reached: only 0 responses received out of 0"],
+    ["streams", streams.createAdapter, "timeout reached: only 0 responses received out of 0"],
+  ])) {
+    it(`nobody may be counted: who asks is told so: ${family}`, async () => {
+      const io = new Server({ adapter: make(await urlWithoutCounts(bench.redis)) });
+      const adapter = /** @type {any} */ (io.of("/").adapter);
+      ends.push(() => adapter.close());
+      /** @type {string[]} */
+      const errors = [];
+      adapter.on("error", (/** @type {Error} */ { message }) => errors.push(message));
+      await adapter.ready;
+      const refusal =
+        "NOPERM this user has no permissions to run the 'pubsub|" +
+        (family === "sharded" ? "shard" : "") +
+        "numsub' command";
+      await assert.rejects(adapter.serverCount(), { message: refusal });
+      adapter.requestsTimeout = 50;
+      await assert.rejects(adapter.allRooms(), {
+        message: `${says}: the servers cannot be counted: ${refusal}`,
+      });
+      if (family === "sharded") isOnPage(`${says}: the servers cannot be counted: ${refusal}`);
+      // Socket.IO counts the servers for an acknowledged broadcast, and handles no rejection.
+      const rejections = /** @type {any[]} */ ([]);
+      const onRejection = (/** @type {any} */ reason) => rejections.push(reason);
+      process.on("unhandledRejection", onRejection);
+      ends.push(() => process.off("unhandledRejection", onRejection));
+      await io
+        .timeout(50)
+        .emitWithAck("event")
+        .catch(() => {});
+      assert.deepStrictEqual(rejections, []);
+      assert.ok(errors.includes(`count: ${refusal}`), errors.join("\n"));
+    });
+  }
 
   it("is on a page whose rows have a cause and a way out", () => {
     const rows = PAGE.split("\n").filter((line) => line.startsWith("| `"));

@@ -50,7 +50,7 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
  * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
- * @typedef {{ status: string, expected: number, answers: Buffer[] }} Outcome
+ * @typedef {{ status: string, expected: number, answers: Buffer[], refusal?: string }} Outcome
  *
  * @typedef {object} Follower
  * @property {() => void} [onReady]
@@ -94,7 +94,9 @@ class MemberAdapter extends Adapter {
   #wasReady = false;
   /** How many servers Redis has last counted. */
   #servers = 1;
-  /** A count that has not come in time, and may come yet. @type {Promise<number | null> | null} */
+  /** Whether Socket.IO is about to ask for that number, for an acknowledged broadcast. */
+  #asksForAcks = false;
+  /** A count that has not come in time, and may come yet. @type {Promise<number | Error | null> | null} */
   #overdue = null;
   /** Those who wait for the next time that it does. @type {Set<() => void>} */
   #readyWaiters = new Set();
@@ -588,6 +590,9 @@ class MemberAdapter extends Adapter {
    * @param {Callback} ack
    */
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
+    // Socket.IO counts the servers next, in the same tick.
+    this.#asksForAcks = true;
+    queueMicrotask(() => (this.#asksForAcks = false));
     packet.nsp = this.nsp.name;
     if (!opts?.flags?.local) {
       const requestId = this._unusedId();
@@ -632,8 +637,8 @@ class MemberAdapter extends Adapter {
   // --- requests ----------------------------------------------------------------------------------------
 
   /**
-   * The number of servers in the cluster. Where Redis does not say so in time, it is what it has last said: Socket.IO
-   * asks for it, too, and handles no rejection.
+   * The number of servers in the cluster. Where Redis does not say so in time, it is what it has last said. Rejects if
+   * Redis refuses to say so; but not what Socket.IO asks for an acknowledged broadcast, since it handles no rejection.
    *
    * @returns {Promise<number>}
    */
@@ -641,18 +646,25 @@ class MemberAdapter extends Adapter {
     const wasClosed = this.#closed;
     // While Redis is away, all wait for the same count rather than for one each.
     const counted = this.#overdue ?? this.#count();
+    const forAcks = this.#asksForAcks;
     const count = await inTime(counted, toDelay(this.requestsTimeout));
+    if (count instanceof Error) {
+      if (forAcks) return this.#servers;
+      throw count;
+    }
     if (count === LATE) this.#overdue = counted;
     // One that was closed meanwhile has not waited for the answer.
     if (typeof count !== "number" || this.#closed !== wasClosed) return this.#servers;
     return (this.#servers = count);
   }
 
-  /** @returns {Promise<number | null>} null if the link cannot be made, or ends before it knows */
+  /** @returns {Promise<number | Error | null>} null if the link cannot be made, or ends before it knows */
   async #count() {
     try {
-      if (this.#closed) return await this.#link.serverCountWithout(this.#identity);
-      return await this.#link.serverCount(this.#member);
+      const count = this.#closed
+        ? this.#link.serverCountWithout(this.#identity)
+        : this.#link.serverCount(this.#member);
+      return await count.catch((/** @type {Error} */ refusal) => refusal);
     } catch (error) {
       debug("the servers cannot be counted: %s", error);
       return null;
@@ -667,9 +679,16 @@ class MemberAdapter extends Adapter {
     return this.requests.has(id) || this.ackRequests.has(id) ? this._unusedId() : id;
   }
 
-  /** An error that says that Redis is away, if it is. @param {string} message */
-  _failure(message) {
-    return new Error(message + this.#link.away);
+  /**
+   * An error that says that Redis is away, if it is, or that it refuses to count.
+   *
+   * @param {string} message
+   * @param {string} [refusal] what it says then
+   */
+  _failure(message, refusal) {
+    const uncounted =
+      refusal === undefined ? "" : `: the servers cannot be counted: ${explainRefusal(refusal)}`;
+    return new Error(message + uncounted + this.#link.away);
   }
 
   /**
@@ -693,9 +712,12 @@ class MemberAdapter extends Adapter {
       this.requestsTimeout,
     );
     const confirmed = this._subscribed(this.requestsTimeout);
-    const [{ status, expected, answers }, subscribed] = await Promise.all([asked, confirmed]);
+    const [{ status, expected, answers, refusal }, subscribed] = await Promise.all([asked, confirmed]);
     if (status === "timeout")
-      throw this._failure(`timeout reached: only ${answers.length} responses received out of ${expected}`);
+      throw this._failure(
+        `timeout reached: only ${answers.length} responses received out of ${expected}`,
+        refusal,
+      );
     if (status !== "done") throw new Error(reasonOf(status));
     if (!subscribed) throw this._failure(UNCONFIRMED);
   }
@@ -811,7 +833,7 @@ class MemberAdapter extends Adapter {
     }
   }
 
-  /** @param {string} id @param {{ status: string, expected: number }} outcome @param {Buffer[]} answers */
+  /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome @param {Buffer[]} answers */
   async #onAnswers(id, outcome, answers) {
     const finish = this.requests.get(id);
     this.requests.delete(id);

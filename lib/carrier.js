@@ -13,12 +13,16 @@ const { UnheardError } = require("./clients/shard-publisher");
 const { Echoes } = require("./echoes");
 const { Hearing } = require("./hearing");
 const { KIND } = require("./inbox");
+const { isTakenLater } = require("./native");
 const { Returns } = require("./returns");
 const { SignsOfLife } = require("./signs-of-life");
 const { Unheard } = require("./unheard");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
 const RETRY = Object.freeze({ first: 50, most: 2000 });
+
+/** How long what Redis takes later waits until it is asked whether it does, in milliseconds: doubled each time. */
+const HOLD = Object.freeze({ first: 25, most: 1000 });
 
 /** How often Rust hears that there are publishes, in milliseconds: it counts the peers then. */
 const TELL_EVERY = 200;
@@ -89,6 +93,10 @@ class Carrier {
   #upSince = -Infinity;
   /** Until then others may not listen again to what they have listened to. */
   #troubledUntil = 0;
+  /** Redis has refused what it takes later: until it is asked again. @type {NodeJS.Timeout | null} */
+  #hold = null;
+  /** @type {number} */
+  #holdDelay = HOLD.first;
   /** The clients are on their first way to Redis. */
   #first = true;
   #stopped = false;
@@ -152,7 +160,7 @@ class Carrier {
    * an outage the backlog of the link, which waits for the other members too, is the better place.
    */
   get takes() {
-    return this.#up || (this.#first && this.#clients.queues());
+    return (this.#up && this.#hold === null) || (this.#first && this.#clients.queues());
   }
 
   /** Tells Rust whether the clients are connected. */
@@ -161,6 +169,7 @@ class Carrier {
     if (up === this.#up) return;
     this.#first = false;
     this.#up = up;
+    this.#endHold();
     if (up) this.#upSince = performance.now();
     if (up && this.#breaks > 0) this.#troubledUntil = this.#upSince + GAP;
     if (up) return this.#native.clientUp();
@@ -190,6 +199,7 @@ class Carrier {
   /** Nothing more is to be done, nor reported. */
   stop() {
     this.#stopped = true;
+    this.#endHold();
     this.#echoes.end();
     this.#hearing?.stop();
     this.#life?.stop();
@@ -224,13 +234,20 @@ class Carrier {
    *
    * @param {string} key
    * @param {Buffer[]} args
+   * @param {() => void} append has Rust add it, later
    */
-  add(key, args) {
+  add(key, args, append) {
     this.counts.published++;
-    this.#follow(
-      this.#clients.command("", key, args).then(() => 0),
-      key,
+    const added = this.#clients.command("", key, args).then(
+      () => 0,
+      (error) => {
+        if (this.#stopped || !this.#holdsFor(error, key)) throw error;
+        this.counts.published--;
+        append();
+        return null;
+      },
     );
+    this.#follow(added, key);
   }
 
   /**
@@ -316,6 +333,7 @@ class Carrier {
     this.#sending++;
     try {
       const receivers = await this.#clients.publish(channel, bytes);
+      this.#holdDelay = HOLD.first;
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
@@ -331,6 +349,7 @@ class Carrier {
         return receivers;
       }
     } catch (error) {
+      if (this.#holdsFor(error, channel)) throw new UnheardError(messageOf(error), false);
       if (!(error instanceof UnheardError)) throw error;
       if (error.wasSent && wanted?.holds && wanted.since < sentAt)
         if (await this.#clients.holdsAtMaster(SHARD, channel, sentAt)) return 0;
@@ -343,6 +362,42 @@ class Carrier {
     this.#clients.rediscover();
     this.#lostAudience(channel);
     throw new UnheardError("the subscriptions to the channel are on their way", true);
+  }
+
+  /**
+   * Whether an error says that Redis takes later what it has refused. Nothing more is given to the clients then, until
+   * Redis counts: it refuses that as well.
+   *
+   * @param {any} error
+   * @param {string} channel that it was published on
+   */
+  #holdsFor(error, channel) {
+    if (!isPassing(error)) return false;
+    if (this.#hold === null && this.#up) {
+      this.#rest(channel);
+      this.#events.onHold();
+      this.#native.clientHeld(messageOf(error));
+    }
+    return true;
+  }
+
+  /** @param {string} channel */
+  #rest(channel) {
+    this.#hold = setTimeout(async () => {
+      const hold = this.#hold;
+      const isHeld = await this.#clients.count([channel]).then(() => false, isPassing);
+      if (this.#hold !== hold) return;
+      if (isHeld) return this.#rest(channel);
+      this.#hold = null;
+      this.#native.clientUp();
+    }, this.#holdDelay);
+    this.#hold.unref();
+    this.#holdDelay = Math.min(this.#holdDelay * 2, HOLD.most);
+  }
+
+  #endHold() {
+    if (this.#hold !== null) clearTimeout(this.#hold);
+    this.#hold = null;
   }
 
   /**
@@ -466,7 +521,19 @@ class Carrier {
     if (kind === PATTERN) this.#patterns.delete(beginningOf(name));
     if (kind === SHARD) this.#hearing?.forget(name);
     else if (kind === CHANNEL && name === this.#lead) this.#changeLead();
-    this.#clients.unsubscribe(kind, name).catch(() => {});
+    this.#unsubscribe(kind, name, RETRY.first);
+  }
+
+  /** Lets Redis forget a subscription, also if that is to be tried again. @param {number} kind @param {string} name @param {number} delay */
+  #unsubscribe(kind, name, delay) {
+    this.#clients.unsubscribe(kind, name).catch((error) => {
+      if (!isPassing(error)) return;
+      const again = () => {
+        if (this.#stopped || this.#wanted.has(keyOf(kind, name))) return;
+        this.#unsubscribe(kind, name, Math.min(delay * 2, RETRY.most));
+      };
+      setTimeout(again, delay).unref();
+    });
   }
 
   /** The channel that proves the connection is not wanted any more: another one is to, if there is one. */
@@ -616,13 +683,18 @@ class Carrier {
   async #count(token, channels) {
     // Rust counts before it publishes again what was given back.
     await this.#audiences.gathered();
-    const counts = await this.#clients.count(channels).catch(() => null);
+    /** @type {string | null} */
+    let refusal = null;
+    const counts = await this.#clients.count(channels).catch((error) => {
+      if (isRefusal(error)) refusal = messageOf(error);
+      return null;
+    });
     // It publishes next, if all are there: what is to go again goes before.
     while (this.#judging.size > 0) {
       await Promise.all(this.#judging);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    this.#native.clientCounted(token, counts);
+    this.#native.clientCounted(token, counts, refusal);
   }
 }
 
@@ -634,6 +706,11 @@ function toCount(count) {
 /** How the channels begin that a glob of ours means. @param {string} glob */
 function beginningOf(glob) {
   return glob.slice(0, -1).replace(/\\(.)/gs, "$1");
+}
+
+/** Whether an error is Redis' own, and says that it takes later what it has refused. @param {any} error */
+function isPassing(error) {
+  return isRefusal(error) && isTakenLater(messageOf(error));
 }
 
 /** @param {any} error */

@@ -209,11 +209,11 @@ class RedisAdapter extends MemberAdapter {
     const asking = { uid: this.uid, requestId, type: REQUEST.SERVER_SIDE_EMIT, data: packet };
     const request = checkNesting(json(asking));
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    const told = asked.then(({ status, expected, answers }) => {
+    const told = asked.then(({ status, expected, answers, refusal }) => {
       const responses = answers.map((bytes) => this.#decode(bytes).data);
       if (status === "done") return ack(null, responses);
       const error = `timeout reached: only ${responses.length} responses received out of ${expected}`;
-      ack(status === "timeout" ? this._failure(error) : new Error(reasonOf(status)), responses);
+      ack(status === "timeout" ? this._failure(error, refusal) : new Error(reasonOf(status)), responses);
     });
     this._guard(told);
   }
@@ -230,12 +230,12 @@ class RedisAdapter extends MemberAdapter {
   async #request(type, body, timeout, name) {
     const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type, ...body });
-    const { status, expected, answers } = await this._ask(requestId, type, request, timeout);
+    const { status, expected, answers, refusal } = await this._ask(requestId, type, request, timeout);
     const responses = answers.map((bytes) => this.#decode(bytes));
     if (status === "done") return responses;
     const error =
       status === "timeout"
-        ? this._failure(`timeout reached while waiting for ${name} response`)
+        ? this._failure(`timeout reached while waiting for ${name} response`, refusal)
         : new Error(reasonOf(status));
     // What has come is not thrown away.
     throw Object.assign(error, { responses, expected });

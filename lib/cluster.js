@@ -200,11 +200,12 @@ class ClusterMemberAdapter extends MemberAdapter {
   async #fetch(opts, timeout) {
     const requestId = this._unusedId();
     const request = this._encodeFetch(requestId, opts);
-    const { status, expected, answers } = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
+    const outcome = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
+    const { status, expected, answers } = outcome;
     const responses = answers.map((bytes) => decodeMessage(bytes).data);
     if (status === "done") return responses.flatMap(({ sockets }) => sockets);
     // What has come is not thrown away.
-    throw Object.assign(this.#failed(status, answers.length, expected), { responses, expected });
+    throw Object.assign(this.#failed(outcome), { responses, expected });
   }
 
   /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
@@ -255,19 +256,21 @@ class ClusterMemberAdapter extends MemberAdapter {
     const requestId = this._unusedId();
     const request = checkNesting(this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet }));
     const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    const told = asked.then(({ status, expected, answers }) => {
-      const responses = answers.map((bytes) => decodeMessage(bytes).data.packet);
-      if (status === "done") ack(null, responses);
-      else ack(this.#failed(status, responses.length, expected), responses);
+    const told = asked.then((outcome) => {
+      const responses = outcome.answers.map((bytes) => decodeMessage(bytes).data.packet);
+      ack(outcome.status === "done" ? null : this.#failed(outcome), responses);
     });
     this._guard(told);
     return DONE;
   }
 
-  /** Why a request has not brought what it should. @param {string} status @param {number} responses @param {number} expected */
-  #failed(status, responses, expected) {
+  /** Why a request has not brought what it should. @param {import("./adapter").Outcome} outcome */
+  #failed({ status, expected, answers, refusal }) {
     if (status !== "timeout") return new Error(reasonOf(status));
-    return this._failure(`timeout reached: only ${responses} responses received out of ${expected}`);
+    return this._failure(
+      `timeout reached: only ${answers.length} responses received out of ${expected}`,
+      refusal,
+    );
   }
 }
 

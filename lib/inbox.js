@@ -29,6 +29,7 @@ const KIND = Object.freeze({
   CLOSE_READER: 15,
   ADDED: 16,
   RESTORED: 17,
+  COUNT_REFUSED: 18,
 });
 
 /** Numbers per record, as `STRIDE` in Rust. */

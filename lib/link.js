@@ -57,7 +57,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, silence?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, stands?: boolean, silence?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *
@@ -153,7 +153,7 @@ class Link {
   /** @type {NodeJS.Timeout | null} */
   #idleTimer = null;
   #nextToken = 0;
-  /** @type {Map<number, (count: number | null) => void>} */
+  /** @type {Map<number, { resolve: (count: number | null) => void, reject: (refusal: Error) => void }>} */
   #counts = new Map();
   #away = new Away();
   #restores = new Restores();
@@ -415,8 +415,10 @@ class Link {
    */
   add(member, key, command, type, data) {
     const direct = this.#isDirect() && this.#native?.isFlushed();
-    if (direct) this.#carrier?.add(key, [...command, "type", String(type), "data", data].map(toBuffer));
-    else this.append(member, type, Buffer.from(data));
+    const append = () => this.append(member, type, Buffer.from(data));
+    if (direct)
+      this.#carrier?.add(key, [...command, "type", String(type), "data", data].map(toBuffer), append);
+    else append();
   }
 
   /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
@@ -505,6 +507,7 @@ class Link {
 
   /**
    * Resolves to the number of members of the cluster, as soon as the link can tell; to null if it ends before that.
+   * Rejects with Redis' words if Redis refuses to count.
    *
    * @param {number} member
    * @returns {Promise<number | null>}
@@ -566,10 +569,10 @@ class Link {
 
   /** @param {(token: number) => void} call @returns {Promise<number | null>} null if the link ends before it answers */
   #counted(call) {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
       const token = this.#nextToken;
-      this.#counts.set(token, resolve);
+      this.#counts.set(token, { resolve, reject });
       try {
         call(token);
       } catch (error) {
@@ -808,7 +811,7 @@ class Link {
   #giveUp() {
     const counts = [...this.#counts.values()];
     this.#counts.clear();
-    for (const resolve of counts) resolve(null);
+    for (const { resolve } of counts) resolve(null);
     this.#restores.fail();
   }
 
@@ -998,9 +1001,14 @@ class Link {
       case KIND.EVENT:
         return this.#onEvent(record.member, JSON.parse(record.text(0)));
       case KIND.COUNT: {
-        const resolve = this.#counts.get(record.token);
+        const count = this.#counts.get(record.token);
         this.#counts.delete(record.token);
-        return resolve?.(record.n);
+        return count?.resolve(record.n);
+      }
+      case KIND.COUNT_REFUSED: {
+        const count = this.#counts.get(record.token);
+        this.#counts.delete(record.token);
+        return count?.reject(new Error(record.text(0)));
       }
       case KIND.RESTORED:
         return this.#restores.onRecord(record);
@@ -1069,6 +1077,8 @@ class Link {
       case "down":
         debug("down: %s", event.reason);
         this.#away.begin(event.reason ?? "");
+        // The clients would get the same answer.
+        if (event.stands) break;
         this.#trouble = `the link's own connections could not be made: ${event.reason}`;
         this.#try();
         if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);

@@ -24,6 +24,7 @@ use crate::driver::inbox::Fetched;
 use crate::driver::link::{Options, Place, Shared};
 use crate::driver::outbox::{Command, Commands};
 use crate::transport::client::Report;
+use crate::transport::passing::{Passing, passing};
 use crate::transport::redis::{self, Login, Settings, TlsOptions};
 use crate::transport::{Space, Subscription, SubscriptionKind};
 use crate::wire::Family;
@@ -427,6 +428,12 @@ impl Link {
         self.report(Report::Down { reason });
     }
 
+    /// The user's client is connected, and Redis takes nothing for now, in its own words.
+    #[napi(catch_unwind)]
+    pub fn client_held(&self, reason: String) {
+        self.report(Report::Held { reason });
+    }
+
     /// The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2).
     #[napi(catch_unwind)]
     pub fn client_subscribed(&self, kind: u32, name: Bytes) {
@@ -494,10 +501,10 @@ impl Link {
         self.report(Report::Lost { subscription, reason, silence: silence.into() });
     }
 
-    /// The user's client has counted subscribers, or failed to.
+    /// The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has.
     #[napi(catch_unwind)]
-    pub fn client_counted(&self, token: u32, counts: Option<Vec<u32>>) {
-        let counts = counts.map(|counts| counts.into_iter().map(u64::from).collect());
+    pub fn client_counted(&self, token: u32, counts: Option<Vec<u32>>, refusal: Option<String>) {
+        let counts = counts.map(|counts| counts.into_iter().map(u64::from).collect()).ok_or(refusal);
         self.report(Report::Counted { token: token.into(), counts });
     }
 
@@ -661,6 +668,12 @@ pub fn url_problem(url: String) -> Option<String> {
     // The URL alone is looked at: whether there are certificates is for the link to say.
     let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
     Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
+}
+
+/// Returns whether an error of Redis says that it takes later what it refuses.
+#[napi(catch_unwind)]
+pub fn is_taken_later(error: String) -> bool {
+    passing(error.as_bytes()).is_some_and(Passing::is_here)
 }
 
 /// Returns the stream that a namespace writes to, of `count` streams called `name`.

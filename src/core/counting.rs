@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::census::Census;
 use super::effects::{Effects, Kind, MemberId};
+use super::event::Event;
 use super::member::Member;
 use super::requests::Counted;
 use super::{COUNT_AGAIN, Core, Destination};
@@ -265,6 +266,25 @@ impl Core {
         names
     }
 
+    /// Redis does not let itself be asked, and says why: those who wait for the number alone are told. Requests wait for
+    /// answers; they are told in the end, and it is tried again until then.
+    pub(super) fn count_refused(&mut self, token: u64, error: &str, fx: &mut Effects) {
+        self.event(fx, 0, &Event::Refused { what: "count", error });
+        if let Some(named) = self.counting.asked_by_name.remove(&token) {
+            return refused_record(fx, 0, named.token, error);
+        }
+        if let Some(count) = self.counting.asked.get_mut(&token) {
+            for asker in &count.askers {
+                match asker {
+                    &Asker::Server { member, token } => refused_record(fx, member, token, error),
+                    Asker::Request { member, id, .. } => self.requests.not_counted(*member, id, error),
+                }
+            }
+            count.askers.retain(|asker| matches!(asker, Asker::Request { .. }));
+        }
+        self.counted(token, None, fx);
+    }
+
     pub(super) fn counted(&mut self, token: u64, counts: Option<&[u64]>, fx: &mut Effects) {
         if let Some(named) = self.counting.asked_by_name.remove(&token) {
             return self.counted_by_name(named, counts, fx);
@@ -277,7 +297,7 @@ impl Core {
                 self.flow.counted(members, fx.now);
             }
             if !askers.is_empty() {
-                // Refused, or lost with the link: not again at once.
+                // Refused, for now or for good, or lost with the link: not again at once.
                 self.counting.waiting_until = Some(fx.now + COUNT_AGAIN);
                 self.counting.waiting.extend(askers);
             }
@@ -444,15 +464,57 @@ pub(super) fn count_record(fx: &mut Effects, id: MemberId, token: u32, count: u6
     draft.done();
 }
 
+/// A count that Redis refuses, in its own words.
+fn refused_record(fx: &mut Effects, id: MemberId, token: u32, error: &str) {
+    let mut draft = fx.batch.draft(Kind::CountRefused, id);
+    draft.record.token = token;
+    draft.part(0, error.as_bytes());
+    draft.done();
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::core::Config;
     use crate::core::census::IDLE_EVERY;
     use crate::core::member::{MemberSpec, SubscriptionMode};
+    use crate::core::world::World;
+    use crate::core::{Ask, Config};
     use crate::transport::Incoming;
+    use crate::wire::request::RequestType;
+
+    #[test]
+    fn what_redis_says_instead_of_a_count_is_told() {
+        let mut world = World::new(Family::Classic);
+        world.join(1);
+        world.pass(Duration::from_secs(10), &|_| 2);
+        let text = |world: &World, kind: Kind, part: usize| {
+            let batch = &world.fx.batch;
+            let record = batch.records.iter().find(|record| record.kind == kind as u8)?;
+            Some(String::from_utf8_lossy(&batch.bytes[record.parts[part].clone()]).into_owned())
+        };
+        let ask = Ask {
+            id: "R",
+            kind: RequestType::AllRooms,
+            body: b"q",
+            timeout: Duration::from_secs(1),
+            carried: false,
+        };
+        world.core.server_count(1, 7, &mut world.fx);
+        world.core.request(1, &ask, &mut world.fx);
+        world.core.release(1 << 20, &mut world.fx);
+        for (token, _) in std::mem::take(&mut world.fx.counts) {
+            world.core.incoming(Incoming::CountRefused { token, error: "NOPERM no" }, &mut world.fx);
+        }
+        assert_eq!(text(&world, Kind::CountRefused, 0).as_deref(), Some("NOPERM no"));
+        let event = text(&world, Kind::Event, 0);
+        assert_eq!(event.as_deref(), Some(r#"{"type":"refused","what":"count","error":"NOPERM no"}"#));
+        world.fx.now += ask.timeout;
+        world.core.tick(&mut world.fx);
+        let outcome = text(&world, Kind::Answers, 1);
+        assert_eq!(outcome.as_deref(), Some(r#"{"status":"timeout","expected":0,"refusal":"NOPERM no"}"#));
+    }
 
     #[test]
     fn one_that_does_not_publish_knows_for_whom_to_wait_after_an_outage() {

@@ -57,6 +57,8 @@ pub enum Kind {
     /// each entry that was missed, in turn; JS has to settle the member then, when it has made the socket. `b` is why there is nothing to restore, if there is not; `c` the id up to
     /// which entries have been looked at, in each stream that the namespace has.
     Restored = 17,
+    /// A count that Redis refuses: `token`, `a` its own words.
+    CountRefused = 18,
 }
 
 /// How a request's payload is encoded.

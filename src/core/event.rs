@@ -12,6 +12,8 @@ pub enum Event<'a> {
     Down {
         /// What went wrong.
         reason: &'a str,
+        /// Whether the connection stands, and Redis takes nothing for now.
+        stands: bool,
     },
     /// The address leads to a replica; a `Down` that says so follows.
     Replica,
@@ -58,7 +60,7 @@ pub enum Event<'a> {
     },
     /// Redis refuses something, or it is nothing that Redis could be given.
     Refused {
-        /// What is refused: `publish`, `subscribe` or `encode`.
+        /// What is refused: `publish`, `subscribe`, `count` or `encode`.
         what: &'a str,
         /// Its own words.
         error: &'a str,

@@ -58,6 +58,8 @@ pub struct Backlog {
     messages: VecDeque<Message>,
     /// What was published already and came back: it goes before the others.
     returned: VecDeque<Message>,
+    /// What has come back since something was last taken: it was published before what stands in `returned` could be.
+    latest: VecDeque<Message>,
     /// What all of these take.
     held: usize,
     bound: usize,
@@ -66,7 +68,14 @@ pub struct Backlog {
 
 impl Backlog {
     fn new(bound: usize) -> Self {
-        Backlog { messages: VecDeque::new(), returned: VecDeque::new(), held: 0, bound, dropped: 0 }
+        Backlog {
+            messages: VecDeque::new(),
+            returned: VecDeque::new(),
+            latest: VecDeque::new(),
+            held: 0,
+            bound,
+            dropped: 0,
+        }
     }
 
     /// Adds a message, dropping the oldest ones for it.
@@ -77,25 +86,34 @@ impl Backlog {
         self.give_way();
     }
 
-    /// Adds a message that has been published before all others that are here but those which came back too.
+    /// Adds a message that has been published before all others that are here, but those which have come back too since
+    /// something was last taken.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
         let message = Message::new(0, channel, payload);
         self.held += message.held();
-        self.returned.push_back(message);
+        self.latest.push_back(message);
         self.give_way();
     }
 
     fn give_way(&mut self) {
-        while self.held > self.bound && self.pop().is_some() {
+        while self.held > self.bound && self.take().is_some() {
             self.dropped += 1;
         }
     }
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Message> {
-        let message = self.returned.pop_front().or_else(|| self.messages.pop_front())?;
+        while let Some(message) = self.latest.pop_back() {
+            self.returned.push_front(message);
+        }
+        self.take()
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        let queues = [&mut self.latest, &mut self.returned, &mut self.messages];
+        let message = queues.into_iter().find_map(VecDeque::pop_front)?;
         self.held -= message.held();
-        for queue in [&mut self.messages, &mut self.returned] {
+        for queue in [&mut self.messages, &mut self.returned, &mut self.latest] {
             if queue.is_empty() {
                 queue.shrink_to(64);
             }
@@ -108,17 +126,18 @@ impl Backlog {
         self.dropped += self.len() as u64;
         self.messages = VecDeque::new();
         self.returned = VecDeque::new();
+        self.latest = VecDeque::new();
         self.held = 0;
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.returned.is_empty()
+        self.len() == 0
     }
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.messages.len() + self.returned.len()
+        self.messages.len() + self.returned.len() + self.latest.len()
     }
 
     /// How many were dropped, ever.
@@ -135,6 +154,8 @@ pub struct Flow {
     /// The carrier is about to change.
     held: bool,
     wait: Option<Wait>,
+    /// Redis has refused what it takes later, and has taken nothing since: one message is to show that it does.
+    cautious: bool,
     /// The link has not been up yet, and not for want of trying.
     late: bool,
     was_up: bool,
@@ -163,6 +184,7 @@ impl Flow {
             proven,
             held: false,
             wait: None,
+            cautious: false,
             late: false,
             was_up: false,
             settle,
@@ -231,12 +253,29 @@ impl Flow {
         self.ended = None;
     }
 
+    /// The link stands, and Redis takes nothing for now.
+    pub fn hold(&mut self) {
+        self.down();
+        self.cautious = true;
+    }
+
+    /// Redis has answered a publish for good.
+    pub fn accepted(&mut self) {
+        self.cautious = false;
+    }
+
+    /// How many messages may go out while `is_answered` says whether all that went before are answered.
+    pub fn room(&self, is_answered: bool) -> usize {
+        if !self.cautious { usize::MAX } else { usize::from(is_answered) }
+    }
+
     /// Another transport begins; what waits goes on waiting.
     pub fn reset(&mut self, proven: bool) {
         self.up = false;
         self.wait = None;
         self.ended = None;
         self.proven = proven;
+        self.cautious = false;
     }
 
     /// Whether the link stands, proven or not.
@@ -352,10 +391,56 @@ mod tests {
             backlog.give_back(b"c", b"came back");
         }
         while backlog.pop().is_some() {}
-        for queue in [&backlog.messages, &backlog.returned] {
+        for queue in [&backlog.messages, &backlog.returned, &backlog.latest] {
             assert!(queue.capacity() <= 128, "{}", queue.capacity());
         }
         assert_eq!(backlog.dropped(), 0);
+    }
+
+    #[test]
+    fn what_comes_back_again_goes_before_what_has_not_gone_out_since() {
+        let mut backlog = Backlog::new(1 << 20);
+        backlog.push(1, b"c", b"5");
+        for payload in [b"1", b"2", b"3", b"4"] {
+            backlog.give_back(b"c", payload);
+        }
+        for _ in 0..2 {
+            let two: Vec<Message> = (0..2).filter_map(|_| backlog.pop()).collect();
+            for message in &two {
+                let (channel, payload) = message.parts();
+                backlog.give_back(channel, payload);
+            }
+        }
+        let order: Vec<_> =
+            std::iter::from_fn(|| backlog.pop()).map(|message| message.parts().1[0]).collect();
+        assert_eq!(order, b"12345");
+    }
+
+    #[test]
+    fn the_oldest_of_what_comes_back_gives_way_and_the_rest_stays_in_order() {
+        let each = 2 + Message::OVERHEAD;
+        let mut backlog = Backlog::new(3 * each);
+        backlog.push(1, b"c", b"6");
+        for payload in [b"1", b"2", b"3", b"4", b"5"] {
+            backlog.give_back(b"c", payload);
+        }
+        let order: Vec<_> =
+            std::iter::from_fn(|| backlog.pop()).map(|message| message.parts().1[0]).collect();
+        assert_eq!((order.as_slice(), backlog.dropped()), (&b"456"[..], 3));
+    }
+
+    #[test]
+    fn after_a_refusal_that_passes_one_message_goes_first() {
+        let mut flow = flow();
+        assert_eq!(flow.room(false), usize::MAX);
+        flow.up(Instant::now(), vec![]);
+        flow.hold();
+        assert!(!flow.is_open());
+        flow.up(Instant::now(), vec![]);
+        assert!(flow.is_open());
+        assert_eq!((flow.room(false), flow.room(true)), (0, 1));
+        flow.accepted();
+        assert_eq!(flow.room(false), usize::MAX);
     }
 
     #[test]

@@ -32,15 +32,18 @@ impl Core {
             }
             Incoming::Published { receivers } => {
                 self.fences.answered(1);
+                self.flow.accepted();
                 self.stats.acknowledged += 1;
                 self.stats.receivers += receivers;
             }
             Incoming::PublishRefused { error } => {
                 self.fences.answered(1);
+                self.flow.accepted();
                 self.stats.refused += 1;
                 self.event(fx, 0, &Event::Refused { what: "publish", error, stream: None });
             }
             Incoming::Counted { token, counts } => self.counted(token, counts, fx),
+            Incoming::CountRefused { token, error } => self.count_refused(token, error, fx),
             Incoming::Subscribed { lane, kind, name } => self.subscribed(lane, kind, name, fx),
             Incoming::Unsubscribed { lane, kind, name, reason, silence } => {
                 self.unsubscribed(lane, Subscription::new(kind, name), reason, silence, fx);
@@ -74,7 +77,13 @@ impl Core {
                 self.stats.outages += u64::from(self.flow.is_connected());
                 self.flow.down();
                 self.streams_down(fx);
-                self.event(fx, 0, &Event::Down { reason });
+                self.event(fx, 0, &Event::Down { reason, stands: false });
+            }
+            Incoming::Held { reason } => {
+                self.stats.outages += u64::from(self.flow.is_connected());
+                self.flow.hold();
+                self.streams_down(fx);
+                self.event(fx, 0, &Event::Down { reason, stands: true });
             }
             Incoming::Replica => self.event(fx, 0, &Event::Replica),
             Incoming::LaneDown { lane, reason, silence } => {

@@ -516,11 +516,11 @@ impl Core {
 
     /// Returns how many messages may be released, now that some are answered or gone.
     fn lift_fences(&mut self, fx: &mut Effects) -> usize {
-        let Core { fences, streams, .. } = self;
+        let Core { fences, streams, flow, .. } = self;
         while let Some(token) = fences.lifted(|stream, count| streams.has_settled(stream, count)) {
             counting::count_record(fx, 0, token, 0);
         }
-        fences.room().unwrap_or(usize::MAX)
+        fences.room().unwrap_or(usize::MAX).min(flow.room(fences.is_answered()))
     }
 
     /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a

@@ -35,6 +35,58 @@ fn the_end_of_an_outage_asks_for_each_namespace_about_once() {
     assert!(world.names <= 23_600, "{} names", world.names);
 }
 
+/// What goes out now, by the last character of each payload.
+fn sent(world: &mut World) -> String {
+    world.core.release(1 << 20, &mut world.fx);
+    let ends = world.fx.publishes.iter().map(|(_, payload)| char::from(payload[payload.len() - 2]));
+    let ends = ends.collect();
+    world.fx.publishes.clear();
+    ends
+}
+
+#[test]
+fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
+    let mut world = World::new(Family::Classic);
+    world.join(1);
+    world.pass(SECOND, &|_| 1);
+    let say = |world: &mut World, text: &str| {
+        let payload = format!("42/1,[\"{text}\"]");
+        let emit = super::Emit { payload: payload.as_bytes(), attachments: &[], room: None, opts: None };
+        world.core.broadcast(1, &emit, &mut world.fx);
+    };
+    for _ in 0..3 {
+        say(&mut world, "x");
+    }
+    let mut returned = Vec::new();
+    world.core.release(1 << 20, &mut world.fx);
+    for (place, (channel, payload)) in world.fx.publishes.iter().enumerate() {
+        let mut payload = payload.to_vec();
+        let at = payload.len() - 2;
+        payload[at] = b'1' + place as u8;
+        returned.push((channel.to_vec(), payload));
+    }
+    world.fx.publishes.clear();
+    assert_eq!(returned.len(), 3);
+    for round in 0..2 {
+        world.core.incoming(Incoming::Held { reason: "BUSY" }, &mut world.fx);
+        let again = if round == 0 { &returned[..] } else { &returned[..1] };
+        for (channel, payload) in again {
+            world.core.incoming(Incoming::Returned { channel, payload }, &mut world.fx);
+        }
+        say(&mut world, "x");
+        assert_eq!(sent(&mut world), "", "it waits");
+        world.core.incoming(Incoming::Up, &mut world.fx);
+        assert_eq!(sent(&mut world), "1");
+        assert_eq!(sent(&mut world), "", "until that is answered");
+    }
+    world.core.incoming(Incoming::Published { receivers: 1 }, &mut world.fx);
+    let rest = sent(&mut world);
+    assert!(rest.starts_with("23") && rest.len() == 4, "{rest}");
+    let stats = world.core.stats();
+    assert_eq!((stats.refused, stats.dropped, stats.lost_in_flight), (0, 0, 0));
+    assert_eq!((stats.outages, stats.backlog), (2, 0));
+}
+
 #[test]
 fn many_namespaces_that_publish_are_counted_together() {
     for others in [1, 2] {

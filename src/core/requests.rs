@@ -40,6 +40,9 @@ pub struct Outcome {
     pub status: Status,
     /// How many answers were expected.
     pub expected: u64,
+    /// Why Redis did not say how many are to be expected, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Box<str>>,
 }
 
 /// A request that waits.
@@ -52,6 +55,8 @@ struct Pending {
     body: Option<Box<[u8]>>,
     /// How many other members are expected to answer; `None` until counted.
     expected: Option<u64>,
+    /// Why Redis refuses to count them, in its own words.
+    refusal: Option<Box<str>>,
     answers: Vec<Box<[u8]>>,
     /// What they take.
     held: usize,
@@ -133,6 +138,7 @@ impl Requests {
             deadline: now + ask.timeout,
             body: later.then(|| ask.body.into()),
             expected: None,
+            refusal: None,
             answers: Vec::new(),
             held: 0,
             last_answer: now,
@@ -153,6 +159,13 @@ impl Requests {
         self.pending.get_mut(&member)?.get_mut(id)
     }
 
+    /// The number of members could not be read: Redis refuses.
+    pub fn not_counted(&mut self, member: MemberId, id: &str, error: &str) {
+        if let Some(pending) = self.get_mut(member, id) {
+            pending.refusal = Some(error.into());
+        }
+    }
+
     /// The number of members, this node's included, has been read.
     pub fn counted(
         &mut self,
@@ -166,6 +179,7 @@ impl Requests {
             return Counted::Nothing;
         };
         pending.counting = false;
+        pending.refusal = None;
         pending.recount = now + RECOUNT;
         schedule(&mut self.due, &mut self.next_due, pending, id);
         let others = members.saturating_sub(1);
@@ -301,7 +315,8 @@ impl Requests {
         if let Some(due) = pending.due {
             self.due.remove(&due);
         }
-        let outcome = Outcome { status, expected: pending.expected.unwrap_or(0) };
+        let Pending { expected, refusal, .. } = &pending;
+        let outcome = Outcome { status, expected: expected.unwrap_or(0), refusal: refusal.clone() };
         tell_end(batch, member, id, pending.is_ack(), &outcome, &pending.answers);
     }
 }

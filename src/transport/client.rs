@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::Notify;
 
+use super::passing::passing;
 use super::resp::{Reply, Scanner};
 use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport};
 
@@ -47,6 +48,11 @@ pub enum Report {
         /// Why.
         reason: String,
     },
+    /// The client is connected, and Redis takes nothing for now.
+    Held {
+        /// Redis' own words.
+        reason: String,
+    },
     /// A subscription holds.
     Subscribed(Subscription),
     /// A subscription could not be made.
@@ -86,8 +92,8 @@ pub enum Report {
     Counted {
         /// The token of the count.
         token: u64,
-        /// The counts; `None` if it failed.
-        counts: Option<Vec<u64>>,
+        /// The counts; or what Redis has said instead, if it has said anything.
+        counts: Result<Vec<u64>, Option<String>>,
     },
     /// The end of a command.
     Replied {
@@ -183,6 +189,7 @@ impl Transport for ClientTransport {
                 Report::Down { reason } => {
                     sink(Incoming::Down { reason, unanswered: 0, unwritten: 0 });
                 }
+                Report::Held { reason } => sink(Incoming::Held { reason }),
                 Report::Subscribed(Subscription { kind, name }) => {
                     sink(Incoming::Subscribed { lane: 0, kind: *kind, name });
                 }
@@ -199,7 +206,14 @@ impl Transport for ClientTransport {
                     sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason, silence });
                 }
                 Report::Counted { token, counts } => {
-                    sink(Incoming::Counted { token: *token, counts: counts.as_deref() });
+                    let token = *token;
+                    sink(match counts {
+                        Ok(counts) => Incoming::Counted { token, counts: Some(counts) },
+                        Err(Some(error)) if passing(error.as_bytes()).is_none() => {
+                            Incoming::CountRefused { token, error }
+                        }
+                        Err(_) => Incoming::Counted { token, counts: None },
+                    });
                 }
                 Report::Replied { token, reply } => {
                     let outcome = match reply {

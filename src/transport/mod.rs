@@ -10,6 +10,7 @@ pub mod client;
 pub mod memory;
 #[cfg(test)]
 mod memory_streams;
+pub mod passing;
 pub mod redis;
 pub mod resp;
 
@@ -190,6 +191,12 @@ pub enum Incoming<'a> {
         /// Publishes that were accepted and never written. None of them has run.
         unwritten: u64,
     },
+    /// Redis stands, and refuses for now what it will take later: what was published comes back by
+    /// [`Incoming::Returned`], and [`Incoming::Up`] tells when it is taken again.
+    Held {
+        /// Redis' own words.
+        reason: &'a str,
+    },
     /// The node that the address leads to is a replica; a `Down` that says so follows. While it was never up, the
     /// address may be meant so.
     Replica,
@@ -250,14 +257,14 @@ pub enum Incoming<'a> {
         /// How many subscriptions Redis handed it to.
         receivers: u64,
     },
-    /// Redis refused a publish (NOPERM, READONLY, OOM and the like).
+    /// Redis refused a publish, and will again (NOPERM, OOM and the like).
     PublishRefused {
         /// Redis' own words.
         error: &'a str,
     },
-    /// A publish that Redis has not run, nor will: its slot is elsewhere by now, or the node went before it was
-    /// written, or nobody could hear it there. The caller publishes it again when the peers are there. Only clusters and
-    /// the user's clients give publishes back.
+    /// A publish that Redis has not run, nor will: it takes nothing for now, its slot is elsewhere by now, or the node went
+    /// before it was written, or nobody could hear it there. The caller publishes it again when the peers are there. For
+    /// other reasons than the first only clusters and the user's clients give publishes back.
     Returned {
         /// The channel.
         channel: &'a [u8],
@@ -274,8 +281,15 @@ pub enum Incoming<'a> {
     Counted {
         /// The token of the call.
         token: u64,
-        /// Subscribers per channel, in the order asked; `None` if Redis refused or the link went down.
+        /// Subscribers per channel, in the order asked; `None` if Redis takes nothing for now, or the link went down.
         counts: Option<&'a [u64]>,
+    },
+    /// Redis refused a count, and will again (NOPERM and the like).
+    CountRefused {
+        /// The token of the call.
+        token: u64,
+        /// Redis' own words.
+        error: &'a str,
     },
     /// The end of a [`Transport::command`].
     Replied {
@@ -310,7 +324,7 @@ pub trait Transport {
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>);
 
     /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB` or `SHARDNUMSUB`); answered by
-    /// [`Incoming::Counted`] with the same token, even if the link goes down meanwhile.
+    /// [`Incoming::Counted`] or [`Incoming::CountRefused`] with the same token, even if the link goes down meanwhile.
     fn count(&mut self, token: u64, channels: &[&[u8]]);
 
     /// Runs a command about a key; ends with [`Incoming::Replied`] and its token, whatever happens but

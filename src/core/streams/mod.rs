@@ -21,6 +21,7 @@ use super::Core;
 use super::effects::{Effects, Kind, MemberId};
 use super::event::Event;
 use super::member::MemberSpec;
+use crate::transport::passing::passing;
 use crate::transport::{Args, KeyCommand, Outcome, Port};
 use crate::wire::streams::{EntryId, StreamNames};
 use appends::Appends;
@@ -429,18 +430,7 @@ fn rest(failures: u32, bound: Duration) -> Duration {
 
 /// Whether an error says that Redis, or this one, cannot do it now: it will be done later.
 fn passes(error: &[u8]) -> bool {
-    const PASSING: [&[u8]; 9] = [
-        b"LOADING",
-        b"READONLY",
-        b"MASTERDOWN",
-        b"CLUSTERDOWN",
-        b"TRYAGAIN",
-        b"UNBLOCKED",
-        b"BUSY",
-        b"MOVED",
-        b"ASK",
-    ];
-    PASSING.iter().any(|start| error.starts_with(start))
+    passing(error).is_some()
 }
 
 /// Tells JS the id that something got, or that it has none.

@@ -6,17 +6,29 @@ use std::task::{Context, Poll};
 use super::abandoned::Abandoned;
 use super::command::{write_args, write_count, write_names, write_publish};
 use super::connection::{Connection, Opened};
+use super::hold::{Change, Hold};
+use super::kept::Kept;
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::{Loss, REPLICA};
 use super::{Incoming, KeyCommand, Outcome, Space, Step};
+use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{Items, ProtocolError, Reply};
+
+/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the caller
+/// is told to hold back.
+pub(super) const MAX_UNANSWERED: usize = 8 << 20;
 
 /// The command connection: publishes, counts, commands about keys, and the replies to all of them.
 pub(super) struct Commands {
     space: Space,
     connection: Connection,
     in_flight: VecDeque<Run>,
+    /// What of publishes is not answered, and may have to come back.
+    kept: Kept,
+    /// The lengths of their channels and payloads.
+    lengths: VecDeque<(usize, usize)>,
+    hold: Hold,
     /// Publishes that were handed in while the connection was not up.
     too_early: u64,
     counts: Vec<u64>,
@@ -38,6 +50,8 @@ enum Run {
     },
     /// A question for a sign of life, which nobody waits for.
     Pulse,
+    /// The question whether commands are taken.
+    Hold,
 }
 
 /// What went down with a connection.
@@ -77,6 +91,9 @@ impl Commands {
             space,
             connection: Connection::new(settings),
             in_flight: VecDeque::new(),
+            kept: Kept::default(),
+            lengths: VecDeque::new(),
+            hold: Hold::new(),
             too_early: 0,
             counts: Vec::new(),
             peer: None,
@@ -104,6 +121,8 @@ impl Commands {
             return;
         }
         write_publish(self.connection.commands.commands(), self.space, channel, payload);
+        self.kept.push(channel, payload);
+        self.lengths.push_back((channel.len(), payload.len()));
         if let Some(Run::Publishes(run)) = self.in_flight.back_mut() {
             *run += 1;
         } else {
@@ -152,9 +171,9 @@ impl Commands {
         }
     }
 
-    /// The bytes that wait for the kernel.
+    /// The bytes that wait for the kernel, and those that wait for an answer above what may.
     pub(super) fn unwritten(&self) -> usize {
-        self.connection.unwritten()
+        self.connection.unwritten() + self.kept.len().saturating_sub(MAX_UNANSWERED)
     }
 
     /// Opens, writes all, reads once.
@@ -204,39 +223,60 @@ impl Commands {
                 }
             }
         }
+        if self.hold.poll_asks(cx) {
+            write_names(self.connection.commands.commands(), "PING", []);
+            self.in_flight.push_back(Run::Hold);
+        }
         self.connection.poll_flush(cx)?;
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
             step.more = true;
         }
         while let Some(reply) = self.connection.next_reply()? {
-            step.reported |= !matches!(self.in_flight.front(), Some(Run::Pulse));
+            step.reported |= !matches!(self.in_flight.front(), Some(Run::Pulse | Run::Hold));
             match (self.in_flight.front_mut(), reply) {
                 (Some(Run::Publishes(run)), reply) => {
+                    let (channel, payload) = self.lengths.pop_front().unwrap_or_default();
                     match reply {
-                        Reply::Integer(receivers) => sink(Incoming::Published {
-                            receivers: u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?,
-                        }),
+                        Reply::Integer(receivers) => {
+                            self.hold.accepted();
+                            sink(Incoming::Published {
+                                receivers: u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?,
+                            });
+                        }
+                        Reply::Error(error) if passing(error).is_some_and(Passing::is_here) => {
+                            if self.hold.refused(error) {
+                                tell_held(&self.hold, sink);
+                            }
+                            let (channel, payload) = self.kept.front(channel, payload);
+                            sink(Incoming::Returned { channel, payload });
+                        }
                         Reply::Error(error) => {
-                            sink(Incoming::PublishRefused { error: &String::from_utf8_lossy(error) })
+                            sink(Incoming::PublishRefused { error: &String::from_utf8_lossy(error) });
                         }
                         _ => return Err(ProtocolError::Unexpected.into()),
                     }
+                    self.kept.pop(channel + payload);
                     *run -= 1;
                     if *run == 0 {
                         self.in_flight.pop_front();
                     }
                 }
                 (Some(&mut Run::Count { token, channels }), reply) => {
-                    let counts = match reply {
+                    match reply {
                         Reply::Array(items) => {
                             read_counts(items, channels, &mut self.counts)?;
-                            Some(self.counts.as_slice())
+                            sink(Incoming::Counted { token, counts: Some(&self.counts) });
                         }
-                        Reply::Error(_) => None,
+                        Reply::Error(error) if passing(error).is_some_and(Passing::is_here) => {
+                            self.hold.suspect();
+                            sink(Incoming::Counted { token, counts: None });
+                        }
+                        Reply::Error(error) => {
+                            sink(Incoming::CountRefused { token, error: &String::from_utf8_lossy(error) });
+                        }
                         _ => return Err(ProtocolError::Unexpected.into()),
-                    };
-                    sink(Incoming::Counted { token, counts });
+                    }
                     self.in_flight.pop_front();
                 }
                 (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
@@ -247,7 +287,25 @@ impl Commands {
                         return Err(Loss::Replica(address.clone()));
                     }
                 }
+                (Some(Run::Hold), reply) => {
+                    let error = match reply {
+                        Reply::Error(error) if passing(error).is_some_and(Passing::is_here) => Some(error),
+                        _ => None,
+                    };
+                    let change = self.hold.answered(error);
+                    step.reported |= change != Change::Nothing;
+                    match change {
+                        Change::Begins => tell_held(&self.hold, sink),
+                        Change::Ends => sink(Incoming::Up),
+                        Change::Nothing => {}
+                    }
+                    self.in_flight.pop_front();
+                }
                 (Some(&mut Run::Command { token }), reply) => {
+                    // Who has sent it sends it again.
+                    if matches!(reply, Reply::Error(error) if passing(error).is_some_and(Passing::is_here)) {
+                        self.hold.suspect();
+                    }
                     sink(Incoming::Replied { token, outcome: Outcome::Replied(reply) });
                     self.in_flight.pop_front();
                 }
@@ -262,6 +320,9 @@ impl Commands {
 
     /// Takes what would go down with the connection now.
     fn lost(&mut self) -> Lost {
+        self.hold.forget();
+        self.kept = Kept::default();
+        self.lengths = VecDeque::new();
         // They were appended in order, and are answered in order: what is not begun are the last ones.
         let mut not_begun = self.connection.commands.unwritten_commands();
         let mut lost =
@@ -277,7 +338,7 @@ impl Commands {
                     lost.unanswered += run - unwritten;
                 }
                 Run::Count { token, .. } => lost.asked.push(Asked::Count { token }),
-                Run::Pulse => {}
+                Run::Pulse | Run::Hold => {}
                 Run::Command { token } => lost.asked.push(Asked::Command(Abandoned { token, begun })),
             }
         }
@@ -286,6 +347,12 @@ impl Commands {
             self.connection.bequeath();
         }
         lost
+    }
+}
+
+fn tell_held(hold: &Hold, sink: &mut dyn FnMut(Incoming<'_>)) {
+    if let Some(reason) = hold.reason() {
+        sink(Incoming::Held { reason });
     }
 }
 

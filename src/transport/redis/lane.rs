@@ -18,6 +18,7 @@ use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
+use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{ProtocolError, Reply};
 
 /// The first wait before a refused subscription is tried again.
@@ -26,6 +27,9 @@ const REFUSED_BASE: Duration = Duration::from_millis(250);
 /// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
+
+/// The longest such wait if the refusal passes by itself.
+const PASSING_CAP: Duration = Duration::from_secs(1);
 
 /// How long a node has to answer the question whether it is alive until it counts as one that hangs. One that merely holds
 /// back publishes, for a failover by hand, answers at once.
@@ -133,6 +137,10 @@ pub(super) enum Holding {
 /// Names that Redis refused, to be tried again together.
 struct Refused {
     names: Vec<Subscription>,
+    /// Those that are no longer wanted, and that Redis holds as long as it refuses to let them go.
+    leaving: Vec<Subscription>,
+    /// Whether the refusal passes by itself.
+    passes: bool,
     timer: Option<Pin<Box<Sleep>>>,
     backoff: Backoff,
     /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
@@ -153,6 +161,8 @@ impl LaneConnection {
             in_flight: VecDeque::new(),
             refused: Refused {
                 names: Vec::new(),
+                leaving: Vec::new(),
+                passes: false,
                 timer: None,
                 backoff: Backoff::new(REFUSED_BASE, REFUSED_CAP),
                 reported: false,
@@ -568,6 +578,7 @@ impl LaneConnection {
                         self.news.redirects.push(redirect);
                         continue;
                     }
+                    let passes = passing(error).is_some_and(Passing::is_here);
                     let error = String::from_utf8_lossy(error);
                     let Some(sent) = self.in_flight.pop_front() else {
                         return Err(Loss::Refused(error.into_owned()));
@@ -586,8 +597,11 @@ impl LaneConnection {
                         reported = true;
                         sink(Incoming::SubscribeRefused { lane, error: &error });
                     }
+                    self.refused.passes = passes;
                     if sent.verb.subscribes() {
                         self.refused.names.extend(sent.names);
+                    } else if passes {
+                        self.refused.leaving.extend(sent.names);
                     }
                 }
                 // Before the first subscription, or after the last one.
@@ -636,7 +650,7 @@ impl LaneConnection {
 
     /// Sends the refused names again when their time has come; starts their timer before.
     fn try_refused_again(&mut self, cx: &mut Context<'_>) {
-        if self.refused.names.is_empty() {
+        if self.refused.names.is_empty() && self.refused.leaving.is_empty() {
             if self.in_flight.is_empty() && self.refused.timer.is_none() {
                 self.refused.backoff.reset();
                 self.refused.reported = false;
@@ -644,14 +658,19 @@ impl LaneConnection {
             return;
         }
         let refused = &mut self.refused;
-        let timer =
-            refused.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay())));
+        let cap = if refused.passes { PASSING_CAP } else { REFUSED_CAP };
+        let timer = refused
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay().min(cap))));
         if timer.as_mut().poll(cx).is_ready() {
             refused.timer = None;
             refused.reported = false;
             let mut names = std::mem::take(&mut refused.names);
             names.retain(|name| self.names.contains_key(name));
+            let mut leaving = std::mem::take(&mut refused.leaving);
+            leaving.retain(|name| !self.names.contains_key(name));
             self.send_all(names, Verb::subscribe);
+            self.send_all(leaving, Verb::unsubscribe);
         }
     }
 
@@ -703,6 +722,7 @@ impl LaneConnection {
         self.names.values_mut().for_each(|held| *held = false);
         self.holds_none();
         self.refused.names.clear();
+        self.refused.leaving.clear();
         self.refused.timer = None;
         self.refused.reported = false;
         self.more = false;

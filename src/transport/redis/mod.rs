@@ -20,6 +20,10 @@ mod command_tests;
 mod commands;
 mod connection;
 mod credentials;
+mod hold;
+#[cfg(test)]
+mod hold_tests;
+mod kept;
 mod lane;
 mod liveness;
 #[cfg(test)]

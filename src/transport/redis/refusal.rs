@@ -26,6 +26,10 @@ const ALWAYS: &[(&str, &str)] = &[
         "DENIED Redis is running in protected mode",
         "runs in protected mode, and takes local connections alone: give it a password, or set `protected-mode no`",
     ),
+    (
+        "BUSY",
+        "runs a script for too long (BUSY): the adapter tries again until it has ended; SCRIPT KILL ends it",
+    ),
     ("LOADING", "is loading its data (LOADING): the adapter tries again until that is done"),
     ("MASTERDOWN", "is a replica that has lost its master (MASTERDOWN): connect to the master"),
     (

@@ -17,6 +17,9 @@ pub(super) enum Event {
     Message(Lane, Option<String>, String, Vec<u8>),
     Published(u64),
     PublishRefused(String),
+    Held(String),
+    Returned(String, Vec<u8>),
+    CountRefused(u64, String),
     Counted(u64, Option<Vec<u64>>),
     Replied(u64, String),
 }
@@ -45,9 +48,10 @@ impl Event {
             Incoming::Published { receivers } => Self::Published(receivers),
             Incoming::PublishRefused { error } => Self::PublishRefused(error.to_owned()),
             Incoming::Unsubscribed { lane, name, .. } => Self::Unsubscribed(lane, text(name)),
-            Incoming::Returned { .. } | Incoming::Settling { .. } => {
-                panic!("a standalone Redis gives nothing back")
-            }
+            Incoming::Held { reason } => Self::Held(reason.to_owned()),
+            Incoming::Returned { channel, payload } => Self::Returned(text(channel), payload.to_vec()),
+            Incoming::Settling { .. } => panic!("nothing moves at a standalone Redis"),
+            Incoming::CountRefused { token, error } => Self::CountRefused(token, error.to_owned()),
             Incoming::Counted { token, counts } => Self::Counted(token, counts.map(<[u64]>::to_vec)),
             Incoming::Replied { token, outcome } => Self::Replied(token, format!("{outcome:?}")),
         }
@@ -237,7 +241,7 @@ fn connects_when_first_needed_and_answers_a_count_that_waited() {
         rig.with_peer(client.expect(&["PUBSUB", "NUMSUB", "a"])).await;
         client.send(b"-NOPERM no\r\n").await;
         assert_eq!(rig.next().await, Event::Up);
-        assert_eq!(rig.next().await, Event::Counted(3, None));
+        assert_eq!(rig.next().await, Event::CountRefused(3, "NOPERM no".to_owned()));
     });
 }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::super::settings::Address;
 use super::super::{Incoming, Space};
-use super::node::Node;
+use super::node::{Node, Uncounted};
 use super::settings::ClusterSettings;
 use super::slot::slot_of;
 use super::topology::Topology;
@@ -36,6 +36,8 @@ struct Running {
     until: Instant,
     /// A node without which there is no answer has not answered.
     failed: bool,
+    /// A node refuses, in its own words.
+    refused: Option<String>,
     answered: bool,
 }
 
@@ -75,6 +77,7 @@ impl Counting {
                 parts: Vec::new(),
                 until,
                 failed,
+                refused: None,
                 answered: channels.is_empty(),
             };
             for part in parts {
@@ -95,8 +98,8 @@ impl Counting {
         any
     }
 
-    /// A node has answered; `None` if it has not, nor will it.
-    pub(super) fn counted(&mut self, node: &Address, token: u64, counts: Option<&[u64]>) {
+    /// A node has answered, or will not.
+    pub(super) fn counted(&mut self, node: &Address, token: u64, counts: Result<Vec<u64>, Uncounted>) {
         let Some(running) = self.running.iter_mut().find(|running| running.token == token) else {
             return;
         };
@@ -104,12 +107,19 @@ impl Counting {
             return;
         };
         let part = running.parts.swap_remove(at);
-        let Some(counts) = counts else {
-            running.failed |= part.needed;
-            return;
+        let counts = match counts {
+            Ok(counts) => counts,
+            // With a node its subscribers are lost; but not those of one that stands.
+            Err(uncounted) => {
+                running.failed |= part.needed || !matches!(uncounted, Uncounted::Lost);
+                if let Uncounted::Refused(error) = uncounted {
+                    running.refused = Some(error);
+                }
+                return;
+            }
         };
         running.answered = true;
-        for (&place, &count) in part.places.iter().zip(counts) {
+        for (&place, count) in part.places.iter().zip(counts) {
             if let Some(sum) = running.counts.get_mut(place) {
                 *sum = sum.saturating_add(count);
             }
@@ -143,8 +153,14 @@ impl Counting {
             if !running.parts.is_empty() && !running.failed {
                 return true;
             }
-            let counts = (!running.failed && running.answered).then_some(running.counts.as_slice());
-            sink(Incoming::Counted { token: running.token, counts });
+            let token = running.token;
+            sink(match &running.refused {
+                Some(error) => Incoming::CountRefused { token, error },
+                None => {
+                    let counts = (!running.failed && running.answered).then_some(running.counts.as_slice());
+                    Incoming::Counted { token, counts }
+                }
+            });
             reported = true;
             false
         });

@@ -21,6 +21,10 @@ pub(super) struct MockNode {
     pub(super) slots: Option<Vec<u8>>,
     /// What each publish in a shard, and each command about a key, answers instead.
     pub(super) refusal: Option<&'static str>,
+    /// What each count answers instead.
+    pub(super) counting: Option<&'static str>,
+    /// A script runs there: it refuses all but HELLO.
+    pub(super) busy: bool,
     /// It takes what it is sent and answers nothing.
     pub(super) hangs: bool,
     /// It takes nothing until it is back, and runs it then.
@@ -61,6 +65,8 @@ impl MockCluster {
                 epoch: 1,
                 slots: None,
                 refusal: None,
+                counting: None,
+                busy: false,
                 hangs: false,
                 frozen: false,
                 holds_back: false,
@@ -211,6 +217,9 @@ fn answer(
     nodes: &mut [MockNode],
     lane: &mpsc::UnboundedSender<Vec<u8>>,
 ) -> Vec<u8> {
+    if nodes[index].busy && command[0] != "HELLO" {
+        return b"-BUSY Redis is busy running a script.\r\n".to_vec();
+    }
     if command[0] == "PING" {
         return b"+PONG\r\n".to_vec();
     }
@@ -267,6 +276,7 @@ fn answer(
             }
             error.unwrap_or_default().into_bytes()
         }
+        ("PUBSUB", _) if node.counting.is_some() => node.counting.unwrap_or_default().as_bytes().to_vec(),
         ("PUBSUB", _) => {
             let channels = &command[2..];
             let mut out = format!("*{}\r\n", 2 * channels.len());

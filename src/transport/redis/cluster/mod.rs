@@ -48,6 +48,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
+use super::commands::MAX_UNANSWERED;
 use super::liveness::Pulse;
 use super::settings::Address;
 use super::stream::Loss;
@@ -58,10 +59,6 @@ use lane::ClusterLane;
 use node::{Node, Report};
 use refresh::Refresh;
 use topology::Topology;
-
-/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the
-/// caller is told to hold back.
-const MAX_UNANSWERED: usize = 8 << 20;
 
 /// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
 /// then on. Lives on a tokio runtime with I/O and time enabled.

@@ -8,6 +8,8 @@ use super::super::abandoned::Abandoned;
 use super::super::command::{write_args, write_count, write_publish};
 use super::super::commands::read_counts;
 use super::super::connection::{Connection, Opened};
+use super::super::hold::Hold;
+use super::super::kept::Kept;
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{Incoming, KeyCommand, Outcome, Space, Step};
@@ -16,6 +18,7 @@ use super::redirect::Redirect;
 use super::refresh::{Answer, read_info};
 use super::settings::ClusterSettings;
 use super::topology::Topology;
+use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long a node may leave its commands without any reply before it is suspected to hang.
@@ -33,9 +36,6 @@ const LATE: Duration = Duration::from_millis(100);
 
 /// How long a node that is not needed any more has to answer what it was sent.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
-
-/// What the room for publishes keeps when it is empty.
-const KEEP: usize = 256 * 1024;
 
 /// The command connection of one node: publishes, which are kept until they are answered, counts, commands about keys,
 /// and questions about the cluster.
@@ -56,6 +56,7 @@ pub(super) struct Node {
     /// Counts that are worth something if the node was the master, as long as that is not known.
     doubtful_counts: Vec<(u64, Vec<u64>)>,
     mastership: Mastership,
+    hold: Hold,
     /// Something was published since the last poll.
     active: bool,
     publishes: u64,
@@ -103,6 +104,8 @@ enum InFlight {
     Info,
     Slots,
     Hello,
+    /// The question whether commands are taken.
+    Hold,
 }
 
 /// What a node has to say.
@@ -123,7 +126,7 @@ pub(super) enum Report {
     NoAnswer(String),
     Counted {
         token: u64,
-        counts: Option<Vec<u64>>,
+        counts: Result<Vec<u64>, Uncounted>,
     },
     /// A publish or a command was not run.
     Redirected {
@@ -140,6 +143,16 @@ pub(super) enum Report {
         command: Abandoned,
         reason: String,
     },
+}
+
+/// Why a node has not counted.
+pub(super) enum Uncounted {
+    /// It was lost, or is not the one to ask.
+    Lost,
+    /// It stands, and so do those who are subscribed there; it takes nothing for now.
+    Busy,
+    /// It stands, and refuses, in its own words.
+    Refused(String),
 }
 
 impl Node {
@@ -159,6 +172,7 @@ impl Node {
             doubted: Kept::default(),
             doubtful_counts: Vec::new(),
             mastership: Mastership::default(),
+            hold: Hold::new(),
             active: false,
             publishes: 0,
             commands: 0,
@@ -177,6 +191,11 @@ impl Node {
     /// Returns whether commands go out.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
+    }
+
+    /// Returns why publishes wait until it is no longer busy, if they do.
+    pub(super) fn held(&self) -> Option<&str> {
+        self.hold.reason()
     }
 
     /// Returns whether the first attempt to connect goes on.
@@ -264,7 +283,7 @@ impl Node {
     /// Gives back the publishes that wait if they need not wait any longer: those before them are answered, and the node is
     /// not the one to ask.
     fn return_waiting_if_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        let ended = self.mastership.has_ended() || self.leaves_at.is_some();
+        let ended = self.mastership.has_ended() || self.leaves_at.is_some() || self.hold.reason().is_some();
         if ended && self.publishes == 0 && !self.waiting.is_empty() {
             self.return_waiting(sink);
         }
@@ -376,7 +395,7 @@ impl Node {
         self.settle_doubtful(is_master, sink, reports);
         self.frozen_at = self.frozen_at.filter(|&at| !is_master || asked_at <= at);
         for (token, counts) in self.doubtful_counts.drain(..) {
-            let counts = is_master.then_some(counts);
+            let counts = if is_master { Ok(counts) } else { Err(Uncounted::Lost) };
             reports.push((self.address.clone(), Report::Counted { token, counts }));
         }
         if told || !is_master {
@@ -514,7 +533,7 @@ impl Node {
         self.settle_doubtful(false, sink, reports);
         self.frozen_at = None;
         for (token, _) in self.doubtful_counts.drain(..) {
-            reports.push((self.address.clone(), Report::Counted { token, counts: None }));
+            reports.push((self.address.clone(), Report::Counted { token, counts: Err(Uncounted::Lost) }));
         }
         let begun = |sent: &InFlight| matches!(sent, InFlight::Command { end, .. } if *end <= written);
         if self.in_flight.iter().any(begun) {
@@ -532,7 +551,8 @@ impl Node {
                     self.kept.pop(channel + payload);
                 }
                 InFlight::Count { token, .. } => {
-                    reports.push((self.address.clone(), Report::Counted { token, counts: None }));
+                    let counts = Err(Uncounted::Lost);
+                    reports.push((self.address.clone(), Report::Counted { token, counts }));
                 }
                 InFlight::Command { token: None, .. } => {}
                 InFlight::Command { token: Some(token), end } => {
@@ -540,10 +560,11 @@ impl Node {
                     let reason = reason.to_owned();
                     reports.push((self.address.clone(), Report::Abandoned { command, reason }));
                 }
-                InFlight::Info | InFlight::Slots | InFlight::Hello => {}
+                InFlight::Info | InFlight::Slots | InFlight::Hello | InFlight::Hold => {}
             }
         }
         self.return_waiting(sink);
+        self.hold.forget();
         if std::mem::take(&mut self.mastership).is_told() {
             reports.push((self.address.clone(), Report::Role(Role::Unknown)));
         }
@@ -603,6 +624,10 @@ impl Node {
         if !self.doubtful.is_empty() {
             self.ask_about_doubtful(Instant::now());
         }
+        if self.hold.poll_asks(cx) {
+            self.append(|out| redis::cmd("PING").write_packed_command(out));
+            self.in_flight.push_back(InFlight::Hold);
+        }
         self.connection.poll_flush(cx)?;
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
@@ -619,6 +644,7 @@ impl Node {
             };
             match (command, reply) {
                 (&InFlight::Publish { channel, payload, .. }, Reply::Integer(0)) => {
+                    self.hold.accepted();
                     self.reached_nobody(channel, payload, sink, reports);
                 }
                 (InFlight::Hello, Reply::Array(items)) => {
@@ -628,7 +654,13 @@ impl Node {
                 (InFlight::Hello, Reply::Error(_)) => self.take_role(Role::Unknown, sink, reports),
                 (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
                     let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
+                    self.hold.accepted();
                     sink(Incoming::Published { receivers });
+                }
+                (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) if is_busy(error) => {
+                    self.hold.refused(error);
+                    let (channel, payload) = self.kept.front(channel, payload);
+                    sink(Incoming::Returned { channel, payload });
                 }
                 (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) => {
                     let text = String::from_utf8_lossy(error);
@@ -648,16 +680,35 @@ impl Node {
                     if as_master {
                         self.doubtful_counts.push((token, counts));
                     } else {
-                        let counts = Some(counts);
+                        let counts = Ok(counts);
                         reports.push((self.address.clone(), Report::Counted { token, counts }));
                     }
                 }
-                (&InFlight::Count { token, .. }, Reply::Error(_)) => {
-                    reports.push((self.address.clone(), Report::Counted { token, counts: None }));
+                (&InFlight::Count { token, .. }, Reply::Error(error)) => {
+                    let counts = Err(match passing(error) {
+                        Some(Passing::Busy) => {
+                            self.hold.suspect();
+                            Uncounted::Busy
+                        }
+                        Some(_) => Uncounted::Lost,
+                        None => Uncounted::Refused(String::from_utf8_lossy(error).into_owned()),
+                    });
+                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                }
+                (InFlight::Hold, reply) => {
+                    let error = match reply {
+                        Reply::Error(error) if is_busy(error) => Some(error),
+                        _ => None,
+                    };
+                    self.hold.answered(error);
                 }
                 (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
                 (InFlight::Command { token: None, .. }, _) => {}
                 (&InFlight::Command { token: Some(token), .. }, reply) => {
+                    // Who has sent it sends it again.
+                    if matches!(reply, Reply::Error(error) if is_busy(error)) {
+                        self.hold.suspect();
+                    }
                     let redirect = match reply {
                         Reply::Error(error) => Redirect::of(error).map(|redirect| (redirect, error)),
                         _ => None,
@@ -707,56 +758,13 @@ impl Node {
     }
 }
 
+/// Whether a node answers so to everybody.
+fn is_busy(error: &[u8]) -> bool {
+    passing(error) == Some(Passing::Busy)
+}
+
 /// Asks a node what it is, among other things. Unlike ROLE no ACL can forbid it.
 const HELLO: &[u8] = b"*1\r\n$5\r\nHELLO\r\n";
-
-/// Channels and payloads of publishes, one after another, oldest first.
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Kept {
-    fn len(&self) -> usize {
-        self.bytes.len() - self.start
-    }
-
-    fn push(&mut self, channel: &[u8], payload: &[u8]) {
-        self.bytes.extend_from_slice(channel);
-        self.bytes.extend_from_slice(payload);
-    }
-
-    fn front(&self, channel: usize, payload: usize) -> (&[u8], &[u8]) {
-        self.at(0, channel, payload)
-    }
-
-    /// Returns what begins `at` bytes behind the front.
-    fn at(&self, at: usize, channel: usize, payload: usize) -> (&[u8], &[u8]) {
-        let start = self.start + at;
-        let both = self.bytes.get(start..start + channel + payload).unwrap_or_default();
-        both.split_at_checked(channel).unwrap_or_default()
-    }
-
-    /// Drops what begins `len` bytes behind the front, to the end.
-    fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(self.start + len);
-    }
-
-    fn pop(&mut self, len: usize) {
-        self.start += len;
-        if self.start >= self.bytes.len() {
-            if self.bytes.capacity() > KEEP {
-                self.bytes = Vec::new();
-            }
-            self.bytes.clear();
-            self.start = 0;
-        } else if self.start > KEEP && self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -796,24 +804,5 @@ mod tests {
             }
             assert!(node.unwritten() > 0, "TLS has taken it, the kernel has not");
         });
-    }
-
-    #[test]
-    fn kept_publishes_come_back_as_they_were() {
-        let mut kept = Kept::default();
-        let payload = |n: usize| n.to_string().repeat(n % 700).into_bytes();
-        for n in 0..2000 {
-            kept.push(b"channel", &payload(n));
-            kept.push(b"", b"");
-        }
-        for n in 0..2000 {
-            let bytes = payload(n);
-            assert_eq!(kept.front(7, bytes.len()), (&b"channel"[..], &bytes[..]));
-            kept.pop(7 + bytes.len());
-            assert_eq!(kept.front(0, 0), (&b""[..], &b""[..]));
-            kept.pop(0);
-        }
-        assert_eq!((kept.len(), kept.bytes.len()), (0, 0));
-        assert!(kept.bytes.capacity() <= KEEP);
     }
 }

@@ -327,7 +327,7 @@ impl ClusterTransport {
                 Report::Answer(answer) => self.refresh.answered(&address, answer),
                 Report::NoAnswer(reason) => self.refresh.failed(&address, &reason),
                 Report::Counted { token, counts } => {
-                    self.counting.counted(&address, token, counts.as_deref());
+                    self.counting.counted(&address, token, counts);
                 }
                 Report::Redirected { redirect, stalls } => {
                     if !self.follow(&redirect, &address, now)
@@ -421,10 +421,12 @@ impl ClusterTransport {
     /// is published there meanwhile comes back.
     fn stands(&self) -> bool {
         let is_new = |node: &Address| self.up && self.nodes.get(node).is_some_and(Node::is_new);
-        let is_open = |node: &Address| self.is_connected(node) || is_new(node);
+        let takes =
+            |node: &Address| self.nodes.get(node).is_some_and(|node| node.is_open() && node.held().is_none());
+        let is_open = |node: &Address| takes(node) || is_new(node);
         self.stalled.is_none()
             && match self.space {
-                Space::Global => self.chosen.as_ref().is_some_and(|node| self.is_connected(node)),
+                Space::Global => self.chosen.as_ref().is_some_and(takes),
                 Space::Shard => self.covered && self.topology.masters().all(is_open),
             }
     }
@@ -436,10 +438,16 @@ impl ClusterTransport {
         let failed = !self.up && !stands && self.outage.failed;
         let mut reported = false;
         if ended || failed || self.outage.unanswered > 0 {
-            let Outage { reason, unanswered, .. } = std::mem::take(&mut self.outage);
-            let reason = self.stalled.clone().or(reason).unwrap_or_else(|| self.why());
+            let Outage { reason, unanswered, failed } = std::mem::take(&mut self.outage);
             let unwritten = std::mem::take(&mut self.too_early);
-            sink(Incoming::Down { reason: &reason, unanswered, unwritten });
+            let is_lost = failed || self.stalled.is_some() || unanswered > 0 || unwritten > 0;
+            match self.held().filter(|_| !is_lost) {
+                Some(reason) => sink(Incoming::Held { reason }),
+                None => {
+                    let reason = self.stalled.clone().or(reason).unwrap_or_else(|| self.why());
+                    sink(Incoming::Down { reason: &reason, unanswered, unwritten });
+                }
+            }
             self.up = false;
             reported = true;
         }
@@ -455,8 +463,16 @@ impl ClusterTransport {
         reported
     }
 
+    /// Why a node that is published to holds back what it is sent, if one does.
+    fn held(&self) -> Option<&str> {
+        self.nodes.iter().filter(|(address, _)| self.needs(address)).find_map(|(_, node)| node.held())
+    }
+
     /// What is missing, in words.
     fn why(&self) -> String {
+        if let Some(reason) = self.held() {
+            return reason.to_owned();
+        }
         if !self.knows_nodes() {
             return "the topology of the cluster is not known".to_owned();
         }

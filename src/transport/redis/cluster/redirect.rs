@@ -1,6 +1,7 @@
 use super::super::settings::Address;
 use super::settings::ClusterSettings;
 use super::slot::{SLOTS, Slot};
+use crate::transport::passing::{Passing, passing};
 
 /// What an error reply says about where, or when, the command would be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +20,12 @@ pub(crate) enum Redirect {
 }
 
 impl Redirect {
-    /// Returns what `error` says; `None` if it is about the command and not about the node.
+    /// Returns what `error` says; `None` if it is about the command, or if the same node runs it later.
     pub(crate) fn of(error: &[u8]) -> Option<Self> {
+        passing(error).filter(|&passing| passing != Passing::Busy)?;
         let text = std::str::from_utf8(error).ok()?;
         let mut words = text.split(' ');
-        match words.next()? {
-            "MOVED" => Self::moved(words).or(Some(Self::Later)),
-            "ASK" | "CLUSTERDOWN" | "TRYAGAIN" | "LOADING" | "MASTERDOWN" | "READONLY" => Some(Self::Later),
-            _ => None,
-        }
+        if words.next()? == "MOVED" { Self::moved(words).or(Some(Self::Later)) } else { Some(Self::Later) }
     }
 
     fn moved<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Self> {
@@ -72,6 +70,7 @@ mod tests {
             assert_eq!(Redirect::of(later), Some(Redirect::Later));
         }
         assert_eq!(Redirect::of(b"NOPERM no"), None);
+        assert_eq!(Redirect::of(b"BUSY Redis is busy running a script."), None, "nobody else runs it");
         assert_eq!(Redirect::of(b"ERR MOVED"), None);
         assert_eq!(Redirect::of(b"\xff"), None);
     }

@@ -40,6 +40,8 @@ fn words(incoming: Incoming<'_>) -> String {
         Incoming::Published { receivers } => format!("published {receivers}"),
         Incoming::PublishRefused { error } => format!("publish refused {error}"),
         Incoming::Returned { channel, payload } => format!("returned {} {}", text(channel), payload.len()),
+        Incoming::Held { reason } => format!("held: {reason}"),
+        Incoming::CountRefused { token, error } => format!("count refused {token} {error}"),
         Incoming::Settling { .. } => "settling".to_owned(),
         Incoming::Counted { token, counts } => format!("counted {token} {counts:?}"),
         Incoming::Replied { token, outcome } => format!("replied {token} {outcome:?}"),
@@ -190,6 +192,57 @@ fn a_cluster_that_is_down_is_down_until_it_says_otherwise() {
         rig.until("up").await;
         rig.transport.publish(LOW.as_bytes(), b"1");
         rig.expect("publish refused NOPERM no").await;
+    });
+}
+
+#[test]
+fn a_busy_node_is_waited_for_whatever_the_others_say() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOWEST]).await;
+        rig.trusted(&[LOW, HIGH]).await;
+        rig.cluster.nodes()[0].busy = true;
+        for payload in [&b"1"[..], b"22", b"333"] {
+            rig.transport.publish(LOW.as_bytes(), payload);
+        }
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(rig.next().await);
+        }
+        let held = seen.iter().position(|event| event == "held: BUSY Redis is busy running a script.");
+        seen.remove(held.expect("it is told"));
+        assert_eq!(seen, ["returned bar 1", "returned bar 2", "returned bar 3"]);
+        rig.transport.publish(LOW.as_bytes(), b"4444");
+        rig.expect("returned bar 4").await;
+        rig.transport.subscribe(0, vec![Subscription::shard(LOW)]);
+        rig.expect("subscribe refused 0 BUSY Redis is busy running a script.").await;
+        rig.cluster.nodes()[0].busy = false;
+        rig.expect_all(&["up".to_owned(), format!("subscribed 0 {LOW}")]).await;
+        rig.transport.publish(LOW.as_bytes(), b"1");
+        rig.expect("published 1").await;
+        let all = ["SPUBLISH bar trust", "SPUBLISH bar 1"];
+        assert_eq!(rig.cluster.log(0, "SPUBLISH"), all);
+    });
+}
+
+#[test]
+fn a_node_that_refuses_to_count_has_subscribers_all_the_same() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        for node in rig.cluster.nodes().iter_mut() {
+            node.subscribers = 2;
+        }
+        rig.transport.count(1, &[LOW.as_bytes()]);
+        rig.expect("counted 1 Some([4])").await;
+        // Not the one that is published to.
+        let chosen = rig.transport.chosen.clone();
+        let other = usize::from(chosen == Some(rig.cluster.address(0)));
+        rig.cluster.nodes()[other].busy = true;
+        rig.transport.count(2, &[LOW.as_bytes()]);
+        rig.expect("counted 2 None").await;
+        rig.cluster.nodes()[other].busy = false;
+        rig.cluster.nodes()[other].counting = Some("-NOPERM no\r\n");
+        rig.transport.count(3, &[LOW.as_bytes()]);
+        rig.expect("count refused 3 NOPERM no").await;
     });
 }
 
