@@ -1077,10 +1077,10 @@ class Link {
       case "down":
         debug("down: %s", event.reason);
         this.#away.begin(event.reason ?? "");
+        this.#try();
         // The clients would get the same answer.
         if (event.stands) break;
         this.#trouble = `the link's own connections could not be made: ${event.reason}`;
-        this.#try();
         if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.#ownChannel);
         break;
     }

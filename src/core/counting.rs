@@ -474,7 +474,7 @@ fn refused_record(fx: &mut Effects, id: MemberId, token: u32, error: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::core::census::IDLE_EVERY;

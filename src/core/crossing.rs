@@ -503,6 +503,7 @@ impl Core {
                 _ => {}
             },
             Incoming::Down { reason, .. }
+            | Incoming::Held { reason }
             | Incoming::LaneDown { reason, .. }
             | Incoming::Unsubscribed { reason, .. } => self.abandon_crossing(reason, fx),
             Incoming::SubscribeRefused { error, .. } => self.abandon_crossing(error, fx),
@@ -526,7 +527,9 @@ impl Core {
                 }
                 return true;
             }
-            Incoming::Down { reason, .. } | Incoming::Unsubscribed { reason, .. } => {
+            Incoming::Down { reason, .. }
+            | Incoming::Held { reason }
+            | Incoming::Unsubscribed { reason, .. } => {
                 self.abandon_crossing(reason, fx);
             }
             Incoming::Returned { .. } | Incoming::SubscribeRefused { .. } => {

@@ -59,10 +59,10 @@ fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
     }
     let mut returned = Vec::new();
     world.core.release(1 << 20, &mut world.fx);
-    for (place, (channel, payload)) in world.fx.publishes.iter().enumerate() {
+    for (number, (channel, payload)) in (b'1'..).zip(world.fx.publishes.iter()) {
         let mut payload = payload.to_vec();
         let at = payload.len() - 2;
-        payload[at] = b'1' + place as u8;
+        payload[at] = number;
         returned.push((channel.to_vec(), payload));
     }
     world.fx.publishes.clear();

@@ -12,7 +12,7 @@ pub struct Stats {
     pub acknowledged: u64,
     /// How many subscribers Redis has handed those to, summed up.
     pub receivers: u64,
-    /// That Redis has refused (NOPERM, READONLY, OOM, …).
+    /// That Redis has refused for good (NOPERM, OOM, …).
     pub refused: u64,
     /// That were in flight when the link was lost: Redis may or may not have had them.
     pub lost_in_flight: u64,
