@@ -131,21 +131,29 @@ describe("while a script keeps Redis busy", function () {
       assert.strictEqual(a.adapter.stats().outages, 1);
     });
 
-    it(`what an emitter sends waits: ${family}`, async () => {
-      const redis = await startRedis({ extra: ["lua-time-limit 50"] });
-      ends.push(() => redis.stop());
-      const { heard } = await startRing(() => make(redis.url));
-      const emitter = new Emitter(redis.url, { mode: /** @type {any} */ (family) });
-      emitter.emit("event", 1);
-      await waitFor(() => heard.length === 1, { what: "the first" });
-      const release = await keepBusy(redis);
-      emitter.emit("event", 2);
-      const closed = emitter.close();
-      await release();
-      const { sent, refused, lost } = await closed;
-      assert.deepStrictEqual({ sent, refused, lost }, { sent: 2, refused: 0, lost: 0 });
-      await waitFor(() => heard.length === 2, { what: "the second" });
-    });
+    for (const carrier of CARRIERS) {
+      it(`what an emitter sends waits: ${family}, ${carrier}`, async () => {
+        const redis = await startRedis({ extra: ["lua-time-limit 50"] });
+        ends.push(() => redis.stop());
+        const { heard } = await startRing(() => make(redis.url));
+        const client = carrier === "own" ? redis.url : makeClient(carrier, { port: redis.port });
+        if (carrier !== "own") ends.push(() => endClient(client));
+        const mode = /** @type {any} */ (family);
+        const emitter = new Emitter(client, { mode, transport: carrier === "own" ? "native" : "client" });
+        emitter.emit("event", 1);
+        await waitFor(() => heard.length === 1, { what: "the first" });
+        const release = await keepBusy(redis);
+        for (let i = 2; i < 5; i++) emitter.emit("event", i);
+        const flushed = emitter.flush();
+        await waitFor(() => (emitter.stats()?.backlog ?? 0) > 0, { what: "the refusal" });
+        await release();
+        const { sent, refused, lost } = await flushed;
+        assert.deepStrictEqual({ sent, refused, lost }, { sent: 4, refused: 0, lost: 0 });
+        await waitFor(() => heard.length === 4, { what: "the others" });
+        assert.deepStrictEqual(heard, [1, 2, 3, 4]);
+        await emitter.close();
+      });
+    }
   }
 
   for (const family of ["classic", "sharded"]) {

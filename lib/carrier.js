@@ -115,7 +115,7 @@ class Carrier {
   #told = -Infinity;
   /** What went to the clients in the same tick, and what they published too early: Rust knows nothing of it. */
   counts = { published: 0, acknowledged: 0, receivers: 0, refused: 0, early: 0 };
-  /** That of it which the client has not answered for. @type {Set<Promise<void>>} */
+  /** That of it which the client has not answered for. @type {Set<Promise<boolean>>} */
   #unanswered = new Set();
 
   /**
@@ -258,22 +258,24 @@ class Carrier {
     const done = answer.then(
       (receivers) => {
         this.#unanswered.delete(done);
-        if (receivers === null) return;
+        if (receivers === null) return true;
         this.counts.acknowledged++;
         this.counts.receivers += toCount(receivers);
+        return false;
       },
       (error) => {
         this.#unanswered.delete(done);
         this.counts.refused++;
         this.#events.onRefused(messageOf(error), stream);
+        return false;
       },
     );
     this.#unanswered.add(done);
   }
 
-  /** Resolves when the client has answered for what went to it in the same tick. */
+  /** Resolves when the client has answered for what went to it in the same tick: to whether Rust has some of it now. */
   async answered() {
-    await Promise.all(this.#unanswered);
+    return (await Promise.all(this.#unanswered)).includes(true);
   }
 
   /**

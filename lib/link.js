@@ -471,8 +471,9 @@ class Link {
   async answered() {
     const [native, carrier] = [this.#native, this.#carrier];
     if (native === null) return;
-    if (this.#handedOver > 0) await this.#counted((token) => native.whenAnswered(token));
-    await carrier?.answered();
+    const rust = () => this.#counted((token) => native.whenAnswered(token));
+    if (this.#handedOver > 0) await rust();
+    if (await carrier?.answered()) await rust();
   }
 
   /**
