@@ -269,7 +269,7 @@ impl Core {
     /// Redis does not let itself be asked, and says why: those who wait for the number alone are told. Requests wait for
     /// answers; they are told in the end, and it is tried again until then.
     pub(super) fn count_refused(&mut self, token: u64, error: &str, fx: &mut Effects) {
-        self.event(fx, 0, &Event::Refused { what: "count", error });
+        self.event(fx, 0, &Event::Refused { what: "count", error, stream: None });
         if let Some(named) = self.counting.asked_by_name.remove(&token) {
             return refused_record(fx, 0, named.token, error);
         }
