@@ -278,7 +278,7 @@ impl Requests {
     pub fn refuse(&self, member: MemberId, ask: &Ask<'_>, batch: &mut Batch) {
         let status = if self.is_full() { Status::TooMany } else { Status::Failed };
         let is_ack = ask.kind == RequestType::Broadcast;
-        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0 }, &[]);
+        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0, refusal: None }, &[]);
     }
 
     /// Whether as many wait as may.
