@@ -568,7 +568,10 @@ class Link {
     return this.#counted((token) => call(native, token));
   }
 
-  /** @param {(token: number) => void} call @returns {Promise<number | null>} null if the link ends before it answers */
+  /**
+   * @param {(token: number) => void} call
+   * @returns {Promise<number | null>} null if the link cannot be asked, or ends before it answers
+   */
   #counted(call) {
     return new Promise((resolve, reject) => {
       this.#nextToken = (this.#nextToken + 1) >>> 0;
@@ -577,8 +580,9 @@ class Link {
       try {
         call(token);
       } catch (error) {
+        debug("the link cannot be asked: %s", error);
         this.#counts.delete(token);
-        throw error;
+        resolve(null);
       }
     });
   }
