@@ -236,6 +236,14 @@ impl Connection {
         }
     }
 
+    /// The connection is about to be dropped, and what the node has not run of it is not to be run: see
+    /// [`Stream::discard`].
+    pub(super) fn discard(&mut self) {
+        if let State::Open { stream, .. } = &self.state {
+            stream.discard();
+        }
+    }
+
     /// Whether the node says what role it has.
     pub(super) fn tells_role(&self) -> bool {
         matches!(self.state, State::Open { tells_role: true, .. })

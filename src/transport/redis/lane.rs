@@ -381,9 +381,21 @@ impl LaneConnection {
         }
     }
 
+    /// The same, behind all that it was asked before.
+    pub(super) fn ask(&mut self) {
+        if self.is_open() {
+            self.ping();
+        }
+    }
+
     /// Returns whether the node was asked whether it is alive, and has said nothing for long.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.probed.is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
+    }
+
+    /// Returns whether the answer to a question whether it is alive is missing.
+    pub(super) fn is_asked(&self) -> bool {
+        self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
     }
 
     /// For how long the connection has brought nothing, in milliseconds; 0 while it is not open.

@@ -185,6 +185,19 @@ impl Stream {
         }
     }
 
+    /// Has the stream be reset when it is dropped. The kernel sends no more of what was written; and a Redis that has
+    /// hung cannot answer when it is back, so that it leaves the connection after the first commands that it reads.
+    pub(super) fn discard(&self) {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(socket) => socket.get_ref().0,
+            #[cfg(unix)]
+            Self::Unix(_) => return,
+        };
+        // It fails if the connection is gone.
+        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
+
     /// The node at the other end, if it can be told.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match self {

@@ -13,8 +13,16 @@
 //! A message is told by the hash of its name and payload, as often as it comes: two that are the same to the byte come
 //! twice from each node, and are delivered twice.
 //!
-//! A former owner that does not hear of what the new one is published to does not lead: 2 is left out. So it is from the
-//! moment on at which it withdraws the names, or is lost.
+//! A former owner that does not hear of what the new one is published to does not lead: 2 is left out, and so is 1 if it has
+//! sent nothing for as long. So it is from the moment on at which it withdraws the names, or is lost.
+//!
+//! A former owner that is not part of the cluster any more may hang. When it is back, it first runs what it was sent
+//! before: it sends that to those who are subscribed there, and hands it to the new owner, whose subscribers get it behind
+//! newer messages. So such a node is asked whether it is alive. What it sends then is delivered if the new one had sent
+//! nothing before it answered; else it is late, and dropped. Its copies are dropped in either case. They come as much as half
+//! a second later, since both nodes write the news of the failover to their disks first: so the former owner is listened to
+//! for [`PATIENCE`] after its answer. To know the copies, what the new owner sends is delivered only when all is read that
+//! the former one has sent.
 //!
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
@@ -71,6 +79,22 @@ struct Handover {
     until: Instant,
     /// The former owner is the one that delivers.
     leads: bool,
+    /// Both may send the same.
+    doubles: bool,
+    /// The former owner may hang.
+    doubted: bool,
+    /// It was asked whether it is alive, and has not answered.
+    silent: bool,
+    /// When the former owner had sent something last.
+    heard_at: Instant,
+    /// It had not answered for longer than messages take.
+    hung: bool,
+    /// Until when it is listened to at least.
+    stays: Instant,
+    /// The new owner has sent something before that was answered.
+    late: bool,
+    /// How many copies are to come of what the former owner has sent when it was back.
+    copies: HashMap<u64, usize>,
     names: BTreeSet<Arc<[u8]>>,
     /// Those that the new owner has not confirmed.
     unconfirmed: BTreeSet<Arc<[u8]>>,
@@ -78,6 +102,17 @@ struct Handover {
     seen: Seen,
     held: VecDeque<Held>,
     held_bytes: usize,
+}
+
+/// What a former owner is to the new one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relation {
+    /// Its replica: it hears of what the new one is published to.
+    Replica,
+    /// A node of its shard, that may not be part of the cluster any more.
+    Shard,
+    /// Not part of the cluster any more, and whether it was of that shard is not known.
+    Unknown,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -131,24 +166,35 @@ impl Handovers {
     }
 
     /// Begins the handover of names to a new owner. Returns those that it is to be asked for at once; the others come
-    /// with [`Handovers::due`]. `complete` says whether the former owner hears of what the new one is published to.
+    /// with [`Handovers::due`]. The former owner has been heard of `silence` ago.
     pub(super) fn begin(
         &mut self,
         former: &Address,
         owner: &Address,
         names: Vec<Subscription>,
-        complete: bool,
+        relation: Relation,
+        silence: Duration,
         now: Instant,
     ) -> Vec<Subscription> {
+        let complete = relation == Relation::Replica;
         let bare: BTreeSet<Arc<[u8]>> = names.iter().map(|name| name.name.clone()).collect();
-        let (phase, until) =
-            if complete { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
+        // What it has just sent may be on its way to the new one.
+        let waits = complete || (relation == Relation::Shard && silence < LAG);
+        let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
         self.all.push(Handover {
             former: former.clone(),
             owner: owner.clone(),
             phase,
             until,
             leads: complete,
+            doubles: relation != Relation::Unknown,
+            doubted: !complete,
+            silent: !complete,
+            heard_at: now.checked_sub(silence).unwrap_or(now),
+            hung: false,
+            stays: now,
+            late: false,
+            copies: HashMap::new(),
             unconfirmed: bare.clone(),
             names: bare,
             keys: RandomState::new(),
@@ -156,7 +202,7 @@ impl Handovers {
             held: VecDeque::new(),
             held_bytes: 0,
         });
-        if complete { Vec::new() } else { names }
+        if waits { Vec::new() } else { names }
     }
 
     /// Returns whether a name is about to leave a node.
@@ -176,7 +222,7 @@ impl Handovers {
 
     /// Returns when [`Handovers::due`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.all.iter().map(|one| one.until).min().filter(|_| !self.paused)
+        self.all.iter().filter(|one| !one.waits()).map(|one| one.until).min().filter(|_| !self.paused)
     }
 
     /// Takes note of what a node says; returns whether it is to be handed on.
@@ -218,7 +264,7 @@ impl Handovers {
         }
         let Self { all, held, over, .. } = self;
         all.retain_mut(|one| {
-            if now < one.until {
+            if now < one.until || one.waits() {
                 return true;
             }
             match one.phase {
@@ -234,6 +280,10 @@ impl Handovers {
                     one.until = now + LAG;
                     true
                 }
+                Phase::Ending if now < one.stays => {
+                    one.until = one.stays;
+                    true
+                }
                 Phase::Asked | Phase::Ending => {
                     one.give_over(held, now);
                     let confirmed = one.names.difference(&one.unconfirmed).cloned();
@@ -243,6 +293,32 @@ impl Handovers {
             }
         });
         due
+    }
+
+    /// Looks which of the former owners that may hang have not answered yet.
+    pub(super) fn look(&mut self, now: Instant, is_silent: impl Fn(&Address) -> bool) {
+        for one in self.all.iter_mut().filter(|one| one.silent) {
+            one.hung |= now.saturating_duration_since(one.heard_at) >= LAG;
+            one.silent = is_silent(&one.former);
+            if !one.silent {
+                // What it has handed to the new owner is on its way.
+                one.stays = now + if one.hung || one.late { PATIENCE } else { LAG };
+            }
+        }
+    }
+
+    /// Returns the former owners that are to be read after the new ones.
+    pub(super) fn doubted(&self) -> BTreeSet<Address> {
+        self.all.iter().filter(|one| one.doubted).map(|one| one.former.clone()).collect()
+    }
+
+    /// All is read that a former owner which may hang has sent: what the new one has sent since then is to be delivered.
+    pub(super) fn pass(&mut self, former: &Address, now: Instant) {
+        let Self { all, held, .. } = self;
+        for one in all.iter_mut().filter(|one| one.doubted && one.former == *former) {
+            one.late |= one.silent && !one.held.is_empty();
+            one.give_over(held, now);
+        }
     }
 
     /// Takes the messages that are to be delivered now.
@@ -306,16 +382,21 @@ fn of_shard(name: Arc<[u8]>) -> Subscription {
 }
 
 impl Handover {
+    /// Whether it ends only when the former owner has answered, or is lost.
+    fn waits(&self) -> bool {
+        self.silent && matches!(self.phase, Phase::Confirmed | Phase::Ending)
+    }
+
     fn hash(&self, name: &[u8], payload: &[u8]) -> u64 {
         self.keys.hash_one((name, payload))
     }
 
     fn hear_owner(&mut self, name: &[u8], payload: &[u8], ready: &mut Vec<Held>, now: Instant) -> bool {
         let hash = self.hash(name, payload);
-        if !self.leads {
+        if !self.leads && !self.doubted {
             return self.seen.is_new(hash, Sender::Owner, now);
         }
-        if self.seen.take(hash, Sender::Owner, now) {
+        if (self.doubles && self.seen.take(hash, Sender::Owner, now)) || self.take_copy(hash) {
             return false;
         }
         self.held_bytes += name.len() + payload.len();
@@ -328,13 +409,38 @@ impl Handover {
 
     fn hear_former(&mut self, name: &[u8], payload: &[u8], now: Instant) -> bool {
         let hash = self.hash(name, payload);
+        let remembers = self.late || self.hung;
+        if !self.doubles && !remembers {
+            return true;
+        }
         if let Some(place) = self.held.iter().position(|held| held.hash == hash) {
             if let Some(held) = self.held.remove(place) {
                 self.held_bytes -= held.name.len() + held.payload.len();
             }
-            return true;
+            return !self.late;
         }
-        self.seen.is_new(hash, Sender::Former, now)
+        if !remembers {
+            return self.seen.is_new(hash, Sender::Former, now);
+        }
+        if self.seen.take(hash, Sender::Former, now) {
+            return false;
+        }
+        if self.copies.len() < MAX_SEEN || self.copies.contains_key(&hash) {
+            *self.copies.entry(hash).or_default() += 1;
+        }
+        !self.late
+    }
+
+    /// Returns whether a message is a copy of one that is late.
+    fn take_copy(&mut self, hash: u64) -> bool {
+        let Some(count) = self.copies.get_mut(&hash) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.copies.remove(&hash);
+        }
+        true
     }
 
     /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
@@ -449,7 +555,9 @@ mod tests {
     /// A handover from node 1 to node 2 whose new owner has just confirmed.
     fn confirmed(now: Instant) -> Handovers {
         let mut handovers = Handovers::default();
-        assert!(handovers.begin(&node(1), &node(2), names(), true, now).is_empty());
+        assert!(
+            handovers.begin(&node(1), &node(2), names(), Relation::Replica, Duration::ZERO, now).is_empty()
+        );
         assert_eq!(handovers.due(now + LAG), names());
         assert!(handovers.hear(&node(2), &subscribed(), now + LAG));
         handovers
@@ -519,7 +627,7 @@ mod tests {
         assert!(handovers.hear(&former, &message(b"3"), now));
 
         let mut handovers = Handovers::default();
-        handovers.begin(&former, &owner, names(), true, now);
+        handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now);
         handovers.withdrawn(&former, &names()[0], now);
         assert!(handovers.is_empty(), "nobody is asked yet");
     }
@@ -529,11 +637,13 @@ mod tests {
         let now = Instant::now();
         let (former, owner) = (node(1), node(2));
         let mut handovers = Handovers::default();
-        assert_eq!(handovers.begin(&former, &owner, names(), false, now), names());
-        assert!(handovers.hear(&owner, &message(b"1"), now), "nobody else may deliver it");
+        assert_eq!(handovers.begin(&former, &owner, names(), Relation::Shard, LAG, now), names());
+        assert!(!handovers.hear(&owner, &message(b"1"), now), "what the former one has sent is read first");
+        handovers.pass(&former, now);
+        assert_eq!(held(&mut handovers), [b"1"], "nobody else may deliver it");
         assert!(!handovers.hear(&former, &message(b"1"), now));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names(), true, now).is_empty());
+        assert!(handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now).is_empty());
         assert!(handovers.is_waiting(&names()[0]));
         handovers.pause(true, now);
         assert_eq!(handovers.deadline(), None);
@@ -543,9 +653,58 @@ mod tests {
         assert_eq!(handovers.due(now + 2 * LAG), names());
         assert!(!handovers.is_waiting(&names()[0]));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names(), true, now).is_empty());
+        assert!(handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now).is_empty());
         handovers.lose(&[former], now);
         assert_eq!(handovers.due(now), names());
+    }
+
+    #[test]
+    fn what_a_node_sends_that_was_replaced_while_it_hung_is_late_and_so_are_its_copies() {
+        let (former, owner) = (node(1), node(2));
+        for hangs in [true, false] {
+            let mut now = Instant::now();
+            let mut handovers = Handovers::default();
+            handovers.begin(&former, &owner, names(), Relation::Shard, LAG, now);
+            handovers.look(now, |_| hangs);
+            assert!(handovers.hear(&owner, &subscribed(), now));
+            assert_eq!(handovers.doubted(), BTreeSet::from([former.clone()]));
+            // Nothing newer has come, so that it is in order.
+            assert!(!handovers.hear(&owner, &message(b"1"), now));
+            assert!(handovers.hear(&former, &message(b"1"), now));
+            handovers.pass(&former, now);
+            assert!(held(&mut handovers).is_empty());
+            assert!(!handovers.hear(&owner, &message(b"3"), now));
+            handovers.pass(&former, now);
+            assert_eq!(held(&mut handovers), [b"3"]);
+            now += 100 * LAG;
+            if hangs {
+                assert_eq!(handovers.deadline(), None, "the former one may be back at any time");
+                assert!(handovers.due(now).is_empty() && handovers.take_over().is_empty());
+            }
+            assert!(
+                !handovers.hear(&owner, &message(b"2"), now),
+                "a copy may come before what it is a copy of"
+            );
+            assert_eq!(handovers.hear(&former, &message(b"2"), now), !hangs);
+            handovers.look(now, |_| false);
+            assert_eq!(handovers.hear(&former, &message(b"4"), now), !hangs);
+            handovers.pass(&former, now);
+            assert!(held(&mut handovers).is_empty());
+            now += if hangs { PATIENCE / 2 } else { LAG / 4 };
+            handovers.due(now);
+            assert!(!handovers.hear(&owner, &message(b"4"), now), "a copy");
+            for _ in 0..2 {
+                assert!(!handovers.hear(&owner, &message(b"4"), now));
+                handovers.pass(&former, now);
+                assert_eq!(held(&mut handovers), [b"4"]);
+            }
+            for _ in 0..3 {
+                now += PATIENCE;
+                handovers.due(now);
+            }
+            assert_eq!(handovers.take_over(), names());
+            assert!(handovers.is_empty());
+        }
     }
 
     #[test]

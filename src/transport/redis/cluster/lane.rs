@@ -9,7 +9,7 @@ use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{BUDGET, Incoming, Lane, Step, Subscription, SubscriptionKind};
-use super::handover::{Handovers, Held};
+use super::handover::{Handovers, Held, Relation};
 use super::mastership::{AWAY, Watch};
 use super::redirect::Redirect;
 use super::settings::ClusterSettings;
@@ -74,6 +74,17 @@ struct Away {
     until: Instant,
     /// When it is next looked at whether they can go.
     next: Instant,
+}
+
+/// When a connection to an owner is polled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// From where the last poll has stopped.
+    From,
+    /// Up to there.
+    Before,
+    /// It may be late with what others have handed on: behind them.
+    Doubted,
 }
 
 /// What a lane has learned about the cluster.
@@ -359,9 +370,17 @@ impl ClusterLane {
         let mut withdrawn = Vec::new();
         // Where the last poll has stopped, if it has.
         let first = std::mem::take(&mut self.first_owner);
-        'all: for later in [false, true] {
+        let owners = &self.owners;
+        self.handovers.look(now, |former| owners.get(former).is_some_and(LaneConnection::is_asked));
+        let doubted = self.handovers.doubted();
+        'all: for turn in [Turn::From, Turn::Before, Turn::Doubted] {
             for (place, (node, connection)) in self.owners.iter_mut().enumerate() {
-                if (place < first) != later {
+                let of = match place < first {
+                    _ if doubted.contains(node) => Turn::Doubted,
+                    true => Turn::Before,
+                    false => Turn::From,
+                };
+                if of != turn {
                     continue;
                 }
                 let (overlap, handovers) = (&self.overlap, &mut self.handovers);
@@ -378,6 +397,9 @@ impl ClusterLane {
                     }
                     sink(incoming);
                 });
+                if turn == Turn::Doubted && !one.more && !paused {
+                    self.handovers.pass(node, now);
+                }
                 step.reported |= one.reported;
                 step.more |= one.more;
                 let news = connection.take_news();
@@ -395,6 +417,9 @@ impl ClusterLane {
                     break 'all;
                 }
             }
+        }
+        for former in doubted.iter().filter(|former| !self.owners.contains_key(*former)) {
+            self.handovers.pass(former, now);
         }
         step.reported |= !withdrawn.is_empty();
         self.go_away(withdrawn, topology, now, sink, hints);
@@ -517,6 +542,8 @@ impl ClusterLane {
         let mut moving = Vec::new();
         let mut handed_over: BTreeMap<&Address, Vec<Subscription>> = BTreeMap::new();
         let listed = topology.nodes().any(|listed| listed == node);
+        let is_shard_of =
+            |owner: &Address| topology.is_shard_of(node, owner) || before.is_shard_of(node, owner);
         for (name, holds) in connection.names() {
             let owner = topology.master(slot_of(&name.name));
             if holds && owner != Some(node) && self.handovers.is_leaving(node, name) {
@@ -532,8 +559,8 @@ impl ClusterLane {
                 held_there.push(name.clone());
                 continue;
             }
-            let successor =
-                owner.filter(|owner| topology.is_shard_of(node, owner) || before.is_shard_of(node, owner));
+            // One that is not listed may have been of that shard: it may have hung for longer than the last topology.
+            let successor = owner.filter(|owner| !listed || is_shard_of(owner));
             if !holds || !(listed || successor.is_some()) {
                 leaving.push(name.clone());
                 moving.push(name.clone());
@@ -553,14 +580,25 @@ impl ClusterLane {
                     kind: *kind,
                     name,
                     reason: MOVED,
-                    silence: 0,
+                    silence: connection.silence(),
                 });
             }
         }
+        let mut may_hang = false;
+        let silence = Duration::from_millis(connection.silence());
         for (owner, names) in handed_over {
-            moving.extend(self.handovers.begin(node, owner, names, listed, now));
+            let relation = match is_shard_of(owner) {
+                true if listed => Relation::Replica,
+                true => Relation::Shard,
+                false => Relation::Unknown,
+            };
+            moving.extend(self.handovers.begin(node, owner, names, relation, silence, now));
+            may_hang |= !listed;
         }
         if let Some(connection) = self.owners.get_mut(node) {
+            if may_hang {
+                connection.ask();
+            }
             connection.unsubscribe(held_there);
             connection.give_up(leaving, MOVED, sink);
         }

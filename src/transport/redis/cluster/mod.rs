@@ -98,6 +98,8 @@ pub struct ClusterTransport {
     stalled: Option<String>,
     /// A node has said that it is no master any more.
     demoted: bool,
+    /// When it is next said that publishes are to wait for those that a former master has not answered.
+    outrun: Option<Instant>,
     /// A node is lost at which others may have their subscriptions.
     shaken: bool,
     /// Since when the topology does not name the node that is chosen.
@@ -164,6 +166,7 @@ impl ClusterTransport {
             up: false,
             stalled: None,
             demoted: false,
+            outrun: None,
             shaken: false,
             unlisted: None,
             clock: None,
@@ -225,6 +228,7 @@ impl ClusterTransport {
             unanswered += node.give_up("", &mut |_| unwritten += 1, &mut self.reports);
         }
         self.up = false;
+        self.outrun = None;
         self.stalled = None;
         self.chosen = None;
         if stood || unanswered > 0 || unwritten > 0 {

@@ -78,6 +78,8 @@ pub(super) struct Node {
     /// When it was last seen to hang, unless it was asked later and has said that it is a master. If it was replaced meanwhile, those of its
     /// subscribers that know of that are at its successor already: what it then hands on has reached them, or not.
     pub(super) frozen_at: Option<Instant>,
+    /// It is no master any more, as the topology says.
+    pub(super) superseded: bool,
     /// Nobody wants the connection any more: what is unanswered then is given up.
     pub(super) leaves_at: Option<Instant>,
 }
@@ -184,6 +186,7 @@ impl Node {
             is_new: true,
             hangs: false,
             frozen_at: None,
+            superseded: false,
             leaves_at: None,
         }
     }
@@ -221,6 +224,25 @@ impl Node {
     /// Returns whether a publish or a command is not answered for good.
     pub(super) fn has_unanswered(&self) -> bool {
         self.publishes > 0 || self.commands > 0 || !self.doubtful.is_empty()
+    }
+
+    /// Returns whether it may run publishes yet that its successor's must not overtake.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.superseded && self.publishes > 0 && self.space == Space::Shard
+    }
+
+    /// Returns whether it hangs, and its subscribers hear nothing of it either.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.hangs && self.frozen_at.is_some()
+    }
+
+    /// The connection is about to be dropped: what the node has not read of it is not to come behind what its successor is
+    /// published to.
+    pub(super) fn discard(&mut self) {
+        // In the global space what one node has taken may come from any, whoever is published to next.
+        if self.space == Space::Shard {
+            self.connection.discard();
+        }
     }
 
     /// Returns whether commands about keys go there.
@@ -510,6 +532,9 @@ impl Node {
                 let reason = self.reason(&loss);
                 let unanswered = self.give_up(&reason, &mut sink, reports);
                 let stood = self.is_open();
+                if unanswered > 0 {
+                    self.discard();
+                }
                 self.connection.lose();
                 reports.push((self.address.clone(), Report::Lost { reason, unanswered, stood }));
                 false

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::{BUDGET, READS_PER_CALL, Step};
 use super::keys::Ended;
 use super::lane::{ClusterLane, Hints, MISSING};
-use super::mastership::{Role, SETTLE};
+use super::mastership::{LEASE, Role, SETTLE};
 use super::node::{GRACE, Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
@@ -88,7 +88,15 @@ impl ClusterTransport {
             }
         });
         step.reported |= self.tell_standing(sink);
-        let (demoted, shaken) = (std::mem::take(&mut self.demoted), std::mem::take(&mut self.shaken));
+        // What comes by one channel is to come in order.
+        let now = Instant::now();
+        self.outrun = self.nodes.values().any(Node::is_outrun).then(|| self.outrun.unwrap_or(now));
+        let outruns = self.outrun.is_some_and(|at| now >= at);
+        if outruns {
+            self.outrun = Some(now + LEASE);
+        }
+        let (demoted, shaken) =
+            (std::mem::take(&mut self.demoted) || outruns, std::mem::take(&mut self.shaken));
         if demoted || shaken {
             sink(Incoming::Settling { time: if demoted { SETTLE } else { Duration::ZERO } });
             step.reported = true;
@@ -150,7 +158,7 @@ impl ClusterTransport {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at, node.ask_at()]);
         let unlisted = self.unlisted.map(|since| since + MISSING);
-        let others = [Some(self.refresh.deadline()), self.counting.deadline(), unlisted];
+        let others = [Some(self.refresh.deadline()), self.counting.deadline(), unlisted, self.outrun];
         let lanes = self.lanes.iter().map(ClusterLane::deadline);
         let Some(deadline) = nodes.chain(others).chain(lanes).flatten().min() else {
             return false;
@@ -268,16 +276,19 @@ impl ClusterTransport {
             let counted = self.counting.begun && listed.contains(address);
             let commanded = masters.contains(address) && node.is_commanded(now);
             let wanted = needed.contains(address) || counted || commanded || self.refresh.is_asking(address);
-            if wanted {
+            node.superseded = !needed.contains(address);
+            // Its successor is published to when it has answered, or will not run what it has.
+            let holds_up = node.is_outrun() && node.is_frozen();
+            if wanted && !holds_up {
                 node.leaves_at = None;
                 return true;
             }
             let until = *node.leaves_at.get_or_insert(now + GRACE);
             // One that is not named may be a master that has just been replaced.
-            if node.has_unanswered() && node.is_written() && now < until {
+            if node.has_unanswered() && node.is_written() && now < until && !holds_up {
                 return true;
             }
-            self.outage.unanswered += node.give_up(
+            let unanswered = node.give_up(
                 LEFT,
                 &mut |incoming| {
                     reported = true;
@@ -285,6 +296,11 @@ impl ClusterTransport {
                 },
                 &mut self.reports,
             );
+            self.outage.unanswered += unanswered;
+            if unanswered > 0 {
+                node.discard();
+            }
+            self.refresh.failed(address, LEFT);
             false
         });
         reported

@@ -510,6 +510,100 @@ fn what_a_node_held_back_is_published_again_and_what_it_was_sent_while_it_hung_i
     });
 }
 
+/// Its slots are another node's, and it is not listed.
+const SUCCEEDED: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1])];
+
+const WITHOUT_REPLICA: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
+
+/// Runs until the transport shows something, and passes over what it reports.
+async fn poll_until(rig: &mut Rig, shows: impl Fn(&ClusterTransport) -> bool) {
+    while !shows(&rig.transport) {
+        let mut sink = |_: Incoming<'_>| {};
+        let one = rig.transport.incoming(&mut sink);
+        let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
+    }
+}
+
+#[test]
+fn what_a_node_that_hung_sends_behind_its_successor_is_dropped_and_so_are_its_copies() {
+    block_on(async {
+        // That both are of one shard may not be known.
+        for is_known in [true, false] {
+            let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+            let replica = rig.cluster.address(2);
+            if !is_known {
+                rig.cluster.all_see(WITHOUT_REPLICA);
+                rig.transport.refresh.hint(None, Instant::now());
+                poll_until(&mut rig, |transport| !transport.topology.nodes().any(|node| *node == replica))
+                    .await;
+            }
+            rig.cluster.nodes()[0].frozen = true;
+            rig.cluster.all_see(SUCCEEDED);
+            rig.transport.refresh.hint(None, Instant::now());
+            rig.until("subscribed 0 bar").await;
+            rig.cluster.push(2, &bulks(&["smessage", LOW, "new"]));
+            rig.until("message 0 bar new").await;
+            // Longer than a handover takes from a node that answers.
+            let far = Instant::now() + Duration::from_millis(500);
+            rig.until_cluster(|_| Instant::now() > far).await;
+            rig.cluster.push(0, &bulks(&["smessage", LOW, "late"]));
+            rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+            let asked = rig.cluster.log(0, "CLUSTER SLOTS").len();
+            rig.cluster.nodes()[0].frozen = false;
+            // It has taken note of what was withdrawn behind the message.
+            rig.until_cluster(|cluster| cluster.log(0, "CLUSTER SLOTS").len() > asked).await;
+            for payload in ["late", "newer"] {
+                rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+            }
+            assert_eq!(rig.until("message").await, "message 0 bar newer");
+        }
+    });
+}
+
+#[test]
+fn publishes_wait_for_those_that_a_former_master_has_not_answered() {
+    block_on(async {
+        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        rig.trusted(&[LOW]).await;
+        rig.cluster.nodes()[0].holds_back = true;
+        rig.transport.publish(LOW.as_bytes(), b"1");
+        let former = rig.cluster.address(0);
+        poll_until(&mut rig, |transport| {
+            transport.nodes[&former].has_unanswered() && transport.nodes[&former].is_written()
+        })
+        .await;
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.transport.refresh.hint(None, Instant::now());
+        for _ in 0..3 {
+            rig.until("settling").await;
+        }
+        rig.cluster.nodes()[0].holds_back = false;
+        rig.until("published 0").await;
+    });
+}
+
+#[test]
+fn a_node_that_hangs_is_left_so_that_it_does_not_run_what_it_was_sent() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("published 1").await;
+        rig.cluster.nodes()[0].frozen = true;
+        for payload in [b"1", b"2", b"3"] {
+            rig.transport.publish(LOW.as_bytes(), payload);
+        }
+        let former = rig.cluster.address(0);
+        poll_until(&mut rig, |transport| transport.nodes[&former].is_frozen()).await;
+        rig.cluster.all_see(SUCCEEDED);
+        rig.until("down 3 0").await;
+        rig.cluster.nodes()[0].frozen = false;
+        rig.until("subscribed 0 bar").await;
+        let far = Instant::now() + Duration::from_millis(100);
+        rig.until_cluster(|_| Instant::now() > far).await;
+        assert_eq!(rig.cluster.log(0, "SPUBLISH").len(), 2, "the first of them finds out");
+    });
+}
+
 #[test]
 fn a_node_that_does_not_say_what_it_is_is_believed() {
     block_on(async {
