@@ -91,6 +91,21 @@ describe("clients that carry", function () {
     });
   }
 
+  it("carry since Redis takes no more connections, and the adapter says so", async () => {
+    const full = await startRedis({ extra: ["maxclients 2"] });
+    const [pub, sub] = [keep(await nodeRedis("redis", full.port)), keep(await nodeRedis("redis", full.port))];
+    const io = new Server({ adapter: ours.createAdapter(pub, sub) });
+    try {
+      const { adapter } = /** @type {any} */ (io.of("/"));
+      await adapter.ready;
+      assert.strictEqual(adapter.transport.carrier, "client");
+      assert.match(adapter.transport.reason, /takes no more connections \(maxclients\)/);
+    } finally {
+      /** @type {any} */ (io.of("/").adapter).close();
+      await full.stop();
+    }
+  });
+
   for (const name of ["redis", "ioredis"]) {
     const make = async () =>
       keep(name === "redis" ? await nodeRedis(name, redis.port) : ioredis(name, redis.port));
