@@ -137,8 +137,9 @@ class Carrier {
     if (clients.needsProof) {
       this.#hearing = new Hearing({
         isUp: () => {
-          // What comes in by another connection proves nothing of the one before.
-          clients.look();
+          // What comes in by another connection proves nothing of the one before. A look passes all subscriptions, of which
+          // there is one for each room where shards are listened to: there the client's own look has to do.
+          if (clients.space === "global") clients.look();
           return this.#up;
         },
         // What a node answers counts those that listen at it, and another one may be listened at.
