@@ -131,6 +131,9 @@ export declare class Link {
 /** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */
 export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
 
+/** Returns the time of the clock that events are stamped with, in milliseconds; see `clock.rs`. */
+export declare function clock(): number
+
 /**
  * A broadcast as it goes over the wire, for a client that carries it at once.
  *

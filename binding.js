@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.Link = nativeBinding.Link
 module.exports.broadcastBinary = nativeBinding.broadcastBinary
+module.exports.clock = nativeBinding.clock
 module.exports.encodeBroadcast = nativeBinding.encodeBroadcast
 module.exports.fastBroadcast = nativeBinding.fastBroadcast
 module.exports.fastSend = nativeBinding.fastSend

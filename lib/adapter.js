@@ -847,10 +847,11 @@ class MemberAdapter extends Adapter {
         return this.#onReady();
       case "failed":
         this._onFailed();
-        return this.#onLost(explainEvent(event));
+        return this.#onLost(explainEvent(event), event.age);
       case "down":
       case "deaf":
-        return this.#onLost(explainEvent(event), event.silence);
+        // An event loop that was blocked hears of it late.
+        return this.#onLost(explainEvent(event), (event.silence ?? 0) + (event.age ?? 0));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
         return this._tellError(new Error(explainEvent(event, this.#identity)));

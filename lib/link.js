@@ -57,7 +57,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
  * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, stands?: boolean, silence?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ *   seen?: number, stands?: boolean, silence?: number, age?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  *
@@ -1004,7 +1004,11 @@ class Link {
   #onRecord(record) {
     switch (record.kind) {
       case KIND.EVENT:
-        return this.#onEvent(record.member, JSON.parse(record.text(0)));
+        return this.#onEvent(record.member, {
+          ...JSON.parse(record.text(0)),
+          // Both are cut to whole milliseconds.
+          age: ((binding.clock() - record.token) >>> 0) + 1,
+        });
       case KIND.COUNT: {
         const count = this.#counts.get(record.token);
         this.#counts.delete(record.token);

@@ -10,6 +10,7 @@
 #[cfg(feature = "binding")]
 #[cfg_attr(test, allow(dead_code))]
 pub mod binding;
+pub mod clock;
 pub mod core;
 pub mod driver;
 pub mod packet;

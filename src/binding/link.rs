@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memchr::memmem::Finder;
 use napi::bindgen_prelude::{Buffer, BufferSlice, Error, Function, Status, Uint32Array};
@@ -143,6 +143,12 @@ pub struct Link {
 #[napi(catch_unwind)]
 pub fn longest_step() -> f64 {
     driver::take_longest_step().as_secs_f64() * 1000.0
+}
+
+/// Returns the time of the clock that events are stamped with, in milliseconds; see `clock.rs`.
+#[napi(catch_unwind)]
+pub fn clock() -> u32 {
+    crate::clock::millis(Instant::now())
 }
 
 #[napi]
@@ -498,7 +504,7 @@ impl Link {
     #[napi(catch_unwind)]
     pub fn client_lost(&self, kind: u32, name: Bytes, reason: String, silence: u32) {
         let subscription = Subscription::new(subscription_kind(kind), name.as_slice());
-        self.report(Report::Lost { subscription, reason, silence: silence.into() });
+        self.report(Report::Lost { subscription, reason, silence: silence.into(), at: Instant::now() });
     }
 
     /// The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has.

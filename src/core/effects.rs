@@ -41,7 +41,8 @@ pub enum Kind {
     Unsubscribe = 10,
     /// For the user's client to count subscribers of: `token`, `d` the channels with a table of `n`.
     NumSub = 11,
-    /// Something that the operator or the adapter should know: `a` an [`Event`](super::Event) in JSON.
+    /// Something that the operator or the adapter should know: `a` an [`Event`](super::Event) in JSON;
+    /// `token` when it happened, see `clock.rs`.
     Event = 12,
     /// Asks for the credentials of the user's clients: `token`, to be answered by `Link.credentials`.
     Credentials = 13,

@@ -35,6 +35,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::transport::{Lane, Subscription};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
@@ -653,6 +654,7 @@ impl Core {
         let text = serde_json::to_vec(event).unwrap_or_default();
         for &member in members {
             let mut draft = fx.batch.draft(Kind::Event, member);
+            draft.record.token = clock::millis(fx.now);
             draft.part(0, &text);
             draft.done();
         }

@@ -5,8 +5,10 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
+use std::time::Instant;
 
 use super::link::Shared;
+use crate::clock;
 use crate::core::Event;
 use crate::core::effects::{Batch, Kind};
 use crate::core::stats::Stats;
@@ -29,6 +31,7 @@ pub fn tell(shared: &Shared, reason: &str, stats: Stats, wake_js: &impl Fn()) {
     shared.inbox.set_stats(stats);
     let mut batch = Batch::default();
     let mut draft = batch.draft(Kind::Event, 0);
+    draft.record.token = clock::millis(Instant::now());
     draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
     draft.done();
     if shared.inbox.append(&mut batch, None) {

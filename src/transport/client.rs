@@ -2,6 +2,7 @@
 //! comes back here.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -85,8 +86,10 @@ pub enum Report {
         subscription: Subscription,
         /// What went wrong, for the operator.
         reason: String,
-        /// How long nothing may have been heard already, in milliseconds.
+        /// How long nothing may have been heard by then, in milliseconds.
         silence: u64,
+        /// When JS said so.
+        at: Instant,
     },
     /// The answer to a count.
     Counted {
@@ -201,8 +204,9 @@ impl Transport for ClientTransport {
                     sink(Incoming::Returned { channel, payload });
                 }
                 Report::ReturnedToCore => self.returned += 1,
-                Report::Lost { subscription: Subscription { kind, name }, reason, silence } => {
-                    let silence = *silence;
+                Report::Lost { subscription: Subscription { kind, name }, reason, silence, at } => {
+                    let waited = u64::try_from(at.elapsed().as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                    let silence = silence.saturating_add(waited);
                     sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason, silence });
                 }
                 Report::Counted { token, counts } => {
