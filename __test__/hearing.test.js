@@ -9,18 +9,14 @@
 const assert = require("node:assert");
 const { PROBE } = require("../lib/doubt");
 const { Hearing } = require("../lib/hearing");
-
-/** How often the channels are looked at, in milliseconds. */
-const LOOK = 250;
+const { LOOK, Looks, byLooks, settled } = require("./support/looks");
 
 /** So many looks an answered probe may take at first, and at most. */
 const PATIENCE = { first: 16, most: 240 };
 
 const CHANNEL = "a#/#room#";
 
-class World {
-  /** In milliseconds. */
-  now = 1000;
+class World extends Looks {
   isUp = true;
   /** When something was asked, and about which channel. @type {{ at: number, channel: string }[]} */
   probes = [];
@@ -34,10 +30,9 @@ class World {
   answer = async () => 1;
   /** The node that a channel is listened to at. @type {(channel: string) => string | null} */
   place = () => null;
-  /** @type {() => void} */
-  look = () => {};
 
   constructor() {
+    super();
     this.hearing = new Hearing({
       isUp: () => this.isUp,
       publish: (channel) => this.#publish(channel),
@@ -71,15 +66,6 @@ class World {
     await this.looks(1);
   }
 
-  /** Has looks happen, and what they ask be answered. @param {number} count */
-  async looks(count) {
-    for (let n = 0; n < count; n++) {
-      this.now += LOOK;
-      this.look();
-      await settled();
-    }
-  }
-
   /** Has looks happen until something was asked again; returns how many. @param {number} most */
   async looksUntilAsked(most) {
     const { length } = this.probes;
@@ -91,43 +77,8 @@ class World {
   }
 }
 
-/** Resolves when all promises that wait for nothing else have settled. */
-async function settled() {
-  for (let n = 0; n < 10; n++) await null;
-}
-
-/**
- * Runs a test with a clock that only it moves. It waits for nothing but promises, so that nobody else sees that clock.
- *
- * @param {(world: World) => Promise<void>} test
- */
-function timeless(test) {
-  return async () => {
-    const { setInterval, clearInterval } = globalThis;
-    const { random } = Math;
-    const world = new World();
-    performance.now = () => world.now;
-    // Whatever chance decides is in the middle.
-    Math.random = () => 0.5;
-    /** @type {any} */ (globalThis).setInterval = (
-      /** @type {() => void} */ look,
-      /** @type {number} */ time,
-    ) => {
-      assert.strictEqual(time, LOOK);
-      world.look = look;
-      return { unref: () => world };
-    };
-    globalThis.clearInterval = () => void (world.look = () => {});
-    try {
-      await test(world);
-    } finally {
-      Object.assign(globalThis, { setInterval, clearInterval });
-      Math.random = random;
-      // That of its prototype is seen again.
-      delete (/** @type {any} */ (performance).now);
-    }
-  };
-}
+/** @param {(world: World) => Promise<void>} test */
+const timeless = (test) => byLooks(() => new World(), test);
 
 describe("whether channels are heard", () => {
   it(

@@ -5,22 +5,16 @@
 
 const assert = require("node:assert");
 const { SignsOfLife } = require("../lib/signs-of-life");
-
-/** In milliseconds. */
-const LOOK = 250;
+const { Looks, byLooks } = require("./support/looks");
 
 /** So many looks lie between an answer and the next question, and so many an answer may take. */
 const [PERIOD, PATIENCE] = [4, 16];
 
-class World {
-  /** In milliseconds. */
-  now = 1000;
+class World extends Looks {
   /** What is on its way. @type {{ at: number, answer: () => void, fail: () => void }[]} */
   questions = [];
   hasConnection = true;
   mute = 0;
-  /** @type {() => void} */
-  look = () => {};
 
   /** Is to be called once the clock is this one's. */
   begin() {
@@ -39,41 +33,10 @@ class World {
       }),
     );
   }
-
-  /** @param {number} count */
-  async looks(count) {
-    for (let n = 0; n < count; n++) {
-      this.now += LOOK;
-      this.look();
-      for (let turn = 0; turn < 5; turn++) await null;
-    }
-  }
 }
 
-/** Runs a test with a clock that only it moves. @param {(world: World) => Promise<void>} test */
-function timeless(test) {
-  return async () => {
-    const { setInterval, clearInterval } = globalThis;
-    const world = new World();
-    performance.now = () => world.now;
-    /** @type {any} */ (globalThis).setInterval = (
-      /** @type {() => void} */ look,
-      /** @type {number} */ time,
-    ) => {
-      assert.strictEqual(time, LOOK);
-      world.look = look;
-      return { unref: () => world };
-    };
-    globalThis.clearInterval = () => void (world.look = () => {});
-    try {
-      await test(world);
-    } finally {
-      Object.assign(globalThis, { setInterval, clearInterval });
-      // That of its prototype is seen again.
-      delete (/** @type {any} */ (performance).now);
-    }
-  };
-}
+/** @param {(world: World) => Promise<void>} test */
+const timeless = (test) => byLooks(() => new World(), test);
 
 describe("whether the connection lives that has all global channels", () => {
   it(
