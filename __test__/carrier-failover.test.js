@@ -10,7 +10,7 @@ const assert = require("node:assert");
 const { Pair, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
-const { freePort } = require("./support/redis");
+const { freePort } = require("./support/ports");
 const { waitFor } = require("./support/wait");
 
 const PACKAGES = ["redis-4", "redis-5", "redis", "ioredis-4", "ioredis-5", "ioredis"];

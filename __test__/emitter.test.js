@@ -20,7 +20,8 @@ const { Node, endClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { connectClient, endClient: closeClient } = require("./support/connect");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 /** @typedef {{ channel: string, hex: string }} Message */

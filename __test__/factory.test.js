@@ -12,7 +12,8 @@ const redisAdapter = /** @type {any} */ (require(".."));
 const streams = /** @type {any} */ (require("../streams"));
 const { leavesNoRejection } = require("./fixtures/suite");
 const { expectExceptions } = require("./support/hooks");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 /** @type {Record<string, (...args: any[]) => any>} */

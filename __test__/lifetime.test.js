@@ -24,7 +24,8 @@ const {
   withTimeout,
 } = require("./fixtures/nodes");
 const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { callsOf } = require("./support/streams");
 const { once, waitFor } = require("./support/wait");
 

@@ -6,7 +6,7 @@
 const assert = require("node:assert");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
-const { freePort } = require("./support/redis");
+const { freePort } = require("./support/ports");
 
 /** As `MAX_PENDING` in src/core/requests.rs. */
 const MOST = 65_536;

@@ -10,7 +10,8 @@ const { Server } = require("socket.io");
 const createAdapterItself = require("..");
 const { KINDS, Node, countSubscribers, endClient, makeClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 const { createAdapter, RedisAdapter } = /** @type {any} */ (createAdapterItself);

@@ -10,7 +10,8 @@ const reference = require("@socket.io/redis-adapter");
 const { KINDS, Node, countSubscribers } = require("./fixtures/nodes");
 const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
 const { RATE, Receiver, Sender } = require("./fixtures/traffic");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 /** @typedef {import("./support/redis").RedisServer} RedisServer */

@@ -13,7 +13,8 @@ const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
 const { sideBySide } = require("./fixtures/suite");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 const FAMILIES = /** @type {const} */ (["classic", "sharded", "streams"]);

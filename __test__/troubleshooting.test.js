@@ -14,7 +14,8 @@ const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
 const { slotOf, startCluster } = require("./support/cluster");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { blockUntilCut, impatient } = require("./support/unread");
 const { once, waitFor } = require("./support/wait");
 

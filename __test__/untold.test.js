@@ -14,7 +14,8 @@ const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const { Emitter } = require("../emitter");
 const streams = require("../streams");
-const { freePort, startRedis } = require("./support/redis");
+const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
 const HASTY = path.join(__dirname, "support", "child-hasty.js");

@@ -7,18 +7,14 @@
 
 const { spawn } = require("node:child_process");
 const fs = require("node:fs");
-const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
 const { certificatesFor } = require("./certificates");
+const { BUS, freePort } = require("./ports");
 const { roundTrip } = require("./resp");
 
 /** How long a server may take to answer its first PING, and to go when told to, in milliseconds. */
 const PATIENCE = 10_000;
-
-/** Below the range from which the kernel picks ports for outgoing connections; +10000 is a cluster's bus. */
-const PORTS = { first: 10_300, last: 22_000 };
-const BUS = 10_000;
 
 /** The user that `cli()` logs in as when the test declares users, so that a test may close `default`. */
 const OPERATOR = { name: "test-support", password: "test-support" };
@@ -299,29 +295,6 @@ async function startRedis(options = {}) {
   return server;
 }
 
-/**
- * Resolves with a TCP port on 127.0.0.1 on which nobody listens just now.
- *
- * @param {{ bus?: boolean }} [options] `bus`: nor on the one that a cluster's bus takes with it
- * @returns {Promise<number>}
- */
-async function freePort({ bus = false } = {}) {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const port = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first));
-    if ((await isFree(port)) && (!bus || (await isFree(port + BUS)))) return port;
-  }
-  throw new Error("no free port was found in 100 attempts");
-}
-
-/** @param {number} port @returns {Promise<boolean>} */
-function isFree(port) {
-  return new Promise((resolve) => {
-    const probe = net.createServer();
-    probe.once("error", () => resolve(false));
-    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-  });
-}
-
 let armed = false;
 
 /** Sees to it, once, that no server outlives this process, however it ends (short of SIGKILL). */
@@ -340,4 +313,4 @@ function cleanUpAtExit() {
   }
 }
 
-module.exports = { running, startRedis, freePort, RedisServer, OPERATOR };
+module.exports = { running, startRedis, RedisServer, OPERATOR };
