@@ -13,6 +13,7 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
 const { channelRoom } = require("./link");
+const { MAX_DELAY } = require("./options");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainEvent, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
@@ -1004,9 +1005,6 @@ const REASONS = {
 function closedError() {
   return new Error(reasonOf("failed"));
 }
-
-/** The longest delay that a timer of Node can have, in milliseconds. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 /** The name of a room in a channel. @param {any} room */
 function nameOf(room) {

@@ -812,6 +812,13 @@ class Link {
     forget(rest);
   }
 
+  /** Who waits for an answer, which is there. @param {number} token */
+  #takeCount(token) {
+    const count = this.#counts.get(token);
+    this.#counts.delete(token);
+    return count;
+  }
+
   /** Nothing that was asked is answered any more. */
   #giveUp() {
     const counts = [...this.#counts.values()];
@@ -1009,16 +1016,10 @@ class Link {
           // Both are cut to whole milliseconds.
           age: ((binding.clock() - record.token) >>> 0) + 1,
         });
-      case KIND.COUNT: {
-        const count = this.#counts.get(record.token);
-        this.#counts.delete(record.token);
-        return count?.resolve(record.n);
-      }
-      case KIND.COUNT_REFUSED: {
-        const count = this.#counts.get(record.token);
-        this.#counts.delete(record.token);
-        return count?.reject(new Error(record.text(0)));
-      }
+      case KIND.COUNT:
+        return this.#takeCount(record.token)?.resolve(record.n);
+      case KIND.COUNT_REFUSED:
+        return this.#takeCount(record.token)?.reject(new Error(record.text(0)));
       case KIND.RESTORED:
         return this.#restores.onRecord(record);
       case KIND.CARRY:

@@ -17,6 +17,9 @@ const MAX_BACKLOG_BYTES = 32 * 1024 * 1024;
 /** Messages that wait for the JS thread, in bytes: as much as Redis itself keeps for a slow subscriber. */
 const MAX_INBOX_BYTES = 32 * 1024 * 1024;
 
+/** The longest delay that a timer of Node can have, in milliseconds. */
+const MAX_DELAY = 2 ** 31 - 1;
+
 /** More streams than this, each of which is read by a connection of its own, cannot be meant. */
 const MAX_STREAMS = 1024;
 
@@ -261,6 +264,7 @@ function show(value) {
 }
 
 module.exports = {
+  MAX_DELAY,
   MSGPACK,
   objectOf,
   present,

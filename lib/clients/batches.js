@@ -6,7 +6,7 @@
  * batch is on its way is the next one.
  */
 
-const { afterReading } = require("./client");
+const { within } = require("./client");
 
 /**
  * @typedef {object} Task
@@ -53,15 +53,10 @@ class Batches {
 
   /** @param {Task[]} batch */
   #sendBatch(batch) {
-    /** @type {NodeJS.Timeout | undefined} */
-    let timer;
-    const late = new Promise((resolve) => {
-      timer = afterReading(() => resolve(null), PATIENCE).unref();
-    });
     const sent = this.#lentTo(batch).catch((error) => {
       for (const { reject } of batch) reject(error);
     });
-    return Promise.race([sent, late]).finally(() => clearTimeout(timer));
+    return within(sent, PATIENCE);
   }
 
   /** @param {Task[]} batch */

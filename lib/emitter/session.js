@@ -9,7 +9,7 @@
 const { isOwn } = require("../forms");
 const { WRITE_PATIENCE, countOf, keepFor } = require("../lifetime");
 const { Link } = require("../link");
-const { readNumber } = require("../options");
+const { MAX_DELAY, readNumber } = require("../options");
 const { Outlet } = require("./outlet");
 
 /**
@@ -20,9 +20,6 @@ const { Outlet } = require("./outlet");
  * @property {number} lost
  * @property {number} pending
  */
-
-/** The longest delay that a timer of Node can have, in milliseconds: who says more waits for as long as it takes. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 class Session {
   #outlet;
@@ -183,6 +180,7 @@ function isInTime(link, timeout) {
       timer = setTimeout(() => (link.written() > written ? wait() : resolve(false)), WRITE_PATIENCE);
     };
     if (timeout === undefined) wait();
+    // Who says more waits for as long as it takes.
     else if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, false);
     link
       .answered()
