@@ -409,9 +409,15 @@ class MemberAdapter extends Adapter {
     if (this.#closed) return Promise.resolve(ALONE);
     const asked = new Promise((resolve) => {
       this.requests.set(requestId, resolve);
-      this.#link.request(this.#member, requestId, type, bytes, toDelay(timeout), this.#identity);
+      this.#request(requestId, type, bytes, timeout);
     });
     return keepFor(asked, `the answers to a request in ${this.nsp.name}`);
+  }
+
+  /** @param {string} id @param {number} type @param {Buffer} bytes @param {any} timeout in milliseconds */
+  #request(id, type, bytes, timeout) {
+    const hears = this._isReady;
+    this.#link.request(this.#member, id, type, bytes, toDelay(timeout), this.#identity, hears);
   }
 
   // --- which sockets are here --------------------------------------------------------------------------
@@ -604,14 +610,7 @@ class MemberAdapter extends Adapter {
         this._send(REQUESTS, null, request);
       } else {
         this.ackRequests.set(requestId, { clientCountCallback, ack });
-        this.#link.request(
-          this.#member,
-          requestId,
-          REQUEST.BROADCAST,
-          request,
-          toDelay(opts.flags?.timeout),
-          this.#identity,
-        );
+        this.#request(requestId, REQUEST.BROADCAST, request, opts.flags?.timeout);
       }
     }
     const here = () => super.broadcastWithAck(packet, opts, clientCountCallback, ack);

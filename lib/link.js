@@ -485,11 +485,12 @@ class Link {
    * @param {Buffer} bytes
    * @param {number} timeout in milliseconds
    * @param {Identity} identity
+   * @param {boolean} hears whether the member is subscribed to its answers; until then Rust holds the request back
    */
-  request(member, id, type, bytes, timeout, identity) {
+  request(member, id, type, bytes, timeout, identity, hears) {
     const native = this.#open();
     // What comes behind it in this tick does not wait for it, and the client may be told to quit then.
-    const isDirect = this.#members.has(member) && this.#isDirect();
+    const isDirect = hears && this.#members.has(member) && this.#isDirect();
     if (!isDirect) this.#handOver();
     native.request(member, id, type, bytes, timeout, isDirect);
     if (isDirect) this.#carrier?.publish(member, channelOf(identity, 1, null), bytes);

@@ -454,6 +454,19 @@ impl Core {
             self.counting.let_go();
             self.watch(missing, fx.now);
         }
+        if self.flow.waits_for_hearing() {
+            let Core { flow, members, .. } = self;
+            let given_up =
+                flow.heard(fx.now, |id| members.get(&id).is_some_and(|member| !member.is_subscribed()));
+            for id in given_up {
+                if let Some(member) = members.get_mut(&id) {
+                    member.stays_deaf = true;
+                }
+            }
+            if !flow.waits_for_hearing() {
+                self.counting.let_go();
+            }
+        }
     }
 }
 

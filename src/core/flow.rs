@@ -2,7 +2,7 @@
 //!
 //! They wait while the link is down, while it is not proven to reach the Redis of the user's clients, and after
 //! an outage until the peers that were there before have subscribed again: what is published earlier is lost to
-//! them.
+//! them. An acknowledged broadcast, and what comes behind it, waits until its acknowledgements can be heard.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 /// How long publishes wait at least when subscriptions have to be made elsewhere and Redis stands: the others are told
 /// as this node is, and follow within milliseconds.
 const MOVE_SETTLE: Duration = Duration::from_millis(100);
+
+/// How long an acknowledged broadcast waits for the subscription to its acknowledgements: Redis takes a millisecond for
+/// it, and a cluster some hundred in which slots move.
+pub const HEAR_BOUND: Duration = Duration::from_secs(1);
 
 /// A message that waits.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,6 +158,10 @@ pub struct Flow {
     /// The carrier is about to change.
     held: bool,
     wait: Option<Wait>,
+    /// Members that have asked for acknowledgements, and are not subscribed to them yet.
+    deaf: Vec<MemberId>,
+    /// How long they are waited for. It begins when nothing else is waited for.
+    deaf_until: Option<Instant>,
     /// Redis has refused what it takes later, and has taken nothing since: one message is to show that it does.
     cautious: bool,
     /// The link has not been up yet, and not for want of trying.
@@ -184,6 +192,8 @@ impl Flow {
             proven,
             held: false,
             wait: None,
+            deaf: Vec::new(),
+            deaf_until: None,
             cautious: false,
             late: false,
             was_up: false,
@@ -195,7 +205,38 @@ impl Flow {
 
     /// Whether publishes may go out at once, apart from what waits.
     pub fn is_open(&self) -> bool {
+        self.deaf.is_empty() && self.waits_for_no_other()
+    }
+
+    fn waits_for_no_other(&self) -> bool {
         self.up && self.proven && !self.held && self.wait.is_none()
+    }
+
+    /// A member asks for acknowledgements that it cannot hear yet: what is published from now on waits until it does.
+    pub fn wait_for_hearing(&mut self, id: MemberId) {
+        if !self.deaf.contains(&id) {
+            self.deaf.push(id);
+        }
+    }
+
+    /// Whether such members are waited for.
+    pub fn waits_for_hearing(&self) -> bool {
+        !self.deaf.is_empty()
+    }
+
+    /// Ends the wait for those of them that are not `deaf` any more. Returns those that are given up.
+    pub fn heard(&mut self, now: Instant, deaf: impl Fn(MemberId) -> bool) -> Vec<MemberId> {
+        self.deaf.retain(|&id| deaf(id));
+        if self.deaf.is_empty() || !self.waits_for_no_other() {
+            self.deaf_until = None;
+            return Vec::new();
+        }
+        let until = *self.deaf_until.get_or_insert(now + HEAR_BOUND);
+        if now < until {
+            return Vec::new();
+        }
+        self.deaf_until = None;
+        std::mem::take(&mut self.deaf)
     }
 
     /// The link is connected; `with_peers` are the members that had peers before.
@@ -336,14 +377,14 @@ impl Flow {
         self.ended.take()
     }
 
-    /// When [`Flow::wants_count`] is to be asked again.
+    /// When [`Flow::wants_count`] or [`Flow::heard`] is to be asked again.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.wait {
             Some(Wait::Peers(healing, until)) => {
                 Some(healing.deadline().map_or(*until, |next| next.min(*until)))
             }
             Some(Wait::Time(until)) => Some(*until),
-            None => None,
+            None => self.deaf_until,
         }
     }
 }

@@ -107,6 +107,8 @@ pub struct Member {
     pub unfound: bool,
     /// Whether it has said hello itself.
     pub known: bool,
+    /// Whether it was waited for in vain until it was subscribed, and is not again: Redis may refuse it.
+    pub stays_deaf: bool,
     /// Whether some of them were not found when an outage ended, and they have not been counted since.
     pub missed: bool,
     /// What it has published since an outage ended.
@@ -137,6 +139,7 @@ impl Member {
             greeted: false,
             unfound: false,
             known: false,
+            stays_deaf: false,
             missed: false,
             since: 0,
             interest: Interest::default(),

@@ -13,6 +13,8 @@ mod event;
 mod fences;
 pub mod flow;
 mod healing;
+#[cfg(test)]
+mod hearing_tests;
 mod incoming;
 pub mod member;
 #[cfg(test)]
@@ -588,13 +590,19 @@ impl Core {
     // --- requests --------------------------------------------------------------------------------------
 
     /// Sends a request that other members answer. All but an acknowledged broadcast wait for the members to be
-    /// counted first. A broadcast goes out even if its acknowledgements cannot be followed, since too many others wait.
+    /// counted first. A broadcast keeps its place among what is published: where its acknowledgements cannot be heard
+    /// yet, it and what comes behind it wait for that. It goes out even if its acknowledgements cannot be followed,
+    /// since too many others wait.
     pub fn request(&mut self, id: MemberId, ask: &Ask<'_>, fx: &mut Effects) {
         let at_once = ask.kind == RequestType::Broadcast;
         let known = self.members.contains_key(&id);
         let added = known && self.requests.add(id, ask, !at_once && !ask.carried, fx.now);
         let publishes = at_once && !ask.carried && (added || (known && self.requests.is_full()));
         if publishes {
+            let is_deaf = |member: &Member| member.listens() && !member.is_subscribed() && !member.stays_deaf;
+            if added && self.members.get(&id).is_some_and(is_deaf) {
+                self.flow.wait_for_hearing(id);
+            }
             self.send(id, &Destination::Request, ask.body, fx);
         }
         if added {

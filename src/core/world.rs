@@ -21,6 +21,8 @@ pub(super) struct World {
     pub(super) names: usize,
     /// What went out: channel and payload.
     pub(super) published: Vec<(String, String)>,
+    /// Whether Redis confirms subscriptions by itself, and not only when the test wants it.
+    pub(super) confirms: bool,
     up: bool,
 }
 
@@ -34,6 +36,7 @@ impl World {
             counts: 0,
             names: 0,
             published: Vec::new(),
+            confirms: true,
             up: false,
         };
         world.up();
@@ -154,7 +157,7 @@ impl World {
                 return;
             }
             for (lane, change, name) in subscriptions {
-                if self.up && change == Change::Add {
+                if self.up && self.confirms && change == Change::Add {
                     let (kind, name) = (name.kind, &name.name);
                     self.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut self.fx);
                 }
