@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Ask;
 use super::flow::HEAR_BOUND;
 use super::world::World;
+use crate::transport::Incoming;
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -76,7 +77,7 @@ fn what_is_asked_before_redis_is_there_waits_too() {
 }
 
 #[test]
-fn a_member_that_redis_refuses_is_waited_for_once() {
+fn a_member_that_redis_refuses_is_waited_for_once_until_it_takes_it() {
     for family in FAMILIES {
         let mut world = unsubscribed(family);
         ask(&mut world, "ask 1");
@@ -85,6 +86,12 @@ fn a_member_that_redis_refuses_is_waited_for_once() {
         ask(&mut world, "ask 2");
         pass(&mut world, SECOND / 100);
         assert_eq!(sent(&world).0, ["ask 1", "ask 2"], "{family:?}: nobody waits a second time");
+        world.confirm();
+        let lost = Incoming::LaneDown { lane: world.core.members[&1].lane, reason: "gone", silence: 0 };
+        world.core.incoming(lost, &mut world.fx);
+        ask(&mut world, "ask 3");
+        pass(&mut world, HEAR_BOUND / 2);
+        assert_eq!(sent(&world).0, ["ask 1", "ask 2"], "{family:?}: it has been subscribed since");
     }
 }
 

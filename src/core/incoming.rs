@@ -166,6 +166,9 @@ impl Core {
                 continue;
             }
             self.event(fx, id, &Event::Ready);
+            if let Some(member) = self.members.get_mut(&id) {
+                member.stays_deaf = false;
+            }
             self.counting.let_go();
             if self.members.get(&id).is_some_and(|member| member.peers == 0) {
                 self.count_soon(id, fx.now);
