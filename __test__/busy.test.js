@@ -12,6 +12,7 @@ const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
 const { Emitter } = require("../emitter");
 const { endClient, makeClient } = require("./fixtures/nodes");
+const { endClient: endAtOnce, makeClusterClient } = require("./fixtures/pairs");
 const { startCluster } = require("./support/cluster");
 const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
@@ -165,4 +166,48 @@ describe("while a script keeps Redis busy", function () {
       await emitsThrough(await startRing(() => FAMILIES[family]({ cluster: places })), cluster.nodes);
     });
   }
+
+  describe("and another node hangs", () => {
+    /** @type {import("./support/cluster").RedisCluster} */
+    let cluster;
+    before(async () => {
+      // It is not given up in the time that the tests take.
+      cluster = await startCluster({ masters: 3, replicas: 1, nodeTimeout: 120_000 });
+      for (const node of cluster.nodes) await node.cli("CONFIG", "SET", "lua-time-limit", 50);
+    });
+    after(() => cluster?.stop());
+
+    /** A replica that neither of two servers listens at. */
+    async function idleReplica() {
+      const replicas = await cluster.replicas();
+      const channels = await Promise.all(replicas.map((node) => node.cli("PUBSUB", "CHANNELS")));
+      return replicas[channels.findIndex(({ length }) => length === 0)];
+    }
+
+    for (const family of ["classic", "sharded"]) {
+      for (const name of ["redis", "ioredis"]) {
+        it(`what is emitted goes out when the masters take it: ${family}, ${name}`, async () => {
+          const { a, heard } = await startRing(() => {
+            const clients = [1, 2].map(() =>
+              makeClusterClient(name, cluster.nodes, { useReplicas: true }).on("error", () => {}),
+            );
+            ends.push(() => Promise.allSettled(clients.map(endAtOnce)));
+            return FAMILIES[family](...clients, { transport: "client" });
+          });
+          const replica = await idleReplica();
+          const release = await Promise.all((await cluster.masters()).map(keepBusy));
+          a.io.emit("event", 1);
+          await waitFor(() => a.adapter.stats().backlog > 0, { what: "the refusal" });
+          cluster.pause(replica);
+          try {
+            await Promise.all(release.map((end) => end()));
+            await waitFor(() => heard.length > 0, { what: "the event", timeout: 10_000 });
+          } finally {
+            cluster.resume(replica);
+          }
+          await cluster.healed();
+        });
+      }
+    }
+  });
 });

@@ -240,7 +240,10 @@ class Carrier {
   add(key, args, append) {
     this.counts.published++;
     const added = this.#clients.command("", key, args).then(
-      () => 0,
+      () => {
+        this.#taken();
+        return 0;
+      },
       (error) => {
         if (this.#stopped || !this.#holdsFor(error, key)) throw error;
         this.counts.published--;
@@ -336,7 +339,7 @@ class Carrier {
     this.#sending++;
     try {
       const receivers = await this.#clients.publish(channel, bytes);
-      this.#holdDelay = HOLD.first;
+      this.#taken();
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
@@ -396,6 +399,11 @@ class Carrier {
     }, this.#holdDelay);
     this.#hold.unref();
     this.#holdDelay = Math.min(this.#holdDelay * 2, HOLD.most);
+  }
+
+  /** Redis has taken something: the next time that it refuses begins anew. */
+  #taken() {
+    if (this.#hold === null) this.#holdDelay = HOLD.first;
   }
 
   #endHold() {
@@ -673,7 +681,10 @@ class Carrier {
     if (adds && this.#broken.has(key)) return this.#native.clientReplied(token, null, OVERTAKES);
     if (reader === "" && LOOKS.has(String(args[0]))) this.#broken.delete(key);
     this.#clients.command(reader, key, args).then(
-      (reply) => this.#native.clientReplied(token, encodeReply(reply), null),
+      (reply) => {
+        if (adds) this.#taken();
+        this.#native.clientReplied(token, encodeReply(reply), null);
+      },
       (error) => {
         if (isRefusal(error)) return this.#native.clientReplied(token, encodeRefusal(error), null);
         if (adds) this.#broken.add(key);

@@ -30,6 +30,12 @@ const SHARD = 2;
 const ANSWER = 3000;
 
 /**
+ * How long the nodes of a cluster have to answer a count, in milliseconds: as long as those that the link itself asks, see
+ * src/transport/redis/cluster/counting.rs.
+ */
+const COUNTING = 1000;
+
+/**
  * What is common to all kinds. No method throws but by the promise that it returns.
  *
  * @abstract
@@ -298,7 +304,7 @@ function readCounts(reply) {
 
 /**
  * The sums of what the nodes of a cluster count. A node that is away has no subscribers; one that is there and does
- * not answer spoils the count.
+ * not answer, or not in time, spoils the count.
  *
  * @param {{ isReady(): boolean, count(): Promise<number[]> }[]} nodes
  * @returns {Promise<number[]>}
@@ -306,7 +312,7 @@ function readCounts(reply) {
 async function sumCounts(nodes) {
   const counts = await Promise.all(
     nodes.map(({ isReady, count }) =>
-      count().catch((error) => {
+      answered(count(), { patience: COUNTING }).catch((error) => {
         if (isReady()) throw error;
         return null;
       }),
@@ -346,25 +352,29 @@ function afterReading(act, milliseconds) {
 /**
  * Resolves, or rejects, as what a client was told to do does. Rejects if the client does not answer in time.
  *
- * @param {Promise<void>} done
- * @param {() => void} onLate is called before it rejects for that
- * @returns {Promise<void>}
+ * @template T
+ * @param {Promise<T>} done
+ * @param {object} [options]
+ * @param {() => void} [options.onLate] is called before it rejects for that
+ * @param {number} [options.patience] in milliseconds
+ * @returns {Promise<T>}
  */
-async function answered(done, onLate) {
+async function answered(done, { onLate, patience = ANSWER } = {}) {
   let isDone = false;
   const end = () => void (isDone = true);
   done.then(end, end);
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
+  /** @type {Promise<never>} */
   const late = new Promise((_, reject) => {
     const giveUp = () => {
       if (isDone) return;
-      onLate();
+      onLate?.();
       reject(new Error("the client does not answer"));
     };
-    timer = afterReading(giveUp, ANSWER).unref();
+    timer = afterReading(giveUp, patience).unref();
   });
-  await Promise.race([done, late]).finally(() => clearTimeout(timer));
+  return Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
 /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */

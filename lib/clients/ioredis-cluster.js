@@ -99,7 +99,7 @@ class IoredisCluster extends IoredisClient {
     if (this.flaw !== null) throw new Error(this.flaw);
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
-    await answered(super.subscribe(kind, name, onMessage), () => this.#endWaiting());
+    await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting() });
     const place = this.#placeOf(kind, name);
     // The client has replaced the connection meanwhile.
     if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");

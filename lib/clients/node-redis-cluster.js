@@ -187,7 +187,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {Promise<void>} done
    */
   inTime(done) {
-    return answered(done, () => this.#rediscover());
+    return answered(done, { onLate: () => this.#rediscover() });
   }
 
   get needsProof() {
