@@ -7,7 +7,7 @@
 
 const assert = require("node:assert");
 const { Server } = require("socket.io");
-const { createAdapter } = require("..");
+const { createAdapter, createShardedAdapter } = require("..");
 const { Link } = require("../binding");
 const { expectRejections } = require("./support/hooks");
 const { startRedis } = require("./support/redis");
@@ -125,5 +125,28 @@ describe("an adapter that is closed", function () {
     const other = /** @type {any} */ (new Server({ adapter: createAdapter(redis.url) }).of("/").adapter);
     other.close();
     await other.ready;
+  });
+});
+
+describe("an adapter whose requests have no timeout", () => {
+  it("waits for its subscriptions for as long as Redis does not confirm them", async () => {
+    const redis = await startRedis();
+    const io = new Server({ adapter: createShardedAdapter(redis.url, { requestsTimeout: Infinity }) });
+    const adapter = /** @type {any} */ (io.of("/").adapter);
+    try {
+      await adapter.ready;
+      redis.pause();
+      adapter.addAll("s", new Set(["s", "room"]));
+      const waiting = Promise.all([adapter.subscribed(), adapter.barrier()]);
+      waiting.catch(() => {});
+      // What a timer of Node makes of an infinite delay has ended before this one, which began later.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      redis.resume();
+      await waiting;
+    } finally {
+      redis.resume();
+      adapter.close();
+      await redis.stop();
+    }
   });
 });

@@ -208,3 +208,66 @@ describe("what is nested too deep for other servers", () => {
     });
   }
 });
+
+describe("a RangeError that a value throws", () => {
+  /** @type {Awaited<ReturnType<typeof startRedis>>} */
+  let redis;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis.stop());
+
+  const thrown = new RangeError("of the user");
+  /** @type {Record<string, any>} */
+  const values = {
+    "a toJSON": {
+      toJSON() {
+        throw thrown;
+      },
+    },
+    "a getter": {
+      get member() {
+        throw thrown;
+      },
+    },
+  };
+
+  for (const adapter of FAMILIES) {
+    for (const [what, value] of Object.entries(values)) {
+      it(`comes out, and is no nesting: ${what}, ${adapter}`, async () => {
+        // With the reference's other adapters it is a rejection that nobody can handle.
+        const nodes = /** @type {import("./support/ring").Kind[]} */ (
+          adapter === "classic" ? ["ours", "reference"] : ["ours"]
+        );
+        const ring = await startRing({ redis, adapter, nodes, sockets: 1 });
+        try {
+          const [ours] = ring.nodes;
+          /** @type {Error[]} */
+          const errors = [];
+          ours.adapter().on("error", (/** @type {Error} */ error) => void errors.push(error));
+          for (const { io } of ring.nodes) {
+            assert.throws(() => io.emit("value", value), thrown);
+            assert.throws(() => io.timeout(300).emit("ask", value, () => {}), thrown);
+            assert.throws(() => io.serverSideEmit("note", value), thrown);
+          }
+          assert.strictEqual(ours.adapter().stats().unencodable, 0);
+          assert.deepStrictEqual(errors, []);
+        } finally {
+          await ring.close();
+        }
+      });
+    }
+  }
+
+  it("is nesting if it is that around a date, however deep", async () => {
+    const ring = await startRing({ redis, nodes: ["ours"], sockets: 1 });
+    try {
+      const [node] = ring.nodes;
+      node.adapter().on("error", () => {});
+      node.io.emit("value", nest(4000, new Date(0)));
+      assert.strictEqual(node.adapter().stats().unencodable, 1);
+    } finally {
+      await ring.close();
+    }
+  });
+});

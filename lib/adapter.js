@@ -13,7 +13,8 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
 const { channelRoom } = require("./link");
-const { MAX_DELAY } = require("./options");
+const { NestingError } = require("./msgpack/format");
+const { toDelay } = require("./options");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainEvent, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
@@ -384,11 +385,11 @@ class MemberAdapter extends Adapter {
    * Resolves when Redis has confirmed all that this node listens to by now, to true; or to false, if it has not after
    * so many milliseconds.
    *
-   * @param {number} timeout
+   * @param {any} timeout
    * @returns {Promise<boolean>}
    */
   _subscribed(timeout) {
-    return this.#closed ? Promise.resolve(false) : this.#link.subscribed(this.#member, timeout);
+    return this.#closed ? Promise.resolve(false) : this.#link.subscribed(this.#member, toDelay(timeout));
   }
 
   /** The id of a request of this node. */
@@ -539,7 +540,7 @@ class MemberAdapter extends Adapter {
 
   /**
    * Does what is to be sent to the others, unless that is nested too deep for them. Then it is counted and told: it is no
-   * reason to keep it from the local sockets.
+   * reason to keep it from the local sockets. What a getter or a toJSON throws is the sender's.
    *
    * @template T
    * @param {() => T} act
@@ -549,7 +550,7 @@ class MemberAdapter extends Adapter {
     try {
       return act();
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
+      if (!(error instanceof NestingError)) throw error;
       this.#link.unencodable();
       return TOO_DEEP;
     }
@@ -966,12 +967,6 @@ function encodeInParent(adapter, packet, packetOpts) {
   return typeof encodeOfParent === "function"
     ? encodeOfParent.call(adapter, packet, packetOpts)
     : adapter.encoder.encode(packet);
-}
-
-/** What a timer of Node makes of a delay, which may be anything; but a long time is one. @param {any} value */
-function toDelay(value) {
-  const delay = Number(value);
-  return delay >= 1 ? Math.min(delay, MAX_DELAY) : 1;
 }
 
 /**

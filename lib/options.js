@@ -263,6 +263,12 @@ function show(value) {
   return `${typeof value} ${String(value)}`;
 }
 
+/** What a timer of Node makes of a delay, which may be anything; but a long time is one. @param {any} value */
+function toDelay(value) {
+  const delay = Number(value);
+  return delay >= 1 ? Math.min(delay, MAX_DELAY) : 1;
+}
+
 module.exports = {
   MAX_DELAY,
   MSGPACK,
@@ -274,6 +280,7 @@ module.exports = {
   readShardedOptions,
   readStreamsOptions,
   readText,
+  toDelay,
   unset,
   wrong,
 };

@@ -8,7 +8,7 @@
 
 const { isSharedArrayBuffer } = require("node:util").types;
 const { bytesOf } = require("./memory");
-const { MAX_DEPTH } = require("./msgpack/format");
+const { MAX_DEPTH, NestingError } = require("./msgpack/format");
 
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
 
@@ -110,17 +110,25 @@ function rawTarget({ rooms, except }) {
   return { rooms: [...rooms], except: [...(except ?? [])] };
 }
 
-/** Whether there is a Date somewhere in it. @param {any} value @returns {boolean} */
-function holdsDate(value) {
+/**
+ * Whether there is a Date somewhere in it. Throws if it is nested too deep to be sent.
+ *
+ * @param {any} value
+ * @param {number} [depth] how many levels it is in
+ * @returns {boolean}
+ */
+function holdsDate(value, depth = 0) {
   if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return false;
   if (value instanceof Date) return true;
-  if (Array.isArray(value)) return value.some(holdsDate);
+  if (depth >= MAX_DEPTH) throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
+  const isOne = (/** @type {any} */ member) => holdsDate(member, depth + 1);
+  if (Array.isArray(value)) return value.some(isOne);
   if (typeof value.toJSON === "function") {
     value = value.toJSON();
     // If that is an object, it is not asked again, as in JSON: it may be the same.
-    if (!isMap(value)) return holdsDate(value);
+    if (!isMap(value)) return holdsDate(value, depth);
   }
-  return Object.values(value).some(holdsDate);
+  return Object.values(value).some(isOne);
 }
 
 /** Whether its members are all that counts. @param {any} value */
@@ -146,7 +154,7 @@ function checkNesting(bytes) {
     else if (inText) continue;
     else if (byte === BRACE || byte === BRACKET) depth++;
     else if (byte === BRACE + 2 || byte === BRACKET + 2) depth--;
-    if (depth > MAX_DEPTH) throw new RangeError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
+    if (depth > MAX_DEPTH) throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
   }
   return bytes;
 }

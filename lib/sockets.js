@@ -5,6 +5,8 @@
  * The local sockets' part of what other servers ask, the same in every family of messages.
  */
 
+const { toDelay } = require("./options");
+
 /**
  * @typedef {(...args: any[]) => void} Callback
  *
@@ -18,9 +20,6 @@
  * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} broadcastWithAck returns the ids
  *   of those that have got it, if they are known
  */
-
-/** The longest that a timer can run, in milliseconds. */
-const MAX_TIMER = 2 ** 31 - 1 - 60_000;
 
 /** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
 const ACK_GRACE = 1000;
@@ -41,7 +40,7 @@ function broadcastWithAck(nsp, local, packet, opts, onCount, onAck) {
   const forget = () => {
     for (const id of receivers ?? nsp.sockets.keys()) nsp.sockets.get(id)?.acks.delete(packet.id);
   };
-  setTimeout(forget, Math.min(Number(opts.flags?.timeout) || 1, MAX_TIMER) + ACK_GRACE).unref();
+  setTimeout(forget, toDelay(toDelay(opts.flags?.timeout) + ACK_GRACE)).unref();
 }
 
 /**

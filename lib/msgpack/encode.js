@@ -6,7 +6,7 @@
 const { isAnyArrayBuffer, isBooleanObject, isDate, isNumberObject, isStringObject } =
   require("node:util").types;
 const { bytesOf } = require("../memory");
-const { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 } = require("./format");
+const { MAX_DEPTH, NestingError, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 } = require("./format");
 
 /** Size of the scratch buffer, in bytes; one that a large message made grow beyond it is given up afterwards. */
 const SCRATCH_SIZE = 64 * 1024;
@@ -28,7 +28,7 @@ let asIs = false;
 /**
  * Returns the msgpack bytes of `value`, in a buffer of their own. What has none is treated as in JSON: a function or a
  * symbol is left out of an object, and nil elsewhere; a BigInt throws. So does what is circular or too deep, a
- * RangeError.
+ * NestingError.
  *
  * @param {unknown} value
  * @returns {Buffer}
@@ -162,7 +162,7 @@ function writePrinted(value, depth) {
  */
 function writeObject(value, depth, printed = false) {
   if (depth >= MAX_DEPTH)
-    throw new RangeError(`Could not encode: circular, or nested deeper than ${MAX_DEPTH}`);
+    throw new NestingError(`Could not encode: circular, or nested deeper than ${MAX_DEPTH}`);
   if (Array.isArray(value)) {
     writeHead(value.length, 0x90, 0x10, 0, 0xdc);
     for (let i = 0; i < value.length; i++) write(value[i], depth + 1);

@@ -14,4 +14,7 @@ const TWO_64 = 2 ** 64;
 /** The type of the extension that is a point in time. */
 const TIMESTAMP = -1;
 
-module.exports = { MAX_DEPTH, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 };
+/** What is nested deeper. What a getter or a toJSON of the user's throws may be a RangeError, too, and is none of these. */
+class NestingError extends RangeError {}
+
+module.exports = { MAX_DEPTH, NestingError, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 };
