@@ -7,6 +7,7 @@
  */
 
 const assert = require("node:assert");
+const { EventEmitter } = require("node:events");
 const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
@@ -14,10 +15,12 @@ const path = require("node:path");
 const tls = require("node:tls");
 const { clientsOf } = require("../lib/clients");
 const { answered } = require("../lib/clients/client");
+const { NodeRedisCluster } = require("../lib/clients/node-redis-cluster");
 const { ShardMasters } = require("../lib/clients/shard-masters");
 const { Echoes } = require("../lib/echoes");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { skip } = require("./support/hooks");
+const { waitFor } = require("./support/wait");
 
 /** @typedef {import("../lib/clients/settings").Settings} Settings */
 
@@ -602,6 +605,143 @@ describe("what a client was told to do", () => {
     });
     assert.strictEqual(isHeard, true);
   });
+
+  leavesNoRejection();
+});
+
+describe("a cluster client of redis that is to listen by another connection", () => {
+  const { setTimeout } = globalThis;
+
+  // Limits are over at once: nobody waits for them.
+  beforeEach(() => {
+    /** @type {any} */ (globalThis).setTimeout = (/** @type {() => void} */ act) => setTimeout(act, 1);
+  });
+  afterEach(() => void (globalThis.setTimeout = setTimeout));
+
+  const CHANNELS = new Map([["channel", { unsubscribing: false, buffers: new Set(), strings: new Set() }]]);
+
+  /** The client of a node, as much of it as is needed. */
+  class NodeClient extends EventEmitter {
+    isOpen = false;
+    isReady = false;
+    /** @type {Map<string, any>} */
+    listeners_ = new Map();
+
+    /** @param {any} options @param {NodeClient[]} made @param {(node: NodeClient) => Promise<void>} greet */
+    constructor(options, made, greet) {
+      super();
+      this.options = options;
+      this.made = made;
+      this.greet = greet;
+      made.push(this);
+    }
+
+    get port() {
+      return this.options.socket.port;
+    }
+
+    /** @param {any} options */
+    duplicate(options) {
+      return new NodeClient(options, this.made, this.greet);
+    }
+
+    async connect() {
+      this.isOpen = true;
+      this.emit("connect");
+      await this.greet(this);
+      this.isReady = this.isOpen;
+    }
+
+    /** @param {string} type */
+    getPubSubListeners(type) {
+      return type === "CHANNELS" ? this.listeners_ : new Map();
+    }
+
+    /** @param {string} _type @param {Map<string, any>} listeners */
+    async extendPubSubListeners(_type, listeners) {
+      this.listeners_ = new Map(listeners);
+    }
+
+    async disconnect() {
+      if (!this.isOpen) throw new Error("ended twice");
+      this.isOpen = this.isReady = false;
+    }
+  }
+
+  /**
+   * A cluster client that listens to the first of three nodes.
+   *
+   * @param {boolean} hasSlots as 5 and 6
+   * @param {(node: NodeClient) => Promise<void>} greet
+   */
+  function clusterOf(hasSlots, greet) {
+    /** @type {NodeClient[]} */
+    const made = [];
+    const mute = new NodeClient({ socket: { host: "h", port: 1 } }, made, greet);
+    mute.isOpen = mute.isReady = true;
+    mute.listeners_ = CHANNELS;
+    const masters = [1, 2, 3].map((port) => ({
+      address: `h:${port}`,
+      client: { isReady: true, options: { socket: { host: "h", port } } },
+    }));
+    /** @type {any} */
+    const cluster = Object.assign(new EventEmitter(), {
+      ...{ isOpen: true, isReady: true, masters, replicas: [], slots: [] },
+      ...{ _slots: hasSlots ? {} : undefined, pubSubNode: { address: "h:1", client: mute } },
+    });
+    return { cluster, made, user: new NodeRedisCluster(cluster, "global") };
+  }
+
+  /** The first one that is tried does as it is told, all others connect. @param {() => Promise<void>} greet */
+  function firstDoes(greet) {
+    /** @type {NodeClient | null} */
+    let first = null;
+    return async (/** @type {NodeClient} */ node) => {
+      first ??= node;
+      if (node === first) await greet();
+    };
+  }
+
+  const WAYS = {
+    "cannot connect": () => Promise.reject(new Error("refused")),
+    "stands still": () => new Promise(() => {}),
+  };
+
+  for (const [version, hasSlots] of /** @type {[string, boolean][]} */ ([
+    ["4", false],
+    ["5 and 6", true],
+  ])) {
+    for (const [what, greet] of Object.entries(WAYS)) {
+      it(`${version}: listens to a third node if it ${what}, and ends what it gives up`, async () => {
+        const { cluster, made, user } = clusterOf(hasSlots, firstDoes(/** @type {any} */ (greet)));
+        user.listenElsewhere();
+        const place = cluster.pubSubNode;
+        const listening = await waitFor(() => place.client.isReady && place.client, {
+          what: "a client that listens",
+        });
+        assert.strictEqual(place.address, `h:${listening.port}`);
+        assert.deepStrictEqual(listening.listeners_, CHANNELS);
+        assert.deepStrictEqual(made.map(({ port }) => port).sort(), [1, 2, 3]);
+        assert.deepStrictEqual(
+          made.filter(({ isOpen }) => isOpen),
+          [listening],
+        );
+        assert.strictEqual(place.connectPromise, undefined);
+      });
+    }
+
+    it(`${version}: stops to look for a node when it is closed`, async () => {
+      const { cluster, made, user } = clusterOf(hasSlots, () => new Promise(() => {}));
+      user.listenElsewhere();
+      const { client, connectPromise } = cluster.pubSubNode;
+      cluster.isOpen = false;
+      await assert.rejects(connectPromise ?? client, /elsewhere/);
+      assert.deepStrictEqual(
+        made.filter(({ isOpen }) => isOpen),
+        [],
+      );
+    });
+  }
 
   leavesNoRejection();
 });

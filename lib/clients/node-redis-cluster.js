@@ -35,6 +35,9 @@ const DISCOVERY = 1500;
  */
 const CONNECTING = Object.freeze({ first: 3000, most: 60_000 });
 
+/** How many looks another connection to listen by may take, to one node: doubled each time, for the same reason. */
+const MOVING = Object.freeze({ first: 12, most: 240 });
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
@@ -187,7 +190,21 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {Promise<void>} done
    */
   inTime(done) {
-    return answered(done, { onLate: () => this.#rediscover() });
+    const asked = this.#globalSubscriber;
+    const onLate = () => {
+      this.#rediscover();
+      // Another subscription may have had it replaced already.
+      if (this.space !== "shard" && asked !== null && asked === this.#globalSubscriber)
+        this.#leaveListening();
+    };
+    return answered(done, { onLate });
+  }
+
+  /** All global channels are lost with the connection that has them. */
+  #leaveListening() {
+    const lost = [...this.#held.keys()];
+    this.listenElsewhere();
+    for (const key of lost) this.#lose(key);
   }
 
   get needsProof() {
@@ -343,39 +360,64 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** By itself it would wait for as long as the cluster has the node. */
   listenElsewhere() {
-    const { pubSubNode } = this.client;
-    const mute = pubSubNode?.client;
-    if (typeof mute?.getPubSubListeners !== "function" || pubSubNode.connectPromise !== undefined) return;
-    const up = this.#masters.filter(isUp);
-    const others = up.filter(({ address }) => address !== pubSubNode.address);
-    const node = pick(others.length > 0 ? others : up);
-    if (node === undefined) return;
+    const place = this.client.pubSubNode;
+    const mute = this.#globalSubscriber;
+    if (mute === null || place.connectPromise !== undefined || !this.#masters.some(isUp)) return;
     this.#held.clear();
-    // Not like what the client runs commands by: that of a first node never connects again, in 4.
-    const { host, port } = node.client.options.socket;
-    const client = mute.duplicate({ socket: { ...mute.options.socket, host, port } });
-    // What goes wrong is told by what it does not do.
-    client.on("error", () => {});
-    const connected = this.#takeOver(client, mute).then(
-      () => (pubSubNode.client = client),
-      () => (pubSubNode.client = mute),
-    );
-    pubSubNode.address = node.address;
+    const moved = this.#move(place, mute);
+    // Who subscribes meanwhile hears of it.
+    moved.catch(() => {});
     // 4 has the promise instead of the client.
-    if (this.client._slots === undefined) pubSubNode.client = connected;
-    else {
-      pubSubNode.client = client;
-      pubSubNode.connectPromise = connected.finally(() => (pubSubNode.connectPromise = undefined));
-    }
-    void (mute.destroy ? mute.destroy() : mute.disconnect().catch(() => {}));
+    if (this.client._slots === undefined) place.client = moved;
+    else place.connectPromise = moved;
   }
 
-  /** Has a client of a node listen to what another one does: to what the user has subscribed to, too. @param {any} client @param {any} mute */
-  async #takeOver(client, mute) {
+  /**
+   * Has another client of a node listen to what a mute one does: to what the user has subscribed to, too. Tries one node
+   * after another. Resolves to that client; rejects if the cluster client listens by yet another one meanwhile, or is closed.
+   *
+   * @param {any} place as the cluster client has it
+   * @param {any} mute
+   */
+  async #move(place, mute) {
     const listeners = TYPES.slice(0, SHARD).map((type) => mute.getPubSubListeners(type));
-    await client.connect();
-    for (const [kind, ofKind] of listeners.entries())
-      if (ofKind.size > 0) await client.extendPubSubListeners(TYPES[kind], ofKind);
+    const isWanted = () => this.isOpen && this.client.pubSubNode === place;
+    const tried = new Set([place.address]);
+    let endLast = () => endNow(mute);
+    /** @type {number} */
+    let patience = MOVING.first;
+    while (isWanted()) {
+      const node = this.#nodeBut(tried);
+      if (node !== undefined) {
+        tried.add((place.address = node.address));
+        const client = likeAt(mute, node);
+        const end = endable(client);
+        const listens = takeOver(client, listeners);
+        if (this.client._slots !== undefined) place.client = client;
+        // The cluster client ends what it has at hand when it is closed: that has to be open.
+        endLast();
+        if ((await isInTime(listens, isWanted, patience)) && isWanted()) {
+          place.client = client;
+          place.connectPromise = undefined;
+          return client;
+        }
+        endLast = end;
+        patience = Math.min(patience * 2, MOVING.most);
+      }
+      if (isWanted()) await pause(LOOK_EVERY);
+    }
+    endLast();
+    throw new Error("the client listens elsewhere by now");
+  }
+
+  /** One of the nodes that were not tried, by chance; if all were, of all. @param {Set<string>} tried the last one last */
+  #nodeBut(tried) {
+    const up = this.#masters.filter(isUp);
+    const others = up.filter(({ address }) => !tried.has(address));
+    if (others.length > 0) return pick(others);
+    const [last] = [...tried].slice(-1);
+    tried.clear();
+    return pick(up.filter(({ address }) => address !== last)) ?? up[0];
   }
 
   /** Finds what the client has lost without a word: with a node, for one. */
@@ -530,6 +572,77 @@ class NodeRedisCluster extends NodeRedisClient {
 /** One of them, by chance. @template T @param {T[]} all @returns {T | undefined} */
 function pick(all) {
   return all[Math.floor(Math.random() * all.length)];
+}
+
+/**
+ * A client like one that listens, of another node. Not like what the cluster client runs commands by: that of a first node
+ * never connects again, in 4.
+ *
+ * @param {any} listening
+ * @param {any} node
+ */
+function likeAt(listening, node) {
+  const { host, port } = node.client.options.socket;
+  const client = listening.duplicate({ socket: { ...listening.options.socket, host, port } });
+  // What goes wrong is told by what it does not do.
+  client.on("error", () => {});
+  return client;
+}
+
+/**
+ * Has a client of a node listen to what another one did.
+ *
+ * @param {any} client
+ * @param {Map<string, any>[]} listeners by the kinds of subscriptions
+ */
+async function takeOver(client, listeners) {
+  await client.connect();
+  for (const [kind, ofKind] of listeners.entries())
+    if (ofKind.size > 0) await client.extendPubSubListeners(TYPES[kind], ofKind);
+}
+
+/**
+ * Resolves to whether a client listens. It does not if that fails, takes too many looks, or is not wanted any more.
+ *
+ * @param {Promise<void>} listens
+ * @param {() => boolean} isWanted
+ * @param {number} patience so many looks
+ */
+async function isInTime(listens, isWanted, patience) {
+  /** @type {boolean | null} */
+  let answer = null;
+  const told = listens.then(
+    () => (answer = true),
+    () => (answer = false),
+  );
+  for (let looks = 0; looks < patience && answer === null && isWanted(); looks++)
+    await within(told, LOOK_EVERY);
+  return answer === true;
+}
+
+/** @param {number} milliseconds */
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
+}
+
+/**
+ * Returns what ends a client of a node that may never connect. One that greets its node can be ended at once; one that has
+ * no connection yet would forget it, and keep it.
+ *
+ * @param {any} client that has not begun to connect
+ */
+function endable(client) {
+  let isConnected = false;
+  client.on("connect", () => (isConnected = true));
+  client.on("reconnecting", () => (isConnected = false));
+  return () => (isConnected ? endNow(client) : disconnect(client));
+}
+
+/** @param {any} client of a node */
+function endNow(client) {
+  if (client.isOpen === false) return;
+  if (client.destroy) client.destroy();
+  else client.disconnect().catch(() => {});
 }
 
 /** Whether there is a connection to a node of the cluster. @param {any} node */
