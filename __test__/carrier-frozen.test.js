@@ -49,9 +49,16 @@ describe("clients of a cluster that listen by one connection", function () {
   async function nodeOf(pair) {
     // What befell that node befell others, too.
     await Promise.all(pairs.map((one) => one.flows()));
+    // A room is heard again before all is: the gap that ends then would be that of the test before.
+    await waitFor(() => pairs.every(isReady), { timeout: PATIENCE, what: "all servers to be ready" });
     const node = cluster.nodes[(await counts(pair)).indexOf(1)];
     assert.ok(node, "no node is listened to");
     return node;
+  }
+
+  /** @param {Pair} pair */
+  function isReady(pair) {
+    return [pair.from, pair.to].every((io) => pair.adapterOf(io)._isReady);
   }
 
   /** Follows the gaps of the receiver of a pair. @param {Pair} pair */
@@ -91,6 +98,48 @@ describe("clients of a cluster that listen by one connection", function () {
         await pair.flows();
         await pair.proves();
       });
+    }
+  });
+
+  describe("to a node that stands still, as the one does to which they move", () => {
+    for (const [index, name] of PACKAGES.entries()) {
+      it(`${name}: listen to a third one, and to it alone`, async () => {
+        const pair = pairs[index];
+        const [, , , listening] = pair.clients;
+        const node = await nodeOf(pair);
+        let second = node;
+        try {
+          // The second one may be any.
+          for (const one of cluster.nodes) cluster.pause(one);
+          await waitFor(() => (second = subscriberOf(listening)) !== node && second, {
+            timeout: PATIENCE,
+            what: `${pair.title} to move`,
+          });
+          const third = /** @type {any} */ (cluster.nodes.find((one) => one !== node && one !== second));
+          cluster.resume(third);
+          await waitFor(async () => (await counts(pair))[cluster.nodes.indexOf(third)] === 1, {
+            timeout: PATIENCE,
+            what: `${pair.title} to listen to the third node`,
+          });
+        } finally {
+          for (const one of cluster.nodes) cluster.resume(one);
+        }
+        await waitFor(async () => (await counts(pair)).reduce((sum, count) => sum + count) === 1, {
+          timeout: PATIENCE,
+          what: `${pair.title} to keep one connection that listens`,
+        });
+        await pair.flows();
+        await pair.proves();
+      });
+    }
+
+    /** The node to which a client listens, or is about to. @param {any} client */
+    function subscriberOf(client) {
+      const { pubSubNode, subscriber } = client;
+      const port = pubSubNode
+        ? Number(pubSubNode.address.split(":")[1])
+        : subscriber.getInstance()?.options.port;
+      return cluster.nodes.find((one) => one.port === port);
     }
   });
 
