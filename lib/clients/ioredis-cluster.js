@@ -18,6 +18,9 @@ const { ShardPublisher } = require("./shard-publisher");
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
+/** How many looks it may take to connect what listens to all global channels. */
+const PATIENCE = 12;
+
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 3000;
 
@@ -40,6 +43,10 @@ class IoredisCluster extends IoredisClient {
   /** What tells the connections apart that listen in the global space. @type {WeakMap<any, number>} */
   #connections = new WeakMap();
   #connectionsMade = 0;
+  /** The nodes by which nothing could be listened to since a subscription last came about. @type {Set<string>} */
+  #mute = new Set();
+  /** How many looks in a row the connection that has all global channels was on its way. */
+  #unready = 0;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
@@ -99,7 +106,9 @@ class IoredisCluster extends IoredisClient {
     if (this.flaw !== null) throw new Error(this.flaw);
     // By the map that the client has the channel may be a replica's.
     await this.#rediscovering;
-    await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting() });
+    const asked = this.#listening;
+    await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
+    this.#mute.clear();
     const place = this.#placeOf(kind, name);
     // The client has replaced the connection meanwhile.
     if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");
@@ -110,17 +119,23 @@ class IoredisCluster extends IoredisClient {
   /**
    * What listens to shards waits for all its connections whenever the slots have changed. One that is ended meanwhile is
    * waited for for ever, and nothing follows the slots any more.
+   *
+   * @param {any} asked the connection that had all global channels
    */
-  #endWaiting() {
+  #endWaiting(asked) {
     const group = this.client.shardedSubscribers;
     if (group?.isResetting === true) group.isResetting = false;
     this.rediscover();
-    this.listenElsewhere();
+    // Another subscription may have replaced it already.
+    if (this.space !== "shard" && asked === this.#listening) this.#leaveListening();
   }
 
   #keepLooking() {
     if (this.#timer !== null) return;
-    this.#timer = setInterval(this.#look, LOOK_EVERY).unref();
+    this.#timer = setInterval(() => {
+      this.#look();
+      this.#endConnecting();
+    }, LOOK_EVERY).unref();
     this.client.on("nodeError", this.#look);
     this.client.subscriberGroupEmitter?.on("moved", this.#look);
   }
@@ -213,7 +228,7 @@ class IoredisCluster extends IoredisClient {
   async #askRole(address) {
     /** @type {any[]} */
     const nodes = this.client.nodes("all");
-    const node = nodes.find(({ options }) => `${options.host}:${options.port}` === address);
+    const node = nodes.find((one) => placeOf(one) === address);
     return node === undefined ? null : plainOf(node).call("role");
   }
 
@@ -226,11 +241,52 @@ class IoredisCluster extends IoredisClient {
     return listening?.status === "ready" ? listening.ping() : null;
   }
 
-  /** By itself it would wait for as long as the cluster has the node. */
+  /** By itself it would wait for as long as the cluster has the node, or take the same node once more. */
   listenElsewhere() {
-    if (this.space === "shard") return;
+    const { subscriber } = this.client;
+    if (this.space === "shard" || typeof subscriber?.selectSubscriber !== "function") return;
     this.#held.clear();
-    this.client.subscriber?.selectSubscriber?.();
+    this.#unready = 0;
+    const pool = subscriber.connectionPool;
+    const others = this.#nodesBut(this.#listening);
+    // It takes one of those that it finds there, by chance.
+    if (others.length > 0) subscriber.connectionPool = { getNodes: () => others };
+    try {
+      subscriber.selectSubscriber();
+    } finally {
+      subscriber.connectionPool = pool;
+    }
+  }
+
+  /**
+   * The nodes by which nothing was listened to in vain; those besides the last one, if there are none.
+   *
+   * @param {any} last what listened
+   */
+  #nodesBut(last) {
+    /** @type {any[]} */
+    const nodes = this.client.nodes("all");
+    // What nothing was sent to yet is not connected.
+    const usable = nodes.filter(({ status }) => ["ready", "wait"].includes(status));
+    const but = () => usable.filter((node) => !this.#mute.has(placeOf(node)));
+    if (last) this.#mute.add(placeOf(last));
+    if (but().length === 0) this.#mute = new Set(last && [placeOf(last)]);
+    return but();
+  }
+
+  /** All global channels are lost with the connection that has them. */
+  #leaveListening() {
+    const lost = [...this.#held.keys()];
+    this.listenElsewhere();
+    for (const key of lost) this.onLost?.(...ofKey(key));
+  }
+
+  /** Ends an attempt to connect that does not come about: a node that stands still takes the connection, and no more. */
+  #endConnecting() {
+    if (this.space === "shard") return;
+    const isConnecting = this.#held.size > 0 && this.#subscribers === null;
+    this.#unready = this.client.status === "ready" && isConnecting ? this.#unready + 1 : 0;
+    if (this.#unready >= PATIENCE) this.#leaveListening();
   }
 
   /**
@@ -282,7 +338,7 @@ class IoredisCluster extends IoredisClient {
    * @param {any} redis
    */
   #addressOf(redis) {
-    if (this.space === "shard") return `${redis.options.host}:${redis.options.port}`;
+    if (this.space === "shard") return placeOf(redis);
     if (!this.#connections.has(redis)) {
       this.#connections.set(redis, ++this.#connectionsMade);
       // 4 makes it anew within the same object.
@@ -309,20 +365,29 @@ class IoredisCluster extends IoredisClient {
     );
   }
 
+  /** The connection that has all global channels, if there is one. @returns {any} */
+  get #listening() {
+    return this.client.subscriber?.getInstance?.();
+  }
+
   /** The connections that listen in the space; null if they are not to be seen. @returns {any[] | null} */
   get #subscribers() {
-    const { shardedSubscribers, subscriber } = this.client;
     if (this.space === "shard") {
-      const all = shardedSubscribers?.shardedSubscribers;
+      const all = this.client.shardedSubscribers?.shardedSubscribers;
       // It only publishes.
       if (this.#held.size === 0) return [];
       if (!(all instanceof Map)) return null;
       return [...all.values()].map((one) => one.getInstance?.()).filter((redis) => redis);
     }
-    const redis = subscriber?.getInstance?.();
+    const redis = this.#listening;
     // On its way to be connected it is about to subscribe.
     return ["ready", "wait"].includes(redis?.status) ? [redis] : null;
   }
+}
+
+/** The address of the node that a connection is to. @param {any} redis */
+function placeOf({ options: { host, port } }) {
+  return `${host}:${port}`;
 }
 
 module.exports = { IoredisCluster };
