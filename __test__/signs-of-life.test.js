@@ -19,7 +19,7 @@ class World extends Looks {
   /** Is to be called once the clock is this one's. */
   begin() {
     this.life = new SignsOfLife({ ask: () => this.#ask(), onMute: () => this.mute++ });
-    this.life.begin();
+    this.life.begin(this.now);
     return this.life;
   }
 
@@ -67,6 +67,23 @@ describe("whether the connection lives that has all global channels", () => {
       world.questions[0].answer();
       await world.looks(1);
       assert.strictEqual(life.silence, world.now - 1000);
+    }),
+  );
+
+  it(
+    "the silence of one that replaces it begins when that was asked to subscribe",
+    timeless(async (world) => {
+      const life = world.begin();
+      await world.looks(PERIOD + PATIENCE + 1);
+      assert.strictEqual(world.mute, 1);
+      const askedAt = world.now;
+      await world.looks(1);
+      life.begin(askedAt);
+      assert.strictEqual(life.silence, world.now - askedAt);
+      // What the former one was asked says nothing of it.
+      world.questions[0].answer();
+      await world.looks(1);
+      assert.strictEqual(life.silence, world.now - askedAt);
     }),
   );
 

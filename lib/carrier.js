@@ -556,7 +556,6 @@ class Carrier {
 
   /** A subscription holds. @param {number} kind @param {string} name */
   #listens(kind, name) {
-    this.#life?.begin();
     if (this.#lead === null && kind === CHANNEL && this.#events.isOwn(name)) this.#lead = name;
     if (kind === SHARD || name === this.#lead) this.#hearing?.listens(name);
   }
@@ -583,6 +582,7 @@ class Carrier {
   #subscribe(wanted) {
     if (!this.#isWanted(wanted)) return;
     const { kind, name } = wanted;
+    const askedAt = performance.now();
     this.#clients
       .subscribe(kind, name, (by, glob, channel, payload) => {
         if (this.#hears(by, channel, payload)) return;
@@ -597,6 +597,7 @@ class Carrier {
           wanted.delay = RETRY.first;
           wanted.holds = true;
           wanted.since = performance.now();
+          this.#life?.begin(askedAt);
           this.#listens(kind, name);
           if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },

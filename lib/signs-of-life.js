@@ -19,7 +19,7 @@ const PATIENCE = 16;
 class SignsOfLife {
   #ask;
   #onMute;
-  /** When the last question was asked that was answered. */
+  /** When it was last asked for something that it answered: a question or a subscription. */
   #livedAt = performance.now();
   /** Looks since the question that is on its way, or since its answer. */
   #looks = 0;
@@ -38,8 +38,13 @@ class SignsOfLife {
     this.#onMute = onMute;
   }
 
-  /** The connection is listened by. */
-  begin() {
+  /**
+   * The connection is listened by. That it is subscribed proves it, too: one that replaces another owes it nothing.
+   *
+   * @param {number} askedAt when it was asked to subscribe
+   */
+  begin(askedAt) {
+    this.#livedAt = Math.max(this.#livedAt, askedAt);
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 

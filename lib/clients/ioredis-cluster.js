@@ -104,8 +104,8 @@ class IoredisCluster extends IoredisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
-    // By the map that the client has the channel may be a replica's.
-    await this.#rediscovering;
+    // By the map that the client has the channel may be a replica's. Global channels are at any node.
+    if (this.space === "shard") await this.#rediscovering;
     const asked = this.#listening;
     await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
     this.#mute.clear();

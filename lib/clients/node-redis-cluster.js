@@ -104,8 +104,8 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
-    // By the map that the client has the channel may be a replica's.
-    await this.#rediscovering;
+    // By the map that the client has the channel may be a replica's. Global channels are at any node.
+    if (this.space === "shard") await this.#rediscovering;
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
     await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
