@@ -559,26 +559,23 @@ describe("what a client was told to do", () => {
 
   it("is not late if the answer came while the event loop was blocked", async () => {
     let isLate = false;
-    await whileBlocked((reply) => answered(reply, () => void (isLate = true)));
+    await whileBlocked((reply) => answered(reply, { onLate: () => void (isLate = true) }));
     assert.strictEqual(isLate, false);
   });
 
   it("is late if there is no answer", async () => {
     let isLate = false;
-    const answer = answered(new Promise(() => {}), () => void (isLate = true));
+    const answer = answered(new Promise(() => {}), { onLate: () => void (isLate = true) });
     await assert.rejects(answer, /does not answer/);
     assert.ok(isLate);
   });
 
   it("fails as the client does, which is never unhandled", async () => {
     const refused = Promise.reject(new Error("refused"));
-    await assert.rejects(
-      answered(refused, () => assert.fail("it is not late")),
-      /refused/,
-    );
+    await assert.rejects(answered(refused, { onLate: () => assert.fail("it is not late") }), /refused/);
     /** @type {(error: Error) => void} */
     let fail = () => {};
-    const answer = answered(new Promise((_, reject) => void (fail = reject)), () => {});
+    const answer = answered(new Promise((_, reject) => void (fail = reject)));
     await assert.rejects(answer, /does not answer/);
     fail(new Error("refused too late"));
   });
