@@ -304,7 +304,7 @@ const CASES = [
     event: "error",
     make: async ({ cluster }) =>
       streams.createAdapter(/** @type {any} */ ({ cluster: placesOf((await cluster()).nodes) })),
-    then: (io, bench) => loseSlot(io, bench, "socket.io"),
+    then: (io, bench) => loseSlot(io, bench, "socket.io", "at its owner"),
     // It is tried for some seconds before it is told.
     patience: 40_000,
   },
@@ -383,10 +383,20 @@ async function keepBusy(server, cleanUp) {
 /** @param {string} message */
 const isHello = (message) => message.includes("are not told");
 
-/** Takes the slot of a name from a cluster when a server is ready. @param {Server} io @param {Bench} bench @param {string} name */
-async function loseSlot(io, { cluster }, name) {
+/**
+ * Takes the slot of a name from a cluster when a server is ready: from all nodes, or from its owner alone, which the others
+ * go on naming.
+ *
+ * @param {Server} io
+ * @param {Bench} bench
+ * @param {string} name
+ * @param {"everywhere" | "at its owner"} where
+ */
+async function loseSlot(io, bench, name, where = "everywhere") {
   await /** @type {any} */ (io.of("/").adapter).ready;
-  for (const node of (await cluster()).nodes) await node.cli("CLUSTER", "DELSLOTS", slotOf(name));
+  const cluster = await bench.cluster();
+  const nodes = where === "everywhere" ? cluster.nodes : [await cluster.ownerOf(name)];
+  for (const node of nodes) await node.cli("CLUSTER", "DELSLOTS", slotOf(name));
 }
 
 describe("what is said when something is wrong", function () {
@@ -482,28 +492,30 @@ describe("what is said when something is wrong", function () {
     assert.ok(since >= blockedAt, `the gap begins ${blockedAt - since} ms early`);
   });
 
-  it("a cluster that loses a slot: who asks the others is told so", async () => {
-    const adapter = createShardedAdapter(
-      /** @type {any} */ ({ cluster: placesOf((await bench.cluster()).nodes) }),
-    );
-    const io = new Server({ adapter });
-    ends.push(() => /** @type {any} */ (io.of("/").adapter).close());
-    await loseSlot(io, bench, "socket.io#/#");
-    let said = "";
-    const ask = () =>
-      io
-        .timeout(50)
-        .fetchSockets()
-        .then(
-          () => {},
-          ({ message }) => void (said = message),
-        );
-    await waitFor(async () => (await ask(), said.includes("owns slot")), {
-      what: "the reason",
-      timeout: 10_000,
+  for (const where of /** @type {const} */ (["everywhere", "at its owner"])) {
+    it(`a cluster that loses a slot ${where}: who asks the others is told so`, async () => {
+      const adapter = createShardedAdapter(
+        /** @type {any} */ ({ cluster: placesOf((await bench.cluster()).nodes) }),
+      );
+      const io = new Server({ adapter });
+      ends.push(() => /** @type {any} */ (io.of("/").adapter).close());
+      await loseSlot(io, bench, "socket.io#/#", where);
+      let said = "";
+      const ask = () =>
+        io
+          .timeout(50)
+          .fetchSockets()
+          .then(
+            () => {},
+            ({ message }) => void (said = message),
+          );
+      await waitFor(async () => (await ask(), said.includes("owns slot")), {
+        what: "the reason",
+        timeout: 10_000,
+      });
+      isOnPage(said);
     });
-    isOnPage(said);
-  });
+  }
 
   for (const [family, make, says] of /** @type {const} */ ([
     ["classic", createAdapter, "timeout reached while waiting for allRooms response"],

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::super::mock_peer::block_on;
 use super::mock_cluster::MockCluster;
-use super::tests::{AFTER_FAILOVER, ALL_AT_1, BEFORE_FAILOVER, HALVES, HIGH, LOW, Rig, SILENCE};
+use super::tests::{
+    AFTER_FAILOVER, ALL_AT_1, BEFORE_FAILOVER, HALVES, HIGH, LOW, Rig, SILENCE, WITHOUT_LOW, poll_until,
+};
 use super::*;
 use crate::transport::Args;
 
@@ -174,6 +176,27 @@ fn without_an_owner_or_a_topology_nothing_runs() {
         rig.expect("replied 3 NotRun { reason: \"no node of the cluster owns slot 12182\" }").await;
         rig.transport.command(add(4, LOW));
         rig.expect(&added(4)).await;
+    });
+}
+
+#[test]
+fn a_key_whose_slot_its_owner_disowns_is_at_no_node() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.cluster.nodes()[0].see(WITHOUT_LOW);
+        rig.transport.command(add(1, LOW));
+        rig.expect("replied 1 NotRun { reason: \"CLUSTERDOWN Hash slot not served\" }").await;
+        poll_until(&mut rig, |transport| !transport.covered).await;
+        for token in 2..6 {
+            rig.asked(1).await;
+            rig.transport.command(add(token, LOW));
+            let reason = "no node of the cluster owns slot 5061";
+            rig.expect(&format!("replied {token} NotRun {{ reason: {reason:?} }}")).await;
+        }
+        rig.cluster.nodes()[0].see(HALVES);
+        poll_until(&mut rig, |transport| transport.covered).await;
+        rig.transport.command(add(6, LOW));
+        rig.expect(&added(6)).await;
     });
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::settings::Settings;
+use super::slot::SLOTS;
 use super::*;
 use crate::transport::resp::{Reply, Scanner};
 
@@ -252,7 +253,9 @@ fn answer(
             |hello| hello.as_bytes().to_vec(),
         ),
         ("CLUSTER", "INFO") => {
-            let info = format!("cluster_state:ok\r\ncluster_current_epoch:{}\r\n", node.epoch);
+            let covered: u32 = node.view.iter().map(|(first, last, _)| u32::from(last - first) + 1).sum();
+            let state = if covered == u32::from(SLOTS) { "ok" } else { "fail" };
+            let info = format!("cluster_state:{state}\r\ncluster_current_epoch:{}\r\n", node.epoch);
             format!("${}\r\n{info}\r\n", info.len()).into_bytes()
         }
         ("CLUSTER", "SLOTS") => node.slots.clone().unwrap_or_else(|| slots(&node.view, &ports)),

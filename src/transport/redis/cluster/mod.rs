@@ -15,6 +15,7 @@
 //! while a former master goes on holding it ([`handover`]). All of it is polled by one future, as in the standalone transport.
 
 mod counting;
+mod disowned;
 mod handover;
 #[cfg(test)]
 mod key_tests;
@@ -54,6 +55,7 @@ use super::settings::Address;
 use super::stream::Loss;
 use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
 use counting::Counting;
+use disowned::Disowned;
 use keys::{ClusterReader, Ended};
 use lane::ClusterLane;
 use node::{Node, Report};
@@ -76,6 +78,7 @@ pub struct ClusterTransport {
     /// Whether each slot has an owner.
     covered: bool,
     refresh: Refresh,
+    disowned: Disowned,
     nodes: BTreeMap<Address, Node>,
     /// Who is published to, in the global space.
     chosen: Option<Address>,
@@ -151,6 +154,7 @@ impl ClusterTransport {
             topology: Topology::unknown(),
             covered: false,
             refresh: Refresh::new(Instant::now()),
+            disowned: Disowned::default(),
             nodes: BTreeMap::new(),
             chosen: None,
             counting: Counting::default(),

@@ -202,11 +202,14 @@ impl ClusterTransport {
     }
 
     fn adopt(&mut self, answer: Answer, now: Instant, sink: &mut Sink<'_>) -> bool {
-        let Answer { ok, topology, .. } = answer;
+        let Answer { ok, mut topology, .. } = answer;
+        let (nodes, named) = (&self.nodes, topology.node_set());
+        self.disowned.retain(|node| nodes.contains_key(node) || named.contains(node));
+        let disowner = self.disowned.correct(&mut topology);
         let changed = self.topology != topology;
         let before = std::mem::replace(&mut self.topology, topology);
         let moved = changed && self.topology.has_other_owners(&before);
-        self.covered = self.topology.uncovered().is_none();
+        self.covered = self.topology.first_uncovered().is_none();
         // The subscribers may be away from the shard already, though the former master has not said so here.
         if moved && self.space == Space::Shard {
             let is_told = |former: &Address| self.nodes.get(former).is_some_and(Node::is_replica);
@@ -227,7 +230,7 @@ impl ClusterTransport {
         self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
         let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
         if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
-            self.refresh.hint(None, now);
+            self.refresh.hint(disowner.as_ref(), now);
         }
         reported
     }
@@ -340,7 +343,12 @@ impl ClusterTransport {
         for (address, report) in std::mem::take(&mut self.reports) {
             match report {
                 Report::Opened => {}
-                Report::Answer(answer) => self.refresh.answered(&address, answer),
+                Report::Answer(answer) => {
+                    if self.disowned.hear(&address, &answer.topology, &self.topology) {
+                        self.refresh.hint(Some(&address), now);
+                    }
+                    self.refresh.answered(&address, answer);
+                }
                 Report::NoAnswer(reason) => self.refresh.failed(&address, &reason),
                 Report::Counted { token, counts } => {
                     self.counting.counted(&address, token, counts);
@@ -389,13 +397,14 @@ impl ClusterTransport {
     /// Believes a node that says whose a slot is. Returns whether that helps: the slot has another owner than the node.
     pub(super) fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
         let Some((slot, owner)) = redirect.owner(&self.settings, asked) else {
-            self.refresh.hint(None, now);
+            // It may own the slot no more, which the others would not know.
+            self.refresh.hint(Some(asked), now);
             return false;
         };
         self.refresh.expect(Some(&owner), now);
         if self.topology.patch(slot, owner) {
             self.stale = true;
-            self.covered = self.covered || self.topology.uncovered().is_none();
+            self.covered = self.covered || self.topology.first_uncovered().is_none();
         }
         self.topology.master(slot) != Some(asked)
     }
@@ -460,7 +469,10 @@ impl ClusterTransport {
             match self.held().filter(|_| !is_lost) {
                 Some(reason) => sink(Incoming::Held { reason }),
                 None => {
-                    let reason = self.stalled.clone().or(reason).unwrap_or_else(|| self.why());
+                    // A node that does not serve a slot does not say which.
+                    let stalled =
+                        self.stalled.as_ref().map(|stalled| self.unowned().unwrap_or(stalled.clone()));
+                    let reason = stalled.or(reason).unwrap_or_else(|| self.why());
                     sink(Incoming::Down { reason: &reason, unanswered, unwritten });
                 }
             }
@@ -484,6 +496,13 @@ impl ClusterTransport {
         self.nodes.iter().filter(|(address, _)| self.needs(address)).find_map(|(_, node)| node.held())
     }
 
+    /// Which slot nobody owns, if one has to be owned and the cluster is known.
+    fn unowned(&self) -> Option<String> {
+        let slot = self.topology.first_uncovered();
+        let slot = slot.filter(|_| self.space == Space::Shard && self.knows_nodes())?;
+        Some(format!("no node of the cluster owns slot {slot}"))
+    }
+
     /// What is missing, in words.
     fn why(&self) -> String {
         if let Some(reason) = self.held() {
@@ -492,8 +511,8 @@ impl ClusterTransport {
         if !self.knows_nodes() {
             return "the topology of the cluster is not known".to_owned();
         }
-        if let Some(slot) = self.topology.uncovered().filter(|_| self.space == Space::Shard) {
-            return format!("no node of the cluster owns slot {slot}");
+        if let Some(reason) = self.unowned() {
+            return reason;
         }
         let missing = self.topology.masters().find(|node| self.needs(node) && !self.is_connected(node));
         match missing {

@@ -16,11 +16,17 @@ pub(super) const HIGH: &str = "foo";
 pub(super) const LOWEST: &str = "hello";
 
 pub(super) const HALVES: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
+/// What the owner of [`LOW`] says when it has lost its slot.
+pub(super) const WITHOUT_LOW: &[(Slot, Slot, &[usize])] =
+    &[(0, 5060, &[0]), (5062, 8191, &[0]), (8192, 16383, &[1])];
 pub(super) const ALL_AT_0: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[0])];
 pub(super) const ALL_AT_1: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[1])];
 
 /// What a node answers to CLUSTER SLOTS that does not say.
 pub(super) const SILENCE: &[u8] = b"-NOPERM no\r\n";
+
+/// How long something may take to happen. It is bounded: while a cluster is in trouble there is always another event.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn words(incoming: Incoming<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -98,7 +104,7 @@ impl Rig {
                 transport.incoming(&mut |incoming| events.push_back(words(incoming))).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), work).await.expect("nothing happens")
+        tokio::time::timeout(PATIENCE, work).await.expect("nothing happens")
     }
 
     pub(super) async fn expect(&mut self, event: &str) {
@@ -117,12 +123,21 @@ impl Rig {
 
     /// Passes over everything up to an event that begins so, which is returned.
     pub(super) async fn until(&mut self, beginning: &str) -> String {
-        loop {
-            let event = self.next().await;
-            if event.starts_with(beginning) {
-                return event;
+        let work = async {
+            loop {
+                let event = self.next().await;
+                if event.starts_with(beginning) {
+                    return event;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, work).await.expect("it does not happen")
+    }
+
+    /// Runs until a node is asked who owns what.
+    pub(super) async fn asked(&mut self, index: usize) {
+        let before = self.cluster.log(index, "CLUSTER SLOTS").len();
+        self.until_cluster(|cluster| cluster.log(index, "CLUSTER SLOTS").len() > before).await;
     }
 
     /// Runs until the mock nodes show something.
@@ -135,7 +150,7 @@ impl Rig {
                 let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), work).await.expect("nothing happens");
+        tokio::time::timeout(PATIENCE, work).await.expect("nothing happens");
     }
 }
 
@@ -192,6 +207,51 @@ fn a_cluster_that_is_down_is_down_until_it_says_otherwise() {
         rig.until("up").await;
         rig.transport.publish(LOW.as_bytes(), b"1");
         rig.expect("publish refused NOPERM no").await;
+    });
+}
+
+/// Runs until the cluster was asked some more times who owns what; asserts that the transport is never up.
+async fn stays_down(rig: &mut Rig) {
+    for _ in 0..4 {
+        rig.asked(1).await;
+    }
+    let down = "down 0 0: no node of the cluster owns slot 5061";
+    assert!(rig.events.iter().all(|event| event == down), "{:?}", rig.events);
+    rig.events.clear();
+}
+
+#[test]
+fn a_slot_that_its_owner_disowns_has_no_owner_whatever_the_others_say() {
+    block_on(async {
+        let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
+        rig.cluster.nodes()[0].see(WITHOUT_LOW);
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.expect("unsubscribed 0 bar").await;
+        rig.until("down 0 0: no node of the cluster owns slot 5061").await;
+        stays_down(&mut rig).await;
+        rig.transport.count(1, &[LOW.as_bytes()]);
+        rig.until("counted 1 None").await;
+        rig.cluster.nodes()[0].see(HALVES);
+        rig.until("up").await;
+        rig.until("subscribed 0 bar").await;
+    });
+}
+
+#[test]
+fn who_refuses_a_publish_is_asked_first_whether_the_slot_is_its_own() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        rig.trusted(&[LOW]).await;
+        rig.cluster.nodes()[0].see(WITHOUT_LOW);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("returned bar 1").await;
+        rig.expect("down 0 0: CLUSTERDOWN Hash slot not served").await;
+        stays_down(&mut rig).await;
+        // The news has spread.
+        rig.cluster.all_see(WITHOUT_LOW);
+        stays_down(&mut rig).await;
+        rig.cluster.all_see(ALL_AT_1);
+        rig.until("up").await;
     });
 }
 
@@ -516,12 +576,15 @@ const SUCCEEDED: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[
 const WITHOUT_REPLICA: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
 
 /// Runs until the transport shows something, and passes over what it reports.
-async fn poll_until(rig: &mut Rig, shows: impl Fn(&ClusterTransport) -> bool) {
-    while !shows(&rig.transport) {
-        let mut sink = |_: Incoming<'_>| {};
-        let one = rig.transport.incoming(&mut sink);
-        let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
-    }
+pub(super) async fn poll_until(rig: &mut Rig, shows: impl Fn(&ClusterTransport) -> bool) {
+    let work = async {
+        while !shows(&rig.transport) {
+            let mut sink = |_: Incoming<'_>| {};
+            let one = rig.transport.incoming(&mut sink);
+            let _ = tokio::time::timeout(Duration::from_millis(2), one).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, work).await.expect("it does not happen");
 }
 
 #[test]

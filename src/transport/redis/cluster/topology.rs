@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::super::settings::Address;
 use super::settings::ClusterSettings;
@@ -142,8 +143,25 @@ impl Topology {
     }
 
     /// Returns a slot that nobody owns.
-    pub(super) fn uncovered(&self) -> Option<Slot> {
+    pub(super) fn first_uncovered(&self) -> Option<Slot> {
         (0..SLOTS).find(|&slot| self.shard(slot).is_none())
+    }
+
+    /// Returns the slots that nobody owns.
+    pub(super) fn uncovered(&self) -> Vec<RangeInclusive<Slot>> {
+        let mut ranges: Vec<RangeInclusive<Slot>> = Vec::new();
+        for slot in (0..SLOTS).filter(|&slot| self.shard(slot).is_none()) {
+            match ranges.last_mut() {
+                Some(last) if *last.end() + 1 == slot => *last = *last.start()..=slot,
+                _ => ranges.push(slot..=slot),
+            }
+        }
+        ranges
+    }
+
+    /// Takes note that a slot has no owner, whatever it was said to have.
+    pub(super) fn disown(&mut self, slot: Slot) {
+        self.give(slot, NOBODY);
     }
 
     /// Takes note that a node was named as the owner of a slot. Returns whether that changed something: it does not
@@ -260,7 +278,7 @@ mod tests {
         assert_eq!(topology.master(5460), Some(&one));
         assert_eq!(topology.master(5461), Some(&tcp("asked", 7002)));
         assert_eq!(topology.master(16383), Some(&tcp("outside", 99)));
-        assert_eq!(topology.uncovered(), None);
+        assert_eq!(topology.first_uncovered(), None);
         assert_eq!(topology.masters().count(), 3);
         assert_eq!(topology.node_set().len(), 4);
         assert_eq!(topology.shard(17).unwrap().replicas, [replica]);
@@ -269,7 +287,7 @@ mod tests {
     #[test]
     fn slots_without_an_owner() {
         let topology = read(b"*1\r\n*3\r\n:1\r\n:16383\r\n*3\r\n$1\r\na\r\n:7\r\n$2\r\nid\r\n").unwrap();
-        assert_eq!(topology.uncovered(), Some(0));
+        assert_eq!(topology.uncovered(), [0..=0]);
         // A master that has lost its port, and no node at all.
         let topology = read(b"*2\r\n*3\r\n:0\r\n:1\r\n*2\r\n$1\r\na\r\n:0\r\n*2\r\n:2\r\n:3\r\n").unwrap();
         assert_eq!(topology, Topology::unknown());
