@@ -4,6 +4,8 @@
 /** When the connection that has all global channels is taken for mute, and since when. The clock is the test's own. */
 
 const assert = require("node:assert");
+const { Carrier } = require("../lib/carrier");
+const { KIND } = require("../lib/inbox");
 const { SignsOfLife } = require("../lib/signs-of-life");
 const { Looks, byLooks } = require("./support/looks");
 
@@ -122,4 +124,48 @@ describe("whether the connection lives that has all global channels", () => {
       assert.strictEqual(world.questions.length, 0);
     }),
   );
+});
+
+describe("a client of a cluster that is not connected any more", () => {
+  it("has lost its global channels since it was last known to live, not since that is seen", async () => {
+    /** @type {(kind: number, name: string) => void} */
+    let lose = () => {};
+    /** @type {[string, number?][]} */
+    const told = [];
+    const clients = {
+      ...{ space: "global", needsProof: true, ready: true },
+      begin() {},
+      stop() {},
+      onTrouble() {},
+      onLost: (/** @type {typeof lose} */ listener) => void (lose = listener),
+      look: () => clients.ready || lose(0, "channel"),
+      isReady: () => clients.ready,
+      subscribe: async () => {},
+    };
+    const subscribed = new Promise((resolve) => {
+      const native = {
+        clientUp() {},
+        clientSubscribed: resolve,
+        clientDown: () => told.push(["down"]),
+        clientLost: (/** @type {any[]} */ ...[, , , silence]) => told.push(["lost", silence]),
+      };
+      const events = { onRefused() {}, drain() {}, onHold() {}, onHandedOver() {}, isOwn: () => false };
+      const carrier = new Carrier(/** @type {any} */ (clients), /** @type {any} */ (native), events);
+      carriers.push(carrier);
+      carrier.onRecord(/** @type {any} */ ({ kind: KIND.SUBSCRIBE, n: 0, text: () => "channel" }));
+    });
+    const askedAt = performance.now();
+    await subscribed;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    clients.ready = false;
+    carriers[0].clientsChanged();
+    const least = performance.now() - askedAt;
+    const [[first, silence = 0], second] = told;
+    assert.deepStrictEqual([first, second], ["lost", ["down"]]);
+    assert.ok(silence >= Math.floor(least), `${silence} ms of ${least}`);
+  });
+
+  /** @type {Carrier[]} */
+  const carriers = [];
+  afterEach(() => carriers.splice(0).forEach((carrier) => carrier.stop()));
 });

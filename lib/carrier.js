@@ -175,6 +175,8 @@ class Carrier {
     if (up && this.#breaks > 0) this.#troubledUntil = this.#upSince + GAP;
     if (up) return this.#native.clientUp();
     this.#break();
+    // The connection that has all global channels was last known to live before this was seen: the gap begins then.
+    if (this.#life !== null) this.#clients.look();
     // They may be back before Rust has said that what comes is to wait for the others.
     this.#events.onHold();
     this.#native.clientDown(NOT_CONNECTED);
