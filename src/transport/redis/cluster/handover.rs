@@ -21,8 +21,10 @@
 //! newer messages. So such a node is asked whether it is alive. What it sends then is delivered if the new one had sent
 //! nothing before it answered; else it is late, and dropped. Its copies are dropped in either case. They come as much as half
 //! a second later, since both nodes write the news of the failover to their disks first: so the former owner is listened to
-//! for [`PATIENCE`] after its answer. To know the copies, what the new owner sends is delivered only when all is read that
-//! the former one has sent.
+//! for [`PATIENCE`] after its answer, and a copy is known as one for [`COPY_LAG`]. The same message that comes later is
+//! another one. To know the copies, what the new owner sends is delivered only when all is read that the former one has
+//! sent. So it is too if the topology does not say that the two are of one shard: a node that hung for long is named no
+//! more, and its replica may not be either until it has taken over.
 //!
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
@@ -39,6 +41,9 @@ use super::super::{Incoming, Subscription, SubscriptionKind};
 /// How long a message may take from one node of a shard to another: 40 ms have been seen, which is how long the
 /// kernel may delay an acknowledgement.
 const LAG: Duration = Duration::from_millis(100);
+
+/// How long a copy may take of what a node has sent that is back. Half a second has been seen.
+const COPY_LAG: Duration = Duration::from_secs(1);
 
 /// How long the new owner has to confirm the names.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,8 +98,7 @@ struct Handover {
     stays: Instant,
     /// The new owner has sent something before that was answered.
     late: bool,
-    /// How many copies are to come of what the former owner has sent when it was back.
-    copies: HashMap<u64, usize>,
+    copies: Copies,
     names: BTreeSet<Arc<[u8]>>,
     /// Those that the new owner has not confirmed.
     unconfirmed: BTreeSet<Arc<[u8]>>,
@@ -133,6 +137,16 @@ struct Seen {
     /// The same of the time before.
     earlier: HashMap<u64, i32>,
     since: Instant,
+}
+
+/// The copies that are to come of what the former owner has sent when it was back.
+#[derive(Default)]
+struct Copies {
+    /// When each of those was sent, the oldest first.
+    of: HashMap<u64, VecDeque<Instant>>,
+    count: usize,
+    /// When those were last forgotten that are not to come any more.
+    aged: Option<Instant>,
 }
 
 /// Who has sent a message.
@@ -194,7 +208,7 @@ impl Handovers {
             hung: false,
             stays: now,
             late: false,
-            copies: HashMap::new(),
+            copies: Copies::default(),
             unconfirmed: bare.clone(),
             names: bare,
             keys: RandomState::new(),
@@ -251,6 +265,7 @@ impl Handovers {
             for one in &mut self.all {
                 one.until = one.until.max(now + LAG);
                 one.seen.since = now;
+                one.copies.renew(now);
             }
         }
         self.paused = paused;
@@ -396,7 +411,7 @@ impl Handover {
         if !self.leads && !self.doubted {
             return self.seen.is_new(hash, Sender::Owner, now);
         }
-        if (self.doubles && self.seen.take(hash, Sender::Owner, now)) || self.take_copy(hash) {
+        if (self.doubles && self.seen.take(hash, Sender::Owner, now)) || self.copies.take(hash, now) {
             return false;
         }
         self.held_bytes += name.len() + payload.len();
@@ -425,22 +440,8 @@ impl Handover {
         if self.seen.take(hash, Sender::Former, now) {
             return false;
         }
-        if self.copies.len() < MAX_SEEN || self.copies.contains_key(&hash) {
-            *self.copies.entry(hash).or_default() += 1;
-        }
+        self.copies.add(hash, now);
         !self.late
-    }
-
-    /// Returns whether a message is a copy of one that is late.
-    fn take_copy(&mut self, hash: u64) -> bool {
-        let Some(count) = self.copies.get_mut(&hash) else {
-            return false;
-        };
-        *count -= 1;
-        if *count == 0 {
-            self.copies.remove(&hash);
-        }
-        true
     }
 
     /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
@@ -514,6 +515,49 @@ impl Seen {
         self.earlier = if age < LAG { ahead } else { HashMap::new() };
         self.since = now;
     }
+}
+
+impl Copies {
+    fn add(&mut self, hash: u64, now: Instant) {
+        if now.saturating_duration_since(*self.aged.get_or_insert(now)) >= COPY_LAG {
+            self.aged = Some(now);
+            let Self { of, count, .. } = self;
+            of.retain(|_, sent| {
+                *count -= forget_old(sent, now);
+                !sent.is_empty()
+            });
+        }
+        if self.count < MAX_SEEN {
+            self.of.entry(hash).or_default().push_back(now);
+            self.count += 1;
+        }
+    }
+
+    /// Returns whether a message is a copy, of which there is one less then.
+    fn take(&mut self, hash: u64, now: Instant) -> bool {
+        let Some(sent) = self.of.get_mut(&hash) else {
+            return false;
+        };
+        self.count -= forget_old(sent, now);
+        let is_copy = sent.pop_front().is_some();
+        self.count -= usize::from(is_copy);
+        if sent.is_empty() {
+            self.of.remove(&hash);
+        }
+        is_copy
+    }
+
+    /// Nothing was read, so that the copies may have come meanwhile.
+    fn renew(&mut self, now: Instant) {
+        self.of.values_mut().flatten().for_each(|sent| *sent = now);
+    }
+}
+
+/// Forgets what has no copy on its way any more; returns how many that were.
+fn forget_old(sent: &mut VecDeque<Instant>, now: Instant) -> usize {
+    let old = sent.iter().take_while(|&&at| now.saturating_duration_since(at) >= COPY_LAG).count();
+    sent.drain(..old);
+    old
 }
 
 impl Sender {
@@ -690,7 +734,7 @@ mod tests {
             assert_eq!(handovers.hear(&former, &message(b"4"), now), !hangs);
             handovers.pass(&former, now);
             assert!(held(&mut handovers).is_empty());
-            now += if hangs { PATIENCE / 2 } else { LAG / 4 };
+            now += if hangs { COPY_LAG / 2 } else { LAG / 4 };
             handovers.due(now);
             assert!(!handovers.hear(&owner, &message(b"4"), now), "a copy");
             for _ in 0..2 {
@@ -708,6 +752,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_like_a_late_one_is_its_copy_only_as_long_as_copies_take() {
+        let (former, owner) = (node(1), node(2));
+        for relation in [Relation::Shard, Relation::Unknown] {
+            let mut now = Instant::now();
+            let mut handovers = Handovers::default();
+            handovers.begin(&former, &owner, names(), relation, LAG, now);
+            handovers.look(now, |_| true);
+            handovers.hear(&owner, &subscribed(), now);
+            now += 10 * LAG;
+            handovers.look(now, |_| false);
+            // Each second the same, of which the former owner has got one while it hung, whose copy never comes.
+            assert!(handovers.hear(&former, &message(b"tick"), now), "nothing newer has come");
+            now += Duration::from_secs(1);
+            assert!(!handovers.hear(&owner, &message(b"tick"), now));
+            handovers.pass(&former, now);
+            assert_eq!(held(&mut handovers), [b"tick"]);
+        }
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let now = Instant::now();
         let mut seen = Seen::new(now);
@@ -717,6 +781,17 @@ mod tests {
         assert_eq!(seen.ahead.len(), MAX_SEEN);
         assert!(seen.take(0, Sender::Owner, now));
         assert!(!seen.take(MAX_SEEN as u64, Sender::Owner, now));
+
+        let mut copies = Copies::default();
+        for number in 0..=MAX_SEEN as u64 {
+            copies.add(number % 2, now);
+        }
+        assert_eq!(copies.count, MAX_SEEN);
+        copies.add(3, now + COPY_LAG);
+        assert_eq!((copies.count, copies.of.len()), (1, 1), "the others are not to come any more");
+        copies.renew(now + 2 * COPY_LAG);
+        assert!(copies.take(3, now + 2 * COPY_LAG) && !copies.take(3, now + 2 * COPY_LAG));
+        assert_eq!((copies.count, copies.of.len()), (0, 0));
 
         let mut handovers = confirmed(now);
         for number in 0..=MAX_HELD {
