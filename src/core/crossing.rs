@@ -503,7 +503,7 @@ impl Core {
                 _ => {}
             },
             Incoming::Down { reason, .. }
-            | Incoming::Held { reason }
+            | Incoming::Held { reason, .. }
             | Incoming::LaneDown { reason, .. }
             | Incoming::Unsubscribed { reason, .. } => self.abandon_crossing(reason, fx),
             Incoming::SubscribeRefused { error, .. } => self.abandon_crossing(error, fx),
@@ -528,7 +528,7 @@ impl Core {
                 return true;
             }
             Incoming::Down { reason, .. }
-            | Incoming::Held { reason }
+            | Incoming::Held { reason, .. }
             | Incoming::Unsubscribed { reason, .. } => {
                 self.abandon_crossing(reason, fx);
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::effects::MemberId;
 use super::healing::Healing;
+use crate::transport::Trial;
 
 /// How long the end of an outage waits for the peers. The clients of the reference wait up to 2.2 s between two
 /// attempts to reconnect; this covers one that just missed, and leaves a request of the default timeout (5 s) some
@@ -26,6 +27,10 @@ const MOVE_SETTLE: Duration = Duration::from_millis(100);
 /// How long an acknowledged broadcast waits for the subscription to its acknowledgements: Redis takes a millisecond for
 /// it, and a cluster some hundred in which slots move.
 pub const HEAR_BOUND: Duration = Duration::from_secs(1);
+
+/// How long one message goes first at most if it may be with a node that hangs: no node is silent for as long without
+/// being suspected of that.
+const TRIAL_BOUND: Duration = Duration::from_secs(1);
 
 /// A message that waits.
 #[derive(Debug, PartialEq, Eq)]
@@ -162,8 +167,10 @@ pub struct Flow {
     deaf: Vec<MemberId>,
     /// How long they are waited for. It begins when nothing else is waited for.
     deaf_until: Option<Instant>,
-    /// Redis has refused what it takes later, and has taken nothing since: one message is to show that it does.
-    cautious: bool,
+    /// Redis has refused what it takes later, and has taken nothing since: what is to show that it does.
+    trial: Option<Trial>,
+    /// When a brief trial ends, once it has begun.
+    trial_ends: Option<Instant>,
     /// The link has not been up yet, and not for want of trying.
     late: bool,
     was_up: bool,
@@ -194,7 +201,8 @@ impl Flow {
             wait: None,
             deaf: Vec::new(),
             deaf_until: None,
-            cautious: false,
+            trial: None,
+            trial_ends: None,
             late: false,
             was_up: false,
             settle,
@@ -292,22 +300,30 @@ impl Flow {
         self.up = false;
         self.wait = None;
         self.ended = None;
+        self.trial_ends = None;
     }
 
     /// The link stands, and Redis takes nothing for now.
-    pub fn hold(&mut self) {
+    pub fn hold(&mut self, trial: Trial) {
         self.down();
-        self.cautious = true;
+        self.trial = Some(trial).filter(|&trial| trial != Trial::Transport);
     }
 
     /// Redis has answered a publish for good.
     pub fn accepted(&mut self) {
-        self.cautious = false;
+        self.trial = None;
+        self.trial_ends = None;
     }
 
     /// How many messages may go out while `is_answered` says whether all that went before are answered.
-    pub fn room(&self, is_answered: bool) -> usize {
-        if !self.cautious { usize::MAX } else { usize::from(is_answered) }
+    pub fn room(&mut self, is_answered: bool, now: Instant) -> usize {
+        if self.trial == Some(Trial::Brief) && self.is_open() {
+            self.trial_ends.get_or_insert(now + TRIAL_BOUND);
+        }
+        if self.trial_ends.is_some_and(|ends| now >= ends) {
+            self.accepted();
+        }
+        if self.trial.is_none() { usize::MAX } else { usize::from(is_answered) }
     }
 
     /// Another transport begins; what waits goes on waiting.
@@ -316,7 +332,7 @@ impl Flow {
         self.wait = None;
         self.ended = None;
         self.proven = proven;
-        self.cautious = false;
+        self.accepted();
     }
 
     /// Whether the link stands, proven or not.
@@ -384,7 +400,7 @@ impl Flow {
                 Some(healing.deadline().map_or(*until, |next| next.min(*until)))
             }
             Some(Wait::Time(until)) => Some(*until),
-            None => self.deaf_until,
+            None => [self.deaf_until, self.trial_ends].into_iter().flatten().min(),
         }
     }
 }
@@ -473,15 +489,40 @@ mod tests {
     #[test]
     fn after_a_refusal_that_passes_one_message_goes_first() {
         let mut flow = flow();
-        assert_eq!(flow.room(false), usize::MAX);
-        flow.up(Instant::now(), vec![]);
-        flow.hold();
+        let now = Instant::now();
+        assert_eq!(flow.room(false, now), usize::MAX);
+        flow.up(now, vec![]);
+        flow.hold(Trial::One);
         assert!(!flow.is_open());
-        flow.up(Instant::now(), vec![]);
+        flow.up(now, vec![]);
         assert!(flow.is_open());
-        assert_eq!((flow.room(false), flow.room(true)), (0, 1));
+        let far = now + 10 * TRIAL_BOUND;
+        assert_eq!((flow.room(false, now), flow.room(false, far), flow.room(true, far)), (0, 0, 1));
+        assert_eq!(flow.deadline(), None);
         flow.accepted();
-        assert_eq!(flow.room(false), usize::MAX);
+        assert_eq!(flow.room(false, now), usize::MAX);
+        flow.hold(Trial::Transport);
+        assert_eq!(flow.room(false, now), usize::MAX);
+    }
+
+    #[test]
+    fn what_may_be_with_a_node_that_hangs_goes_first_for_a_bounded_time() {
+        let mut now = Instant::now();
+        let mut flow = flow();
+        flow.up(now, vec![]);
+        flow.hold(Trial::Brief);
+        flow.up(now, vec![1]);
+        assert_eq!(flow.room(true, now), 1);
+        // What waits for the peers has not gone out.
+        now += HEAL_BOUND;
+        assert_eq!(flow.wants_count(now), None);
+        assert!(flow.is_open());
+        assert_eq!((flow.room(true, now), flow.room(false, now)), (1, 0));
+        assert_eq!(flow.deadline(), Some(now + TRIAL_BOUND));
+        now += TRIAL_BOUND;
+        flow.set_held(true);
+        assert_eq!(flow.room(false, now), usize::MAX);
+        assert_eq!(flow.deadline(), None);
     }
 
     #[test]

@@ -79,9 +79,9 @@ impl Core {
                 self.streams_down(fx);
                 self.event(fx, 0, &Event::Down { reason, stands: false });
             }
-            Incoming::Held { reason } => {
+            Incoming::Held { reason, trial } => {
                 self.stats.outages += u64::from(self.flow.is_connected());
-                self.flow.hold();
+                self.flow.hold(trial);
                 self.streams_down(fx);
                 self.event(fx, 0, &Event::Down { reason, stands: true });
             }

@@ -523,7 +523,7 @@ impl Core {
         while let Some(token) = fences.lifted(|stream, count| streams.has_settled(stream, count)) {
             counting::count_record(fx, 0, token, 0);
         }
-        fences.room().unwrap_or(usize::MAX).min(flow.room(fences.is_answered()))
+        fences.room().unwrap_or(usize::MAX).min(flow.room(fences.is_answered(), fx.now))
     }
 
     /// Waits until Redis has answered for all that was published by now, or it is lost or dropped; JS hears of it by a

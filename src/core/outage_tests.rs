@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Ask;
 use super::world::World;
-use crate::transport::Incoming;
+use crate::transport::{Incoming, Trial};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -68,7 +68,7 @@ fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
     world.fx.publishes.clear();
     assert_eq!(returned.len(), 3);
     for round in 0..2 {
-        world.core.incoming(Incoming::Held { reason: "BUSY" }, &mut world.fx);
+        world.core.incoming(Incoming::Held { reason: "BUSY", trial: Trial::One }, &mut world.fx);
         let again = if round == 0 { &returned[..] } else { &returned[..1] };
         for (channel, payload) in again {
             world.core.incoming(Incoming::Returned { channel, payload }, &mut world.fx);
@@ -85,6 +85,35 @@ fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
     let stats = world.core.stats();
     assert_eq!((stats.refused, stats.dropped, stats.lost_in_flight), (0, 0, 0));
     assert_eq!((stats.outages, stats.backlog), (2, 0));
+}
+
+#[test]
+fn what_a_node_does_not_answer_holds_up_nothing_for_the_others_after_a_refusal() {
+    for trial in [Trial::Transport, Trial::Brief] {
+        let mut world = World::new(Family::Sharded);
+        world.join(1);
+        world.pass(SECOND, &|_| 1);
+        world.emit(1);
+        world.emit(1);
+        world.core.release(1 << 20, &mut world.fx);
+        let of = |(channel, payload): (&[u8], &[u8])| (channel.to_vec(), payload.to_vec());
+        let (channel, payload) = world.fx.publishes.iter().last().map(of).unwrap();
+        let (channel, payload) = (&channel[..], &payload[..]);
+        world.fx.publishes.clear();
+        // The first is with a node that hangs, the second has come back from one that is busy.
+        world.core.incoming(Incoming::Held { reason: "BUSY", trial }, &mut world.fx);
+        world.core.incoming(Incoming::Returned { channel, payload }, &mut world.fx);
+        world.core.incoming(Incoming::Up, &mut world.fx);
+        world.emit(1);
+        world.core.release(1 << 20, &mut world.fx);
+        if trial == Trial::Brief {
+            assert_eq!(world.fx.publishes.len(), 0);
+            world.fx.now = world.core.deadline().unwrap().max(world.fx.now + SECOND);
+            world.core.tick(&mut world.fx);
+            world.core.release(1 << 20, &mut world.fx);
+        }
+        assert_eq!(world.fx.publishes.len(), 2, "{trial:?}");
+    }
 }
 
 #[test]

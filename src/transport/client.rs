@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::passing::passing;
 use super::resp::{Reply, Scanner};
-use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport};
+use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport, Trial};
 
 /// Something for JS to do with the user's clients.
 #[derive(Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Transport for ClientTransport {
                 Report::Down { reason } => {
                     sink(Incoming::Down { reason, unanswered: 0, unwritten: 0 });
                 }
-                Report::Held { reason } => sink(Incoming::Held { reason }),
+                Report::Held { reason } => sink(Incoming::Held { reason, trial: Trial::Brief }),
                 Report::Subscribed(Subscription { kind, name }) => {
                     sink(Incoming::Subscribed { lane: 0, kind: *kind, name });
                 }

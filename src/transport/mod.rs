@@ -177,6 +177,19 @@ pub enum Outcome<'a> {
     },
 }
 
+/// What goes out first after Redis has refused publishes for now: were many to go out, some could be refused again, and
+/// those behind them be taken, which would overtake them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// One message, until it is answered: there is one node alone.
+    One,
+    /// One message, for a bounded time: nobody knows whether it goes to the node that has refused, and another one may
+    /// hang.
+    Brief,
+    /// All: the transport itself lets one go first to each node that has refused.
+    Transport,
+}
+
 /// What a transport reports to its driver. Borrowed parts live until the sink returns.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
@@ -196,6 +209,8 @@ pub enum Incoming<'a> {
     Held {
         /// Redis' own words.
         reason: &'a str,
+        /// What goes out first when publishes are taken again.
+        trial: Trial,
     },
     /// The node that the address leads to is a replica; a `Down` that says so follows. While it was never up, the
     /// address may be meant so.

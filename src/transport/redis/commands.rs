@@ -11,7 +11,7 @@ use super::kept::Kept;
 use super::sentinel::Master;
 use super::settings::Settings;
 use super::stream::{Loss, REPLICA};
-use super::{Incoming, KeyCommand, Outcome, Space, Step};
+use super::{Incoming, KeyCommand, Outcome, Space, Step, Trial};
 use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{Items, ProtocolError, Reply};
 
@@ -352,7 +352,7 @@ impl Commands {
 
 fn tell_held(hold: &Hold, sink: &mut dyn FnMut(Incoming<'_>)) {
     if let Some(reason) = hold.reason() {
-        sink(Incoming::Held { reason });
+        sink(Incoming::Held { reason, trial: Trial::One });
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Hold {
     is_due: bool,
     /// A question is on its way.
     is_asked: bool,
+    /// It takes commands again, and has answered no publish since: one is to show that it takes those.
+    is_tried: bool,
     timer: Option<Pin<Box<Sleep>>>,
     backoff: Backoff,
 }
@@ -39,7 +41,14 @@ pub(super) enum Change {
 
 impl Hold {
     pub(super) fn new() -> Self {
-        Self { reason: None, is_due: false, is_asked: false, timer: None, backoff: Backoff::new(BASE, CAP) }
+        Self {
+            reason: None,
+            is_due: false,
+            is_asked: false,
+            is_tried: false,
+            timer: None,
+            backoff: Backoff::new(BASE, CAP),
+        }
     }
 
     /// Returns why publishes wait, if they do.
@@ -62,11 +71,18 @@ impl Hold {
         self.is_due |= self.reason.is_none() && !self.is_asked && self.timer.is_none();
     }
 
-    /// A publish has run: the next refusal begins anew.
+    /// A publish is answered for good: the next refusal begins anew.
     pub(super) fn accepted(&mut self) {
         if self.reason.is_none() {
+            self.is_tried = false;
             self.backoff.reset();
         }
+    }
+
+    /// Returns whether a publish may go out behind others that are not answered: if those are refused and this one is taken,
+    /// it overtakes them.
+    pub(super) fn takes_more(&self) -> bool {
+        !self.is_tried && self.reason.is_none()
     }
 
     /// Returns whether the question is to be sent now.
@@ -87,7 +103,10 @@ impl Hold {
         self.is_asked = false;
         match error {
             Some(error) if self.refused(error) => Change::Begins,
-            None if self.reason.take().is_some() => Change::Ends,
+            None if self.reason.take().is_some() => {
+                self.is_tried = true;
+                Change::Ends
+            }
             _ => Change::Nothing,
         }
     }
@@ -97,6 +116,7 @@ impl Hold {
         self.reason = None;
         self.is_due = false;
         self.is_asked = false;
+        self.is_tried = false;
         self.timer = None;
     }
 

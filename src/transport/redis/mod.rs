@@ -64,7 +64,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::{Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport};
+use super::{
+    Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport, Trial,
+};
 use abandoned::Abandoned;
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};

@@ -48,7 +48,7 @@ impl Event {
             Incoming::Published { receivers } => Self::Published(receivers),
             Incoming::PublishRefused { error } => Self::PublishRefused(error.to_owned()),
             Incoming::Unsubscribed { lane, name, .. } => Self::Unsubscribed(lane, text(name)),
-            Incoming::Held { reason } => Self::Held(reason.to_owned()),
+            Incoming::Held { reason, .. } => Self::Held(reason.to_owned()),
             Incoming::Returned { channel, payload } => Self::Returned(text(channel), payload.to_vec()),
             Incoming::Settling { .. } => panic!("nothing moves at a standalone Redis"),
             Incoming::CountRefused { token, error } => Self::CountRefused(token, error.to_owned()),

@@ -53,7 +53,7 @@ use super::commands::MAX_UNANSWERED;
 use super::liveness::Pulse;
 use super::settings::Address;
 use super::stream::Loss;
-use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
+use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport, Trial};
 use counting::Counting;
 use disowned::Disowned;
 use keys::{ClusterReader, Ended};

@@ -46,7 +46,8 @@ pub(super) struct Node {
     in_flight: VecDeque<InFlight>,
     /// What of publishes is not answered, those that wait behind those that do not.
     kept: Kept,
-    /// Publishes that wait until it is known that the node is a master: the lengths of their channels and payloads.
+    /// Publishes that wait until it is known that the node is a master, or that it takes publishes again: the lengths of
+    /// their channels and payloads.
     waiting: VecDeque<(usize, usize)>,
     /// How many bytes those have.
     waiting_bytes: usize,
@@ -265,12 +266,12 @@ impl Node {
         self.kept.len() + self.doubted.len()
     }
 
-    /// Appends a publish, or has it wait until it is known that the node is a master. Only while the connection is up.
+    /// Appends a publish, or has it wait until it may go out. Only while the connection is up.
     pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
         self.active = true;
-        let sure = self.space == Space::Global || (self.waiting.is_empty() && self.mastership.is_known(now));
+        let goes = self.waiting.is_empty() && self.may_send(now);
         self.kept.push(channel, payload);
-        if sure {
+        if goes {
             let space = self.space;
             let end = self.append(|out| write_publish(out, space, channel, payload));
             self.sent(channel.len(), payload.len(), end);
@@ -280,15 +281,23 @@ impl Node {
         }
     }
 
+    /// Whether a publish may go out: the node is a master, and none would be overtaken that it refuses for now.
+    fn may_send(&self, now: Instant) -> bool {
+        let is_known = self.space == Space::Global || self.mastership.is_known(now);
+        is_known && (self.publishes == 0 || self.hold.takes_more())
+    }
+
     fn sent(&mut self, channel: usize, payload: usize, end: u64) {
         self.publishes += 1;
         self.in_flight.push_back(InFlight::Publish { channel, payload, end });
     }
 
-    /// Sends the publishes that wait.
-    fn send_waiting(&mut self) {
-        let mut at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
-        for (channel, payload) in std::mem::take(&mut self.waiting) {
+    /// Sends the publishes that wait, as far as they may go out.
+    fn send_waiting(&mut self, now: Instant) {
+        let mut at = self.kept.len().saturating_sub(self.waiting_bytes);
+        while self.may_send(now)
+            && let Some((channel, payload)) = self.waiting.pop_front()
+        {
             let out = self.connection.commands.commands();
             let before = out.len();
             let (of, text) = self.kept.at(at, channel, payload);
@@ -298,6 +307,7 @@ impl Node {
                 self.quiet_since = Instant::now();
             }
             at += channel + payload;
+            self.waiting_bytes -= channel + payload;
             self.sent(channel, payload, self.appended);
         }
     }
@@ -359,9 +369,7 @@ impl Node {
     /// Takes note of what it holds: of what it was holding before, and of anything.
     pub(super) fn sees(&mut self, same: Option<Watch>, any: Option<Watch>, now: Instant) {
         self.mastership.sees(same, now);
-        if self.mastership.is_known(now) {
-            self.send_waiting();
-        }
+        self.send_waiting(now);
         self.inquire(any, now);
     }
 
@@ -423,8 +431,8 @@ impl Node {
         if told || !is_master {
             reports.push((self.address.clone(), Report::Role(role)));
         }
-        if is_master && self.mastership.is_known(Instant::now()) {
-            self.send_waiting();
+        if is_master {
+            self.send_waiting(Instant::now());
         }
     }
 
@@ -688,6 +696,7 @@ impl Node {
                     sink(Incoming::Returned { channel, payload });
                 }
                 (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) => {
+                    self.hold.accepted();
                     let text = String::from_utf8_lossy(error);
                     match Redirect::of(error) {
                         Some(redirect) => {
@@ -779,6 +788,9 @@ impl Node {
             }
         }
         self.return_waiting_if_ended(sink);
+        if !self.waiting.is_empty() && self.leaves_at.is_none() {
+            self.send_waiting(Instant::now());
+        }
         Ok(more)
     }
 }

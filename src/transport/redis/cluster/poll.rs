@@ -13,7 +13,7 @@ use super::mastership::{LEASE, Role, SETTLE};
 use super::node::{GRACE, Node, Report};
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
-use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space};
+use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space, Trial};
 
 /// Why what it does not answer then is given up.
 const LEFT: &str = "the node is no longer the one to ask";
@@ -467,7 +467,7 @@ impl ClusterTransport {
             let unwritten = std::mem::take(&mut self.too_early);
             let is_lost = failed || self.stalled.is_some() || unanswered > 0 || unwritten > 0;
             match self.held().filter(|_| !is_lost) {
-                Some(reason) => sink(Incoming::Held { reason }),
+                Some(reason) => sink(Incoming::Held { reason, trial: Trial::Transport }),
                 None => {
                     // A node that does not serve a slot does not say which.
                     let stalled =

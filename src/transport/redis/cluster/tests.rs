@@ -46,7 +46,7 @@ fn words(incoming: Incoming<'_>) -> String {
         Incoming::Published { receivers } => format!("published {receivers}"),
         Incoming::PublishRefused { error } => format!("publish refused {error}"),
         Incoming::Returned { channel, payload } => format!("returned {} {}", text(channel), payload.len()),
-        Incoming::Held { reason } => format!("held: {reason}"),
+        Incoming::Held { reason, .. } => format!("held: {reason}"),
         Incoming::CountRefused { token, error } => format!("count refused {token} {error}"),
         Incoming::Settling { .. } => "settling".to_owned(),
         Incoming::Counted { token, counts } => format!("counted {token} {counts:?}"),
@@ -281,6 +281,71 @@ fn a_busy_node_is_waited_for_whatever_the_others_say() {
         rig.expect("published 1").await;
         let all = ["SPUBLISH bar trust", "SPUBLISH bar 1"];
         assert_eq!(rig.cluster.log(0, "SPUBLISH"), all);
+    });
+}
+
+#[test]
+fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_others_do_not_wait_for_it() {
+    block_on(async {
+        for space in [Space::Shard, Space::Global] {
+            let mut rig = Rig::up(HALVES, space).await;
+            let chosen = rig.transport.chosen.clone();
+            let busy = usize::from(chosen == Some(rig.cluster.address(1)));
+            let verb = if space == Space::Shard { "SPUBLISH" } else { "PUBLISH" };
+            rig.trusted(&[LOW, HIGH]).await;
+            rig.cluster.nodes()[busy].busy = true;
+            rig.transport.publish(LOW.as_bytes(), b"1");
+            rig.expect_all(&["returned bar 1", "held: BUSY Redis is busy running a script."]).await;
+            rig.cluster.nodes()[busy].busy = false;
+            rig.expect("up").await;
+            // It takes the next one, and does not answer it.
+            rig.cluster.nodes()[busy].hangs = true;
+            for payload in [&b"1"[..], b"22", b"333"] {
+                rig.transport.publish(LOW.as_bytes(), payload);
+            }
+            if space == Space::Shard {
+                rig.transport.publish(HIGH.as_bytes(), b"x");
+                rig.expect("published 1").await;
+            }
+            let sent = |cluster: &MockCluster| cluster.log(busy, &format!("{verb} {LOW}")).split_off(1);
+            rig.until_cluster(|cluster| !sent(cluster).is_empty()).await;
+            assert_eq!(sent(&rig.cluster), [format!("{verb} {LOW} 1")]);
+            // What has not gone out comes back if it is lost.
+            rig.cluster.kill(busy);
+            rig.expect_all(&["returned bar 2".to_owned(), "returned bar 3".to_owned()]).await;
+            assert!(rig.next().await.starts_with("down 1 0"));
+        }
+    });
+}
+
+#[test]
+fn what_waits_for_one_message_goes_out_when_that_is_answered_and_comes_back_in_order_if_it_is_refused() {
+    block_on(async {
+        for passes in [true, false] {
+            let mut rig = Rig::up(HALVES, Space::Shard).await;
+            rig.trusted(&[LOW]).await;
+            rig.cluster.nodes()[0].busy = true;
+            rig.transport.publish(LOW.as_bytes(), b"1");
+            rig.expect_all(&["returned bar 1", "held: BUSY Redis is busy running a script."]).await;
+            rig.cluster.nodes()[0].busy = false;
+            rig.expect("up").await;
+            rig.cluster.nodes()[0].busy = !passes;
+            for payload in [&b"1"[..], b"22", b"333"] {
+                rig.transport.publish(LOW.as_bytes(), payload);
+            }
+            if passes {
+                for _ in 0..3 {
+                    rig.expect("published 1").await;
+                }
+                let sent = rig.cluster.log(0, "SPUBLISH").split_off(1);
+                assert_eq!(sent, ["SPUBLISH bar 1", "SPUBLISH bar 22", "SPUBLISH bar 333"]);
+                continue;
+            }
+            for length in 1..=3 {
+                rig.expect(&format!("returned bar {length}")).await;
+            }
+            rig.expect("held: BUSY Redis is busy running a script.").await;
+        }
     });
 }
 
