@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
@@ -59,8 +60,8 @@ pub(super) struct ClusterLane {
     handovers: Handovers,
     /// Names that nodes have withdrawn, and that go nowhere yet.
     away: Vec<Away>,
-    /// Which connection to an owner is polled first; 0 if the last poll has come round.
-    first_owner: usize,
+    /// Where the last poll has stopped; the next one goes on there. `None` if it has come round.
+    stopped: Option<Place>,
     /// Shifts the node that the channels and globs go to, so that not all servers take the same.
     spread: usize,
 }
@@ -76,15 +77,37 @@ struct Away {
     next: Instant,
 }
 
-/// When a connection to an owner is polled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// From where the last poll has stopped.
-    From,
-    /// Up to there.
-    Before,
-    /// It may be late with what others have handed on: behind them.
+/// A place among the connections to owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    class: Class,
+    /// Before which of all of them.
+    at: usize,
+}
+
+/// What is polled in one stretch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// The owners of slots.
+    Owners,
+    /// Former owners that may be late with what others have handed on: behind those.
     Doubted,
+}
+
+/// Returns the stretches of a poll that goes on at a place. What it has passed over there comes behind all others. The
+/// doubted ones come last, too: what is read before is delivered when all is read that they have sent.
+fn stretches(from: Option<Place>) -> [(Class, Range<usize>); 4] {
+    use Class::{Doubted, Owners};
+    let all = 0..usize::MAX;
+    match from {
+        None => [(Owners, all.clone()), (Doubted, all), (Owners, 0..0), (Doubted, 0..0)],
+        Some(Place { class: Owners, at }) => {
+            [(Owners, at..usize::MAX), (Doubted, all.clone()), (Owners, 0..at), (Doubted, all)]
+        }
+        Some(Place { class: Doubted, at }) => {
+            [(Doubted, at..usize::MAX), (Owners, all.clone()), (Doubted, all), (Owners, 0..0)]
+        }
+    }
 }
 
 /// What a lane has learned about the cluster.
@@ -117,7 +140,7 @@ impl ClusterLane {
             overlap: BTreeMap::new(),
             handovers: Handovers::default(),
             away: Vec::new(),
-            first_owner: 0,
+            stopped: None,
             spread,
         }
     }
@@ -259,7 +282,7 @@ impl ClusterLane {
 
     /// Returns whether a node may have said something that is not read yet.
     pub(super) fn is_behind(&self, node: &Address) -> bool {
-        self.first_owner > 0 || self.owners.get(node).is_some_and(|connection| connection.more)
+        self.stopped.is_some() || self.owners.get(node).is_some_and(|connection| connection.more)
     }
 
     /// A node that has withdrawn names does not say that it is a replica: it may know where they are now.
@@ -368,19 +391,17 @@ impl ClusterLane {
         let mut lost = Vec::new();
         let mut settled = Vec::new();
         let mut withdrawn = Vec::new();
-        // Where the last poll has stopped, if it has.
-        let first = std::mem::take(&mut self.first_owner);
+        let stopped = self.stopped.take();
         let owners = &self.owners;
         self.handovers.look(now, |former| owners.get(former).is_some_and(LaneConnection::is_asked));
         let doubted = self.handovers.doubted();
-        'all: for turn in [Turn::From, Turn::Before, Turn::Doubted] {
-            for (place, (node, connection)) in self.owners.iter_mut().enumerate() {
-                let of = match place < first {
-                    _ if doubted.contains(node) => Turn::Doubted,
-                    true => Turn::Before,
-                    false => Turn::From,
-                };
-                if of != turn {
+        'all: for (class, stretch) in stretches(stopped) {
+            if stretch.is_empty() || (class == Class::Doubted && doubted.is_empty()) {
+                continue;
+            }
+            for (at, (node, connection)) in self.owners.iter_mut().enumerate() {
+                let of = if doubted.contains(node) { Class::Doubted } else { Class::Owners };
+                if of != class || !stretch.contains(&at) {
                     continue;
                 }
                 let (overlap, handovers) = (&self.overlap, &mut self.handovers);
@@ -397,7 +418,7 @@ impl ClusterLane {
                     }
                     sink(incoming);
                 });
-                if turn == Turn::Doubted && !one.more && !paused {
+                if class == Class::Doubted && !one.more && !paused {
                     self.handovers.pass(node, now);
                 }
                 step.reported |= one.reported;
@@ -412,7 +433,7 @@ impl ClusterLane {
                     lost.push(node.clone());
                 }
                 if (one.more || !lost.is_empty()) && now.elapsed() > BUDGET {
-                    self.first_owner = place + 1;
+                    self.stopped = Some(Place { class, at: at + 1 });
                     step.more = true;
                     break 'all;
                 }
@@ -653,5 +674,43 @@ impl ClusterLane {
         self.missing = None;
         self.returns_until = None;
         self.anywhere.move_to(self.settings.of(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_polled_in_turn_if_each_poll_stops_at_once() {
+        let classes = [Class::Owners, Class::Doubted, Class::Owners, Class::Doubted, Class::Owners];
+        let mut stopped = None;
+        let mut order = Vec::new();
+        for _ in 0..classes.len() {
+            let all = stretches(stopped);
+            let mut places = all.iter().flat_map(|(class, stretch)| {
+                (0..classes.len())
+                    .filter(|at| classes[*at] == *class && stretch.contains(at))
+                    .map(|at| (*class, at))
+            });
+            let (class, at) = places.next().unwrap();
+            order.push(at);
+            stopped = Some(Place { class, at: at + 1 });
+        }
+        assert_eq!(order, [0, 2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn a_poll_that_is_not_stopped_ends_with_the_doubted_ones() {
+        let places = [None, Some((Class::Owners, 0)), Some((Class::Owners, 2)), Some((Class::Doubted, 2))];
+        for from in places.map(|place| place.map(|(class, at)| Place { class, at })) {
+            let all = stretches(from);
+            let of = |class| all.iter().filter(move |(of, _)| *of == class).map(|(_, stretch)| stretch);
+            for at in 0..3 {
+                assert_eq!(of(Class::Owners).filter(|stretch| stretch.contains(&at)).count(), 1, "{from:?}");
+            }
+            let last = all.iter().rfind(|(_, stretch)| !stretch.is_empty()).unwrap();
+            assert_eq!(*last, (Class::Doubted, 0..usize::MAX), "{from:?}");
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::super::mock_peer::block_on;
+use super::lane::Hints;
 use super::mastership::{AWAY, LEASE};
 use super::mock_cluster::{MockCluster, bulks, confirmation};
 use super::*;
@@ -685,6 +687,40 @@ fn what_a_node_that_hung_sends_behind_its_successor_is_dropped_and_so_are_its_co
             }
             assert_eq!(rig.until("message").await, "message 0 bar newer");
         }
+    });
+}
+
+#[test]
+fn a_former_master_that_may_hang_is_read_however_much_the_others_send() {
+    const MANY: usize = 8000;
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW, HIGH]).await;
+        rig.cluster.nodes()[0].frozen = true;
+        rig.cluster.all_see(SUCCEEDED);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("subscribed 0 bar").await;
+        rig.cluster.push(1, &bulks(&["smessage", HIGH, &"x".repeat(1000)]).repeat(MANY));
+        rig.cluster.push(2, &bulks(&["smessage", LOW, "y"]));
+        let ClusterTransport { lanes, topology, .. } = &mut rig.transport;
+        let (mut many, mut is_there) = (0, false);
+        while !is_there {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // Each poll is out of time at once.
+            let begun = Instant::now() - Duration::from_secs(1);
+            let mut sink = |incoming: Incoming<'_>| {
+                let of_the_successor = |name: &[u8]| name == LOW.as_bytes();
+                if let Incoming::Message { name, .. } = incoming {
+                    many += usize::from(!of_the_successor(name));
+                    is_there |= of_the_successor(name);
+                }
+            };
+            poll_fn(|cx| {
+                lanes[0].poll(cx, topology, false, begun, &mut sink, &mut Hints::default());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert!(many < MANY, "it came behind all others");
     });
 }
 
