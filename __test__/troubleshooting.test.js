@@ -332,6 +332,14 @@ const CASES = [
     },
   },
   {
+    name: "a connection that Redis ends",
+    make: async ({ redis }) => createAdapter((await redis()).url),
+    then: async (io, { last }) => {
+      await /** @type {any} */ (io.of("/").adapter).ready;
+      await last().cli("CLIENT", "KILL", "TYPE", "pubsub");
+    },
+  },
+  {
     name: "no sharded Pub/Sub",
     event: "error",
     make: async ({ redis }) => {

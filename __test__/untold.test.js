@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Errors that nobody listens to: an operator sees them on stderr, once; and `flush()` and `close()` of an emitter end though
- * Redis is away.
+ * Errors that nobody listens to: an operator sees them on stderr, the same once a minute; and `flush()` and `close()` of
+ * an emitter end though Redis is away.
  */
 
 const assert = require("node:assert");
@@ -18,6 +18,7 @@ const { freePort } = require("./support/ports");
 const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
+const ROOT = path.join(__dirname, "..");
 const HASTY = path.join(__dirname, "support", "child-hasty.js");
 
 /** @type {Record<string, (url: string, opts?: any) => any>} */
@@ -128,6 +129,46 @@ describe("what nobody listens to", () => {
     assert.strictEqual(about(port).length, 2);
   });
 
+  it("an outage of the subscriptions alone is told each time, and says where", async () => {
+    const redis = await startRedis();
+    endings.push(() => redis.stop());
+    const io = serve(createAdapter(redis.url));
+    const { adapter } = /** @type {any} */ (io.of("/"));
+    const text = `socket.io-redis: 127.0.0.1:${redis.port} closed the connection ${HINT}`;
+    const { now } = performance;
+    endings.push(() => (performance.now = now));
+    for (let time = 1; time <= 3; time++) {
+      await adapter.ready;
+      const ready = new Promise((resolve) => adapter.once("ready", resolve));
+      await redis.cli("CLIENT", "KILL", "TYPE", "pubsub");
+      await waitFor(() => about(redis.port).length === time, { what: `line ${time}` });
+      await ready;
+      // A minute later the same may be said again.
+      performance.now = () => now.call(performance) + time * 61_000;
+    }
+    assert.deepStrictEqual(about(redis.port), [text, text, text]);
+  });
+
+  it("what cannot be sent is told, too, in an outage of which enough was told", async () => {
+    let attempts = 0;
+    const server = net.createServer((socket) => {
+      const answer = `-ERR problem ${++attempts}\r\n`;
+      socket.on("error", () => {}).on("data", () => socket.end(answer));
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    endings.push(() => server.close());
+    const { port } = /** @type {net.AddressInfo} */ (server.address());
+    const io = serve(createAdapter(`redis://127.0.0.1:${port}`));
+    await waitFor(() => attempts >= 12, { what: "some attempts" });
+    assert.strictEqual(about(port).length, 5, said.join("\n"));
+    /** @type {any} */
+    let value = 1;
+    for (let level = 0; level < 1100; level++) value = [value];
+    io.emit("event", value);
+    const text = "socket.io-redis: publish: a broadcast is nested deeper than";
+    await waitFor(() => said.some((line) => line.startsWith(text)), { what: "the line" });
+  });
+
   it("what Redis refuses is told", async () => {
     const redis = await startRedis({ users: { deaf: "on >deaf ~* &nothing +@all" } });
     endings.push(() => redis.stop());
@@ -209,7 +250,7 @@ describe("what nobody listens to", () => {
           console.log(JSON.stringify({ message: error.message, pending: error.pending }));
           process.exit();
         });`;
-      const child = spawn(process.execPath, ["-r", HASTY, "-e", script], { cwd: path.join(__dirname, "..") });
+      const child = spawn(process.execPath, ["-r", HASTY, "-e", script], { cwd: ROOT });
       endings.push(() => child.kill("SIGKILL"));
       let output = "";
       child.stdout.on("data", (text) => (output += text));
@@ -221,6 +262,52 @@ describe("what nobody listens to", () => {
       );
       assert.strictEqual(pending, 1);
     });
+  }
+
+  for (const mode of ["classic", "streams"]) {
+    for (const carrier of ["own", "redis", "ioredis"]) {
+      it(`flush() ends after a while without answers, though more is emitted: ${mode}, ${carrier}`, async () => {
+        const redis = await startRedis();
+        endings.push(
+          () => redis.stop(),
+          () => redis.resume(),
+        );
+        const script = `
+          const { Emitter } = require("./emitter");
+          const port = ${redis.port};
+          const clients = {
+            own: () => "redis://127.0.0.1:" + port,
+            redis: () => {
+              const client = require("redis").createClient({ socket: { port } });
+              client.connect();
+              return client;
+            },
+            ioredis: () => new (require("ioredis").Redis)(port),
+          };
+          const transport = "${carrier}" === "own" ? "native" : "client";
+          const emitter = new Emitter(clients["${carrier}"](), { mode: "${mode}", transport });
+          emitter.emit("event");
+          emitter.flush().then(() => console.log("{}"));
+          process.stdin.once("data", () => {
+            setInterval(() => emitter.emit("event"), 20);
+            emitter.emit("event");
+            emitter.flush().catch(({ message }) => {
+              console.log(JSON.stringify({ message }));
+              process.kill(process.pid, "SIGKILL");
+            });
+          });`;
+        const child = spawn(process.execPath, ["-r", HASTY, "-e", script], { cwd: ROOT });
+        endings.push(() => child.kill("SIGKILL"));
+        let output = "";
+        child.stdout.on("data", (text) => (output += text));
+        await waitFor(() => output !== "", { what: "the first event to be answered" });
+        redis.pause();
+        child.stdin.write("\n");
+        await once(child, "close", 15_000);
+        const { message } = JSON.parse(output.split("\n")[1]);
+        assert.match(message, /^\d+ of \d+ messages have not reached Redis: \d+ not answered within 30 s/);
+      });
+    }
   }
 
   it("flush() with a timeout of Infinity waits for as long as Redis is away", async () => {

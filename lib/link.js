@@ -456,13 +456,20 @@ class Link {
     return this.#clients?.keyPrefix ?? "";
   }
 
-  /** How many messages of an emitter Redis has neither answered for yet, nor is certain not to. */
+  /** How many messages of an emitter there were. */
+  get publishedCount() {
+    return this.#handedOver + this.#carriedBefore + (this.#carrier?.counts.published ?? 0);
+  }
+
+  /** For how many of them Redis has answered, or is certain not to. */
+  get answeredCount() {
+    const { acknowledged = 0, refused = 0, lostInFlight = 0, dropped = 0 } = this.stats() ?? {};
+    return acknowledged + refused + lostInFlight + dropped;
+  }
+
+  /** For how many of them neither is so. */
   get unanswered() {
-    const stats = this.stats();
-    if (stats === null) return 0;
-    const { acknowledged, refused, lostInFlight, dropped } = stats;
-    const published = this.#handedOver + this.#carriedBefore + (this.#carrier?.counts.published ?? 0);
-    return published - (acknowledged + refused + lostInFlight + dropped);
+    return this.publishedCount - this.answeredCount;
   }
 
   /**
@@ -472,8 +479,10 @@ class Link {
     const [native, carrier] = [this.#native, this.#carrier];
     if (native === null) return;
     const rust = () => this.#counted((token) => native.whenAnswered(token));
+    // What the clients are given from now on is not waited for.
+    const carried = carrier?.answered();
     if (this.#handedOver > 0) await rust();
-    if (await carrier?.answered()) await rust();
+    if (await carried) await rust();
   }
 
   /**
@@ -1072,6 +1081,8 @@ class Link {
       case "note":
         return debug("%s", event.text);
       case "ready":
+        // Where the connection stood, this is all that says that the outage is over.
+        this.#reasons.clear();
         this.#try();
         break;
       case "up":
@@ -1141,8 +1152,10 @@ class Link {
     if (!isOwn && isTold) return;
     const [member] = this.#members.values();
     const text = explainEvent(event, member?.identity);
-    if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
-    if (event.type !== "refused") this.#reasons.add(text);
+    if (event.type !== "refused") {
+      if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
+      this.#reasons.add(text);
+    }
     if (event.what === "encode") warnUntold(text, HINTS.encode);
     else warnUntold(text, this.#emits ? HINTS.emitter : HINTS.adapter);
   }

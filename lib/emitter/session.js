@@ -57,7 +57,7 @@ class Session {
 
   /**
    * Resolves when Redis has answered for everything that was sent before. A rejection that nobody looks at is none. Without
-   * a timeout it waits for as long as Redis goes on answering, and a while longer, as the end of a process does.
+   * a timeout it waits for as long as Redis goes on answering for that, and a while longer.
    *
    * @param {{ timeout?: number }} [options]
    * @returns {Promise<FlushResult>}
@@ -164,8 +164,8 @@ function sessionOf(form, options) {
 }
 
 /**
- * Resolves to true when Redis has answered for everything, or to false when the time is over: that which was given, or a
- * while without any answer.
+ * Resolves to true when Redis has answered for everything that was published by now, or to false when the time is over: that
+ * which was given, or a while without an answer for any of it.
  *
  * @param {Link} link
  * @param {number} [timeout] in milliseconds
@@ -175,9 +175,16 @@ function isInTime(link, timeout) {
   return new Promise((resolve, reject) => {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
+    const published = link.publishedCount;
     const wait = () => {
-      const written = link.written();
-      timer = setTimeout(() => (link.written() > written ? wait() : resolve(false)), WRITE_PATIENCE);
+      const answered = link.answeredCount;
+      const onTimeout = () => {
+        const now = link.answeredCount;
+        // With more answers than that some are for what was published since.
+        if (now > answered && now < published) wait();
+        else resolve(false);
+      };
+      timer = setTimeout(onTimeout, WRITE_PATIENCE);
     };
     if (timeout === undefined) wait();
     // Who says more waits for as long as it takes.

@@ -390,7 +390,8 @@ fn a_reader_that_is_silent_for_too_long_is_taken_for_lost() {
         pass(&mut rig, patience - Duration::from_secs(1)).await;
         assert!(rig.events.is_empty());
         pass(&mut rig, Duration::from_secs(1)).await;
-        let lost = format!("{:?}", Outcome::Lost { reason: "Redis has said nothing for 10 s" });
+        let reason = &format!("{} has said nothing for 10 s", rig.peer.address());
+        let lost = format!("{:?}", Outcome::Lost { reason });
         assert_eq!(rig.next().await, Event::Replied(3, lost.clone()));
         assert_eq!(rig.next().await, Event::Replied(4, lost));
         rig.with_peer(reader.closed()).await;

@@ -161,22 +161,22 @@ impl Connection {
 
     /// Writes what is buffered until the kernel takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open { stream, unflushed, .. } = &mut self.state else {
+        let State::Open { stream, unflushed, address, .. } = &mut self.state else {
             return Ok(());
         };
         while !self.commands.unwritten().is_empty() {
             match stream.poll_write(cx, self.commands.unwritten()) {
-                Poll::Ready(Ok(0)) => return Err(Loss::Closed),
+                Poll::Ready(Ok(0)) => return Err(Loss::ClosedBy(address.clone())),
                 Poll::Ready(Ok(len)) => {
                     self.commands.wrote(len);
                     *unflushed += len;
                 }
-                Poll::Ready(Err(loss)) => return Err(loss),
+                Poll::Ready(Err(loss)) => return Err(loss.at(address)),
                 Poll::Pending => break,
             }
         }
         if let Poll::Ready(flushed) = stream.poll_flush(cx) {
-            flushed?;
+            flushed.map_err(|loss| loss.at(address))?;
             *unflushed = 0;
         }
         Ok(())
@@ -188,12 +188,12 @@ impl Connection {
             State::Open { address, life, .. } if life.is_missing() => {
                 Poll::Ready(Err(Loss::Frozen(address.clone())))
             }
-            State::Open { stream, life, .. } => {
+            State::Open { stream, life, address, .. } => {
                 let filled = stream.poll_fill(cx, &mut self.replies);
                 if filled.is_ready() {
                     life.heard();
                 }
-                filled
+                filled.map_err(|loss| loss.at(address))
             }
             _ => Poll::Pending,
         }
@@ -374,7 +374,7 @@ mod tests {
                 let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
                 drop(client);
                 let loss = poll_fn(|cx| connection.poll_fill(cx)).await.unwrap_err();
-                assert!(matches!(loss, Loss::Closed | Loss::Io(_)));
+                assert!(matches!(loss, Loss::ClosedBy(_) | Loss::Broken(..)));
                 connection.lose();
                 assert_eq!(connection.backoff.failures(), failures);
             }

@@ -419,7 +419,7 @@ impl LaneConnection {
         let behind = self.behind.filter(|behind| !behind.is_over(Instant::now()));
         match (behind, loss) {
             // Redis drops what a client does not read in time, and the client with it.
-            (Some(Behind { since, .. }), Loss::Closed | Loss::Io(_)) => {
+            (Some(Behind { since, .. }), Loss::ClosedBy(_) | Loss::Broken(..)) => {
                 let unread = since.elapsed();
                 let seconds = unread.as_secs_f64();
                 let reason = format!(
@@ -427,7 +427,7 @@ impl LaneConnection {
                 );
                 (reason, u64::try_from(unread.as_millis()).unwrap_or(u64::MAX))
             }
-            (_, Loss::Frozen(_) | Loss::Io(_)) => (reason, self.silence()),
+            (_, Loss::Frozen(_) | Loss::Broken(..)) => (reason, self.silence()),
             // Another loss ends what the node sends in that moment.
             _ => (reason, 0),
         }

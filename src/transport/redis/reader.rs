@@ -226,7 +226,8 @@ impl Reader {
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
         let patience = self.in_flight.iter().find_map(|asked| asked.patience);
         let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
-        let (Some(patience), Some(deadline)) = (patience, deadline) else {
+        let (Some(patience), Some(deadline), Some(address)) = (patience, deadline, self.connection.address())
+        else {
             self.timer = None;
             return Ok(());
         };
@@ -237,7 +238,7 @@ impl Reader {
         }
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
-                return Err(Loss::Silent(patience));
+                return Err(Loss::Silent(address.clone(), patience));
             }
             timer.as_mut().reset(deadline);
         }

@@ -45,10 +45,14 @@ pub(super) enum Loss {
     Connect(Address, io::Error),
     /// The name of the host could not be looked up.
     NoAddress(Address, io::Error),
-    /// Reading or writing failed.
+    /// Reading or writing failed, where it is not known of which server.
     Io(io::Error),
-    /// Redis closed the connection.
+    /// The same of a connection that stood.
+    Broken(Address, io::Error),
+    /// The server closed the connection, where it is not known which one.
     Closed,
+    /// The same of a connection that stood.
+    ClosedBy(Address),
     /// Opening took longer than [`OPEN_TIMEOUT`].
     Slow(Address),
     /// A cluster or a sentinel names a host that the user does not allow.
@@ -68,7 +72,7 @@ pub(super) enum Loss {
     /// The node is a replica, or has become one.
     Replica(Address),
     /// A command got no reply for as long as it was to be waited for.
-    Silent(Duration),
+    Silent(Address, Duration),
     /// Redis sent what can't be understood.
     Protocol(ProtocolError),
     /// The user's clients are gone, and the link with them.
@@ -85,7 +89,9 @@ impl fmt::Display for Loss {
                 write!(f, "cannot find {address}: {error}. Check the name of the host, and DNS")
             }
             Self::Io(error) => write!(f, "connection to Redis lost: {error}"),
+            Self::Broken(address, error) => write!(f, "connection to {address} lost: {error}"),
             Self::Closed => f.write_str("Redis closed the connection"),
+            Self::ClosedBy(address) => write!(f, "{address} closed the connection"),
             Self::Slow(address) => {
                 write!(
                     f,
@@ -122,9 +128,22 @@ impl fmt::Display for Loss {
                 "{address} is a replica: what is published there reaches its own subscribers alone. Connect to the \
                  primary; if this was the address of the primary, it is followed as soon as the name leads to the new one"
             ),
-            Self::Silent(patience) => write!(f, "Redis has said nothing for {} s", patience.as_secs_f32()),
+            Self::Silent(address, patience) => {
+                write!(f, "{address} has said nothing for {} s", patience.as_secs_f32())
+            }
             Self::Protocol(error) => error.fmt(f),
             Self::Ended => f.write_str("the link is closed"),
+        }
+    }
+}
+
+impl Loss {
+    /// Says where a connection was lost that stood: of several servers the operator has to know which one it is.
+    pub(super) fn at(self, address: &Address) -> Self {
+        match self {
+            Self::Io(error) => Self::Broken(address.clone(), error),
+            Self::Closed => Self::ClosedBy(address.clone()),
+            loss => loss,
         }
     }
 }

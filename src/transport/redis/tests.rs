@@ -506,10 +506,13 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
             }
             let (reason, silence) = said.unwrap();
             if catches_up {
-                assert_eq!((&*reason, silence), ("Redis closed the connection", 0));
+                let why = format!("{} closed the connection", rig.peer.address());
+                assert_eq!((reason, silence), (why, 0));
             } else {
-                let why = "Redis closed the connection; it had not been read for 1.5 s: \
-                           see client-output-buffer-limit";
+                let why = format!(
+                    "{} closed the connection; it had not been read for 1.5 s: see client-output-buffer-limit",
+                    rig.peer.address()
+                );
                 assert_eq!(reason, why);
                 assert!((1500..1600).contains(&silence), "{silence}");
             }

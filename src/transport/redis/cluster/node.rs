@@ -628,6 +628,9 @@ impl Node {
             | Loss::Slow(_)
             | Loss::Handshake(..)
             | Loss::Frozen(_)
+            | Loss::Broken(..)
+            | Loss::ClosedBy(_)
+            | Loss::Silent(..)
             | Loss::NotAllowed(_)
             | Loss::NoAddress(..) => loss.to_string(),
             _ => format!("{}: {loss}", self.address),
