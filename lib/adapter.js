@@ -12,12 +12,13 @@ const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
-const { channelRoom } = require("./link");
+const { SENT } = require("./link");
 const { NestingError } = require("./msgpack/format");
 const { toDelay } = require("./options");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainEvent, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
+const { Routing } = require("./routing");
 const { checkSocketIo } = require("./socket-io-version");
 const { throwAlone } = require("./throw-alone");
 const debug = require("debug")("socket.io-redis");
@@ -65,8 +66,8 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
 class MemberAdapter extends Adapter {
   /** @type {import("./link").Link} */
   #link;
-  /** @type {import("./link").Identity} */
-  #identity;
+  /** @type {Routing} */
+  #routing;
   #member = 0;
   #closed = false;
   /** The last of the events that tell of it. */
@@ -130,7 +131,7 @@ class MemberAdapter extends Adapter {
   /**
    * @param {any} nsp the namespace
    * @param {import("./link").Link} link
-   * @param {Omit<import("./link").Identity, "nsp" | "frames">} identity
+   * @param {Omit<import("./routing").Identity, "nsp" | "frames">} identity
    */
   constructor(nsp, link, identity) {
     checkSocketIo(nsp.server);
@@ -143,7 +144,7 @@ class MemberAdapter extends Adapter {
     this.ackRequests = new Map();
     this.#standardText = printsStandardText(this.encoder);
     this.#makesFrames = this.#standardText && this.#probeFrames();
-    this.#identity = { ...identity, nsp: nsp.name, frames: this.#standardText };
+    this.#routing = new Routing({ ...identity, nsp: nsp.name, frames: this.#standardText });
   }
 
   /**
@@ -214,9 +215,9 @@ class MemberAdapter extends Adapter {
     if (onError !== null) this._follow({ onError: (error) => (onError(error), true) });
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
     if (this.nsp.adapter?.[MEMBER]) this.nsp.adapter.close();
-    const { stream } = this.#identity;
+    const { stream } = this.#routing.identity;
     if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
-    this.#member = this.#link.join(this.#identity, {
+    this.#member = this.#link.join(this.#routing, {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
       onRejoin: () => this._onRejoin(),
@@ -226,6 +227,11 @@ class MemberAdapter extends Adapter {
   /** @returns {boolean} */
   get [MEMBER]() {
     return true;
+  }
+
+  /** The names of its channels. */
+  get _channels() {
+    return this.#routing.names;
   }
 
   /** Who carries the bytes, whether that is proven, and why. */
@@ -267,10 +273,10 @@ class MemberAdapter extends Adapter {
    *
    * @param {any} packet
    * @param {any} opts
-   * @param {string | null} room whose channel it takes
+   * @param {string | null} room if it is exactly one
    */
   _sendBroadcast(packet, opts, room) {
-    this._send(BROADCASTS, channelRoom(this.#identity, room), this._encodeBroadcast(packet, opts));
+    this._send(BROADCASTS, room, this._encodeBroadcast(packet, opts));
   }
   /** Rust has got a broadcast. */
   _handedOver() {}
@@ -278,14 +284,8 @@ class MemberAdapter extends Adapter {
   _isExact(_packet, _attachments) {
     return false;
   }
-  /** The room whose channel a broadcast takes, or null. @param {any} room the only one @returns {string | null} */
-  _channelRoom(room) {
-    return String(room);
-  }
-  /** Whether the first socket in a room makes Redis be asked for something. @param {string} _room */
-  _subscribesTo(_room) {
-    return false;
-  }
+  /** Rooms were joined that Redis is asked for something for. */
+  _onSubscribing() {}
   /** @param {string} _requestId @param {any} _packet @param {any} _opts @returns {Buffer} */
   _encodeAckRequest(_requestId, _packet, _opts) {
     throw new Error("abstract");
@@ -312,10 +312,7 @@ class MemberAdapter extends Adapter {
   }
   /** It was made anew, and knows of no rooms. */
   _onRejoin() {
-    for (const room of this.rooms.keys()) {
-      const name = nameOf(room);
-      this.#link.room(this.#member, name, true, this._subscribesTo(name), this.#identity);
-    }
+    for (const room of this.rooms.keys()) this.#setRoom(room, true);
     if (this.sids.size > 0) this.#link.occupied(this.#member, true);
   }
   /** What is told to some families only. @param {import("./link").LinkEvent} _event */
@@ -325,7 +322,12 @@ class MemberAdapter extends Adapter {
 
   /** @param {0 | 1 | 2} to @param {string | null} name @param {Buffer | string} bytes */
   _send(to, name, bytes) {
-    this.#link.send(this.#member, this.#identity, to, name, toBuffer(bytes));
+    this.#link.send(this.#member, this.#routing, to, name, toBuffer(bytes));
+  }
+
+  /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
+  _cover(rooms) {
+    this.#routing.native.cover(rooms.map(nameOf));
   }
 
   /** Adds a message to the stream of the namespace. @param {number} type @param {string} data as it stands in the entry */
@@ -418,7 +420,7 @@ class MemberAdapter extends Adapter {
   /** @param {string} id @param {number} type @param {Buffer} bytes @param {any} timeout in milliseconds */
   #request(id, type, bytes, timeout) {
     const hears = this._isReady;
-    this.#link.request(this.#member, id, type, bytes, toDelay(timeout), this.#identity, hears);
+    this.#link.request(this.#member, id, type, bytes, toDelay(timeout), this.#routing, hears);
   }
 
   // --- which sockets are here --------------------------------------------------------------------------
@@ -431,12 +433,14 @@ class MemberAdapter extends Adapter {
    * @returns {boolean}
    */
   emit(event, ...args) {
-    if (event === "create-room" || event === "delete-room") {
-      const room = nameOf(args[0]);
-      const created = event === "create-room";
-      this.#link.room(this.#member, room, created, this._subscribesTo(room), this.#identity);
-    }
+    if (event === "create-room") this.#setRoom(args[0], true);
+    else if (event === "delete-room") this.#setRoom(args[0], false);
     return super.emit(event, ...args);
+  }
+
+  /** @param {any} room @param {boolean} present */
+  #setRoom(room, present) {
+    if (this.#link.room(this.#member, nameOf(room), present)) this._onSubscribing();
   }
 
   /**
@@ -515,22 +519,25 @@ class MemberAdapter extends Adapter {
   #publish(packet, opts, encoded, frame) {
     const { rooms } = opts;
     const room = rooms.size === 1 ? rooms.values().next().value : null;
-    const name = room === null ? null : this._channelRoom(room);
+    const name = room === null ? null : String(room);
     if (this.#standardText) {
       const attachments = readAttachments(encoded);
       if (attachments !== null && this._isNative(attachments)) {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
-        const plain = isPlain(opts, room) && (room === null) === (name === null);
-        const options = plain ? null : this._encodeOptions(opts, attachments.length > 0);
+        const send = (/** @type {Buffer | null} */ options, /** @type {boolean} */ exact) =>
+          this.#link.broadcast(this.#member, this.#routing, payload, attachments, name, options, exact);
+        const encodeOptions = () => this._encodeOptions(opts, attachments.length > 0);
+        let options = isPlain(opts, room) ? null : encodeOptions();
         const exact = this._isExact(packet, attachments);
-        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, exact))
-          return this._handedOver();
+        let sent = send(options, exact);
+        if (sent === SENT.AMBIGUOUS) sent = send((options = encodeOptions()), exact);
+        if (sent === SENT.YES) return this._handedOver();
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
         const datesMatter = this.#encodable(() => attachments.length > 0 || holdsDate(packet.data));
         if (datesMatter === TOO_DEEP) return;
         if (!datesMatter) {
-          this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
+          if (send(options, true) === SENT.AMBIGUOUS) send(encodeOptions(), true);
           return this._handedOver();
         }
       }
@@ -663,7 +670,7 @@ class MemberAdapter extends Adapter {
   async #count() {
     try {
       const count = this.#closed
-        ? this.#link.serverCountWithout(this.#identity)
+        ? this.#link.serverCountWithout(this.#routing)
         : this.#link.serverCount(this.#member);
       return await count.catch((/** @type {Error} */ refusal) => refusal);
     } catch (error) {
@@ -855,7 +862,7 @@ class MemberAdapter extends Adapter {
         return this.#onLost(explainEvent(event), (event.silence ?? 0) + (event.age ?? 0));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return this._tellError(new Error(explainEvent(event, this.#identity)));
+        return this._tellError(new Error(explainEvent(event, this.#routing)));
       default:
         this._onEvent(event);
     }

@@ -27,8 +27,7 @@ class RedisAdapter extends MemberAdapter {
     decode: (bytes) => this.#decode(bytes),
     encode: (value) => this.parser.encode(value),
     respond: (request, response) => {
-      const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
-      this._send(RESPONSES, specific ? String(request.uid) : null, response);
+      this._send(RESPONSES, request.uid === undefined ? null : String(request.uid), response);
     },
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
@@ -55,10 +54,11 @@ class RedisAdapter extends MemberAdapter {
     const isMade = pubClient instanceof Link;
     this.pubClient = isMade ? null : (form.pub ?? null);
     this.subClient = isMade ? null : (form.sub ?? null);
-    this.channel = `${options.key}#${nsp.name}#`;
-    this.requestChannel = `${options.key}-request#${nsp.name}#`;
-    this.responseChannel = `${options.key}-response#${nsp.name}#`;
-    this.specificResponseChannel = `${this.responseChannel}${this.uid}#`;
+    const { broadcast, request, response, ownResponse } = this._channels;
+    this.channel = broadcast;
+    this.requestChannel = request;
+    this.responseChannel = response;
+    this.specificResponseChannel = ownResponse;
     this.requestsTimeout = options.requestsTimeout;
     this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
     this.parser = options.parser;

@@ -63,17 +63,6 @@ function printMessage(type, data, uid, nsp) {
 }
 
 /**
- * Whether a channel can be named after a room: half a surrogate pair has no UTF-8. In JSON it can be written.
- *
- * @param {string} room
- */
-function hasChannelName(room) {
-  return !LONE_SURROGATE.test(room);
-}
-
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
-/**
  * What stands in the field `data` of an entry of a stream.
  *
  * @param {number} type
@@ -206,6 +195,5 @@ module.exports = {
   decodeMessage,
   encodeData,
   encodeMessage,
-  hasChannelName,
   printMessage,
 };

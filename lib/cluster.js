@@ -10,7 +10,7 @@ const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: a
   require("socket.io-adapter")
 );
 const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
-const { ClusterResponder, MESSAGE, decodeMessage, hasChannelName } = require("./cluster-messages");
+const { ClusterResponder, MESSAGE, decodeMessage } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
 const { checkNesting, rawOptions } = require("./outgoing");
@@ -54,9 +54,6 @@ class ClusterMemberAdapter extends MemberAdapter {
     return null;
   }
 
-  /** Sockets somewhere are joining rooms. @param {any[]} _rooms */
-  _cover(_rooms) {}
-
   // --- how messages look -------------------------------------------------------------------------------
 
   /** @param {any} opts @param {boolean} binary */
@@ -68,12 +65,6 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** The text goes into the message as it is. @param {any} _packet @param {Buffer[]} attachments */
   _isExact(_packet, attachments) {
     return attachments.length === 0;
-  }
-
-  /** @param {any} room @returns {string | null} */
-  _channelRoom(room) {
-    const name = String(room);
-    return hasChannelName(name) ? name : null;
   }
 
   _newRequestId() {

@@ -156,7 +156,7 @@ impl Core {
         };
         if !self.flow.is_proven() {
             if let Some(member) = self.members.get(first) {
-                let channel = String::from_utf8_lossy(&member.channels.own_response).into_owned();
+                let channel = String::from_utf8_lossy(&member.routing.channels.own_response).into_owned();
                 self.event(fx, 0, &Event::Prove { channel: &channel });
             }
             return;
@@ -278,7 +278,7 @@ impl Core {
         let Some(member) = self.members.get(&id) else {
             return Ok(Fate::Ignored);
         };
-        match member.channels.room_in(channel) {
+        match member.routing.channels.room_in(channel) {
             None => return Ok(Fate::Ignored),
             Some([]) => {}
             Some(room) if !member.wants_room(room) => return Ok(Fate::Ignored),
@@ -477,9 +477,8 @@ impl Core {
 
     /// Answers an acknowledged broadcast that concerns nobody here, without JS.
     fn no_client(&mut self, id: MemberId, request: &Request, fx: &mut Effects) -> Fate {
-        let specific = self.members.get(&id).is_some_and(|member| member.spec.specific_responses);
-        let uid = request.uid.clone().filter(|_| specific);
-        if let Some(request_id) = &request.request_id {
+        if let (Some(request_id), Some(member)) = (&request.request_id, self.members.get(&id)) {
+            let uid = member.routing.response_to(request.uid.as_deref()).map(str::to_owned);
             let response = classic::no_client(request_id);
             self.send(id, &Destination::Response { uid }, &response, fx);
         }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::routes::Role;
+use super::routing::Routing;
+pub use super::routing::SubscriptionMode;
 use super::subscriptions::Subscriptions;
 use crate::transport::{Lane, Space, Subscription};
 use crate::wire::Family;
@@ -33,6 +35,15 @@ pub struct MemberSpec {
     pub emitter: Option<String>,
 }
 
+impl MemberSpec {
+    /// The channels that its messages take.
+    pub fn routing(&self, family: Family) -> Routing {
+        let own = self.emitter.as_deref().unwrap_or(&self.uid);
+        let channels = Channels::new(family, &self.prefix, &self.nsp, own);
+        Routing::new(channels, self.mode, self.specific_responses)
+    }
+}
+
 /// The options of a member about its streams.
 #[derive(Clone, Debug)]
 pub struct StreamSpec {
@@ -50,39 +61,13 @@ pub struct StreamSpec {
     pub recovers: bool,
 }
 
-/// Which rooms have channels of their own in a sharded cluster: the `subscriptionMode` option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionMode {
-    /// None.
-    Static,
-    /// All but those that look like the id of a socket.
-    Dynamic,
-    /// All.
-    DynamicPrivate,
-}
-
-impl SubscriptionMode {
-    /// Whether publishers use a channel of its own for this room. The reference takes a name of 20 characters, as
-    /// JavaScript counts them, for the id of a socket.
-    pub fn has_channel(self, room: &[u8]) -> bool {
-        match self {
-            SubscriptionMode::Static => false,
-            SubscriptionMode::Dynamic => {
-                // No character takes more than three bytes for each unit.
-                !(20..=60).contains(&room.len()) || String::from_utf8_lossy(room).encode_utf16().count() != 20
-            }
-            SubscriptionMode::DynamicPrivate => true,
-        }
-    }
-}
-
 /// A member.
 #[derive(Debug)]
 pub struct Member {
     /// As it joined.
     pub spec: MemberSpec,
     /// Its channels.
-    pub channels: Channels,
+    pub routing: Routing,
     /// Where its subscriptions sit.
     pub lane: Lane,
     /// What it listens to.
@@ -120,12 +105,7 @@ impl Member {
     /// A member whose subscriptions are to sit in `lane`.
     pub fn new(family: Family, spec: MemberSpec, lane: Lane) -> Self {
         Member {
-            channels: Channels::new(
-                family,
-                &spec.prefix,
-                &spec.nsp,
-                spec.emitter.as_deref().unwrap_or(&spec.uid),
-            ),
+            routing: spec.routing(family),
             tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
             ending: crate::wire::glance::ending(&spec.nsp),
             spec,
@@ -168,7 +148,7 @@ impl Member {
 
     /// What it listens to as long as it is there.
     pub fn vital(&self) -> Vec<(Subscription, Role)> {
-        let channels = &self.channels;
+        let channels = &self.routing.channels;
         let own = channels.own_response.as_slice();
         if !self.listens() {
             let own = Subscription::new(channels.counted().kind, own);
@@ -199,7 +179,7 @@ impl Member {
         } else {
             self.interest.remove_room(room);
         }
-        if self.channels.family == Family::Sharded && self.spec.mode.has_channel(room) {
+        if self.routing.subscribes(room) {
             self.dirty.push(room.into());
         }
     }
@@ -219,9 +199,9 @@ impl Member {
     pub fn changed_rooms(&mut self) -> (Vec<Subscription>, Vec<Subscription>) {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for room in std::mem::take(&mut self.dirty) {
-            let name = Subscription::shard(self.channels.room(&room));
+            let name = Subscription::shard(self.routing.channels.room(&room));
             // A room may be called as this member is: that channel it listens to anyway.
-            if *name.name == *self.channels.own_response {
+            if *name.name == *self.routing.channels.own_response {
                 continue;
             }
             match (self.interest.rooms.contains_key(&room), self.subscriptions.contains(&name)) {
@@ -343,19 +323,6 @@ mod tests {
             member.set_room(b"u", present);
             assert_eq!(member.changed_rooms(), (vec![], vec![]), "the name of the member itself");
         }
-    }
-
-    #[test]
-    fn ids_of_sockets_have_no_channel_unless_all_rooms_have_one() {
-        let dynamic = SubscriptionMode::Dynamic;
-        assert!(dynamic.has_channel(b"room"));
-        assert!(!dynamic.has_channel(b"twenty-characters-ab"));
-        assert!(dynamic.has_channel("twenty-characters-\u{1f600}b".as_bytes()));
-        assert!(!dynamic.has_channel("twenty-character-\u{1f600}b".as_bytes()));
-        assert!(!dynamic.has_channel("\u{4e00}".repeat(20).as_bytes()));
-        assert!(dynamic.has_channel(b"/nsp#twenty-characters-ab"), "of an old client in a namespace");
-        assert!(SubscriptionMode::DynamicPrivate.has_channel(b"twenty-characters-ab"));
-        assert!(!SubscriptionMode::Static.has_channel(b"room"));
     }
 
     #[test]

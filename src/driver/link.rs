@@ -553,7 +553,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                     interest.settle(count);
                 }
             }
-            Command::Broadcast { member, payload, attachments, room, opts } => {
+            Command::Broadcast { member, payload, attachments, room, opts, takes_room_channel } => {
                 let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
                 let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
                 let opts = opts.as_ref().map(|opts| commands.get(opts));
@@ -562,6 +562,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                     attachments: &attachments,
                     room: room.as_deref(),
                     opts,
+                    takes_room_channel,
                 };
                 core.broadcast(member, &emit, fx);
             }

@@ -48,6 +48,8 @@ pub enum Command {
         room: Option<Range<usize>>,
         /// The options in msgpack, if they say more than the room.
         opts: Option<Range<usize>>,
+        /// Whether it takes the channel of the room.
+        takes_room_channel: bool,
     },
     /// Bytes are to be published.
     Send {

@@ -234,7 +234,13 @@ impl Rig {
 
     fn emit(&mut self, name: &str) {
         let payload = format!(r#"42["{name}"]"#);
-        let emit = Emit { payload: payload.as_bytes(), attachments: &[], room: None, opts: None };
+        let emit = Emit {
+            payload: payload.as_bytes(),
+            attachments: &[],
+            room: None,
+            opts: None,
+            takes_room_channel: false,
+        };
         self.core.broadcast(1, &emit, &mut self.fx);
     }
 

@@ -124,6 +124,7 @@ impl Node {
             attachments: Vec::new(),
             room: room.map(|room| commands.put(room.as_bytes())),
             opts: None,
+            takes_room_channel: true,
         });
     }
 
