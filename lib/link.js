@@ -61,8 +61,7 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {(event: LinkEvent) => boolean | void} onEvent true if somebody listens
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
- * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, stands?: boolean, silence?: number, age?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ * @typedef {import("./inbox").LinkEvent} LinkEvent
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
  */

@@ -88,7 +88,7 @@ function adviceOnMemory(stream) {
 /**
  * The same of any event of a link that tells an error.
  *
- * @param {import("./link").LinkEvent} event
+ * @param {import("./inbox").LinkEvent} event
  * @param {import("./routing").Routing} [routing] of an adapter that it concerns
  * @returns {string}
  */

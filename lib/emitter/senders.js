@@ -28,6 +28,10 @@ const EVENT = 2;
  * @property {Set<any>} rooms
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
+ *
+ * @typedef {object} Outlet what takes it to Redis: the class in outlet.js
+ * @property {import("../link").Link} link
+ * @property {(sender: Sender, routing: import("../routing").Routing) => number} join
  */
 
 /** @type {Target} */
@@ -40,7 +44,7 @@ class Sender {
   #member = 0;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
@@ -125,7 +129,7 @@ class ClassicSender extends Sender {
   #wholeTail;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
@@ -232,7 +236,7 @@ class StreamsSender extends Sender {
   #command;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
@@ -306,7 +310,7 @@ const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: Strea
 /**
  * Returns what sends for a namespace, as the options have it.
  *
- * @param {import("./outlet").Outlet} outlet
+ * @param {Outlet} outlet
  * @param {EmitterOptions} options
  * @param {string} nsp
  * @returns {Sender}
