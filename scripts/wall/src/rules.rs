@@ -1,0 +1,112 @@
+//! Which layer has which files and may import what, and the exceptions that are known.
+
+/// A part of `src/`.
+pub struct Layer {
+    /// How it is called.
+    pub name: &'static str,
+    /// Its files, as globs.
+    pub files: &'static [&'static str],
+    /// The layers that it may import.
+    pub imports: &'static [&'static str],
+    /// What it may not name of other crates and of the standard library.
+    pub bars: &'static [&'static str],
+}
+
+/// An import that breaks the rules and is known to.
+pub struct Known {
+    /// The file that imports.
+    pub from: &'static str,
+    /// The file that it imports.
+    pub to: &'static str,
+}
+
+const NO_IO: &[&str] =
+    &["napi", "redis", "socket2", "std::fs", "std::net", "std::os", "std::thread", "tokio", "tokio_rustls"];
+
+/// From the lowest up.
+pub const LAYERS: &[Layer] = &[
+    Layer { name: "clock", files: &["src/clock.rs"], imports: &[], bars: NO_IO },
+    Layer { name: "packet", files: &["src/packet/**"], imports: &[], bars: NO_IO },
+    // What is said about bytes on their way.
+    Layer {
+        name: "transport",
+        files: &["src/transport/mod.rs", "src/transport/passing.rs", "src/transport/resp.rs"],
+        imports: &[],
+        bars: &["napi", "redis", "tokio"],
+    },
+    // Who moves them.
+    Layer {
+        name: "carriers",
+        files: &["src/transport/client.rs", "src/transport/redis/**"],
+        imports: &["transport"],
+        bars: &["napi"],
+    },
+    Layer { name: "wire", files: &["src/wire/**"], imports: &["packet"], bars: NO_IO },
+    Layer {
+        name: "core",
+        files: &["src/core/**"],
+        imports: &["clock", "packet", "transport", "wire"],
+        bars: NO_IO,
+    },
+    Layer {
+        name: "driver",
+        files: &["src/driver/**"],
+        imports: &["carriers", "clock", "core", "transport", "wire"],
+        bars: &["napi", "redis"],
+    },
+    Layer {
+        name: "binding",
+        files: &["src/binding/**"],
+        imports: &["carriers", "clock", "core", "driver", "transport", "wire"],
+        bars: &["redis", "tokio"],
+    },
+];
+
+/// They belong to no layer: they only declare, or build.
+pub const OUTSIDE: &[&str] = &["src/lib.rs", "build.rs"];
+
+/// May only grow shorter.
+pub const KNOWN: &[Known] = &[
+    // What wire and core say about subscriptions and replies stands with the transports yet.
+    Known { from: "src/wire/channel.rs", to: "src/transport/mod.rs" },
+    Known { from: "src/wire/mod.rs", to: "src/transport/mod.rs" },
+    Known { from: "src/wire/streams.rs", to: "src/transport/resp.rs" },
+    Known { from: "src/transport/resp.rs", to: "src/transport/mod.rs" },
+    // The text of rooms stands with who finds it.
+    Known { from: "src/wire/target.rs", to: "src/wire/glance.rs" },
+    // Each has an `impl Core` of its own, and `Core` has their state.
+    Known { from: "src/core/counting.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/crossing.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/requests.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/mod.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/appends.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/pages.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/reader.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/restore.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/sessions.rs", to: "src/core/mod.rs" },
+    // What the parts of streams share stands with what holds them.
+    Known { from: "src/core/streams/appends.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/pages.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/reader.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/restore.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/sessions.rs", to: "src/core/streams/mod.rs" },
+    // An address stands with all other settings, and one by way of sentinels has what asks them, which connects.
+    Known { from: "src/transport/redis/allowed.rs", to: "src/transport/redis/settings.rs" },
+    Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },
+    Known { from: "src/transport/redis/settings.rs", to: "src/transport/redis/sentinel.rs" },
+    Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
+    // What is wrong with certificates is an error of settings.
+    Known { from: "src/transport/redis/tls.rs", to: "src/transport/redis/settings.rs" },
+    // What a connection has done stands with what holds the connections.
+    Known { from: "src/transport/redis/commands.rs", to: "src/transport/redis/mod.rs" },
+    Known { from: "src/transport/redis/lane.rs", to: "src/transport/redis/mod.rs" },
+    Known { from: "src/transport/redis/reader.rs", to: "src/transport/redis/mod.rs" },
+    // A part of `impl ClusterTransport`.
+    Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
+    // What JS and the driver share stands with the link, and has parts of these.
+    Known { from: "src/driver/credentials.rs", to: "src/driver/link.rs" },
+    Known { from: "src/driver/failure.rs", to: "src/driver/link.rs" },
+    Known { from: "src/driver/outbox.rs", to: "src/driver/link.rs" },
+    // What JS says of a member stands with the link.
+    Known { from: "src/binding/routing.rs", to: "src/binding/link.rs" },
+];
