@@ -393,10 +393,10 @@ export declare function prefixIn(broadcastChannel: string, nsp: string): string
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
 /**
- * Says that the first local socket has joined a room, or that the last one has left it. Returns whether Redis is asked for
- * something for it.
+ * Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
+ * string. Returns whether Redis is asked for something for it.
  */
-export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean): boolean
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, isText: boolean): boolean
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void

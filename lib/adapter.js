@@ -440,7 +440,8 @@ class MemberAdapter extends Adapter {
 
   /** @param {any} room @param {boolean} present */
   #setRoom(room, present) {
-    if (this.#link.room(this.#member, nameOf(room), present)) this._onSubscribing();
+    const isText = typeof room === "string";
+    if (this.#link.room(this.#member, nameOf(room), present, isText)) this._onSubscribing();
   }
 
   /**

@@ -104,7 +104,6 @@ function holdsBinary(value, printed = false) {
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
  *   null if it has
- * @property {(rooms: any[]) => void} joined sockets have joined these rooms, somewhere
  * @property {import("./sockets").Local} local
  */
 
@@ -141,11 +140,10 @@ class ClusterResponder {
 
   /** @param {any} message */
   async #answer({ type, data, uid }) {
-    const { nsp, local, respond, encode, joined, subscribed, ignore } = this.#context;
+    const { nsp, local, respond, encode, subscribed, ignore } = this.#context;
     const { requestId } = data;
     switch (type) {
       case MESSAGE.SOCKETS_JOIN:
-        joined(data.rooms);
         return local.addSockets(readTarget(data.opts), data.rooms);
       case MESSAGE.SOCKETS_LEAVE:
         return local.delSockets(readTarget(data.opts), data.rooms);

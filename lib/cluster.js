@@ -28,7 +28,6 @@ class ClusterMemberAdapter extends MemberAdapter {
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
     subscribed: () => this._confirmation(),
-    joined: (rooms) => this._cover(rooms),
     local: this._local,
   });
 

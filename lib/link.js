@@ -594,12 +594,13 @@ class Link {
    * @param {number} member
    * @param {string} room
    * @param {boolean} present
+   * @param {boolean} isText whether it is a string for JS
    * @returns {boolean}
    */
-  room(member, room, present) {
+  room(member, room, present, isText) {
     const routing = this.#members.get(member)?.routing;
     if (routing === undefined) return false;
-    const isAsked = binding.setRoom(this.#id, member, room, present);
+    const isAsked = binding.setRoom(this.#id, member, room, present, isText);
     // What is published to the room in this tick may go out in it, too.
     if (isAsked && this.#carrier !== null) {
       const channel = routing.native.roomChannel(room);

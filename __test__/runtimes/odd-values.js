@@ -52,7 +52,7 @@ function functions(link) {
     mayMislead: [text, 0],
     setOccupied: [link, 1, true],
     prefixIn: ["prefix#/#", "/"],
-    setRoom: [link, 1, "room", true],
+    setRoom: [link, 1, "room", true, true],
     settled: [link, 1, 1],
     streamOf: ["stream", 2, "/"],
     urlProblem: ["redis://127.0.0.1"],

@@ -20,7 +20,7 @@ use super::routing::{Routing, family_of};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
 use crate::core::member::{MemberSpec, StreamSpec};
-use crate::core::routing::{Routing as Rules, SubscriptionMode};
+use crate::core::routing::{Joins, Routing as Rules, SubscriptionMode, has_replacement};
 use crate::core::{Config, Destination, Position};
 use crate::driver;
 use crate::driver::credentials::AskJs;
@@ -137,7 +137,7 @@ thread_local! {
 struct Local {
     shared: Arc<Shared>,
     /// The channels of its members.
-    routings: HashMap<MemberId, Rc<RefCell<Rules>>>,
+    routings: HashMap<MemberId, Rc<Rules>>,
 }
 
 /// A link to Redis, run by the link thread.
@@ -325,7 +325,7 @@ impl Link {
     /// Counts the members without one that has left; answered by a `Count` record with this token.
     #[napi(catch_unwind, strict)]
     pub fn server_count_without(&self, member: &Routing, token: u32) {
-        let channels = member.rules.borrow().channels.answering();
+        let channels = member.rules.channels.answering();
         self.shared.outbox.push(|_| Command::CountSubscribers(token, channels));
     }
 
@@ -551,7 +551,7 @@ impl Link {
         self.shared.outbox.push(|_| Command::Client(report));
     }
 
-    fn with_routings<R>(&self, change: impl FnOnce(&mut HashMap<MemberId, Rc<RefCell<Rules>>>) -> R) {
+    fn with_routings<R>(&self, change: impl FnOnce(&mut HashMap<MemberId, Rc<Rules>>) -> R) {
         LINKS.with_borrow_mut(|links| {
             if let Some(Some(link)) = links.get_mut(self.id as usize) {
                 change(&mut link.routings);
@@ -586,6 +586,7 @@ pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
         specific_responses: member.specific_responses,
         frames: member.frames,
         emitter: member.emitter,
+        joins: Joins::default(),
         mode: match member.mode.as_deref() {
             Some("dynamic") => SubscriptionMode::Dynamic,
             Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
@@ -616,13 +617,15 @@ pub fn broadcast_binary(
     broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
-/// Says that the first local socket has joined a room, or that the last one has left it. Returns whether Redis is asked for
-/// something for it.
+/// Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
+/// string. Returns whether Redis is asked for something for it.
 #[napi(catch_unwind)]
-pub fn set_room(link: u32, member: MemberId, room: Text, present: bool) -> napi::Result<bool> {
+pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, is_text: bool) -> napi::Result<bool> {
     with_link(link, |link| {
-        let subscribes =
-            link.routings.get(&member).is_some_and(|rules| rules.borrow().subscribes(room.as_bytes()));
+        if !is_text || has_replacement(room.as_bytes()) {
+            link.shared.outbox.push_lazily(|_| Command::OddRoom(member, present));
+        }
+        let subscribes = link.routings.get(&member).is_some_and(|rules| rules.subscribes(room.as_bytes()));
         let add = |commands: &mut Commands| {
             let room = commands.put(room.as_bytes());
             Command::Room { member, room, present }
@@ -753,7 +756,6 @@ pub fn broadcast_parts(
         let rules = link.routings.get(&member);
         let takes_room_channel = match (&room, rules) {
             (Some(room), Some(rules)) => {
-                let mut rules = rules.borrow_mut();
                 if opts.is_none() && rules.is_ambiguous(room.as_bytes()) {
                     return Sent::Ambiguous;
                 }
@@ -785,14 +787,14 @@ pub fn send_parts(
         let Some(rules) = link.routings.get(&member) else {
             return Ok(false);
         };
-        let to = destination(to, name, &mut rules.borrow_mut())?;
+        let to = destination(to, name, rules)?;
         link.shared.outbox.push(|commands| Command::Send { member, to, bytes: commands.put(bytes) });
         Ok(true)
     })?
 }
 
 /// Where a message goes: `to` and `name` as in [`super::routing::Routing::channel`].
-pub(super) fn destination(to: u32, name: Option<Text>, rules: &mut Rules) -> napi::Result<Destination> {
+pub(super) fn destination(to: u32, name: Option<Text>, rules: &Rules) -> napi::Result<Destination> {
     let name = name.map(|name| name.to_string()).transpose()?;
     Ok(match to {
         0 => Destination::Broadcast {

@@ -3,7 +3,6 @@
 //! The link's functions that are called for every message find it by the number of the member. What the user's clients
 //! carry in the tick in which it is emitted goes out without the link thread: for that JS asks for the channel here.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -36,7 +35,7 @@ pub struct ChannelNames {
 pub struct Routing {
     pub(super) family: Family,
     pub(super) spec: MemberSpec,
-    pub(super) rules: Rc<RefCell<Rules>>,
+    pub(super) rules: Rc<Rules>,
 }
 
 #[napi]
@@ -45,15 +44,14 @@ impl Routing {
     #[napi(constructor, catch_unwind)]
     pub fn new(member: LinkMember, family: String) -> Self {
         let (family, spec) = (family_of(&family), spec_of(member));
-        let rules = Rc::new(RefCell::new(spec.routing(family)));
+        let rules = Rc::new(spec.routing(family));
         Routing { family, spec, rules }
     }
 
     /// The names of the channels.
     #[napi(catch_unwind)]
     pub fn names(&self) -> ChannelNames {
-        let rules = self.rules.borrow();
-        let channels = &rules.channels;
+        let channels = &self.rules.channels;
         ChannelNames {
             broadcast: text(&channels.broadcast),
             request: text(&channels.request),
@@ -66,28 +64,27 @@ impl Routing {
     /// (2, `name` the uid of the requester).
     #[napi(catch_unwind)]
     pub fn channel(&self, to: u32, name: Option<Text>) -> napi::Result<String> {
-        let mut rules = self.rules.borrow_mut();
-        let to = destination(to, name, &mut rules)?;
-        Ok(text(&rules.channels.of(&to)))
+        let to = destination(to, name, &self.rules)?;
+        Ok(text(&self.rules.channels.of(&to)))
     }
 
     /// The channel of a room that servers with sockets in the room subscribe to; `null` if there is none.
     #[napi(catch_unwind)]
     pub fn room_channel(&self, room: Text) -> Option<String> {
-        let rules = self.rules.borrow();
+        let rules = &self.rules;
         rules.subscribes(room.as_bytes()).then(|| text(&rules.channels.room(room.as_bytes())))
     }
 
     /// Sockets somewhere are told to join rooms.
     #[napi(catch_unwind)]
     pub fn cover(&self, rooms: Vec<Text>) {
-        self.rules.borrow_mut().cover(rooms.iter().map(Text::as_bytes), Instant::now());
+        self.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
     }
 
     /// The rules of an ACL that allow these channels, as `ACL SETUSER` takes them.
     #[napi(catch_unwind)]
     pub fn acl_rules(&self) -> String {
-        self.rules.borrow().channels.acl_rules(&self.spec.prefix)
+        self.rules.channels.acl_rules(&self.spec.prefix)
     }
 
     /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
@@ -103,7 +100,7 @@ impl Routing {
         room: Option<Text>,
         opts: Option<Bytes>,
     ) -> napi::Result<Option<Buffer>> {
-        let is_ambiguous = |room: &Text| self.rules.borrow().is_ambiguous(room.as_bytes());
+        let is_ambiguous = |room: &Text| self.rules.is_ambiguous(room.as_bytes());
         if opts.is_none() && room.as_ref().is_some_and(is_ambiguous) {
             return Ok(None);
         }

@@ -543,6 +543,7 @@ mod tests {
             frames: true,
             stream: None,
             emitter: None,
+            joins: Default::default(),
         };
         core.join(1, spec, &mut fx);
         core.incoming(Incoming::Up, &mut fx);

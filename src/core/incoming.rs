@@ -383,13 +383,15 @@ impl Core {
             {
                 return Ok(Fate::Own);
             }
-            if kind == RequestType::Broadcast {
-                if request.packet_nsp() != member.spec.nsp {
-                    return Ok(Fate::Ignored);
+            if kind == RequestType::Broadcast && request.packet_nsp() != member.spec.nsp {
+                return Ok(Fate::Ignored);
+            }
+            if let Some(alone) = answer_alone(member, kind, &request) {
+                if let Alone::Answer(response) = alone {
+                    let uid = member.routing.response_to(request.uid.as_deref()).map(str::to_owned);
+                    self.send(id, &Destination::Response { uid }, &response, fx);
                 }
-                if !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
-                    return Ok(self.no_client(id, &request, fx));
-                }
+                return Ok(Fate::Ignored);
             }
         }
         // It may end in sockets joining rooms, and what is published next may be for those.
@@ -438,18 +440,24 @@ impl Core {
                 if request.nsp() != Some(&member.spec.nsp) {
                     return Ok(Fate::Ignored);
                 }
-                // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
-                let at_once = match request.kind() {
-                    RequestType::Broadcast => true,
+                let joined = request.joined();
+                if !joined.is_empty() {
+                    member.routing.cover(joined.iter().map(|room| &**room), fx.now);
+                }
+                let is_alone = match request.kind() {
+                    // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
                     RequestType::RemoteFetch => !member.waits_for_rooms(),
-                    _ => false,
+                    RequestType::ServerSideEmit => false,
+                    _ => true,
                 };
-                if at_once && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
-                    let uid = request.uid.clone();
-                    let MemberSpec { uid: own, nsp, .. } = &member.spec;
-                    let msgpack = matches!(self.config.family, Family::Streams { .. });
-                    let response = cluster::nothing_here(&request, own, nsp, msgpack);
-                    self.send(id, &Destination::Response { uid }, &response, fx);
+                if is_alone && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
+                    if matches!(request.kind(), RequestType::Broadcast | RequestType::RemoteFetch) {
+                        let uid = request.uid.clone();
+                        let MemberSpec { uid: own, nsp, .. } = &member.spec;
+                        let msgpack = matches!(self.config.family, Family::Streams { .. });
+                        let response = cluster::nothing_here(&request, own, nsp, msgpack);
+                        self.send(id, &Destination::Response { uid }, &response, fx);
+                    }
                     return Ok(Fate::Ignored);
                 }
                 // It may end in sockets joining rooms, and what is published next may be for those.
@@ -473,16 +481,6 @@ impl Core {
                 Ok(if known { Fate::Delivered } else { Fate::Ignored })
             }
         }
-    }
-
-    /// Answers an acknowledged broadcast that concerns nobody here, without JS.
-    fn no_client(&mut self, id: MemberId, request: &Request, fx: &mut Effects) -> Fate {
-        if let (Some(request_id), Some(member)) = (&request.request_id, self.members.get(&id)) {
-            let uid = member.routing.response_to(request.uid.as_deref()).map(str::to_owned);
-            let response = classic::no_client(request_id);
-            self.send(id, &Destination::Response { uid }, &response, fx);
-        }
-        Fate::Ignored
     }
 
     fn on_response(&mut self, id: MemberId, payload: &[u8], fx: &mut Effects) -> Result<Fate, Malformed> {
@@ -514,6 +512,35 @@ impl Core {
 }
 
 /// A broadcast that JS decodes.
+/// What becomes of a request that concerns no socket of this node.
+enum Alone {
+    Answer(Vec<u8>),
+    /// Nobody waits for an answer.
+    Nothing,
+}
+
+/// Deals with a request of the classic family that needs no socket of this node. `None` if JS is to deal with it.
+fn answer_alone(member: &Member, kind: RequestType, request: &Request) -> Option<Alone> {
+    let wants_room = |room: &[u8]| member.wants_room(room);
+    let is_for_nobody = || !request.addresses(member.wants_all(), wants_room);
+    let answer = match kind {
+        RequestType::RemoteJoin | RequestType::RemoteLeave | RequestType::RemoteDisconnect => {
+            return (request.has_target() && is_for_nobody()).then_some(Alone::Nothing);
+        }
+        RequestType::Broadcast if is_for_nobody() => classic::no_client,
+        RequestType::RemoteFetch if is_for_nobody() => classic::no_sockets,
+        RequestType::Sockets if !request.addresses_in_rooms(member.wants_all(), wants_room) => {
+            classic::no_sockets
+        }
+        RequestType::AllRooms => {
+            let names = member.room_names()?;
+            return request.request_id.as_ref().map(|id| Alone::Answer(classic::rooms(id, names)));
+        }
+        _ => return None,
+    };
+    request.request_id.as_ref().map(|id| Alone::Answer(answer(id)))
+}
+
 fn broadcast_record(
     fx: &mut Effects,
     id: MemberId,

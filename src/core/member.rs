@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::routes::Role;
-use super::routing::Routing;
 pub use super::routing::SubscriptionMode;
+use super::routing::{Joins, Routing};
 use super::subscriptions::Subscriptions;
 use crate::transport::{Lane, Space, Subscription};
 use crate::wire::Family;
@@ -33,6 +33,8 @@ pub struct MemberSpec {
     /// The name of its own channel if it is an emitter: it publishes as `uid`, listens to nothing but that channel as
     /// long as the link is not proven, and nobody counts it.
     pub emitter: Option<String>,
+    /// The rooms that sockets were told to join of late.
+    pub joins: Joins,
 }
 
 impl MemberSpec {
@@ -40,7 +42,7 @@ impl MemberSpec {
     pub fn routing(&self, family: Family) -> Routing {
         let own = self.emitter.as_deref().unwrap_or(&self.uid);
         let channels = Channels::new(family, &self.prefix, &self.nsp, own);
-        Routing::new(channels, self.mode, self.specific_responses)
+        Routing::new(channels, self.mode, self.specific_responses, self.joins.clone())
     }
 }
 
@@ -219,6 +221,13 @@ impl Member {
         (added, removed)
     }
 
+    /// The names of the rooms that have local sockets; `None` if only JS knows them all.
+    pub fn room_names(&self) -> Option<impl Iterator<Item = &str>> {
+        let Interest { rooms, odd_rooms, unsettled, .. } = &self.interest;
+        (*unsettled == 0 && *odd_rooms == 0)
+            .then(|| rooms.keys().filter_map(|name| std::str::from_utf8(name).ok()))
+    }
+
     /// What is known of its sockets.
     pub fn interest(&mut self) -> &mut Interest {
         &mut self.interest
@@ -241,6 +250,8 @@ impl Member {
 pub struct Interest {
     /// A room may be there twice: as the number 1 and as the string "1".
     rooms: HashMap<Box<[u8]>, u32>,
+    /// How many of them are no strings, or none that UTF-8 can say.
+    odd_rooms: u32,
     occupied: bool,
     /// Requests on their way to JS that may make sockets join rooms. Until JS has worked them off, a message
     /// behind them cannot be judged here.
@@ -266,6 +277,11 @@ impl Interest {
                 self.rooms.remove(room);
             }
         }
+    }
+
+    /// One of the rooms is no string, or none that UTF-8 can say.
+    pub fn set_odd_room(&mut self, present: bool) {
+        self.odd_rooms = if present { self.odd_rooms + 1 } else { self.odd_rooms.saturating_sub(1) };
     }
 
     /// Whether the namespace has any local socket.
@@ -298,6 +314,7 @@ mod tests {
             frames: true,
             stream: None,
             emitter: None,
+            joins: Default::default(),
             mode: SubscriptionMode::Dynamic,
         };
         Member::new(Family::Sharded, spec, 0)

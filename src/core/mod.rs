@@ -2,6 +2,8 @@
 //!
 //! No clock, lock, thread or socket here; the driver has those. All state of a link is in [`Core`].
 
+#[cfg(test)]
+mod alone_tests;
 mod census;
 mod counting;
 mod crossing;

@@ -6,6 +6,7 @@
 //! have these sockets may not be subscribed to its channel yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::wire::Family;
@@ -59,8 +60,8 @@ pub struct Routing {
 
 impl Routing {
     /// The routing of a member with these channels; `specific_responses` is the `publishOnSpecificResponseChannel` option.
-    pub fn new(channels: Channels, mode: SubscriptionMode, specific_responses: bool) -> Self {
-        Routing { channels, mode, specific_responses, joins: Joins::default() }
+    pub fn new(channels: Channels, mode: SubscriptionMode, specific_responses: bool, joins: Joins) -> Self {
+        Routing { channels, mode, specific_responses, joins }
     }
 
     /// Whether the servers with sockets in a room subscribe to a channel of the room. Those of the classic family listen to
@@ -70,7 +71,7 @@ impl Routing {
     }
 
     /// Whether a broadcast to exactly this room takes the channel of the room.
-    pub fn takes_room_channel(&mut self, room: &[u8], now: Instant) -> bool {
+    pub fn takes_room_channel(&self, room: &[u8], now: Instant) -> bool {
         match self.channels.family {
             Family::Classic => true,
             Family::Sharded => {
@@ -83,11 +84,11 @@ impl Routing {
     /// Whether the name may be that of another room, too: then no server can tell by the channel, and the options of the
     /// message have to name the room.
     pub fn is_ambiguous(&self, room: &[u8]) -> bool {
-        self.channels.family != Family::Classic && memchr::memmem::find(room, REPLACEMENT).is_some()
+        self.channels.family != Family::Classic && has_replacement(room)
     }
 
     /// Sockets somewhere are told to join rooms.
-    pub fn cover<'a>(&mut self, rooms: impl ExactSizeIterator<Item = &'a [u8]>, now: Instant) {
+    pub fn cover<'a>(&self, rooms: impl ExactSizeIterator<Item = &'a [u8]>, now: Instant) {
         if self.channels.family == Family::Sharded && self.mode != SubscriptionMode::Static {
             self.joins.add(rooms, now);
         }
@@ -99,9 +100,17 @@ impl Routing {
     }
 }
 
-/// The rooms that sockets were told to join of late.
+/// Whether a name may hold half a surrogate pair.
+pub fn has_replacement(name: &[u8]) -> bool {
+    memchr::memmem::find(name, REPLACEMENT).is_some()
+}
+
+/// The rooms that sockets were told to join of late. Clones share them: the JS thread asks, and both threads add to them.
 #[derive(Clone, Debug, Default)]
-struct Joins {
+pub struct Joins(Arc<Mutex<Recent>>);
+
+#[derive(Debug, Default)]
+struct Recent {
     /// Until when each counts.
     until: HashMap<Box<[u8]>, Instant>,
     /// The same in the order in which they end; one that was renewed since stands there again.
@@ -111,27 +120,35 @@ struct Joins {
 }
 
 impl Joins {
-    fn add<'a>(&mut self, rooms: impl ExactSizeIterator<Item = &'a [u8]>, now: Instant) {
+    fn add<'a>(&self, rooms: impl ExactSizeIterator<Item = &'a [u8]>, now: Instant) {
         let until = now + JOIN_COVER;
-        self.age(now);
-        if self.order.len() + rooms.len() > MAX_JOINS {
-            *self = Joins { all: Some(until), ..Joins::default() };
-            return;
-        }
-        for room in rooms {
-            self.until.insert(room.into(), until);
-            self.order.push_back((until, room.into()));
-        }
+        self.with(|recent| {
+            recent.age(now);
+            if recent.order.len() + rooms.len() > MAX_JOINS {
+                *recent = Recent { all: Some(until), ..Recent::default() };
+                return;
+            }
+            for room in rooms {
+                recent.until.insert(room.into(), until);
+                recent.order.push_back((until, room.into()));
+            }
+        });
     }
 
-    fn contains(&mut self, room: &[u8], now: Instant) -> bool {
-        if self.order.is_empty() && self.all.is_none() {
-            return false;
-        }
-        self.age(now);
-        self.all.is_some() || self.until.contains_key(room)
+    fn contains(&self, room: &[u8], now: Instant) -> bool {
+        self.with(|recent| {
+            recent.age(now);
+            recent.all.is_some() || recent.until.contains_key(room)
+        })
     }
 
+    /// Whoever has panicked meanwhile has left no room half added that would matter.
+    fn with<R>(&self, call: impl FnOnce(&mut Recent) -> R) -> R {
+        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Recent {
     /// Forgets what no longer counts.
     fn age(&mut self, now: Instant) {
         self.all = self.all.filter(|&until| now < until);
@@ -142,8 +159,8 @@ impl Joins {
                 self.until.remove(&room);
             }
         }
-        if self.order.is_empty() {
-            *self = Joins { all: self.all, ..Joins::default() };
+        if self.order.is_empty() && self.order.capacity() > 0 {
+            *self = Recent { all: self.all, ..Recent::default() };
         }
     }
 }
@@ -160,7 +177,7 @@ mod tests {
     use SubscriptionMode::{Dynamic, DynamicPrivate, Static};
 
     fn routing(family: Family, mode: SubscriptionMode) -> Routing {
-        Routing::new(Channels::new(family, "k", "/", "u"), mode, true)
+        Routing::new(Channels::new(family, "k", "/", "u"), mode, true, Joins::default())
     }
 
     #[test]
@@ -199,7 +216,7 @@ mod tests {
             (STREAMS_SHARDED, Static, "room", false, false),
         ];
         for (family, mode, room, subscribes, takes) in table {
-            let mut routing = routing(family, mode);
+            let routing = routing(family, mode);
             let got = (
                 routing.subscribes(room.as_bytes()),
                 routing.takes_room_channel(room.as_bytes(), Instant::now()),
@@ -215,7 +232,7 @@ mod tests {
         for (family, mode, covers) in
             [(CLASSIC, Static, false), (SHARDED, Dynamic, true), (SHARDED, DynamicPrivate, true)]
         {
-            let mut routing = routing(family, mode);
+            let routing = routing(family, mode);
             routing.cover([&b"a"[..], b"b"].into_iter(), now);
             assert_eq!(routing.takes_room_channel(b"a", now), !covers);
             assert!(routing.takes_room_channel(b"other", now));
@@ -229,25 +246,25 @@ mod tests {
     #[test]
     fn joins_of_very_many_rooms_cover_all_for_a_while() {
         let now = Instant::now();
-        let mut routing = routing(SHARDED, Dynamic);
+        let routing = routing(SHARDED, Dynamic);
         let names: Vec<String> = (0..=MAX_JOINS).map(|n| format!("room {n}")).collect();
         routing.cover(names.iter().map(String::as_bytes), now);
         assert!(!routing.takes_room_channel(b"any", now));
-        assert!(routing.joins.order.is_empty(), "they are not kept");
+        assert_eq!(routing.joins.with(|recent| recent.order.len()), 0, "they are not kept");
         assert!(routing.takes_room_channel(b"any", now + JOIN_COVER));
     }
 
     #[test]
     fn one_room_that_is_joined_again_and_again_is_kept_within_the_bound() {
         let now = Instant::now();
-        let mut routing = routing(SHARDED, Dynamic);
+        let routing = routing(SHARDED, Dynamic);
         for n in 0..3 * MAX_JOINS {
             routing.cover([&b"a"[..]].into_iter(), now + Duration::from_micros(n as u64));
-            assert!(routing.joins.order.len() <= MAX_JOINS);
+            assert!(routing.joins.with(|recent| recent.order.len()) <= MAX_JOINS);
         }
         assert!(!routing.takes_room_channel(b"a", now));
         assert!(routing.takes_room_channel(b"a", now + 2 * JOIN_COVER));
-        assert!(routing.joins.order.is_empty() && routing.joins.until.is_empty());
+        assert_eq!(routing.joins.with(|recent| recent.order.len() + recent.until.len()), 0);
     }
 
     #[test]
@@ -256,7 +273,7 @@ mod tests {
         for (specific, requester, expected) in
             [(true, Some("r"), Some("r")), (true, None, None), (false, Some("r"), None), (false, None, None)]
         {
-            let routing = Routing::new(channels.clone(), Static, specific);
+            let routing = Routing::new(channels.clone(), Static, specific, Joins::default());
             assert_eq!(routing.response_to(requester), expected);
         }
     }

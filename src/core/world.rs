@@ -202,5 +202,6 @@ fn spec_of(nsp: &str) -> MemberSpec {
         frames: true,
         stream: None,
         emitter: None,
+        joins: Default::default(),
     }
 }

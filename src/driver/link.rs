@@ -543,6 +543,11 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
             Command::GiveUpWaiting(member, token) => core.give_up_waiting(member, token),
             Command::WhenAnswered(token) => core.when_answered(token, fx),
+            Command::OddRoom(id, present) => {
+                if let Some(interest) = core.interest(id) {
+                    interest.set_odd_room(present);
+                }
+            }
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);

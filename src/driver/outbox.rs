@@ -32,6 +32,8 @@ pub enum Command {
         /// Whether there is a socket in it now.
         present: bool,
     },
+    /// One of the rooms of a member that have come, or gone, is no string, or none that UTF-8 can say.
+    OddRoom(MemberId, bool),
     /// Whether a namespace has any local socket.
     Occupied(MemberId, bool),
     /// JS has worked off requests that may have changed rooms.

@@ -425,6 +425,12 @@ impl Request {
         }
     }
 
+    /// The rooms that sockets are to join.
+    pub fn joined(&self) -> Vec<Cow<'_, [u8]>> {
+        let rooms = self.data.rooms.as_ref().filter(|_| self.kind == kind::SOCKETS_JOIN);
+        rooms.map(|rooms| rooms.iter().filter_map(|room| room.name()).collect()).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), Malformed> {
         let RequestData { request_id, opts, rooms, packet } = &self.data;
         let right = match self.kind() {

@@ -156,6 +156,7 @@ impl Rig {
                 recovers,
             }),
             emitter: None,
+            joins: Default::default(),
         };
         rig.core.join(1, spec, &mut rig.fx);
         rig.core.incoming(Incoming::Up, &mut rig.fx);

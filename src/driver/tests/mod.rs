@@ -163,6 +163,7 @@ fn spec_of(uid: &str) -> MemberSpec {
         frames: true,
         stream: None,
         emitter: None,
+        joins: Default::default(),
         mode: SubscriptionMode::Dynamic,
     }
 }
