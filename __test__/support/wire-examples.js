@@ -20,6 +20,11 @@
  * @property {[string, string][]} rows what stands before and behind the semicolon
  */
 
+const notepack = /** @type {any} */ (require("notepack.io"));
+
+/** What JSON begins with, and msgpack does not. */
+const JSON_MARK = 0x7b;
+
 /** What stands in a command for the payload. */
 const PAYLOAD = "PAYLOAD";
 
@@ -85,7 +90,7 @@ function commandOf({ words, payload, isBase64 }) {
  * @param {boolean} isBase64
  */
 function printPayload(payload, isBase64) {
-  if (payload[0] === 0x7b) return payload.toString();
+  if (payload[0] === JSON_MARK) return payload.toString();
   const reader = new Reader(payload);
   reader.value(0, "", "");
   if (reader.at !== payload.length) throw new Error("there is more behind the value");
@@ -207,4 +212,95 @@ class Reader {
   }
 }
 
-module.exports = { commandOf, findExamples, printPayload };
+/**
+ * The same message as others may write it, which receivers have to take: with the fields in another order and some that
+ * nobody knows, in the longest forms of msgpack, and in the other encoding.
+ *
+ * @param {Example} example
+ * @param {boolean} takesBoth whether JSON and msgpack are both taken where it goes
+ * @returns {{ how: string, example: Example }[]}
+ */
+function otherForms(example, takesBoth) {
+  const { payload } = example;
+  const isJson = payload[0] === JSON_MARK;
+  const value = isJson ? JSON.parse(payload.toString()) : notepack.decode(payload);
+  /** @type {[string, Buffer][]} */
+  const forms = [];
+  const disordered = disorder(value);
+  forms.push([
+    "with other fields in another order",
+    isJson ? printed(disordered) : notepack.encode(disordered),
+  ]);
+  if (!isJson) forms.push(["in the longest forms", longest(value)]);
+  if (takesBoth) {
+    const other = isJson ? notepack.encode(value) : printed(value);
+    // Binary and an array have no JSON that is told from msgpack.
+    if (isJson || (other[0] === JSON_MARK && !other.includes('"Buffer"')))
+      forms.push([isJson ? "in msgpack" : "in JSON", other]);
+  }
+  return forms.map(([how, bytes]) => {
+    // The fields of an entry have no order either.
+    const fields = /^XADD (.*) \* (.*) data PAYLOAD$/.exec(example.words.join(" "));
+    const words = fields
+      ? [
+          "XADD",
+          ...fields[1].split(" "),
+          "*",
+          "more",
+          "yes",
+          "data",
+          "PAYLOAD",
+          ...pairs(fields[2]).reverse().flat(),
+        ]
+      : example.words;
+    return { how, example: { ...example, words, payload: bytes } };
+  });
+}
+
+/** @param {string} text */
+function pairs(text) {
+  const words = text.split(" ");
+  return words.flatMap((word, at) => (at % 2 === 0 ? [[word, words[at + 1]]] : []));
+}
+
+/** @param {any} value */
+function printed(value) {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** What the maps of the protocol have, and those of the application do not. */
+const OF_THE_PROTOCOL = ["type", "opts", "rooms", "requestId"];
+
+/** @param {any} value @returns {any} */
+function disorder(value) {
+  if (Array.isArray(value)) return value.map(disorder);
+  if (value === null || typeof value !== "object" || Buffer.isBuffer(value)) return value;
+  const more = OF_THE_PROTOCOL.some((name) => name in value) ? [["more", { of: [1] }]] : [];
+  const entries = Object.entries(value).map(([name, member]) => [name, disorder(member)]);
+  return Object.fromEntries([...more, ...entries.reverse()]);
+}
+
+/** @param {any} value @returns {Buffer} msgpack in which everything has the longest form that there is */
+function longest(value) {
+  const head = (/** @type {number} */ mark, /** @type {number} */ length) => {
+    const bytes = Buffer.alloc(5, mark);
+    bytes.writeUInt32BE(length, 1);
+    return bytes;
+  };
+  if (Array.isArray(value)) return Buffer.concat([head(0xdd, value.length), ...value.map(longest)]);
+  if (Buffer.isBuffer(value)) return Buffer.concat([head(0xc6, value.length), value]);
+  if (typeof value === "string") {
+    const bytes = Buffer.from(value);
+    return Buffer.concat([head(0xdb, bytes.length), bytes]);
+  }
+  if (Number.isInteger(value)) {
+    const bytes = Buffer.alloc(9, 0xd3);
+    bytes.writeBigInt64BE(BigInt(value), 1);
+    return bytes;
+  }
+  if (value === null || typeof value !== "object") return notepack.encode(value);
+  const entries = Object.entries(value);
+  return Buffer.concat([head(0xdf, entries.length), ...entries.flat().map(longest)]);
+}
+
+module.exports = { commandOf, findExamples, otherForms, printPayload };
