@@ -97,10 +97,6 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
     // What is wrong with certificates is an error of settings.
     Known { from: "src/transport/redis/tls.rs", to: "src/transport/redis/settings.rs" },
-    // What a connection has done stands with what holds the connections.
-    Known { from: "src/transport/redis/commands.rs", to: "src/transport/redis/mod.rs" },
-    Known { from: "src/transport/redis/lane.rs", to: "src/transport/redis/mod.rs" },
-    Known { from: "src/transport/redis/reader.rs", to: "src/transport/redis/mod.rs" },
     // A part of `impl ClusterTransport`.
     Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
     // What JS and the driver share stands with the link, and has parts of these.
