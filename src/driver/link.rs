@@ -191,7 +191,7 @@ impl<W: Fn()> Link<W> {
             counted.unwrap_or_else(|_| (u64::MAX, 0, self.shared.inbox.stats()));
         let unseen = self.shared.outbox.close().saturating_sub(seen);
         stats.dropped += unseen + unreleased + u64::from(self.commands.in_hand);
-        failure::tell(&self.shared, reason, stats, &self.wake_js);
+        failure::tell(&self.shared.inbox, reason, stats, &self.wake_js);
     }
 
     async fn work(&mut self) {

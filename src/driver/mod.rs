@@ -56,7 +56,7 @@ pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<link::Sh
         Ok(link) => link.run().await,
         Err(reason) => {
             shared.outbox.close();
-            failure::tell(&shared, &reason, Stats::default(), &*wake_js);
+            failure::tell(&shared.inbox, &reason, Stats::default(), &*wake_js);
         }
     }
 }
