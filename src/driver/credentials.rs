@@ -143,7 +143,7 @@ mod tests {
         };
         let config = Config::of(Family::Classic);
         let options = Options {
-            settings: Some(crate::driver::link::Place::Redis(settings)),
+            settings: Some(crate::driver::outbox::Place::Redis(settings)),
             max_inbox: 1 << 20,
             config,
         };

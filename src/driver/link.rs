@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use super::credentials::Questions;
 use super::failure;
 use super::inbox::Inbox;
-use super::outbox::{Command, Commands, Outbox};
+use super::outbox::{Command, Commands, Outbox, Place};
 use super::pace::Pace;
 use super::steps;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Report, Task};
-use crate::transport::redis::{ClusterSettings, ClusterTransport, Predecessors, RedisTransport, Settings};
+use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Settings};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
 use crate::wire::Family;
 
@@ -48,15 +48,6 @@ pub struct Shared {
     pub questions: Questions,
     /// The link does not read since the inbox is full; whoever empties it has to say so.
     pub paused: AtomicBool,
-}
-
-/// Where a link's own connections go.
-#[derive(Debug)]
-pub enum Place {
-    /// To one Redis, wherever it is at the moment.
-    Redis(Settings),
-    /// To the nodes of a cluster.
-    Cluster(ClusterSettings),
 }
 
 /// How a link is made.

@@ -8,13 +8,22 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::link::Place;
 use crate::core::Destination;
 use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
+use crate::transport::redis::{ClusterSettings, Settings};
 use crate::wire::request::RequestType;
+
+/// Where a link's own connections go.
+#[derive(Debug)]
+pub enum Place {
+    /// To one Redis, wherever it is at the moment.
+    Redis(Settings),
+    /// To the nodes of a cluster.
+    Cluster(ClusterSettings),
+}
 
 /// What JS wants of the link.
 #[derive(Debug)]

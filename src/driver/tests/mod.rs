@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inbox::{Fetched, STRIDE};
-use super::link::{Link, Place, Shared};
-use super::outbox::Command;
+use super::link::{Link, Shared};
+use super::outbox::{Command, Place};
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
