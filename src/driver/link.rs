@@ -3,15 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::credentials::Questions;
 use super::failure;
-use super::inbox::Inbox;
 use super::outbox::{Command, Commands, Outbox, Place};
 use super::pace::Pace;
+use super::shared::Shared;
 use super::steps;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
@@ -36,19 +35,6 @@ const MAX_LINGER: Duration = Duration::from_secs(30);
 /// The room of member 0, which there is not, that makes a link of a debug build panic.
 #[cfg(debug_assertions)]
 pub const FAULT: &[u8] = b"panic";
-
-/// What JS and the driver share of a link.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// From JS.
-    pub outbox: Outbox,
-    /// To JS.
-    pub inbox: Inbox,
-    /// What the connections ask of JS.
-    pub questions: Questions,
-    /// The link does not read since the inbox is full; whoever empties it has to say so.
-    pub paused: AtomicBool,
-}
 
 /// How a link is made.
 #[derive(Debug)]

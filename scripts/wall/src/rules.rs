@@ -99,8 +99,6 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/transport/redis/tls.rs", to: "src/transport/redis/settings.rs" },
     // A part of `impl ClusterTransport`.
     Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
-    // What JS and the driver share stands with the link, and has parts of these.
-    Known { from: "src/driver/credentials.rs", to: "src/driver/link.rs" },
     // What JS says of a member stands with the link.
     Known { from: "src/binding/routing.rs", to: "src/binding/link.rs" },
 ];

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inbox::{Fetched, STRIDE};
-use super::link::{Link, Shared};
+use super::link::Link;
 use super::outbox::{Command, Place};
+use super::shared::Shared;
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Destination};
