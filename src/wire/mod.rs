@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod glance;
 pub mod request;
 mod rooms;
+mod rooms_text;
 mod shape;
 pub mod streams;
 pub mod target;

@@ -72,8 +72,6 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/wire/mod.rs", to: "src/transport/mod.rs" },
     Known { from: "src/wire/streams.rs", to: "src/transport/resp.rs" },
     Known { from: "src/transport/resp.rs", to: "src/transport/mod.rs" },
-    // The text of rooms stands with who finds it.
-    Known { from: "src/wire/target.rs", to: "src/wire/glance.rs" },
     // Each has an `impl Core` of its own, and `Core` has their state.
     Known { from: "src/core/counting.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/crossing.rs", to: "src/core/mod.rs" },
