@@ -52,6 +52,7 @@ pub use event::Event;
 use fences::Fences;
 use flow::Flow;
 use member::{Member, MemberSpec};
+pub use requests::Ask;
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
@@ -100,21 +101,6 @@ pub struct Emit<'a> {
     pub opts: Option<&'a [u8]>,
     /// Whether it takes the channel of the room, as [`routing::Routing`] says.
     pub takes_room_channel: bool,
-}
-
-/// A request to the other members.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// What it asks for.
-    pub kind: RequestType,
-    /// The request as it goes over the wire.
-    pub body: &'a [u8],
-    /// How long to wait for the answers.
-    pub timeout: Duration,
-    /// Whether the user's client has published it already.
-    pub carried: bool,
 }
 
 /// A link's state.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::Ask;
 use super::effects::{Batch, Kind, MemberId};
 use crate::wire::request::{Answer, RequestType};
 
@@ -16,6 +15,21 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// How often the number of members is read again while a request waits, so that one that died is let go.
 const RECOUNT: Duration = Duration::from_millis(500);
+
+/// A request to the other members.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What it asks for.
+    pub kind: RequestType,
+    /// The request as it goes over the wire.
+    pub body: &'a [u8],
+    /// How long to wait for the answers.
+    pub timeout: Duration,
+    /// Whether the user's client has published it already.
+    pub carried: bool,
+}
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -75,7 +75,6 @@ pub const KNOWN: &[Known] = &[
     // Each has an `impl Core` of its own, and `Core` has their state.
     Known { from: "src/core/counting.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/crossing.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/requests.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/streams/mod.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/streams/appends.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/streams/pages.rs", to: "src/core/mod.rs" },
