@@ -92,8 +92,6 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },
     Known { from: "src/transport/redis/settings.rs", to: "src/transport/redis/sentinel.rs" },
     Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
-    // What is wrong with certificates is an error of settings.
-    Known { from: "src/transport/redis/tls.rs", to: "src/transport/redis/settings.rs" },
     // A part of `impl ClusterTransport`.
     Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
     // What JS says of a member stands with the link.

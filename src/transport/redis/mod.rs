@@ -57,7 +57,7 @@ pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use predecessor::Predecessors;
 pub use sentinel::Sentinels;
 pub use settings::{Address, Role, Settings, SettingsError};
-pub use tls::{Tls, TlsOptions};
+pub use tls::{Tls, TlsError, TlsOptions};
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
