@@ -148,6 +148,14 @@ export declare class Routing {
    * An `Error` if the payload is not the text of an event.
    */
   encodeBroadcast(payload: Bytes, attachments: Array<Bytes>, room?: Text | undefined | null, opts?: Bytes | undefined | null): Buffer | null
+  /**
+   * The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
+   * msgpack; `count` says how many they are.
+   *
+   * # Errors
+   * An `Error` if there are more than msgpack can count.
+   */
+  socketsResponse(requestId: Text | undefined | null, isJson: boolean, count: number, pieces: Array<Bytes>): Buffer
 }
 
 /** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */

@@ -13,6 +13,7 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./deliv
 const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
 const { SENT } = require("./link");
+const msgpack = require("./msgpack");
 const { NestingError } = require("./msgpack/format");
 const { toDelay } = require("./options");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
@@ -37,6 +38,9 @@ const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
 /** What a promise has not come to in time. */
 const LATE = Symbol("late");
 
+/** How a piece of an answer is encoded; the numbers are those of `PieceKind` in Rust. */
+const PIECE = Object.freeze({ JSON: 0, MSGPACK: 1, WHOLE: 2 });
+
 /** What cannot be sent, since it is nested too deep. */
 const TOO_DEEP = Symbol("too deep");
 
@@ -53,7 +57,10 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
  * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
- * @typedef {{ status: string, expected: number, answers: Buffer[], refusal?: string }} Outcome
+ * @typedef {{ status: string, expected: number, answers: any[], refusal?: string }} Outcome `answers`: the lists that
+ *   others answer with, or their answers as they came
+ * @typedef {{ finish: (outcome: Outcome) => void, answers: any[], list: any[] }} Request `list`: what there is of the list that
+ *   is coming
  *
  * @typedef {object} Follower
  * @property {() => void} [onReady]
@@ -138,7 +145,7 @@ class MemberAdapter extends Adapter {
     super(nsp);
     this.#link = link;
     this.uid = identity.uid;
-    /** Requests of this node that wait for answers, by their id. @type {Map<string, (outcome: Outcome) => void>} */
+    /** Requests of this node that wait for answers, by their id. @type {Map<string, Request>} */
     this.requests = new Map();
     /** Acknowledged broadcasts of this node, by their id. @type {Map<string, { clientCountCallback: Callback, ack: Callback }>} */
     this.ackRequests = new Map();
@@ -306,7 +313,7 @@ class MemberAdapter extends Adapter {
   _onAdded(_token, _id) {}
   /** The link has failed: nothing that it was asked is answered any more. */
   _onFailed() {
-    for (const finish of this.requests.values()) finish(BROKEN);
+    for (const { finish } of this.requests.values()) finish(BROKEN);
     this.requests.clear();
     this.ackRequests.clear();
   }
@@ -328,6 +335,19 @@ class MemberAdapter extends Adapter {
   /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
   _cover(rooms) {
     this.#routing.native.cover(rooms.map(nameOf));
+  }
+
+  /**
+   * The response to a request for sockets, of descriptions that are printed.
+   *
+   * @param {string | null} requestId
+   * @param {boolean} isJson
+   * @param {number} count
+   * @param {Buffer[]} pieces
+   * @returns {Buffer}
+   */
+  _socketsResponse(requestId, isJson, count, pieces) {
+    return this.#routing.native.socketsResponse(requestId, isJson, count, pieces);
   }
 
   /** Adds a message to the stream of the namespace. @param {number} type @param {string} data as it stands in the entry */
@@ -410,8 +430,8 @@ class MemberAdapter extends Adapter {
    */
   _ask(requestId, type, bytes, timeout) {
     if (this.#closed) return Promise.resolve(ALONE);
-    const asked = new Promise((resolve) => {
-      this.requests.set(requestId, resolve);
+    const asked = new Promise((finish) => {
+      this.requests.set(requestId, { finish, answers: [], list: [] });
       this.#request(requestId, type, bytes, timeout);
     });
     return keepFor(asked, `the answers to a request in ${this.nsp.name}`);
@@ -756,7 +776,7 @@ class MemberAdapter extends Adapter {
     for (const follower of this.#followers) follower.onClose?.();
     this.#ready?.settle();
     for (const resume of this.#readyWaiters) resume();
-    for (const finish of this.requests.values()) finish(CLOSED);
+    for (const { finish } of this.requests.values()) finish(CLOSED);
     this.requests.clear();
     this.ackRequests.clear();
   }
@@ -772,12 +792,10 @@ class MemberAdapter extends Adapter {
         return this.#onBroadcast(copy(record.part(0)), record.text(1));
       case KIND.REQUEST:
         return this._guard(this._onRequest(copy(record.part(0)), record.n));
+      case KIND.ANSWER:
+        return this.#onAnswer(record);
       case KIND.ANSWERS:
-        return void this.#onAnswers(
-          record.text(0),
-          JSON.parse(record.text(1)),
-          record.list(record.n).map(copy),
-        );
+        return this.#onAnswers(record.text(0), JSON.parse(record.text(1)));
       case KIND.ACK:
         return this._guard(this._onResponse(copy(record.part(1)), record.text(0)));
       case KIND.ACK_END:
@@ -842,11 +860,27 @@ class MemberAdapter extends Adapter {
     }
   }
 
-  /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome @param {Buffer[]} answers */
-  async #onAnswers(id, outcome, answers) {
-    const finish = this.requests.get(id);
+  /** Takes a piece of an answer: they come one at a time, so that other things are done in between. @param {import("./inbox").InboxRecord} record */
+  #onAnswer(record) {
+    const request = this.requests.get(record.text(0));
+    if (request === undefined) return;
+    const isLast = (record.n & 1) === 1;
+    const kind = record.n >>> 1;
+    if (kind === PIECE.WHOLE) return void request.answers.push(copy(record.part(1)));
+    const piece = kind === PIECE.JSON ? JSON.parse(record.text(1)) : msgpack.decode(copy(record.part(1)));
+    request.list = request.list.length === 0 ? piece : appended(request.list, piece);
+    if (!isLast) return;
+    request.answers.push(request.list);
+    request.list = [];
+  }
+
+  /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome */
+  #onAnswers(id, outcome) {
+    const request = this.requests.get(id);
+    if (request === undefined) return;
     this.requests.delete(id);
-    finish?.({ ...outcome, answers });
+    // What came before it was known how many there are to be may have come twice.
+    request.finish({ ...outcome, answers: request.answers.slice(0, outcome.expected) });
   }
 
   /** @param {import("./link").LinkEvent} event @returns {boolean | void} whether somebody has heard of it */
@@ -1017,6 +1051,12 @@ function nameOf(room) {
     // No broadcast can name it either.
     return "";
   }
+}
+
+/** @param {any[]} list @param {any[]} piece */
+function appended(list, piece) {
+  for (const element of piece) list.push(element);
+  return list;
 }
 
 /** Of its own memory: the next fetch writes the slab anew. @param {Buffer} bytes */

@@ -30,6 +30,7 @@ const KIND = Object.freeze({
   ADDED: 16,
   RESTORED: 17,
   COUNT_REFUSED: 18,
+  ANSWER: 19,
 });
 
 /**

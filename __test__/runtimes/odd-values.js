@@ -96,6 +96,7 @@ const ROUTING = {
   encodeBroadcast: [Buffer.from('42["x",1]'), [], "room", null],
   names: [],
   roomChannel: ["room"],
+  socketsResponse: ["id", true, 1, [Buffer.from("{}")]],
 };
 
 let calls = 0;

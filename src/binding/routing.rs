@@ -14,8 +14,9 @@ use super::link::{LinkMember, destination, spec_of};
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
 use crate::transport::Space;
-use crate::wire::Family;
 use crate::wire::channel::prefix_of;
+use crate::wire::request::Encoding;
+use crate::wire::{Family, classic, cluster};
 
 /// The names of a member's channels.
 #[napi(object)]
@@ -113,6 +114,31 @@ impl Routing {
             .encode_broadcast(uid, nsp, payload, &attachments, room.as_deref(), opts, &mut out)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
         Ok(Some(out.into()))
+    }
+
+    /// The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
+    /// msgpack; `count` says how many they are.
+    ///
+    /// # Errors
+    /// An `Error` if there are more than msgpack can count.
+    #[napi(catch_unwind)]
+    pub fn sockets_response(
+        &self,
+        request_id: Option<Text>,
+        is_json: bool,
+        count: u32,
+        pieces: Vec<Bytes>,
+    ) -> napi::Result<Buffer> {
+        let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
+        let id = request_id.map(|id| id.to_string()).transpose()?;
+        if self.family == Family::Classic {
+            return Ok(classic::sockets(id.as_deref(), &pieces).into());
+        }
+        let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
+        let MemberSpec { uid, nsp, .. } = &self.spec;
+        cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
+            .map(Buffer::from)
+            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
     }
 }
 

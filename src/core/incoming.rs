@@ -476,8 +476,8 @@ impl Core {
                 Ok(Fate::Ignored)
             }
             Some(cluster::Message::Response(response)) => {
-                let (request, answer) = (response.request_id(), response.answer());
-                let known = self.requests.answered(id, request, answer, payload, fx.now, &mut fx.batch);
+                let reply = response.reply(payload);
+                let known = self.requests.answered(id, response.request_id(), &reply, fx.now, &mut fx.batch);
                 Ok(if known { Fate::Delivered } else { Fate::Ignored })
             }
         }
@@ -506,12 +506,11 @@ impl Core {
         let Some(request_id) = &response.request_id else {
             return Ok(Fate::Ignored);
         };
-        let known = self.requests.answered(id, request_id, response.answer(), payload, fx.now, &mut fx.batch);
+        let known = self.requests.answered(id, request_id, &response.reply(payload), fx.now, &mut fx.batch);
         Ok(if known { Fate::Delivered } else { Fate::Ignored })
     }
 }
 
-/// A broadcast that JS decodes.
 /// What becomes of a request that concerns no socket of this node.
 enum Alone {
     Answer(Vec<u8>),
@@ -541,6 +540,7 @@ fn answer_alone(member: &Member, kind: RequestType, request: &Request) -> Option
     request.request_id.as_ref().map(|id| Alone::Answer(answer(id)))
 }
 
+/// A broadcast that JS decodes.
 fn broadcast_record(
     fx: &mut Effects,
     id: MemberId,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
-use super::request::{Answer, RequestType};
+use super::request::{Answer, Reply, RequestType};
 use super::rooms::Rooms;
 use super::shape::{ArrayOr, Items};
 use super::target::{Target, is_nil, write_plain_opts};
@@ -278,8 +278,18 @@ impl Response {
         decode(payload)
     }
 
-    /// What it carries.
-    pub fn answer(&self) -> Answer {
+    /// The response, which came as `payload`.
+    pub fn reply<'a>(&self, payload: &'a [u8]) -> Reply<'a> {
+        let answer = self.answer();
+        let list: &[&str] = match answer {
+            Answer::Sockets | Answer::SocketIds | Answer::NoSockets => &["sockets"],
+            Answer::Rooms => &["rooms"],
+            _ => &[],
+        };
+        Reply { answer, list, payload }
+    }
+
+    fn answer(&self) -> Answer {
         match self.response_type {
             Some(8) => match self.client_count.map(whole) {
                 Some(Ok(count)) => Answer::ClientCount(count),
@@ -315,6 +325,20 @@ pub fn no_client(request_id: &str) -> Vec<u8> {
 /// The response of a node that has none of the sockets that were asked for: `{"requestId":…,"sockets":[]}`.
 pub fn no_sockets(request_id: &str) -> Vec<u8> {
     respond_with(request_id, "sockets", std::iter::empty())
+}
+
+/// The response of a node with sockets that were asked for, whose descriptions stand in `pieces`, in JSON and with commas
+/// between them: `{"requestId":…,"sockets":[…]}`. The id is `null` if the request had none.
+pub fn sockets(request_id: Option<&str>, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut out = br#"{"requestId":"#.to_vec();
+    match request_id {
+        Some(id) => write_json_string(&mut out, id),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(br#","sockets":["#);
+    out.extend_from_slice(&pieces.join(&b','));
+    out.extend_from_slice(b"]}");
+    out
 }
 
 /// The response of a node that has sockets in these rooms: `{"requestId":…,"rooms":[…]}`.
@@ -468,6 +492,12 @@ mod tests {
     #[test]
     fn what_this_node_has_is_told_as_the_reference_would() {
         assert_eq!(no_sockets("R\""), br#"{"requestId":"R\"","sockets":[]}"#);
+        assert_eq!(sockets(None, &[]), br#"{"requestId":null,"sockets":[]}"#);
+        let pieces = [&br#"{"id":"a"},{"id":"b"}"#[..], br#"{"id":"c"}"#];
+        assert_eq!(
+            sockets(Some("R"), &pieces),
+            br#"{"requestId":"R","sockets":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#
+        );
         assert_eq!(rooms("R", std::iter::empty()), br#"{"requestId":"R","rooms":[]}"#);
         assert_eq!(
             rooms("R", ["a", "\u{1f600}\n"].into_iter()),

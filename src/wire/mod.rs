@@ -14,6 +14,7 @@ pub mod request;
 mod rooms;
 mod rooms_text;
 mod shape;
+pub mod slices;
 pub mod streams;
 pub mod target;
 pub mod typed;
