@@ -164,6 +164,7 @@ function checkRequest(request) {
     if (!right) throw new TypeError(`a request of type ${type} does not look like this`);
   };
   is(Number.isInteger(type) && (!present(opts) || isTarget));
+  is(!present(requestId) || typeof requestId === "string");
   if (type === REQUEST.SOCKETS) is(!present(rooms) || areNames(rooms));
   if (type === REQUEST.REMOTE_JOIN || type === REQUEST.REMOTE_LEAVE) is(!isTarget || areNames(rooms));
   if (type === REQUEST.REMOTE_FETCH) is(isTarget);
