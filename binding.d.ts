@@ -24,14 +24,9 @@ export declare class Link {
    * Adds a member and returns its number: another one than those before, or the one that it had on a link that has
    * failed.
    */
-  join(member: LinkMember, id?: MemberId | undefined | null): MemberId
+  join(member: Routing, id?: MemberId | undefined | null): MemberId
   /** Removes a member. */
   leave(member: MemberId): void
-  /**
-   * Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
-   * requests (1) or of responses (2, `name` the uid of a single member).
-   */
-  send(member: MemberId, to: number, name: Text | undefined | null, bytes: Bytes): void
   /** Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry. */
   append(member: MemberId, kind: number, data: Bytes): void
   /** Keeps a session under a key, for so many milliseconds. */
@@ -55,8 +50,8 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number, carried: boolean): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
-  /** Counts the subscribers of channels, of all the least; answered by a `Count` record with this token. */
-  countSubscribers(token: number, channels: Array<Bytes>): void
+  /** Counts the members without one that has left; answered by a `Count` record with this token. */
+  serverCountWithout(member: Routing, token: number): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
   /** Nobody waits for the answer to `when_subscribed` with this token any more, and none comes. */
@@ -128,29 +123,72 @@ export declare class Link {
   stats(): LinkStats
 }
 
+/** The channels of one member of a link. */
+export declare class Routing {
+  /** The channels of a member that speaks `family`, as in `LinkOptions`. */
+  constructor(member: LinkMember, family: string)
+  /** The names of the channels. */
+  names(): ChannelNames
+  /**
+   * The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a response
+   * (2, `name` the uid of the requester).
+   */
+  channel(to: number, name?: Text | undefined | null): string
+  /** The channel of a room that servers with sockets in the room subscribe to; `null` if there is none. */
+  roomChannel(room: Text): string | null
+  /** Sockets somewhere are told to join rooms. */
+  cover(rooms: Array<Text>): void
+  /** The rules of an ACL that allow these channels, as `ACL SETUSER` takes them. */
+  aclRules(): string
+  /**
+   * A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
+   * `broadcast`. `null` if the options have to name the room, and are not given.
+   *
+   * # Errors
+   * An `Error` if the payload is not the text of an event.
+   */
+  encodeBroadcast(payload: Bytes, attachments: Array<Bytes>, room?: Text | undefined | null, opts?: Bytes | undefined | null): Buffer | null
+  /**
+   * The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
+   * msgpack; `count` says how many they are.
+   *
+   * # Errors
+   * An `Error` if there are more than msgpack can count.
+   */
+  socketsResponse(requestId: Text | undefined | null, isJson: boolean, count: number, pieces: Array<Bytes>): Buffer
+}
+
 /** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */
-export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): boolean
+export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): number
+
+/** The names of a member's channels. */
+export interface ChannelNames {
+  /** Broadcasts to everyone, or to several rooms. */
+  broadcast: string
+  /** Requests. */
+  request: string
+  /** Responses that all servers get. */
+  response: string
+  /** Responses to this member alone. */
+  ownResponse: string
+}
 
 /** Returns the time of the clock that events are stamped with, in milliseconds; see `clock.rs`. */
 export declare function clock(): number
 
 /**
- * A broadcast as it goes over the wire, for a client that carries it at once.
- *
- * # Errors
- * An `Error` if the payload is not the text of an event.
- */
-export declare function encodeBroadcast(family: string, uid: string, nsp: string, payload: Bytes, attachments: Array<Bytes>, room?: string | undefined | null, opts?: Bytes | undefined | null): Buffer
-
-/**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
  * printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It
- * returns false, and nothing is sent, if the text alone may not say what was meant (see `mayMislead`) and `checked`
- * does not say that it does.
+ * returns 0 if it is sent. It returns 1, and nothing is sent, if the text alone may not say what was meant (see
+ * `mayMislead`) and `checked` does not say that it does; 2, if the options have to name the room and are not given.
  */
-export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => boolean
+export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => number
 
-/** Returns the function that publishes what is ready for the wire, as `Link.send` does: `bytes` may be a string. */
+/**
+ * Returns the function that publishes what is ready for the wire, on the channel of
+ * broadcasts (`to` 0, `name` the room if it is exactly one), of requests (1) or of responses (2, `name` the uid of the
+ * requester): `bytes` may be a string. It returns false for a member that the link does not have.
+ */
 export declare function fastSend(): (link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean
 
 /**
@@ -356,14 +394,17 @@ export declare function longestStep(): number
  */
 export declare function mayMislead(payload: Bytes, attachments: number): boolean
 
+/** Returns the prefix of a broadcast channel: what stands in it before the namespace. */
+export declare function prefixIn(broadcastChannel: string, nsp: string): string
+
 /** Says whether the namespace has any local socket. */
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
 /**
- * Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
- * something to subscribe to for it.
+ * Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
+ * string. Returns whether Redis is asked for something for it.
  */
-export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, soon: boolean): void
+export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, isText: boolean): boolean
 
 /** Says that so many requests have been worked off. */
 export declare function settled(link: number, member: MemberId, count: number): void

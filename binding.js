@@ -836,15 +836,16 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Link = nativeBinding.Link
+module.exports.Routing = nativeBinding.Routing
 module.exports.broadcastBinary = nativeBinding.broadcastBinary
 module.exports.clock = nativeBinding.clock
-module.exports.encodeBroadcast = nativeBinding.encodeBroadcast
 module.exports.fastBroadcast = nativeBinding.fastBroadcast
 module.exports.fastSend = nativeBinding.fastSend
 module.exports.fetch = nativeBinding.fetch
 module.exports.isTakenLater = nativeBinding.isTakenLater
 module.exports.longestStep = nativeBinding.longestStep
 module.exports.mayMislead = nativeBinding.mayMislead
+module.exports.prefixIn = nativeBinding.prefixIn
 module.exports.setOccupied = nativeBinding.setOccupied
 module.exports.setRoom = nativeBinding.setRoom
 module.exports.settled = nativeBinding.settled

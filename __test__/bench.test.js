@@ -123,6 +123,45 @@ describe("bench", function () {
     }
   });
 
+  for (const family of ["classic", "sharded", "streams"])
+    it(`measures what it costs to ask all servers for their sockets, ${family}`, async () => {
+      const file = path.join(dir, "bench.json");
+      const few = ["--rounds", "1", "--messages", "2", "--sizes", "3,2"];
+      const given = ["--no-setup", "--only", "fetch", "--families", family, "--json", file, ...few];
+      const { stdout } = await run(process.execPath, [SCRIPT, ...given]);
+      assert.match(stdout, /^Asks 5 servers \(a process each, with 2, 3 sockets each\)/);
+      const { fetch } = JSON.parse(fs.readFileSync(file, "utf8"));
+      const asked = fetch.rows.map((/** @type {any} */ { family, act, size }) => `${family} ${act} ${size}`);
+      const acts = ["fetchSockets", "allRooms", "allSockets", "join", "leave", "nothing"];
+      assert.deepEqual(
+        asked,
+        [2, 3].flatMap((size) => acts.map((act) => `${family} ${act} ${size}`)),
+      );
+      for (const { act, size, subjects, ratios } of fetch.rows) {
+        const inReference = act === "allRooms" ? family === "classic" : act !== "allSockets";
+        const name = `${act}, ${size} sockets`;
+        assert.deepEqual(
+          Object.keys(subjects),
+          inReference ? ["ours+redis", "reference+redis"] : ["ours+redis"],
+          name,
+        );
+        for (const { failed, rounds, median } of Object.values(subjects)) {
+          assert.equal(failed, undefined, name);
+          assert.equal(rounds.length, 1, name);
+          for (const used of [median.asker, median.answerer]) {
+            assert.ok(used.threadMs === null || used.threadMs > 0, name);
+            assert.ok(used.processMs > 0 && used.longestWallMs > 0, name);
+          }
+          const isAnswered = ["fetchSockets", "allRooms", "allSockets"].includes(act);
+          assert.equal(median.answerMs > 0, isAnswered, name);
+        }
+        assert.equal(ratios.askerProcessMs > 0, inReference, name);
+      }
+      assert.match(stdout, new RegExp(`^${family}: io\\.fetchSockets\\(\\)$`, "m"));
+      assert.match(stdout, /^ +2: ours +reference +x +3: ours +reference +x$/m);
+      assert.match(stdout, /^ {2}answerer: longest turn, wall( +[\d.]+){6}$/m);
+    });
+
   it("refuses what it does not know", async () => {
     await assert.rejects(
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
@@ -130,7 +169,7 @@ describe("bench", function () {
         assert.equal(err.code, 1);
         assert.match(
           err.stderr,
-          /--only knows publish, receive, latency, sharded, streams, emitter, scale, not "publsh"/,
+          /--only knows publish, receive, latency, sharded, streams, emitter, scale, fetch, not "publsh"/,
         );
         return true;
       },

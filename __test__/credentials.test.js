@@ -7,6 +7,7 @@
 
 const assert = require("node:assert");
 const { Link } = require("../lib/link");
+const { Routing } = require("../lib/routing");
 const { startRedis } = require("./support/redis");
 const { waitFor } = require("./support/wait");
 
@@ -56,7 +57,10 @@ describe("credentials that change", () => {
     const events = [];
     const settings = /** @type {any} */ ({ host: "127.0.0.1", port: redis.port, credentials });
     const link = new Link(null, settings, OPTIONS);
-    const member = link.join(IDENTITY, { onRecord() {}, onEvent: (event) => events.push(event) });
+    const member = link.join(new Routing(IDENTITY), {
+      onRecord() {},
+      onEvent: (event) => events.push(event),
+    });
     joined = { link, member };
     return events;
   }

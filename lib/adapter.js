@@ -12,12 +12,14 @@ const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("./delivery");
 const { KIND } = require("./inbox");
 const { keepFor } = require("./lifetime");
-const { channelRoom } = require("./link");
+const { SENT } = require("./link");
+const msgpack = require("./msgpack");
 const { NestingError } = require("./msgpack/format");
 const { toDelay } = require("./options");
 const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("./outgoing");
 const { explainEvent, explainRefusal } = require("./refusals");
 const { REQUEST } = require("./requests");
+const { Routing } = require("./routing");
 const { checkSocketIo } = require("./socket-io-version");
 const { throwAlone } = require("./throw-alone");
 const debug = require("debug")("socket.io-redis");
@@ -36,6 +38,9 @@ const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
 /** What a promise has not come to in time. */
 const LATE = Symbol("late");
 
+/** How a piece of an answer is encoded; the numbers are those of `PieceKind` in Rust. */
+const PIECE = Object.freeze({ JSON: 0, MSGPACK: 1, WHOLE: 2 });
+
 /** What cannot be sent, since it is nested too deep. */
 const TOO_DEEP = Symbol("too deep");
 
@@ -52,7 +57,10 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
  * @typedef {import("./outgoing").BroadcastOptions} BroadcastOptions
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
- * @typedef {{ status: string, expected: number, answers: Buffer[], refusal?: string }} Outcome
+ * @typedef {{ status: string, expected: number, answers: any[], refusal?: string }} Outcome `answers`: the lists that
+ *   others answer with, or their answers as they came
+ * @typedef {{ finish: (outcome: Outcome) => void, answers: any[], list: any[] }} Request `list`: what there is of the list that
+ *   is coming
  *
  * @typedef {object} Follower
  * @property {() => void} [onReady]
@@ -65,8 +73,8 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
 class MemberAdapter extends Adapter {
   /** @type {import("./link").Link} */
   #link;
-  /** @type {import("./link").Identity} */
-  #identity;
+  /** @type {Routing} */
+  #routing;
   #member = 0;
   #closed = false;
   /** The last of the events that tell of it. */
@@ -130,20 +138,20 @@ class MemberAdapter extends Adapter {
   /**
    * @param {any} nsp the namespace
    * @param {import("./link").Link} link
-   * @param {Omit<import("./link").Identity, "nsp" | "frames">} identity
+   * @param {Omit<import("./routing").Identity, "nsp" | "frames">} identity
    */
   constructor(nsp, link, identity) {
     checkSocketIo(nsp.server);
     super(nsp);
     this.#link = link;
     this.uid = identity.uid;
-    /** Requests of this node that wait for answers, by their id. @type {Map<string, (outcome: Outcome) => void>} */
+    /** Requests of this node that wait for answers, by their id. @type {Map<string, Request>} */
     this.requests = new Map();
     /** Acknowledged broadcasts of this node, by their id. @type {Map<string, { clientCountCallback: Callback, ack: Callback }>} */
     this.ackRequests = new Map();
     this.#standardText = printsStandardText(this.encoder);
     this.#makesFrames = this.#standardText && this.#probeFrames();
-    this.#identity = { ...identity, nsp: nsp.name, frames: this.#standardText };
+    this.#routing = new Routing({ ...identity, nsp: nsp.name, frames: this.#standardText });
   }
 
   /**
@@ -214,9 +222,9 @@ class MemberAdapter extends Adapter {
     if (onError !== null) this._follow({ onError: (error) => (onError(error), true) });
     // The namespace gets a new adapter: the one that it had would go on listening, and be counted.
     if (this.nsp.adapter?.[MEMBER]) this.nsp.adapter.close();
-    const { stream } = this.#identity;
+    const { stream } = this.#routing.identity;
     if (stream === undefined && this.nsp.server.opts?.connectionStateRecovery) warnOfRecovery(this.nsp.name);
-    this.#member = this.#link.join(this.#identity, {
+    this.#member = this.#link.join(this.#routing, {
       onRecord: (record) => this.#onRecord(record),
       onEvent: (event) => this.#onEvent(event),
       onRejoin: () => this._onRejoin(),
@@ -226,6 +234,11 @@ class MemberAdapter extends Adapter {
   /** @returns {boolean} */
   get [MEMBER]() {
     return true;
+  }
+
+  /** The names of its channels. */
+  get _channels() {
+    return this.#routing.names;
   }
 
   /** Who carries the bytes, whether that is proven, and why. */
@@ -267,10 +280,10 @@ class MemberAdapter extends Adapter {
    *
    * @param {any} packet
    * @param {any} opts
-   * @param {string | null} room whose channel it takes
+   * @param {string | null} room if it is exactly one
    */
   _sendBroadcast(packet, opts, room) {
-    this._send(BROADCASTS, channelRoom(this.#identity, room), this._encodeBroadcast(packet, opts));
+    this._send(BROADCASTS, room, this._encodeBroadcast(packet, opts));
   }
   /** Rust has got a broadcast. */
   _handedOver() {}
@@ -278,14 +291,8 @@ class MemberAdapter extends Adapter {
   _isExact(_packet, _attachments) {
     return false;
   }
-  /** The room whose channel a broadcast takes, or null. @param {any} room the only one @returns {string | null} */
-  _channelRoom(room) {
-    return String(room);
-  }
-  /** Whether the first socket in a room makes Redis be asked for something. @param {string} _room */
-  _subscribesTo(_room) {
-    return false;
-  }
+  /** Rooms were joined that Redis is asked for something for. */
+  _onSubscribing() {}
   /** @param {string} _requestId @param {any} _packet @param {any} _opts @returns {Buffer} */
   _encodeAckRequest(_requestId, _packet, _opts) {
     throw new Error("abstract");
@@ -306,16 +313,13 @@ class MemberAdapter extends Adapter {
   _onAdded(_token, _id) {}
   /** The link has failed: nothing that it was asked is answered any more. */
   _onFailed() {
-    for (const finish of this.requests.values()) finish(BROKEN);
+    for (const { finish } of this.requests.values()) finish(BROKEN);
     this.requests.clear();
     this.ackRequests.clear();
   }
   /** It was made anew, and knows of no rooms. */
   _onRejoin() {
-    for (const room of this.rooms.keys()) {
-      const name = nameOf(room);
-      this.#link.room(this.#member, name, true, this._subscribesTo(name), this.#identity);
-    }
+    for (const room of this.rooms.keys()) this.#setRoom(room, true);
     if (this.sids.size > 0) this.#link.occupied(this.#member, true);
   }
   /** What is told to some families only. @param {import("./link").LinkEvent} _event */
@@ -325,7 +329,25 @@ class MemberAdapter extends Adapter {
 
   /** @param {0 | 1 | 2} to @param {string | null} name @param {Buffer | string} bytes */
   _send(to, name, bytes) {
-    this.#link.send(this.#member, this.#identity, to, name, toBuffer(bytes));
+    this.#link.send(this.#member, this.#routing, to, name, toBuffer(bytes));
+  }
+
+  /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
+  _cover(rooms) {
+    this.#routing.native.cover(rooms.map(nameOf));
+  }
+
+  /**
+   * The response to a request for sockets, of descriptions that are printed.
+   *
+   * @param {string | null} requestId
+   * @param {boolean} isJson
+   * @param {number} count
+   * @param {Buffer[]} pieces
+   * @returns {Buffer}
+   */
+  _socketsResponse(requestId, isJson, count, pieces) {
+    return this.#routing.native.socketsResponse(requestId, isJson, count, pieces);
   }
 
   /** Adds a message to the stream of the namespace. @param {number} type @param {string} data as it stands in the entry */
@@ -408,8 +430,8 @@ class MemberAdapter extends Adapter {
    */
   _ask(requestId, type, bytes, timeout) {
     if (this.#closed) return Promise.resolve(ALONE);
-    const asked = new Promise((resolve) => {
-      this.requests.set(requestId, resolve);
+    const asked = new Promise((finish) => {
+      this.requests.set(requestId, { finish, answers: [], list: [] });
       this.#request(requestId, type, bytes, timeout);
     });
     return keepFor(asked, `the answers to a request in ${this.nsp.name}`);
@@ -418,7 +440,7 @@ class MemberAdapter extends Adapter {
   /** @param {string} id @param {number} type @param {Buffer} bytes @param {any} timeout in milliseconds */
   #request(id, type, bytes, timeout) {
     const hears = this._isReady;
-    this.#link.request(this.#member, id, type, bytes, toDelay(timeout), this.#identity, hears);
+    this.#link.request(this.#member, id, type, bytes, toDelay(timeout), this.#routing, hears);
   }
 
   // --- which sockets are here --------------------------------------------------------------------------
@@ -431,12 +453,15 @@ class MemberAdapter extends Adapter {
    * @returns {boolean}
    */
   emit(event, ...args) {
-    if (event === "create-room" || event === "delete-room") {
-      const room = nameOf(args[0]);
-      const created = event === "create-room";
-      this.#link.room(this.#member, room, created, this._subscribesTo(room), this.#identity);
-    }
+    if (event === "create-room") this.#setRoom(args[0], true);
+    else if (event === "delete-room") this.#setRoom(args[0], false);
     return super.emit(event, ...args);
+  }
+
+  /** @param {any} room @param {boolean} present */
+  #setRoom(room, present) {
+    const isText = typeof room === "string";
+    if (this.#link.room(this.#member, nameOf(room), present, isText)) this._onSubscribing();
   }
 
   /**
@@ -515,22 +540,25 @@ class MemberAdapter extends Adapter {
   #publish(packet, opts, encoded, frame) {
     const { rooms } = opts;
     const room = rooms.size === 1 ? rooms.values().next().value : null;
-    const name = room === null ? null : this._channelRoom(room);
+    const name = room === null ? null : String(room);
     if (this.#standardText) {
       const attachments = readAttachments(encoded);
       if (attachments !== null && this._isNative(attachments)) {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
-        const plain = isPlain(opts, room) && (room === null) === (name === null);
-        const options = plain ? null : this._encodeOptions(opts, attachments.length > 0);
+        const send = (/** @type {Buffer | null} */ options, /** @type {boolean} */ exact) =>
+          this.#link.broadcast(this.#member, this.#routing, payload, attachments, name, options, exact);
+        const encodeOptions = () => this._encodeOptions(opts, attachments.length > 0);
+        let options = isPlain(opts, room) ? null : encodeOptions();
         const exact = this._isExact(packet, attachments);
-        if (this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, exact))
-          return this._handedOver();
+        let sent = send(options, exact);
+        if (sent === SENT.AMBIGUOUS) sent = send((options = encodeOptions()), exact);
+        if (sent === SENT.YES) return this._handedOver();
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
         const datesMatter = this.#encodable(() => attachments.length > 0 || holdsDate(packet.data));
         if (datesMatter === TOO_DEEP) return;
         if (!datesMatter) {
-          this.#link.broadcast(this.#member, this.#identity, payload, attachments, name, options, true);
+          if (send(options, true) === SENT.AMBIGUOUS) send(encodeOptions(), true);
           return this._handedOver();
         }
       }
@@ -663,7 +691,7 @@ class MemberAdapter extends Adapter {
   async #count() {
     try {
       const count = this.#closed
-        ? this.#link.serverCountWithout(this.#identity)
+        ? this.#link.serverCountWithout(this.#routing)
         : this.#link.serverCount(this.#member);
       return await count.catch((/** @type {Error} */ refusal) => refusal);
     } catch (error) {
@@ -748,7 +776,7 @@ class MemberAdapter extends Adapter {
     for (const follower of this.#followers) follower.onClose?.();
     this.#ready?.settle();
     for (const resume of this.#readyWaiters) resume();
-    for (const finish of this.requests.values()) finish(CLOSED);
+    for (const { finish } of this.requests.values()) finish(CLOSED);
     this.requests.clear();
     this.ackRequests.clear();
   }
@@ -764,12 +792,10 @@ class MemberAdapter extends Adapter {
         return this.#onBroadcast(copy(record.part(0)), record.text(1));
       case KIND.REQUEST:
         return this._guard(this._onRequest(copy(record.part(0)), record.n));
+      case KIND.ANSWER:
+        return this.#onAnswer(record);
       case KIND.ANSWERS:
-        return void this.#onAnswers(
-          record.text(0),
-          JSON.parse(record.text(1)),
-          record.list(record.n).map(copy),
-        );
+        return this.#onAnswers(record.text(0), JSON.parse(record.text(1)));
       case KIND.ACK:
         return this._guard(this._onResponse(copy(record.part(1)), record.text(0)));
       case KIND.ACK_END:
@@ -834,11 +860,27 @@ class MemberAdapter extends Adapter {
     }
   }
 
-  /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome @param {Buffer[]} answers */
-  async #onAnswers(id, outcome, answers) {
-    const finish = this.requests.get(id);
+  /** Takes a piece of an answer: they come one at a time, so that other things are done in between. @param {import("./inbox").InboxRecord} record */
+  #onAnswer(record) {
+    const request = this.requests.get(record.text(0));
+    if (request === undefined) return;
+    const isLast = (record.n & 1) === 1;
+    const kind = record.n >>> 1;
+    if (kind === PIECE.WHOLE) return void request.answers.push(copy(record.part(1)));
+    const piece = kind === PIECE.JSON ? JSON.parse(record.text(1)) : msgpack.decode(copy(record.part(1)));
+    request.list = request.list.length === 0 ? piece : appended(request.list, piece);
+    if (!isLast) return;
+    request.answers.push(request.list);
+    request.list = [];
+  }
+
+  /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome */
+  #onAnswers(id, outcome) {
+    const request = this.requests.get(id);
+    if (request === undefined) return;
     this.requests.delete(id);
-    finish?.({ ...outcome, answers });
+    // What came before it was known how many there are to be may have come twice.
+    request.finish({ ...outcome, answers: request.answers.slice(0, outcome.expected) });
   }
 
   /** @param {import("./link").LinkEvent} event @returns {boolean | void} whether somebody has heard of it */
@@ -855,7 +897,7 @@ class MemberAdapter extends Adapter {
         return this.#onLost(explainEvent(event), (event.silence ?? 0) + (event.age ?? 0));
       case "refused":
         debug("Redis refused to %s: %s", event.what, event.error);
-        return this._tellError(new Error(explainEvent(event, this.#identity)));
+        return this._tellError(new Error(explainEvent(event, this.#routing)));
       default:
         this._onEvent(event);
     }
@@ -1009,6 +1051,12 @@ function nameOf(room) {
     // No broadcast can name it either.
     return "";
   }
+}
+
+/** @param {any[]} list @param {any[]} piece */
+function appended(list, piece) {
+  for (const element of piece) list.push(element);
+  return list;
 }
 
 /** Of its own memory: the next fetch writes the slab anew. @param {Buffer} bytes */

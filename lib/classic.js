@@ -27,9 +27,9 @@ class RedisAdapter extends MemberAdapter {
     decode: (bytes) => this.#decode(bytes),
     encode: (value) => this.parser.encode(value),
     respond: (request, response) => {
-      const specific = this.publishOnSpecificResponseChannel && request.uid !== undefined;
-      this._send(RESPONSES, specific ? String(request.uid) : null, response);
+      this._send(RESPONSES, request.uid === undefined ? null : String(request.uid), response);
     },
+    socketsResponse: (...args) => this._socketsResponse(...args),
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
     local: this._local,
@@ -55,10 +55,11 @@ class RedisAdapter extends MemberAdapter {
     const isMade = pubClient instanceof Link;
     this.pubClient = isMade ? null : (form.pub ?? null);
     this.subClient = isMade ? null : (form.sub ?? null);
-    this.channel = `${options.key}#${nsp.name}#`;
-    this.requestChannel = `${options.key}-request#${nsp.name}#`;
-    this.responseChannel = `${options.key}-response#${nsp.name}#`;
-    this.specificResponseChannel = `${this.responseChannel}${this.uid}#`;
+    const { broadcast, request, response, ownResponse } = this._channels;
+    this.channel = broadcast;
+    this.requestChannel = request;
+    this.responseChannel = response;
+    this.specificResponseChannel = ownResponse;
     this.requestsTimeout = options.requestsTimeout;
     this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
     this.parser = options.parser;
@@ -142,7 +143,7 @@ class RedisAdapter extends MemberAdapter {
   async allRooms() {
     const rooms = new Set(this.rooms.keys());
     const answers = await this.#request(REQUEST.ALL_ROOMS, {}, this.requestsTimeout, "allRooms");
-    for (const { rooms: theirs } of answers) for (const room of theirs) rooms.add(room);
+    for (const theirs of answers) for (const room of theirs) rooms.add(room);
     return rooms;
   }
 
@@ -161,7 +162,7 @@ class RedisAdapter extends MemberAdapter {
       this.requestsTimeout,
       "sockets",
     );
-    for (const { sockets } of answers) for (const id of sockets) sids.add(id);
+    for (const ids of answers) for (const id of ids) sids.add(id);
     return sids;
   }
 
@@ -175,7 +176,7 @@ class RedisAdapter extends MemberAdapter {
     const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
     const timeout = opts.flags?.timeout || this.requestsTimeout;
     const answers = await this.#request(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets");
-    return sockets.concat(...answers.map((response) => response.sockets));
+    return sockets.concat(...answers);
   }
 
   /** @param {any} opts @param {any[]} rooms */
@@ -219,20 +220,22 @@ class RedisAdapter extends MemberAdapter {
   }
 
   /**
-   * Sends a request and resolves to the answers of the other members, parsed.
+   * Sends a request and resolves to the lists that the other members answer with.
    *
    * @param {number} type
    * @param {object} body
    * @param {number} timeout in milliseconds
    * @param {string} name of the method, for the error
-   * @returns {Promise<any[]>}
+   * @returns {Promise<any[][]>}
    */
   async #request(type, body, timeout, name) {
+    const field = type === REQUEST.ALL_ROOMS ? "rooms" : "sockets";
     const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type, ...body });
     const { status, expected, answers, refusal } = await this._ask(requestId, type, request, timeout);
-    const responses = answers.map((bytes) => this.#decode(bytes));
-    if (status === "done") return responses;
+    const lists = answers.map((answer) => (Array.isArray(answer) ? answer : this.#decode(answer)[field]));
+    if (status === "done") return lists;
+    const responses = lists.map((list) => ({ requestId, [field]: list }));
     const error =
       status === "timeout"
         ? this._failure(`timeout reached while waiting for ${name} response`, refusal)

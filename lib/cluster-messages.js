@@ -8,7 +8,7 @@
 
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
-const { broadcastWithAck, once, printSockets, serverSideEmit } = require("./sockets");
+const { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What messages are; the numbers are the wire's. */
@@ -63,17 +63,6 @@ function printMessage(type, data, uid, nsp) {
 }
 
 /**
- * Whether a channel can be named after a room: half a surrogate pair has no UTF-8. In JSON it can be written.
- *
- * @param {string} room
- */
-function hasChannelName(room) {
-  return !LONE_SURROGATE.test(room);
-}
-
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
-/**
  * What stands in the field `data` of an entry of a stream.
  *
  * @param {number} type
@@ -110,12 +99,14 @@ function holdsBinary(value, printed = false) {
  * @typedef {object} Context what a responder needs of its adapter
  * @property {() => any} nsp the namespace
  * @property {(requesterUid: string, type: number, data: object) => void} respond
- * @property {(type: number, data: object) => Buffer} encode
+ * @property {() => boolean} isText whether messages are JSON where that can carry them
+ * @property {(requestId: string, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
+ * @property {(value: any) => Buffer} pack makes msgpack of a value
+ * @property {(requesterUid: string, response: Buffer) => void} respondSockets
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
  *   null if it has
- * @property {(rooms: any[]) => void} joined sockets have joined these rooms, somewhere
  * @property {import("./sockets").Local} local
  */
 
@@ -150,13 +141,25 @@ class ClusterResponder {
     }
   }
 
+  /** @param {string} requestId @param {any[]} sockets @returns {Promise<Buffer>} the response */
+  async #printSockets(requestId, sockets) {
+    const { isText, pack, socketsResponse } = this.#context;
+    const printPacked = (/** @type {object[]} */ descriptions) => Buffer.concat(descriptions.map(pack));
+    try {
+      if (isText())
+        return socketsResponse(requestId, true, sockets.length, await printSockets(sockets, printText));
+    } catch (error) {
+      if (!(error instanceof BinaryError)) throw error;
+    }
+    return socketsResponse(requestId, false, sockets.length, await printSockets(sockets, printPacked));
+  }
+
   /** @param {any} message */
   async #answer({ type, data, uid }) {
-    const { nsp, local, respond, encode, joined, subscribed, ignore } = this.#context;
+    const { nsp, local, respond, respondSockets, subscribed, ignore } = this.#context;
     const { requestId } = data;
     switch (type) {
       case MESSAGE.SOCKETS_JOIN:
-        joined(data.rooms);
         return local.addSockets(readTarget(data.opts), data.rooms);
       case MESSAGE.SOCKETS_LEAVE:
         return local.delSockets(readTarget(data.opts), data.rooms);
@@ -167,11 +170,7 @@ class ClusterResponder {
         // Whoever asks may go on to publish to rooms that were joined before.
         const waiting = subscribed();
         if (waiting !== null) await waiting;
-        return printSockets(
-          sockets,
-          (found) => respond(uid, MESSAGE.FETCH_SOCKETS_RESPONSE, { requestId, sockets: found }),
-          (field) => encode(MESSAGE.FETCH_SOCKETS_RESPONSE, { field }),
-        );
+        return respondSockets(uid, await this.#printSockets(requestId, sockets));
       }
       case MESSAGE.SERVER_SIDE_EMIT: {
         const args = [...data.packet];
@@ -194,6 +193,12 @@ class ClusterResponder {
   }
 }
 
+/** Descriptions of sockets in JSON, unless that cannot carry them. @param {object[]} descriptions */
+function printText(descriptions) {
+  if (holdsBinary(descriptions)) throw new BinaryError("JSON has no bytes");
+  return printJson(descriptions);
+}
+
 /** @param {any} value */
 function present(value) {
   return value !== undefined && value !== null;
@@ -206,6 +211,5 @@ module.exports = {
   decodeMessage,
   encodeData,
   encodeMessage,
-  hasChannelName,
   printMessage,
 };

@@ -10,7 +10,7 @@ const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: a
   require("socket.io-adapter")
 );
 const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
-const { ClusterResponder, MESSAGE, decodeMessage, hasChannelName } = require("./cluster-messages");
+const { ClusterResponder, MESSAGE, decodeMessage } = require("./cluster-messages");
 const { eventOf, readTarget } = require("./delivery");
 const msgpack = require("./msgpack");
 const { checkNesting, rawOptions } = require("./outgoing");
@@ -24,11 +24,13 @@ class ClusterMemberAdapter extends MemberAdapter {
   #responder = new ClusterResponder({
     nsp: () => this.nsp,
     respond: (requester, type, data) => this._send(RESPONSES, requester, this._encodeMessage(type, data)),
-    encode: (type, data) => this._encodeMessage(type, data),
+    respondSockets: (requester, response) => this._send(RESPONSES, requester, response),
+    socketsResponse: (...args) => this._socketsResponse(...args),
+    isText: () => this._isText,
+    pack: (value) => this._pack(value),
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
     subscribed: () => this._confirmation(),
-    joined: (rooms) => this._cover(rooms),
     local: this._local,
   });
 
@@ -37,6 +39,16 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** A message as it goes over a channel. @param {number} _type @param {object} _data @returns {Buffer} */
   _encodeMessage(_type, _data) {
     throw new Error("abstract");
+  }
+
+  /** Whether messages are JSON where that can carry them. */
+  get _isText() {
+    return true;
+  }
+
+  /** A value in a message that is msgpack. @param {any} value */
+  _pack(value) {
+    return msgpack.encode(value);
   }
 
   /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data */
@@ -54,9 +66,6 @@ class ClusterMemberAdapter extends MemberAdapter {
     return null;
   }
 
-  /** Sockets somewhere are joining rooms. @param {any[]} _rooms */
-  _cover(_rooms) {}
-
   // --- how messages look -------------------------------------------------------------------------------
 
   /** @param {any} opts @param {boolean} binary */
@@ -68,12 +77,6 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** The text goes into the message as it is. @param {any} _packet @param {Buffer[]} attachments */
   _isExact(_packet, attachments) {
     return attachments.length === 0;
-  }
-
-  /** @param {any} room @returns {string | null} */
-  _channelRoom(room) {
-    const name = String(room);
-    return hasChannelName(name) ? name : null;
   }
 
   _newRequestId() {
@@ -202,8 +205,11 @@ class ClusterMemberAdapter extends MemberAdapter {
     const request = this._encodeFetch(requestId, opts);
     const outcome = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
     const { status, expected, answers } = outcome;
-    const responses = answers.map((bytes) => decodeMessage(bytes).data);
-    if (status === "done") return responses.flatMap(({ sockets }) => sockets);
+    const lists = answers.map((answer) =>
+      Array.isArray(answer) ? answer : decodeMessage(answer).data.sockets,
+    );
+    if (status === "done") return lists.flat();
+    const responses = lists.map((sockets) => ({ requestId, sockets }));
     // What has come is not thrown away.
     throw Object.assign(this.#failed(outcome), { responses, expected });
   }

@@ -30,7 +30,15 @@ const KIND = Object.freeze({
   ADDED: 16,
   RESTORED: 17,
   COUNT_REFUSED: 18,
+  ANSWER: 19,
 });
+
+/**
+ * What a record of the kind EVENT tells.
+ *
+ * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
+ *   seen?: number, stands?: boolean, silence?: number, age?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/event.rs
+ */
 
 /** Numbers per record, as `STRIDE` in Rust. */
 const STRIDE = 12;

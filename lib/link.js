@@ -45,8 +45,13 @@ const HINTS = {
 /** So many reasons of one outage are told on stderr. */
 const MAX_REASONS = 5;
 
+/** What has become of a broadcast, as in `Sent` of src/binding/link.rs. */
+const SENT = Object.freeze({ YES: 0, MISLEADS: 1, AMBIGUOUS: 2 });
+
 /** The URLs that ask for TLS. */
 const SECURE = /^\s*(redis|valkey)s:/i;
+
+/** @typedef {import("./routing").Routing} Routing */
 
 /**
  * What a member wants to hear.
@@ -56,22 +61,9 @@ const SECURE = /^\s*(redis|valkey)s:/i;
  * @property {(event: LinkEvent) => boolean | void} onEvent true if somebody listens
  * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
  *
- * @typedef {{ type: string, reason?: string, channel?: string, what?: string, error?: string, flowing?: boolean,
- *   seen?: number, stands?: boolean, silence?: number, age?: number, messages?: number, text?: string, secret?: string, stream?: string, after?: string, before?: string }} LinkEvent as `Event` in src/core/mod.rs
+ * @typedef {import("./inbox").LinkEvent} LinkEvent
  *
  * @typedef {Pick<import("./options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
- *
- * @typedef {object} Identity
- * @property {string} uid
- * @property {string} nsp
- * @property {string} prefix
- * @property {import("./options").Family} family what it speaks
- * @property {string} [mode] `subscriptionMode` of a sharded one
- * @property {import("../binding").LinkStream} [stream] the streams of one of streams
- * @property {boolean} customParser
- * @property {boolean} specificResponses
- * @property {boolean} frames
- * @property {string} [emitter] the name of a channel of its own, if it is an emitter's
  */
 
 /**
@@ -104,7 +96,7 @@ class Link {
   #inbox = null;
   /** The number of `#native`. */
   #id = 0;
-  /** @type {Map<number, { identity: Identity, handlers: MemberHandlers }>} */
+  /** @type {Map<number, { routing: Routing, handlers: MemberHandlers }>} */
   #members = new Map();
   #renewal = new Renewal();
   /** What was counted by links that have failed, and by the user's clients. @type {Partial<import("./renewal").Stats> | null} */
@@ -289,16 +281,16 @@ class Link {
   /**
    * Adds a member and returns its number.
    *
-   * @param {Identity} identity
+   * @param {Routing} routing
    * @param {MemberHandlers} handlers
    */
-  join(identity, handlers) {
+  join(routing, handlers) {
     const native = this.#open();
     this.#stopIdling();
-    const member = native.join(identity);
-    this.#emits = identity.emitter !== undefined;
-    this.#ownChannel = channelOf(identity, 2, identity.emitter ?? identity.uid);
-    this.#members.set(member, { identity, handlers });
+    const member = native.join(routing.native);
+    this.#emits = routing.identity.emitter !== undefined;
+    this.#ownChannel = routing.names.ownResponse;
+    this.#members.set(member, { routing, handlers });
     if (!this.#emits) this.#greeters++;
     if (this.#members.size === 1) this.#follow();
     // Without clients nothing else keeps a script that waits to be ready.
@@ -326,20 +318,19 @@ class Link {
   // --- outgoing ---------------------------------------------------------------------------------------
 
   /**
-   * Broadcasts an event that socket.io-parser printed. False, and nothing is sent, if the text may not say all that
-   * the values did, and `checked` does not say that it does.
+   * Broadcasts an event that socket.io-parser printed. Returns what has become of it: see `SENT`.
    *
    * @param {number} member
-   * @param {Identity} identity
+   * @param {Routing} routing
    * @param {Buffer} payload the Engine.IO text
    * @param {Buffer[]} attachments
    * @param {string | null} room if it is exactly one
    * @param {Buffer | null} options msgpack; null if they say no more than the room
-   * @param {boolean} checked
+   * @param {boolean} checked whether the text is known to say all that the values did
+   * @returns {number}
    */
-  broadcast(member, identity, payload, attachments, room, options, checked) {
-    const { uid, nsp, family } = identity;
-    const isEntry = familyHasStreams(family);
+  broadcast(member, routing, payload, attachments, room, options, checked) {
+    const isEntry = familyHasStreams(routing.identity.family);
     // Rust knows the streams of members that have left, too.
     const isKnown = isEntry ? this.#native !== null : !this.#byClient && this.#members.has(member);
     if (isKnown) {
@@ -347,21 +338,22 @@ class Link {
         attachments.length === 0
           ? broadcast(this.#id, member, payload, room, options, checked)
           : binding.broadcastBinary(this.#id, member, payload, attachments, room, options, checked);
-      if (sent) this.#handedOver++;
+      if (sent === SENT.YES) this.#handedOver++;
       if (isEntry && !this.#members.has(member)) this.#idle();
       return sent;
     }
-    if (isEntry) return true;
-    if (!checked && binding.mayMislead(payload, attachments.length)) return false;
+    if (isEntry) return SENT.YES;
+    if (!checked && binding.mayMislead(payload, attachments.length)) return SENT.MISLEADS;
     let bytes;
     try {
-      bytes = binding.encodeBroadcast(family, uid, nsp, payload, attachments, room, options);
+      bytes = routing.native.encodeBroadcast(payload, attachments, room, options);
     } catch {
       this.unencodable();
-      return true;
+      return SENT.YES;
     }
-    this.send(member, identity, 0, channelRoom(identity, room), bytes);
-    return true;
+    if (bytes === null) return SENT.AMBIGUOUS;
+    this.send(member, routing, 0, room, bytes);
+    return SENT.YES;
   }
 
   /** A broadcast is nested too deep to be published: the local sockets get it all the same. */
@@ -371,22 +363,22 @@ class Link {
   }
 
   /**
-   * Publishes bytes that are ready: on the channel of broadcasts (0, `name` a room), requests (1) or responses
-   * (2, `name` the uid of a single member).
+   * Publishes bytes that are ready: a broadcast (0, `name` the room if it is exactly one), a request (1) or a response (2,
+   * `name` the uid of the requester).
    *
    * @param {number} member
-   * @param {Identity} identity
+   * @param {Routing} routing
    * @param {0 | 1 | 2} to
    * @param {string | null} name
    * @param {Buffer | string} bytes
    */
-  send(member, identity, to, name, bytes) {
+  send(member, routing, to, name, bytes) {
     const native = this.#open();
-    if (this.#isDirect()) return this.#carrier?.publish(member, channelOf(identity, to, name), bytes);
+    if (this.#isDirect()) return this.#carrier?.publish(member, routing.channelOf(to, name), bytes);
     this.#handOver();
     if (this.#members.has(member)) return void send(this.#id, member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
-    native.publish(channelOf(identity, to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
+    native.publish(routing.channelOf(to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
     this.#idle();
   }
 
@@ -493,16 +485,16 @@ class Link {
    * @param {number} type
    * @param {Buffer} bytes
    * @param {number} timeout in milliseconds
-   * @param {Identity} identity
+   * @param {Routing} routing
    * @param {boolean} hears whether the member is subscribed to its answers; until then Rust holds the request back
    */
-  request(member, id, type, bytes, timeout, identity, hears) {
+  request(member, id, type, bytes, timeout, routing, hears) {
     const native = this.#open();
     // What comes behind it in this tick does not wait for it, and the client may be told to quit then.
     const isDirect = hears && this.#members.has(member) && this.#isDirect();
     if (!isDirect) this.#handOver();
     native.request(member, id, type, bytes, timeout, isDirect);
-    if (isDirect) this.#carrier?.publish(member, channelOf(identity, 1, null), bytes);
+    if (isDirect) this.#carrier?.publish(member, routing.channelOf(1, null), bytes);
   }
 
   /** Why Redis has last refused to publish something. */
@@ -530,15 +522,13 @@ class Link {
   /**
    * The same for a member that has left, which is not counted; null if the link ends before that.
    *
-   * @param {Identity} identity
+   * @param {Routing} routing
    * @returns {Promise<number | null>}
    */
-  serverCountWithout(identity) {
+  serverCountWithout(routing) {
     const native = this.#open();
-    const channels = identity.family === "classic" ? [1, 2] : [1];
-    const names = channels.map((to) => Buffer.from(channelOf(identity, /** @type {1 | 2} */ (to), null)));
     if (this.#members.size === 0) this.#idle();
-    return this.#counted((token) => native.countSubscribers(token, names));
+    return this.#counted((token) => native.serverCountWithout(routing.native, token));
   }
 
   /**
@@ -598,20 +588,25 @@ class Link {
   }
 
   /**
-   * The first local socket has joined a room, or the last one has left it.
+   * The first local socket has joined a room, or the last one has left it. Returns whether Redis is asked for something for
+   * it.
    *
    * @param {number} member
    * @param {string} room
    * @param {boolean} present
-   * @param {boolean} soon it is subscribed to
-   * @param {Identity} identity
+   * @param {boolean} isText whether it is a string for JS
+   * @returns {boolean}
    */
-  room(member, room, present, soon, identity) {
-    if (!this.#members.has(member)) return;
-    binding.setRoom(this.#id, member, room, present, soon);
+  room(member, room, present, isText) {
+    const routing = this.#members.get(member)?.routing;
+    if (routing === undefined) return false;
+    const isAsked = binding.setRoom(this.#id, member, room, present, isText);
     // What is published to the room in this tick may go out in it, too.
-    if (soon && this.#carrier !== null && identity.family === "sharded")
-      this.#carrier.foresee(channelOf(identity, 0, room), present);
+    if (isAsked && this.#carrier !== null) {
+      const channel = routing.native.roomChannel(room);
+      if (channel !== null) this.#carrier.foresee(channel, present);
+    }
+    return isAsked;
   }
 
   /** @param {number} member @param {boolean} occupied */
@@ -860,8 +855,8 @@ class Link {
     this.#native = null;
     this.#handedBefore = this.#handedOver;
     const native = this.#open();
-    for (const [member, { identity, handlers }] of this.#members) {
-      native.join(identity, member);
+    for (const [member, { routing, handlers }] of this.#members) {
+      native.join(routing.native, member);
       handlers.onRejoin?.();
     }
     if (this.#clientsEnded) native.open(false);
@@ -953,8 +948,7 @@ class Link {
 
   /** Whether a channel is that of a member alone. @param {string} channel */
   #isOwn(channel) {
-    for (const { identity } of this.#members.values())
-      if (channel === channelOf(identity, 2, identity.uid)) return true;
+    for (const { routing } of this.#members.values()) if (channel === routing.names.ownResponse) return true;
     return false;
   }
 
@@ -1151,7 +1145,7 @@ class Link {
     const isTold = event.type === "refused" ? isOfClient(event) : event.type !== "failed";
     if (!isOwn && isTold) return;
     const [member] = this.#members.values();
-    const text = explainEvent(event, member?.identity);
+    const text = explainEvent(event, member?.routing);
     if (event.type !== "refused") {
       if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
       this.#reasons.add(text);
@@ -1170,29 +1164,6 @@ function isOfClient({ what, error = "" }) {
 function unwrittenOf(native) {
   if (native === null || native.isFlushed()) return 0;
   return Math.max(native.stats().backlog, 1);
-}
-
-/**
- * The name of a channel, as `Channels` in src/wire/channel.rs makes it.
- *
- * @param {Identity} identity
- * @param {0 | 1 | 2} to
- * @param {string | null} name
- */
-function channelOf({ prefix, nsp, family }, to, name) {
-  const channel = `${prefix}${family === "classic" ? ["", "-request", "-response"][to] : ""}#${nsp}#`;
-  return name === null ? channel : `${channel}${name}#`;
-}
-
-/**
- * The room if it has a channel of its own, as `SubscriptionMode` in src/core/member.rs decides.
- *
- * @param {{ family: import("./options").Family, mode?: string }} identity
- * @param {string | null} room
- */
-function channelRoom({ family, mode }, room) {
-  if (family !== "sharded" || room === null || mode === "dynamic-private") return room;
-  return mode === "dynamic" && room.length !== 20 ? room : null;
 }
 
 /** @param {import("./options").Family} family @returns {import("./clients/client").Space} */
@@ -1221,4 +1192,4 @@ function familyHasStreams(family) {
   return family === "streams" || family === "streams-sharded";
 }
 
-module.exports = { Link, channelOf, channelRoom };
+module.exports = { Link, SENT };

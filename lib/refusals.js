@@ -88,32 +88,22 @@ function adviceOnMemory(stream) {
 /**
  * The same of any event of a link that tells an error.
  *
- * @param {import("./link").LinkEvent} event
- * @param {import("./link").Identity} [identity] of an adapter that it concerns
+ * @param {import("./inbox").LinkEvent} event
+ * @param {import("./routing").Routing} [routing] of an adapter that it concerns
  * @returns {string}
  */
-function explainEvent({ type, what, error = "", reason = "", stream }, identity) {
+function explainEvent({ type, what, error = "", reason = "", stream }, routing) {
   switch (type) {
     case "refused":
       if (what === "encode") return `publish: ${EXCESS}`;
       // Of a server that has published nothing else.
       if (what === "hello") return `publish: ${explainRefusal(error)}, ${HELLO_ADVICE}`;
-      return `${what}: ${explainRefusal(error, { stream, channels: identity && channelRules(identity) })}`;
+      return `${what}: ${explainRefusal(error, { stream, channels: routing?.native.aclRules() })}`;
     case "failed":
       return `the link to Redis has failed: ${reason}`;
     default:
       return reason;
   }
-}
-
-/**
- * The channels that an adapter needs, as the rules of an ACL have them: see docs/tls.md.
- *
- * @param {import("./link").Identity} identity
- */
-function channelRules({ family, prefix, nsp }) {
-  if (family !== "classic") return `&${prefix}#*`;
-  return `&${prefix}#${nsp}#* &${prefix}-request#${nsp}# &${prefix}-response#${nsp}#*`;
 }
 
 module.exports = { explainEvent, explainRefusal };

@@ -7,7 +7,7 @@
 
 const { eventOf } = require("./delivery");
 const msgpack = require("./msgpack");
-const { broadcastWithAck, once, printSockets, serverSideEmit } = require("./sockets");
+const { broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What requests and responses are; the numbers are the wire's. */
@@ -39,6 +39,7 @@ const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {import("./sockets").Local} local
+ * @property {(requestId: string | null, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
  */
 
 /** Does what other members ask, and answers them. */
@@ -80,7 +81,7 @@ class Responder {
 
   /** @param {any} request */
   async #answer(request) {
-    const { nsp, local } = this.#context;
+    const { nsp, local, socketsResponse } = this.#context;
     const { requestId } = request;
     const respond = (/** @type {Buffer | string} */ response) => this.#context.respond(request, response);
     switch (request.type) {
@@ -92,9 +93,8 @@ class Responder {
         return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
       case REQUEST.REMOTE_FETCH: {
         const found = await local.fetchSockets(targetOf(request));
-        return respond(
-          printSockets(found, (sockets) => JSON.stringify({ requestId: requestId ?? null, sockets })),
-        );
+        const pieces = await printSockets(found, printJson);
+        return respond(socketsResponse(requestId ?? null, true, found.length, pieces));
       }
       case REQUEST.REMOTE_JOIN:
         if (request.opts) return local.addSockets(targetOf(request), request.rooms);
@@ -164,6 +164,7 @@ function checkRequest(request) {
     if (!right) throw new TypeError(`a request of type ${type} does not look like this`);
   };
   is(Number.isInteger(type) && (!present(opts) || isTarget));
+  is(!present(requestId) || typeof requestId === "string");
   if (type === REQUEST.SOCKETS) is(!present(rooms) || areNames(rooms));
   if (type === REQUEST.REMOTE_JOIN || type === REQUEST.REMOTE_LEAVE) is(!isTarget || areNames(rooms));
   if (type === REQUEST.REMOTE_FETCH) is(isTarget);

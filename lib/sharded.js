@@ -9,15 +9,12 @@
 const { BROADCASTS, JOIN_PATIENCE, REQUESTS } = require("./adapter");
 const { ClusterMemberAdapter, randomId } = require("./cluster");
 const { MESSAGE, encodeMessage } = require("./cluster-messages");
-const { CoveredRooms } = require("./covered-rooms");
 const { linkOf, readForm } = require("./forms");
-const { Link, channelRoom } = require("./link");
+const { Link } = require("./link");
 const { readShardedOptions } = require("./options");
 const { rawOptions } = require("./outgoing");
 
 class ShardedRedisAdapter extends ClusterMemberAdapter {
-  #mode;
-  #covered = new CoveredRooms();
   /** Whether rooms were subscribed to since Redis last confirmed everything. */
   #unconfirmed = false;
 
@@ -44,10 +41,10 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     this.pubClient = isMade ? null : (form.pub ?? null);
     this.subClient = isMade ? null : (form.sub ?? null);
     this.opts = { ...form.opts, channelPrefix: options.key, subscriptionMode: options.subscriptionMode };
-    this.channel = `${options.key}#${nsp.name}#`;
-    this.responseChannel = `${this.channel}${uid}#`;
+    const { broadcast, ownResponse } = this._channels;
+    this.channel = broadcast;
+    this.responseChannel = ownResponse;
     this.requestsTimeout = options.requestsTimeout;
-    this.#mode = options.subscriptionMode;
     // What a factory has made tells it of errors.
     this._join(isMade ? null : options.onError);
   }
@@ -64,16 +61,8 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     return this._encodeMessage(MESSAGE.BROADCAST, { packet: { type, data }, opts: rawOptions(opts) });
   }
 
-  /** @param {any} room @returns {string | null} */
-  _channelRoom(room) {
-    return this.#covered.has(room) ? null : super._channelRoom(room);
-  }
-
-  /** @param {string} room */
-  _subscribesTo(room) {
-    const subscribes = channelRoom({ family: "sharded", mode: this.#mode }, room) !== null;
-    this.#unconfirmed ||= subscribes;
-    return subscribes;
+  _onSubscribing() {
+    this.#unconfirmed = true;
   }
 
   _confirmation() {
@@ -98,8 +87,7 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     const { requestId, opts } = data ?? {};
     // As in the reference: answers are counted, so that what is to be acknowledged goes to all servers.
     const isForRoom = type === MESSAGE.BROADCAST && requestId === undefined && opts?.rooms?.length === 1;
-    const name = isForRoom ? this._channelRoom(opts.rooms[0]) : null;
-    const room = channelRoom({ family: "sharded", mode: this.#mode }, name);
+    const room = isForRoom ? String(opts.rooms[0]) : null;
     this._send(BROADCASTS, room, this._encodeMessage(type, data));
   }
 
@@ -107,11 +95,6 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
   close() {
     super.close();
     return Promise.resolve();
-  }
-
-  /** @param {any[]} rooms */
-  _cover(rooms) {
-    if (this.#mode !== "static") this.#covered.add(rooms);
   }
 }
 

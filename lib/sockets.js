@@ -56,30 +56,60 @@ function serverSideEmit(nsp, args) {
   return true;
 }
 
+/** How many sockets are printed at a time, and for how long before others have their turn, in milliseconds. */
+const TURN = Object.freeze({ sockets: 64, time: 4 });
+
 /**
- * Prints what other servers are told of sockets. A field that cannot be printed (`socket.data` may hold anything,
- * itself included) is left out, rather than the socket, or the answer.
+ * Prints what other servers are told of sockets, in pieces, and lets the event loop do other things in between. A field that
+ * cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the answer.
  *
  * @template T
  * @param {any[]} sockets
- * @param {(descriptions: object[]) => T} print
- * @param {(field: any) => unknown} printField throws for what cannot be printed
- * @returns {T}
+ * @param {(descriptions: object[]) => T} print throws for what cannot be printed
+ * @returns {Promise<T[]>}
  */
-function printSockets(sockets, print, printField = JSON.stringify) {
-  const descriptions = sockets.map(({ id, handshake, rooms, data }) => {
-    // It may hold anything, too.
-    const { sessionStore: _, ...rest } = handshake;
-    return { id, handshake: rest, rooms: [...rooms], data };
-  });
+async function printSockets(sockets, print) {
+  const pieces = [];
+  let since = performance.now();
+  for (let start = 0; start < sockets.length; start += TURN.sockets) {
+    if (performance.now() - since >= TURN.time) {
+      await new Promise((resolve) => setImmediate(resolve));
+      since = performance.now();
+    }
+    const descriptions = sockets.slice(start, start + TURN.sockets).map(describe);
+    pieces.push(printSome(descriptions, print));
+  }
+  return pieces;
+}
+
+/** Descriptions in JSON, with commas between them. @param {object[]} descriptions */
+function printJson(descriptions) {
+  return Buffer.from(JSON.stringify(descriptions).slice(1, -1));
+}
+
+/** What other servers are told of a socket. @param {any} socket */
+function describe({ id, handshake, rooms, data }) {
+  // It may hold anything, too.
+  const { sessionStore: _, ...rest } = handshake;
+  return { id, handshake: rest, rooms: [...rooms], data };
+}
+
+/**
+ * @template T
+ * @param {object[]} descriptions
+ * @param {(descriptions: object[]) => T} print
+ */
+function printSome(descriptions, print) {
   try {
     return print(descriptions);
-  } catch {
+  } catch (error) {
+    if (error instanceof BinaryError) throw error;
     const printable = (/** @type {[string, any]} */ [name, value]) => {
       try {
-        printField(value);
+        print([{ value }]);
         return true;
       } catch (error) {
+        if (error instanceof BinaryError) throw error;
         warnOf(name, error);
         return false;
       }
@@ -87,6 +117,9 @@ function printSockets(sockets, print, printField = JSON.stringify) {
     return print(descriptions.map((fields) => Object.fromEntries(Object.entries(fields).filter(printable))));
   }
 }
+
+/** Something is to be printed as JSON that holds what JSON has not. */
+class BinaryError extends Error {}
 
 /** @param {string} name @param {unknown} error */
 function warnOf(name, error) {
@@ -108,4 +141,4 @@ function once(callback) {
   };
 }
 
-module.exports = { broadcastWithAck, once, printSockets, serverSideEmit };
+module.exports = { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit };

@@ -103,6 +103,15 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     return msgpack.encodeAsIs({ type, data, uid: this.uid, nsp: this.nsp.name });
   }
 
+  get _isText() {
+    return false;
+  }
+
+  /** @param {any} value */
+  _pack(value) {
+    return msgpack.encodeAsIs(value);
+  }
+
   /** @param {Buffer[]} attachments */
   _isNative(attachments) {
     return attachments.length === 0;

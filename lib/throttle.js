@@ -10,7 +10,7 @@
 const EVERY = 1000;
 
 /**
- * @typedef {import("./link").LinkEvent} LinkEvent
+ * @typedef {import("./inbox").LinkEvent} LinkEvent
  * @typedef {{ timer: NodeJS.Timeout, last: LinkEvent | null }} Rest
  */
 

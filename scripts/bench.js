@@ -7,11 +7,14 @@
  *   --json FILE          writes all raw values too
  *   --quick              the most telling cases with fewer messages, in under a minute
  *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams, emitter: all of theirs;
- *                        scale, which is only measured if it is named: what grows with rooms, namespaces, …
+ *                        only if they are named: scale, what grows with rooms, namespaces, …; and
+ *                        fetch, what it costs to ask five servers for their sockets
  *   --subjects LIST      ours+redis, ours+ioredis, reference+redis, reference+ioredis, memory
  *   --rounds N           instead of 5 (3 with --quick)
  *   --messages N         at most so many a round
  *   --sizes LIST         scale: beside how many; 10,100,1000,10000,100000 (10,100,1000 with --quick)
+ *                        fetch: how many sockets a server has; 10,1000,10000 (10,1000 with --quick)
+ *   --families LIST      fetch: of classic, sharded, streams
  *   --no-setup           everything is installed and built already
  *
  * `BENCH_OURS` names another module to measure as "ours". The exit code is 0 unless messages were lost.
@@ -20,10 +23,17 @@
 const { writeFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 
-const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter", "scale"];
+const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter", "scale", "fetch"];
+
+/** The parts that are only measured if they are named. */
+const NAMED = ["scale", "fetch"];
 
 /** The rounds of what is measured at each scale. */
 const SCALE_ROUNDS = 3;
+
+/** The rounds of each question, and with --quick. */
+const FETCH_ROUNDS = 5;
+const QUICK_FETCH_ROUNDS = 3;
 
 async function main() {
   const { values } = parseArgs({
@@ -35,6 +45,7 @@ async function main() {
       rounds: { type: "string" },
       messages: { type: "string" },
       sizes: { type: "string" },
+      families: { type: "string" },
       "no-setup": { type: "boolean", default: false },
     },
   });
@@ -51,11 +62,14 @@ async function main() {
     onProgress: (/** @type {string} */ text) =>
       process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`),
   };
-  const parts = only?.filter((part) => part !== "scale") ?? null;
+  const parts = only?.filter((part) => !NAMED.includes(part)) ?? null;
   const results =
     parts?.length === 0 ? null : await compare({ ...options, only: parts, subjects: values.subjects });
   const scale = only?.includes("scale") ? await measureScale(options) : null;
-  if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...results, scale }, null, 1)}\n`);
+  const fetch = only?.includes("fetch")
+    ? await measureFetch({ ...options, subjects: values.subjects, families: values.families })
+    : null;
+  if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...results, scale, fetch }, null, 1)}\n`);
 }
 
 /**
@@ -99,6 +113,28 @@ async function measureScale({ rounds, ...choice }) {
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   console.log(describeScale(scale));
   return scale;
+}
+
+/**
+ * Measures what it costs to ask all servers, and prints it.
+ *
+ * @param {Choice & { subjects: string | undefined, families: string | undefined }} choice
+ */
+async function measureFetch({ rounds: given, subjects, families, ...choice }) {
+  const { SUBJECTS } = require("../bench/cases.js");
+  const { FAMILIES, aboutFetch, describeFetch, runFetch, sizesOf } = require("../bench/fetch.js");
+  const rounds = given ?? (choice.quick ? QUICK_FETCH_ROUNDS : FETCH_ROUNDS);
+  const named = {
+    subjects: list("--subjects", subjects, Object.keys(SUBJECTS)),
+    families: list("--families", families, FAMILIES),
+  };
+  console.log(aboutFetch(sizesOf(choice.quick, choice.sizes), rounds));
+  const results = await runFetch({ ...choice, ...named, rounds });
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  console.log(describeFetch(results));
+  const failed = results.rows.some((row) => Object.values(row.subjects).some((outcome) => outcome.failed));
+  if (failed) process.exitCode = 1;
+  return results;
 }
 
 /**

@@ -27,6 +27,9 @@ const ALLOWED_LICENCES = new Set([
   "Zlib",
 ]);
 
+/** The crate that looks at who imports whom in src/. */
+const WALL = path.join("scripts", "wall", "Cargo.toml");
+
 /** What prettier reads: all that is written by hand. */
 const FORMATTED = [
   "*.{js,mjs,ts,json,md}",
@@ -36,7 +39,10 @@ const FORMATTED = [
 
 /** @type {[string, () => boolean][]} */
 const STEPS = [
-  ["cargo fmt", () => run("cargo", ["fmt", "--check"])],
+  [
+    "cargo fmt",
+    () => [[], ["--manifest-path", WALL]].every((manifest) => run("cargo", ["fmt", "--check", ...manifest])),
+  ],
   ["clippy", () => run("cargo", ["clippy", "--all-targets", "--locked", "--", "-D", "warnings"])],
   [
     "clippy, core alone",
@@ -56,8 +62,15 @@ const STEPS = [
         "!package-lock.json",
       ]),
   ],
+  ["layers of lib/", () => run(process.execPath, [path.join("scripts", "wall", "lib.js")])],
+  [
+    "layers of src/",
+    // Not in the directory of the addon's own build: neither waits for the other.
+    () =>
+      run("cargo", ["run", "--locked", "--manifest-path", WALL, "--target-dir", path.join("target", "wall")]),
+  ],
   ["licences of packages", () => report(npmLicences())],
-  ["licences of crates", () => report(crateLicences())],
+  ["licences of crates", () => report([...crateLicences("Cargo.toml"), ...crateLicences(WALL)])],
 ];
 
 async function main() {
@@ -106,9 +119,13 @@ function npmLicences() {
     .map(([place, { license }]) => ({ name: place.replace(/^.*node_modules\//, ""), licence: license }));
 }
 
-/** @returns {Licensed[]} what the crate is built from or tested with */
-function crateLicences() {
-  const { status, stdout } = spawnSync("cargo", ["metadata", "--format-version", "1", "--locked"], {
+/**
+ * @param {string} manifest
+ * @returns {Licensed[]} what the crate is built from or tested with
+ */
+function crateLicences(manifest) {
+  const args = ["metadata", "--format-version", "1", "--locked", "--manifest-path", manifest];
+  const { status, stdout } = spawnSync("cargo", args, {
     cwd: ROOT,
     encoding: "utf8",
     maxBuffer: 2 ** 30,

@@ -48,11 +48,11 @@ function functions(link) {
     fastBroadcast: [link, 1, text, "room", null, true],
     fastSend: [link, 1, 0, "room", "text"],
     broadcastBinary: [link, 1, binary, attachments, "room", null, true],
-    encodeBroadcast: ["classic", "uid", "/", binary, attachments, "room", null],
     fetch: [link, Buffer.alloc(64), 0, new Uint32Array(13)],
     mayMislead: [text, 0],
     setOccupied: [link, 1, true],
-    setRoom: [link, 1, "room", true, false],
+    prefixIn: ["prefix#/#", "/"],
+    setRoom: [link, 1, "room", true, true],
     settled: [link, 1, 1],
     streamOf: ["stream", 2, "/"],
     urlProblem: ["redis://127.0.0.1"],
@@ -73,19 +73,30 @@ const METHODS = {
   clientSubscribeFailed: ["why"],
   credentials: [1, "user", "password", null],
   isFlushed: [],
-  join: [{ uid: "b", nsp: "/b" }],
+  join: [new binding.Routing(member(), "classic"), null],
   leave: [2],
   open: [true],
   persist: [1, Buffer.from("key"), Buffer.from("session"), 1000],
   publish: ["channel", Buffer.from("bytes")],
   request: [1, "id", 0, Buffer.from("{}"), 10],
   restore: [1, 1, Buffer.from("key"), Buffer.from("0-0")],
-  send: [1, 0, "room", Buffer.from("bytes")],
   serverCount: [1, 1],
+  serverCountWithout: [new binding.Routing(member(), "classic"), 1],
   stats: [],
   watchFlushed: [],
   whenAnswered: [1],
   whenSubscribed: [1, 1],
+};
+
+/** The same of the channels of a member. @type {Record<string, any[]>} */
+const ROUTING = {
+  aclRules: [],
+  channel: [0, "room"],
+  cover: [["room"]],
+  encodeBroadcast: [Buffer.from('42["x",1]'), [], "room", null],
+  names: [],
+  roomChannel: ["room"],
+  socketsResponse: ["id", true, 1, [Buffer.from("{}")]],
 };
 
 let calls = 0;
@@ -129,19 +140,29 @@ function member() {
 function main() {
   const nowhere = { host: "127.0.0.1", port: 1 };
   const link = new binding.Link(linkOptions(nowhere), () => {});
-  link.join(member());
+  const routing = new binding.Routing(member(), "classic");
+  link.join(routing);
   const taken = functions(link.id);
   const made = { fastBroadcast: binding.fastBroadcast(), fastSend: binding.fastSend() };
   for (const [name, right] of Object.entries(taken)) {
     tryAll({ .../** @type {any} */ (binding), ...made }[name], right);
   }
-  for (const [name, right] of Object.entries(METHODS)) {
-    tryAll((...args) => /** @type {any} */ (link)[name](...args), right);
+  for (const [object, methods] of /** @type {[any, Record<string, any[]>][]} */ ([
+    [link, METHODS],
+    [routing, ROUTING],
+  ])) {
+    const { prototype } = object.constructor;
+    const known = Object.getOwnPropertyNames(prototype);
+    for (const [name, right] of Object.entries(methods)) {
+      assert.ok(known.includes(name), name);
+      tryAll((...args) => object[name](...args), right);
+      for (const odd of [...values(), Object.create(prototype)])
+        attempt(() => prototype[name].call(odd, ...right));
+    }
   }
-  for (const [name, right] of Object.entries(METHODS)) {
-    const method = /** @type {any} */ (binding.Link.prototype)[name];
-    for (const odd of values()) attempt(() => method.call(odd, ...right));
-    attempt(() => method.call(Object.create(binding.Link.prototype), ...right));
+  for (const other of [link, {}]) {
+    attempt(() => link.join(/** @type {any} */ (other)));
+    attempt(() => link.serverCountWithout(/** @type {any} */ (other), 1));
   }
   attempt(() => /** @type {any} */ (binding.Link)(linkOptions(nowhere), () => {}));
   const settings = { ...nowhere, tls: { ca: [], verify: true }, cluster: null, sentinel: null };
@@ -154,7 +175,8 @@ function main() {
     for (const odd of values()) {
       attempt(() => new binding.Link({ ...linkOptions(nowhere), [name]: odd }, () => {}).close());
       attempt(() => new binding.Link(linkOptions({ ...nowhere, [name]: odd }), () => {}).close());
-      attempt(() => link.join({ ...member(), [name]: odd }));
+      attempt(() => new binding.Routing({ ...member(), [name]: odd }, "classic"));
+      attempt(() => new binding.Routing(member(), /** @type {any} */ (odd)));
     }
     assert.notStrictEqual(value, undefined);
   }
@@ -162,7 +184,7 @@ function main() {
     (...args) => new /** @type {any} */ (binding.Link)(...args).close(),
     [linkOptions(nowhere), () => {}],
   );
-  assert.strictEqual(made.fastBroadcast(link.id, 1, Buffer.from('42["x",1]'), "room", null, true), true);
+  assert.strictEqual(made.fastBroadcast(link.id, 1, Buffer.from('42["x",1]'), "room", null, true), 0);
   link.close();
   assert.ok(refusals > 0 && refusals < calls);
   console.log(`${calls} calls, ${refusals} refused`);

@@ -7,10 +7,8 @@
  */
 
 const { isOwn, readForm } = require("../forms");
-const { channelOf } = require("../link");
 const { BroadcastOperator, checkNoCallback, routes } = require("./operator");
 const { readEmitterOptions } = require("./options");
-const { BROADCASTS, REQUESTS } = require("./senders");
 const { NoSession, Session, sessionOf } = require("./session");
 
 class Emitter {
@@ -41,10 +39,8 @@ class Emitter {
     }
     this.nsp = nsp;
     this.#sender = this.#session.sender(nsp);
-    const { identity, parser } = this.#session.options;
-    const [broadcastChannel, requestChannel] = [BROADCASTS, REQUESTS].map((to) =>
-      channelOf({ ...identity, nsp }, to, null),
-    );
+    const { parser } = this.#session.options;
+    const { broadcast: broadcastChannel, request: requestChannel } = this.#sender.channels;
     this.broadcastOptions = { nsp, broadcastChannel, requestChannel, parser };
     const route = { redisClient: this.redisClient, session: this.#session, sender: this.#sender };
     routes.set(this.broadcastOptions, route);

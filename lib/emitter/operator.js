@@ -7,6 +7,7 @@
  */
 
 const { readForm } = require("../forms");
+const { prefixIn } = require("../native");
 const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
 const { sessionOf } = require("./session");
@@ -140,7 +141,7 @@ function routeOf(redisClient, broadcastOptions) {
   const known = isObject ? others.get(redisClient) : undefined;
   if (known !== undefined) return known;
   const { nsp, broadcastChannel, parser } = broadcastOptions;
-  const key = () => broadcastChannel.slice(0, -`#${nsp}#`.length);
+  const key = () => prefixIn(broadcastChannel, nsp);
   const options = own?.session.options ?? readEmitterOptions({ key: key(), parser });
   const session = sessionOf(readForm([redisClient], { clients: 1 }), options);
   const route = { redisClient, session, sender: session.sender(nsp) };

@@ -24,7 +24,7 @@ const UID = "emitter";
 /**
  * @typedef {"classic" | "sharded" | "streams"} Mode which of the adapters the servers have
  * @typedef {{ encode(value: any): any }} Encoder
- * @typedef {Omit<import("../link").Identity, "nsp">} Identity
+ * @typedef {Omit<import("../routing").Identity, "nsp">} Identity
  *
  * @typedef {object} EmitterOptions
  * @property {Mode} mode

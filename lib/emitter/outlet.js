@@ -74,15 +74,15 @@ class Outlet {
     return sender;
   }
 
-  /** Makes a sender a member of the link. @param {import("./senders").Sender} sender @param {import("../link").Identity} identity */
-  join(sender, identity) {
+  /** Makes a sender a member of the link. @param {import("./senders").Sender} sender @param {import("../routing").Routing} routing */
+  join(sender, routing) {
     if (this.#joined.size >= MAX_SENDERS) {
       const [oldest] = this.#joined;
       this.#joined.delete(oldest);
       oldest.close();
     }
     this.#joined.add(sender);
-    return this.link.join(identity, { onRecord() {}, onEvent: (event) => this.#onEvent(event) });
+    return this.link.join(routing, { onRecord() {}, onEvent: (event) => this.#onEvent(event) });
   }
 
   /** @param {object} session of an emitter */

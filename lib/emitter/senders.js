@@ -6,12 +6,11 @@
  */
 
 const { streamOf } = require("../native");
-const { MESSAGE, encodeData, hasChannelName, printMessage } = require("../cluster-messages");
-const { CoveredRooms } = require("../covered-rooms");
-const { channelOf, channelRoom } = require("../link");
+const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
 const msgpack = require("../msgpack");
 const { toBuffer } = require("../outgoing");
 const { REQUEST } = require("../requests");
+const { Routing } = require("../routing");
 const { UID } = require("./options");
 const debug = require("debug")("socket.io-emitter");
 
@@ -29,6 +28,10 @@ const EVENT = 2;
  * @property {Set<any>} rooms
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
+ *
+ * @typedef {object} Outlet what takes it to Redis: the class in outlet.js
+ * @property {import("../link").Link} link
+ * @property {(sender: Sender, routing: import("../routing").Routing) => number} join
  */
 
 /** @type {Target} */
@@ -37,18 +40,17 @@ const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {}
 /** What sends for one namespace. @abstract */
 class Sender {
   #outlet;
-  /** @type {import("../link").Identity} */
-  #identity;
+  #routing;
   #member = 0;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
   constructor(outlet, options, nsp) {
     this.#outlet = outlet;
-    this.#identity = { ...options.identity, nsp };
+    this.#routing = new Routing({ ...options.identity, nsp });
     this.nsp = nsp;
   }
 
@@ -73,9 +75,14 @@ class Sender {
     throw new Error("abstract");
   }
 
+  /** The names of its channels. */
+  get channels() {
+    return this.#routing.names;
+  }
+
   /** Connects, if that is not done. */
   open() {
-    if (this.#member === 0) this.#member = this.#outlet.join(this, this.#identity);
+    if (this.#member === 0) this.#member = this.#outlet.join(this, this.#routing);
   }
 
   /** Is no longer part of the link; until it has something to send again. */
@@ -88,8 +95,8 @@ class Sender {
   _send(to, room, bytes) {
     this.open();
     if (debug.enabled && to === BROADCASTS)
-      debug("publishing message to channel %s", channelOf(this.#identity, to, room));
-    this.#outlet.link.send(this.#member, this.#identity, to, room, bytes);
+      debug("publishing message to channel %s", this.#routing.channelOf(to, room));
+    this.#outlet.link.send(this.#member, this.#routing, to, room, bytes);
   }
 
   /** @param {string} key @param {string[]} command @param {number} type @param {string} data */
@@ -99,11 +106,9 @@ class Sender {
     this.#outlet.link.add(this.#member, key, command, type, data);
   }
 
-  /** The room whose channel a broadcast takes. @param {Target} target @returns {string | null} */
-  _roomOf({ rooms }) {
-    if (rooms.size !== 1) return null;
-    const [room] = rooms;
-    return channelRoom(this.#identity, String(room));
+  /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
+  _cover(rooms) {
+    this.#routing.native.cover(rooms.map(String));
   }
 }
 
@@ -124,7 +129,7 @@ class ClassicSender extends Sender {
   #wholeTail;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
@@ -143,7 +148,7 @@ class ClassicSender extends Sender {
         : target === EVERYBODY
           ? msgpack.encodeBetween(HEAD, data, this.#wholeTail)
           : msgpack.encodeBetween(HEAD, data, this.#tail, orderedOptions(target));
-    this._send(BROADCASTS, this._roomOf(target), bytes);
+    this._send(BROADCASTS, roomOf(target), bytes);
   }
 
   /**
@@ -185,22 +190,15 @@ class ClassicSender extends Sender {
 
 /** To servers with the sharded adapter. */
 class ShardedSender extends Sender {
-  #covered = new CoveredRooms();
-
   /** @param {any[]} data @param {Target} target */
   emit(data, target) {
-    const room = this._roomOf(target);
-    const message = this.#print(MESSAGE.BROADCAST, {
-      packet: { type: EVENT, data },
-      opts: optionsOf(target),
-    });
-    const isForAll = room === null || this.#covered.has(room) || !hasChannelName(room);
-    this._send(BROADCASTS, isForAll ? null : room, message);
+    const message = { packet: { type: EVENT, data }, opts: optionsOf(target) };
+    this._send(BROADCASTS, roomOf(target), this.#print(MESSAGE.BROADCAST, message));
   }
 
   /** @param {any[]} rooms @param {Target} target */
   join(rooms, target) {
-    this.#covered.add(rooms);
+    this._cover(rooms);
     this.#tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
   }
 
@@ -238,7 +236,7 @@ class StreamsSender extends Sender {
   #command;
 
   /**
-   * @param {import("./outlet").Outlet} outlet
+   * @param {Outlet} outlet
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
@@ -285,6 +283,13 @@ class StreamsSender extends Sender {
   }
 }
 
+/** The room, if it is exactly one. @param {Target} target @returns {string | null} */
+function roomOf({ rooms }) {
+  if (rooms.size !== 1) return null;
+  const [room] = rooms;
+  return String(room);
+}
+
 /** @param {Target} target */
 function targetOf({ rooms, except }) {
   return { rooms: [...rooms], except: [...except] };
@@ -305,7 +310,7 @@ const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: Strea
 /**
  * Returns what sends for a namespace, as the options have it.
  *
- * @param {import("./outlet").Outlet} outlet
+ * @param {Outlet} outlet
  * @param {EmitterOptions} options
  * @param {string} nsp
  * @returns {Sender}
@@ -314,4 +319,4 @@ function senderOf(outlet, options, nsp) {
   return new SENDERS[options.mode](outlet, options, nsp);
 }
 
-module.exports = { BROADCASTS, EVERYBODY, REQUESTS, Sender, senderOf };
+module.exports = { EVERYBODY, Sender, senderOf };

@@ -10,6 +10,7 @@ const { isOwn } = require("../forms");
 const { WRITE_PATIENCE, countOf, keepFor } = require("../lifetime");
 const { Link } = require("../link");
 const { MAX_DELAY, readNumber } = require("../options");
+const { Routing } = require("../routing");
 const { Outlet } = require("./outlet");
 
 /**
@@ -127,9 +128,9 @@ class NoSession {
     return null;
   }
 
-  /** @param {string} _nsp @returns {any} */
-  sender(_nsp) {
-    return { open() {} };
+  /** @param {string} nsp @returns {any} */
+  sender(nsp) {
+    return { open() {}, channels: new Routing({ ...this.options.identity, nsp }).names };
   }
 
   check() {

@@ -13,17 +13,19 @@ use super::link::{broadcast_parts, send_parts};
 
 /// Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
 /// printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It
-/// returns false, and nothing is sent, if the text alone may not say what was meant (see `mayMislead`) and `checked`
-/// does not say that it does.
+/// returns 0 if it is sent. It returns 1, and nothing is sent, if the text alone may not say what was meant (see
+/// `mayMislead`) and `checked` does not say that it does; 2, if the options have to name the room and are not given.
 #[napi(
     catch_unwind,
-    ts_return_type = "(link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => boolean"
+    ts_return_type = "(link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => number"
 )]
 pub fn fast_broadcast(env: &Env) -> Result<Function<'_, (), ()>> {
     env.create_function("broadcast", broadcast)
 }
 
-/// Returns the function that publishes what is ready for the wire, as `Link.send` does: `bytes` may be a string.
+/// Returns the function that publishes what is ready for the wire, on the channel of
+/// broadcasts (`to` 0, `name` the room if it is exactly one), of requests (1) or of responses (2, `name` the uid of the
+/// requester): `bytes` may be a string. It returns false for a member that the link does not have.
 #[napi(
     catch_unwind,
     ts_return_type = "(link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean"
@@ -43,7 +45,7 @@ extern "C" fn send(env: sys::napi_env, info: sys::napi_callback_info) -> sys::na
 }
 
 /// Makes of a result what JS gets of the running call.
-fn answer(env: sys::napi_env, call: impl FnOnce() -> Result<bool>) -> sys::napi_value {
+fn answer<T: ToNapiValue>(env: sys::napi_env, call: impl FnOnce() -> Result<T>) -> sys::napi_value {
     let done = catch_unwind(AssertUnwindSafe(call));
     let result = done.unwrap_or_else(|_| Err(Error::new(Status::GenericFailure, "a message has panicked")));
     // SAFETY: `env` is that of the running call, on its thread; no exception is pending, since nothing above runs JS.
@@ -59,7 +61,7 @@ fn answer(env: sys::napi_env, call: impl FnOnce() -> Result<bool>) -> sys::napi_
 
 /// # Safety
 /// `env` and `info` are those of a call that is running.
-unsafe fn read_and_broadcast(env: sys::napi_env, info: sys::napi_callback_info) -> Result<bool> {
+unsafe fn read_and_broadcast(env: sys::napi_env, info: sys::napi_callback_info) -> Result<u32> {
     // SAFETY: the caller's.
     let [link, member, payload, room, opts, checked] = unsafe { arguments(env, info)? };
     // SAFETY: Node-API fills what was not given with `undefined`, so that all are values of this call.

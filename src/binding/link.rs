@@ -4,30 +4,33 @@
 //! more, since it makes sure of what it is called on.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use memchr::memmem::Finder;
-use napi::bindgen_prelude::{Buffer, BufferSlice, Error, Function, Status, Uint32Array};
+use napi::bindgen_prelude::{BufferSlice, Error, Function, Status, Uint32Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
+use super::routing::{Routing, family_of};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
-use crate::core::member::{MemberSpec, StreamSpec, SubscriptionMode};
+use crate::core::member::{MemberSpec, StreamSpec};
+use crate::core::routing::{Joins, Routing as Rules, SubscriptionMode, has_replacement};
 use crate::core::{Config, Destination, Position};
 use crate::driver;
-use crate::driver::credentials::AskJs;
 use crate::driver::inbox::Fetched;
-use crate::driver::link::{Options, Place, Shared};
-use crate::driver::outbox::{Command, Commands};
+use crate::driver::link::Options;
+use crate::driver::outbox::{Command, Commands, Place};
+use crate::driver::shared::{AskJs, Shared};
 use crate::transport::client::Report;
 use crate::transport::passing::{Passing, passing};
 use crate::transport::redis::{self, Login, Settings, TlsOptions};
-use crate::transport::{Space, Subscription, SubscriptionKind};
-use crate::wire::Family;
+use crate::transport::{Subscription, SubscriptionKind};
 use crate::wire::request::RequestType;
 use crate::wire::streams::StreamNames;
 
@@ -127,7 +130,14 @@ const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
 
 thread_local! {
     /// The links of this JS thread, by their number.
-    static LINKS: RefCell<Vec<Option<Arc<Shared>>>> = const { RefCell::new(Vec::new()) };
+    static LINKS: RefCell<Vec<Option<Local>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A link as its JS thread has it.
+struct Local {
+    shared: Arc<Shared>,
+    /// The channels of its members.
+    routings: HashMap<MemberId, Rc<Rules>>,
 }
 
 /// A link to Redis, run by the link thread.
@@ -205,52 +215,21 @@ impl Link {
 
     /// Adds a member and returns its number: another one than those before, or the one that it had on a link that has
     /// failed.
-    #[napi(catch_unwind)]
-    pub fn join(&mut self, member: LinkMember, id: Option<MemberId>) -> MemberId {
+    #[napi(catch_unwind, strict)]
+    pub fn join(&mut self, member: &Routing, id: Option<MemberId>) -> MemberId {
         let id = id.unwrap_or(self.members.saturating_add(1));
         self.members = self.members.max(id);
-        let spec = MemberSpec {
-            uid: member.uid,
-            nsp: member.nsp,
-            prefix: member.prefix,
-            custom_parser: member.custom_parser,
-            specific_responses: member.specific_responses,
-            frames: member.frames,
-            emitter: member.emitter,
-            mode: match member.mode.as_deref() {
-                Some("dynamic") => SubscriptionMode::Dynamic,
-                Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
-                _ => SubscriptionMode::Static,
-            },
-            stream: member.stream.map(|stream| StreamSpec {
-                name: stream.name,
-                count: stream.count,
-                max_len: to_u64(stream.max_len),
-                read_count: to_u64(stream.read_count),
-                block: to_u64(stream.block),
-                recovers: stream.recovers,
-            }),
-        };
-        self.shared.outbox.push(|_| Command::Join(id, Box::new(spec)));
+        let spec = Box::new(member.spec.clone());
+        self.with_routings(|routings| routings.insert(id, Rc::clone(&member.rules)));
+        self.shared.outbox.push(|_| Command::Join(id, spec));
         id
     }
 
     /// Removes a member.
     #[napi(catch_unwind)]
     pub fn leave(&self, member: MemberId) {
+        self.with_routings(|routings| routings.remove(&member));
         self.shared.outbox.push(|_| Command::Leave(member));
-    }
-
-    /// Publishes bytes that are ready for the wire: on the channel of broadcasts (`to` 0, `name` a room), of
-    /// requests (1) or of responses (2, `name` the uid of a single member).
-    #[napi(catch_unwind)]
-    pub fn send(&self, member: MemberId, to: u32, name: Option<Text>, bytes: Bytes) -> napi::Result<()> {
-        let to = destination(to, name)?;
-        self.shared.outbox.push(|commands| {
-            let bytes = commands.put(bytes.as_slice());
-            Command::Send { member, to, bytes }
-        });
-        Ok(())
     }
 
     /// Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry.
@@ -343,10 +322,10 @@ impl Link {
         self.shared.outbox.push(|_| Command::ServerCount(member, token));
     }
 
-    /// Counts the subscribers of channels, of all the least; answered by a `Count` record with this token.
-    #[napi(catch_unwind)]
-    pub fn count_subscribers(&self, token: u32, channels: Vec<Bytes>) {
-        let channels = channels.iter().map(|channel| channel.as_slice().to_vec()).collect();
+    /// Counts the members without one that has left; answered by a `Count` record with this token.
+    #[napi(catch_unwind, strict)]
+    pub fn server_count_without(&self, member: &Routing, token: u32) {
+        let channels = member.rules.channels.answering();
         self.shared.outbox.push(|_| Command::CountSubscribers(token, channels));
     }
 
@@ -571,6 +550,14 @@ impl Link {
     fn report(&self, report: Report) {
         self.shared.outbox.push(|_| Command::Client(report));
     }
+
+    fn with_routings<R>(&self, change: impl FnOnce(&mut HashMap<MemberId, Rc<Rules>>) -> R) {
+        LINKS.with_borrow_mut(|links| {
+            if let Some(Some(link)) = links.get_mut(self.id as usize) {
+                change(&mut link.routings);
+            }
+        });
+    }
 }
 
 impl Drop for Link {
@@ -589,12 +576,30 @@ impl Drop for Link {
     }
 }
 
-fn family_of(name: &str) -> Family {
-    match name {
-        "sharded" => Family::Sharded,
-        "streams" => Family::Streams { space: Space::Global },
-        "streams-sharded" => Family::Streams { space: Space::Shard },
-        _ => Family::Classic,
+/// What a member is to the core.
+pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
+    MemberSpec {
+        uid: member.uid,
+        nsp: member.nsp,
+        prefix: member.prefix,
+        custom_parser: member.custom_parser,
+        specific_responses: member.specific_responses,
+        frames: member.frames,
+        emitter: member.emitter,
+        joins: Joins::default(),
+        mode: match member.mode.as_deref() {
+            Some("dynamic") => SubscriptionMode::Dynamic,
+            Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
+            _ => SubscriptionMode::Static,
+        },
+        stream: member.stream.map(|stream| StreamSpec {
+            name: stream.name,
+            count: stream.count,
+            max_len: to_u64(stream.max_len),
+            read_count: to_u64(stream.read_count),
+            block: to_u64(stream.block),
+            recovers: stream.recovers,
+        }),
     }
 }
 
@@ -608,37 +613,43 @@ pub fn broadcast_binary(
     room: Option<Text>,
     opts: Option<Bytes>,
     checked: bool,
-) -> napi::Result<bool> {
+) -> napi::Result<u32> {
     broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
-/// Says that the first local socket has joined a room, or that the last one has left it. `soon` if there may be
-/// something to subscribe to for it.
+/// Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
+/// string. Returns whether Redis is asked for something for it.
 #[napi(catch_unwind)]
-pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, soon: bool) -> napi::Result<()> {
+pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, is_text: bool) -> napi::Result<bool> {
     with_link(link, |link| {
+        if !is_text || has_replacement(room.as_bytes()) {
+            link.shared.outbox.push_lazily(|_| Command::OddRoom(member, present));
+        }
+        let subscribes = link.routings.get(&member).is_some_and(|rules| rules.subscribes(room.as_bytes()));
         let add = |commands: &mut Commands| {
             let room = commands.put(room.as_bytes());
             Command::Room { member, room, present }
         };
-        if soon {
-            link.outbox.push(add);
+        let outbox = &link.shared.outbox;
+        if subscribes {
+            outbox.push(add)
         } else {
-            link.outbox.push_lazily(add);
+            outbox.push_lazily(add)
         }
+        subscribes
     })
 }
 
 /// Says whether the namespace has any local socket.
 #[napi(catch_unwind)]
 pub fn set_occupied(link: u32, member: MemberId, occupied: bool) -> napi::Result<()> {
-    with_link(link, |link| link.outbox.push_lazily(|_| Command::Occupied(member, occupied)))
+    with_link(link, |link| link.shared.outbox.push_lazily(|_| Command::Occupied(member, occupied)))
 }
 
 /// Says that so many requests have been worked off.
 #[napi(catch_unwind)]
 pub fn settled(link: u32, member: MemberId, count: u32) -> napi::Result<()> {
-    with_link(link, |link| link.outbox.push_lazily(|_| Command::Settled(member, count)))
+    with_link(link, |link| link.shared.outbox.push_lazily(|_| Command::Settled(member, count)))
 }
 
 /// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
@@ -652,6 +663,7 @@ pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32
         return Ok(0.0);
     };
     let fetched = with_link(link, |link| {
+        let Local { shared: link, .. } = link;
         let fetched = link.inbox.fetch(&mut slab, start as usize, rows);
         if link.paused.load(Ordering::Acquire) {
             link.outbox.nudge();
@@ -694,30 +706,6 @@ pub fn slot_of(name: String) -> u32 {
     redis::slot_of(name.as_bytes()).into()
 }
 
-/// A broadcast as it goes over the wire, for a client that carries it at once.
-///
-/// # Errors
-/// An `Error` if the payload is not the text of an event.
-#[napi(catch_unwind)]
-pub fn encode_broadcast(
-    family: String,
-    uid: String,
-    nsp: String,
-    payload: Bytes,
-    attachments: Vec<Bytes>,
-    room: Option<String>,
-    opts: Option<Bytes>,
-) -> napi::Result<Buffer> {
-    let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
-    let mut out = Vec::with_capacity(payload.as_slice().len() + 128);
-    let opts = opts.as_ref().map(Bytes::as_slice);
-    let payload = payload.as_slice();
-    family_of(&family)
-        .encode_broadcast(&uid, &nsp, payload, &attachments, room.as_deref(), opts, &mut out)
-        .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-    Ok(out.into())
-}
-
 /// Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
 /// which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
 /// attachment. JS then looks at the values.
@@ -737,6 +725,18 @@ fn misleads(payload: &[u8], attachments: usize) -> bool {
     dates || (attachments > 0 && PLACEHOLDER.find_iter(payload).count() != attachments)
 }
 
+/// What has become of a broadcast.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Sent {
+    /// It is on its way.
+    Yes = 0,
+    /// It is not: the text may not say what was meant, see `mayMislead`.
+    Misleads = 1,
+    /// It is not: the options have to name the room, and were not given.
+    Ambiguous = 2,
+}
+
 /// See [`super::fast::fast_broadcast`].
 pub fn broadcast_parts(
     link: u32,
@@ -746,21 +746,33 @@ pub fn broadcast_parts(
     room: Option<Text>,
     opts: Option<Bytes>,
     checked: bool,
-) -> napi::Result<bool> {
+) -> napi::Result<u32> {
     let payload = payload.as_slice();
     if !checked && misleads(payload, attachments.len()) {
-        return Ok(false);
+        return Ok(Sent::Misleads as u32);
     }
-    with_link(link, |link| {
-        link.outbox.push(|commands| {
+    let sent = with_link(link, |link| {
+        // That of a member which has left is not known: it may add to its streams yet.
+        let rules = link.routings.get(&member);
+        let takes_room_channel = match (&room, rules) {
+            (Some(room), Some(rules)) => {
+                if opts.is_none() && rules.is_ambiguous(room.as_bytes()) {
+                    return Sent::Ambiguous;
+                }
+                rules.takes_room_channel(room.as_bytes(), Instant::now())
+            }
+            _ => false,
+        };
+        link.shared.outbox.push(|commands| {
             let payload = commands.put(payload);
             let attachments = attachments.iter().map(|bytes| commands.put(bytes.as_slice())).collect();
             let room = room.as_ref().map(|room| commands.put(room.as_bytes()));
             let opts = opts.map(|opts| commands.put(opts.as_slice()));
-            Command::Broadcast { member, payload, attachments, room, opts }
+            Command::Broadcast { member, payload, attachments, room, opts, takes_room_channel }
         });
+        Sent::Yes
     })?;
-    Ok(true)
+    Ok(sent as u32)
 }
 
 /// See [`super::fast::fast_send`].
@@ -771,19 +783,25 @@ pub fn send_parts(
     name: Option<Text>,
     bytes: &[u8],
 ) -> napi::Result<bool> {
-    let to = destination(to, name)?;
     with_link(link, |link| {
-        link.outbox.push(|commands| Command::Send { member, to, bytes: commands.put(bytes) });
-    })?;
-    Ok(true)
+        let Some(rules) = link.routings.get(&member) else {
+            return Ok(false);
+        };
+        let to = destination(to, name, rules)?;
+        link.shared.outbox.push(|commands| Command::Send { member, to, bytes: commands.put(bytes) });
+        Ok(true)
+    })?
 }
 
-fn destination(to: u32, name: Option<Text>) -> napi::Result<Destination> {
+/// Where a message goes: `to` and `name` as in [`super::routing::Routing::channel`].
+pub(super) fn destination(to: u32, name: Option<Text>, rules: &Rules) -> napi::Result<Destination> {
     let name = name.map(|name| name.to_string()).transpose()?;
     Ok(match to {
-        0 => Destination::Broadcast { room: name },
+        0 => Destination::Broadcast {
+            room: name.filter(|room| rules.takes_room_channel(room.as_bytes(), Instant::now())),
+        },
         1 => Destination::Request,
-        _ => Destination::Response { uid: name },
+        _ => Destination::Response { uid: rules.response_to(name.as_deref()).map(str::to_owned) },
     })
 }
 
@@ -794,14 +812,14 @@ fn register(link: Arc<Shared>) -> u32 {
             links.push(None);
         }
         if let Some(place) = links.get_mut(free) {
-            *place = Some(link);
+            *place = Some(Local { shared: link, routings: HashMap::new() });
         }
         u32::try_from(free).unwrap_or(u32::MAX)
     })
 }
 
 /// Nothing that `call` does may enter the runtime: a collection of garbage would run `Link::drop`.
-fn with_link<R>(id: u32, call: impl FnOnce(&Shared) -> R) -> napi::Result<R> {
+fn with_link<R>(id: u32, call: impl FnOnce(&Local) -> R) -> napi::Result<R> {
     LINKS.with_borrow(|links| match links.get(id as usize) {
         Some(Some(link)) => Ok(call(link)),
         _ => Err(Error::new(Status::InvalidArg, "the link is gone")),

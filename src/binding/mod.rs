@@ -6,4 +6,5 @@
 mod args;
 mod fast;
 mod link;
+mod routing;
 mod settings;

@@ -244,10 +244,10 @@ impl Core {
             };
             member.counted = Some(fx.now);
             member.greeted = false;
-            channels.push(member.channels.request.clone());
+            channels.push(member.routing.channels.request.clone());
             // A member listens on both; what listens on one of them alone is not a member.
             if self.config.family == Family::Classic {
-                channels.push(member.channels.response.clone());
+                channels.push(member.routing.channels.response.clone());
             }
             true
         });
@@ -416,7 +416,7 @@ impl Core {
     /// Redis does not count them.
     fn sharing(&self, id: MemberId) -> u64 {
         self.members.get(&id).map_or(0, |member| {
-            let counted = member.channels.counted();
+            let counted = member.routing.channels.counted();
             let listeners = self.routes.listeners(member.lane, counted.kind, &counted.name);
             (listeners.len() as u64).saturating_sub(1)
         })
@@ -543,6 +543,7 @@ mod tests {
             frames: true,
             stream: None,
             emitter: None,
+            joins: Default::default(),
         };
         core.join(1, spec, &mut fx);
         core.incoming(Incoming::Up, &mut fx);

@@ -171,7 +171,7 @@ impl Crossing {
 
     /// Gives a member its lane; returns how many names that concerned.
     fn place(&mut self, id: MemberId, member: &Member) -> usize {
-        let lane = self.routes.free_lane(&member.channels.counted());
+        let lane = self.routes.free_lane(&member.routing.channels.counted());
         self.lanes.insert(id, lane);
         if !member.listens() {
             return 1;
@@ -257,8 +257,8 @@ impl Core {
         let Some(first) = first.filter(|_| self.may_cross()) else {
             return self.event(fx, 0, &Event::Stayed { reason: "the link is busy" });
         };
-        let kind = first.channels.counted().kind;
-        let channel = Subscription { kind, name: first.channels.own_response.as_slice().into() };
+        let kind = first.routing.channels.counted().kind;
+        let channel = Subscription { kind, name: first.routing.channels.own_response.as_slice().into() };
         fx.own_subscriptions.push((0, Change::Add, channel.clone()));
         self.crossing = Some(Crossing {
             secret: secret.into(),

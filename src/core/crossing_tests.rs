@@ -227,6 +227,7 @@ fn spec(id: u32) -> MemberSpec {
         frames: true,
         stream: None,
         emitter: None,
+        joins: Default::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::transport::{KeyCommand, Lane, Subscription};
+pub use crate::wire::request::Encoding;
 
 /// The number of a member within its link, given by JS.
 pub type MemberId = u32;
@@ -23,7 +24,7 @@ pub enum Kind {
     Broadcast = 1,
     /// A request to this member: `a` the payload, `n` an [`Encoding`].
     Request = 2,
-    /// The end of a request of ours: `a` its id, `b` the outcome in JSON, `d` the answers with a table of `n`.
+    /// The end of a request of ours: `a` its id, `b` the outcome in JSON.
     Answers = 3,
     /// One response to an acknowledged broadcast of ours: `a` its id, `b` the payload.
     Ack = 4,
@@ -60,18 +61,9 @@ pub enum Kind {
     Restored = 17,
     /// A count that Redis refuses: `token`, `a` its own words.
     CountRefused = 18,
-}
-
-/// How a request's payload is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Encoding {
-    /// JSON text.
-    Json = 0,
-    /// msgpack as notepack.io writes it.
-    Msgpack = 1,
-    /// The user's own parser.
-    Custom = 2,
+    /// Part of an answer to a request of ours: `a` its id, `b` the piece; `n >> 1` a
+    /// [`PieceKind`](crate::wire::slices::PieceKind), and its lowest bit whether it is the last one of the answer.
+    Answer = 19,
 }
 
 /// One record, its parts as ranges of [`Batch::bytes`].

@@ -159,7 +159,7 @@ impl Core {
         };
         if !self.flow.is_proven() {
             if let Some(member) = self.members.get(first) {
-                let channel = String::from_utf8_lossy(&member.channels.own_response).into_owned();
+                let channel = String::from_utf8_lossy(&member.routing.channels.own_response).into_owned();
                 self.event(fx, 0, &Event::Prove { channel: &channel });
             }
             return;
@@ -281,7 +281,7 @@ impl Core {
         let Some(member) = self.members.get(&id) else {
             return Ok(Fate::Ignored);
         };
-        match member.channels.room_in(channel) {
+        match member.routing.channels.room_in(channel) {
             None => return Ok(Fate::Ignored),
             Some([]) => {}
             Some(room) if !member.wants_room(room) => return Ok(Fate::Ignored),
@@ -386,13 +386,15 @@ impl Core {
             {
                 return Ok(Fate::Own);
             }
-            if kind == RequestType::Broadcast {
-                if request.packet_nsp() != member.spec.nsp {
-                    return Ok(Fate::Ignored);
+            if kind == RequestType::Broadcast && request.packet_nsp() != member.spec.nsp {
+                return Ok(Fate::Ignored);
+            }
+            if let Some(alone) = answer_alone(member, kind, &request) {
+                if let Alone::Answer(response) = alone {
+                    let uid = member.routing.response_to(request.uid.as_deref()).map(str::to_owned);
+                    self.send(id, &Destination::Response { uid }, &response, fx);
                 }
-                if !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
-                    return Ok(self.no_client(id, &request, fx));
-                }
+                return Ok(Fate::Ignored);
             }
         }
         // It may end in sockets joining rooms, and what is published next may be for those.
@@ -441,18 +443,24 @@ impl Core {
                 if request.nsp() != Some(&member.spec.nsp) {
                     return Ok(Fate::Ignored);
                 }
-                // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
-                let at_once = match request.kind() {
-                    RequestType::Broadcast => true,
+                let joined = request.joined();
+                if !joined.is_empty() {
+                    member.routing.cover(joined.iter().map(|room| &**room), fx.now);
+                }
+                let is_alone = match request.kind() {
+                    // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
                     RequestType::RemoteFetch => !member.waits_for_rooms(),
-                    _ => false,
+                    RequestType::ServerSideEmit => false,
+                    _ => true,
                 };
-                if at_once && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
-                    let uid = request.uid.clone();
-                    let MemberSpec { uid: own, nsp, .. } = &member.spec;
-                    let msgpack = matches!(self.config.family, Family::Streams { .. });
-                    let response = cluster::nothing_here(&request, own, nsp, msgpack);
-                    self.send(id, &Destination::Response { uid }, &response, fx);
+                if is_alone && !request.addresses(member.wants_all(), |room| member.wants_room(room)) {
+                    if matches!(request.kind(), RequestType::Broadcast | RequestType::RemoteFetch) {
+                        let uid = request.uid.clone();
+                        let MemberSpec { uid: own, nsp, .. } = &member.spec;
+                        let msgpack = matches!(self.config.family, Family::Streams { .. });
+                        let response = cluster::nothing_here(&request, own, nsp, msgpack);
+                        self.send(id, &Destination::Response { uid }, &response, fx);
+                    }
                     return Ok(Fate::Ignored);
                 }
                 // It may end in sockets joining rooms, and what is published next may be for those.
@@ -471,22 +479,11 @@ impl Core {
                 Ok(Fate::Ignored)
             }
             Some(cluster::Message::Response(response)) => {
-                let (request, answer) = (response.request_id(), response.answer());
-                let known = self.requests.answered(id, request, answer, payload, fx.now, &mut fx.batch);
+                let reply = response.reply(payload);
+                let known = self.requests.answered(id, response.request_id(), &reply, fx.now, &mut fx.batch);
                 Ok(if known { Fate::Delivered } else { Fate::Ignored })
             }
         }
-    }
-
-    /// Answers an acknowledged broadcast that concerns nobody here, without JS.
-    fn no_client(&mut self, id: MemberId, request: &Request, fx: &mut Effects) -> Fate {
-        let specific = self.members.get(&id).is_some_and(|member| member.spec.specific_responses);
-        let uid = request.uid.clone().filter(|_| specific);
-        if let Some(request_id) = &request.request_id {
-            let response = classic::no_client(request_id);
-            self.send(id, &Destination::Response { uid }, &response, fx);
-        }
-        Fate::Ignored
     }
 
     fn on_response(&mut self, id: MemberId, payload: &[u8], fx: &mut Effects) -> Result<Fate, Malformed> {
@@ -512,9 +509,38 @@ impl Core {
         let Some(request_id) = &response.request_id else {
             return Ok(Fate::Ignored);
         };
-        let known = self.requests.answered(id, request_id, response.answer(), payload, fx.now, &mut fx.batch);
+        let known = self.requests.answered(id, request_id, &response.reply(payload), fx.now, &mut fx.batch);
         Ok(if known { Fate::Delivered } else { Fate::Ignored })
     }
+}
+
+/// What becomes of a request that concerns no socket of this node.
+enum Alone {
+    Answer(Vec<u8>),
+    /// Nobody waits for an answer.
+    Nothing,
+}
+
+/// Deals with a request of the classic family that needs no socket of this node. `None` if JS is to deal with it.
+fn answer_alone(member: &Member, kind: RequestType, request: &Request) -> Option<Alone> {
+    let wants_room = |room: &[u8]| member.wants_room(room);
+    let is_for_nobody = || !request.addresses(member.wants_all(), wants_room);
+    let answer = match kind {
+        RequestType::RemoteJoin | RequestType::RemoteLeave | RequestType::RemoteDisconnect => {
+            return (request.has_target() && is_for_nobody()).then_some(Alone::Nothing);
+        }
+        RequestType::Broadcast if is_for_nobody() => classic::no_client,
+        RequestType::RemoteFetch if is_for_nobody() => classic::no_sockets,
+        RequestType::Sockets if !request.addresses_in_rooms(member.wants_all(), wants_room) => {
+            classic::no_sockets
+        }
+        RequestType::AllRooms => {
+            let names = member.room_names()?;
+            return request.request_id.as_ref().map(|id| Alone::Answer(classic::rooms(id, names)));
+        }
+        _ => return None,
+    };
+    request.request_id.as_ref().map(|id| Alone::Answer(answer(id)))
 }
 
 /// A broadcast that JS decodes.

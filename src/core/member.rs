@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::routes::Role;
+pub use super::routing::SubscriptionMode;
+use super::routing::{Joins, Routing};
 use super::subscriptions::Subscriptions;
 use crate::transport::{Lane, Space, Subscription};
 use crate::wire::Family;
@@ -31,6 +33,17 @@ pub struct MemberSpec {
     /// The name of its own channel if it is an emitter: it publishes as `uid`, listens to nothing but that channel as
     /// long as the link is not proven, and nobody counts it.
     pub emitter: Option<String>,
+    /// The rooms that sockets were told to join of late.
+    pub joins: Joins,
+}
+
+impl MemberSpec {
+    /// The channels that its messages take.
+    pub fn routing(&self, family: Family) -> Routing {
+        let own = self.emitter.as_deref().unwrap_or(&self.uid);
+        let channels = Channels::new(family, &self.prefix, &self.nsp, own);
+        Routing::new(channels, self.mode, self.specific_responses, self.joins.clone())
+    }
 }
 
 /// The options of a member about its streams.
@@ -50,39 +63,13 @@ pub struct StreamSpec {
     pub recovers: bool,
 }
 
-/// Which rooms have channels of their own in a sharded cluster: the `subscriptionMode` option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionMode {
-    /// None.
-    Static,
-    /// All but those that look like the id of a socket.
-    Dynamic,
-    /// All.
-    DynamicPrivate,
-}
-
-impl SubscriptionMode {
-    /// Whether publishers use a channel of its own for this room. The reference takes a name of 20 characters, as
-    /// JavaScript counts them, for the id of a socket.
-    pub fn has_channel(self, room: &[u8]) -> bool {
-        match self {
-            SubscriptionMode::Static => false,
-            SubscriptionMode::Dynamic => {
-                // No character takes more than three bytes for each unit.
-                !(20..=60).contains(&room.len()) || String::from_utf8_lossy(room).encode_utf16().count() != 20
-            }
-            SubscriptionMode::DynamicPrivate => true,
-        }
-    }
-}
-
 /// A member.
 #[derive(Debug)]
 pub struct Member {
     /// As it joined.
     pub spec: MemberSpec,
     /// Its channels.
-    pub channels: Channels,
+    pub routing: Routing,
     /// Where its subscriptions sit.
     pub lane: Lane,
     /// What it listens to.
@@ -120,12 +107,7 @@ impl Member {
     /// A member whose subscriptions are to sit in `lane`.
     pub fn new(family: Family, spec: MemberSpec, lane: Lane) -> Self {
         Member {
-            channels: Channels::new(
-                family,
-                &spec.prefix,
-                &spec.nsp,
-                spec.emitter.as_deref().unwrap_or(&spec.uid),
-            ),
+            routing: spec.routing(family),
             tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
             ending: crate::wire::glance::ending(&spec.nsp),
             spec,
@@ -168,7 +150,7 @@ impl Member {
 
     /// What it listens to as long as it is there.
     pub fn vital(&self) -> Vec<(Subscription, Role)> {
-        let channels = &self.channels;
+        let channels = &self.routing.channels;
         let own = channels.own_response.as_slice();
         if !self.listens() {
             let own = Subscription::new(channels.counted().kind, own);
@@ -199,7 +181,7 @@ impl Member {
         } else {
             self.interest.remove_room(room);
         }
-        if self.channels.family == Family::Sharded && self.spec.mode.has_channel(room) {
+        if self.routing.subscribes(room) {
             self.dirty.push(room.into());
         }
     }
@@ -219,9 +201,9 @@ impl Member {
     pub fn changed_rooms(&mut self) -> (Vec<Subscription>, Vec<Subscription>) {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for room in std::mem::take(&mut self.dirty) {
-            let name = Subscription::shard(self.channels.room(&room));
+            let name = Subscription::shard(self.routing.channels.room(&room));
             // A room may be called as this member is: that channel it listens to anyway.
-            if *name.name == *self.channels.own_response {
+            if *name.name == *self.routing.channels.own_response {
                 continue;
             }
             match (self.interest.rooms.contains_key(&room), self.subscriptions.contains(&name)) {
@@ -237,6 +219,13 @@ impl Member {
             }
         }
         (added, removed)
+    }
+
+    /// The names of the rooms that have local sockets; `None` if only JS knows them all.
+    pub fn room_names(&self) -> Option<impl Iterator<Item = &str>> {
+        let Interest { rooms, odd_rooms, unsettled, .. } = &self.interest;
+        (*unsettled == 0 && *odd_rooms == 0)
+            .then(|| rooms.keys().filter_map(|name| std::str::from_utf8(name).ok()))
     }
 
     /// What is known of its sockets.
@@ -261,6 +250,8 @@ impl Member {
 pub struct Interest {
     /// A room may be there twice: as the number 1 and as the string "1".
     rooms: HashMap<Box<[u8]>, u32>,
+    /// How many of them are no strings, or none that UTF-8 can say.
+    odd_rooms: u32,
     occupied: bool,
     /// Requests on their way to JS that may make sockets join rooms. Until JS has worked them off, a message
     /// behind them cannot be judged here.
@@ -286,6 +277,11 @@ impl Interest {
                 self.rooms.remove(room);
             }
         }
+    }
+
+    /// One of the rooms is no string, or none that UTF-8 can say.
+    pub fn set_odd_room(&mut self, present: bool) {
+        self.odd_rooms = if present { self.odd_rooms + 1 } else { self.odd_rooms.saturating_sub(1) };
     }
 
     /// Whether the namespace has any local socket.
@@ -318,6 +314,7 @@ mod tests {
             frames: true,
             stream: None,
             emitter: None,
+            joins: Default::default(),
             mode: SubscriptionMode::Dynamic,
         };
         Member::new(Family::Sharded, spec, 0)
@@ -343,19 +340,6 @@ mod tests {
             member.set_room(b"u", present);
             assert_eq!(member.changed_rooms(), (vec![], vec![]), "the name of the member itself");
         }
-    }
-
-    #[test]
-    fn ids_of_sockets_have_no_channel_unless_all_rooms_have_one() {
-        let dynamic = SubscriptionMode::Dynamic;
-        assert!(dynamic.has_channel(b"room"));
-        assert!(!dynamic.has_channel(b"twenty-characters-ab"));
-        assert!(dynamic.has_channel("twenty-characters-\u{1f600}b".as_bytes()));
-        assert!(!dynamic.has_channel("twenty-character-\u{1f600}b".as_bytes()));
-        assert!(!dynamic.has_channel("\u{4e00}".repeat(20).as_bytes()));
-        assert!(dynamic.has_channel(b"/nsp#twenty-characters-ab"), "of an old client in a namespace");
-        assert!(SubscriptionMode::DynamicPrivate.has_channel(b"twenty-characters-ab"));
-        assert!(!SubscriptionMode::Static.has_channel(b"room"));
     }
 
     #[test]

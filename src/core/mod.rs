@@ -2,6 +2,8 @@
 //!
 //! No clock, lock, thread or socket here; the driver has those. All state of a link is in [`Core`].
 
+#[cfg(test)]
+mod alone_tests;
 mod census;
 mod counting;
 mod crossing;
@@ -25,6 +27,7 @@ mod outage_tests;
 mod own_count_tests;
 pub mod requests;
 pub mod routes;
+pub mod routing;
 pub mod stats;
 mod streams;
 pub mod subscriptions;
@@ -40,6 +43,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::transport::{Lane, Subscription};
 use crate::wire::Family;
+pub use crate::wire::channel::Destination;
 use crate::wire::request::RequestType;
 use counting::{Asker, Counting};
 use crossing::Crossing;
@@ -48,6 +52,7 @@ pub use event::Event;
 use fences::Fences;
 use flow::Flow;
 use member::{Member, MemberSpec};
+pub use requests::Ask;
 use requests::Requests;
 use routes::{Added, Role, Routes};
 use stats::Stats;
@@ -94,38 +99,8 @@ pub struct Emit<'a> {
     pub room: Option<&'a str>,
     /// The options in msgpack; none for those of a plain emit to `room` or everyone.
     pub opts: Option<&'a [u8]>,
-}
-
-/// A request to the other members.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// What it asks for.
-    pub kind: RequestType,
-    /// The request as it goes over the wire.
-    pub body: &'a [u8],
-    /// How long to wait for the answers.
-    pub timeout: Duration,
-    /// Whether the user's client has published it already.
-    pub carried: bool,
-}
-
-/// Where a message of this node goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// The broadcast channel, or the one of a single room.
-    Broadcast {
-        /// The room.
-        room: Option<String>,
-    },
-    /// The request channel.
-    Request,
-    /// The response channel, or the one of a single member.
-    Response {
-        /// The member.
-        uid: Option<String>,
-    },
+    /// Whether it takes the channel of the room, as [`routing::Routing`] says.
+    pub takes_room_channel: bool,
 }
 
 /// A link's state.
@@ -192,7 +167,7 @@ impl Core {
         self.abandon_crossing("a namespace has come", fx);
         let mut member = Member::new(self.config.family, spec, 0);
         if self.has_lanes {
-            member.lane = self.routes.free_lane(&member.channels.counted());
+            member.lane = self.routes.free_lane(&member.routing.channels.counted());
         }
         member.proves = !member.listens() && !self.flow.is_proven();
         for (name, _) in member.vital() {
@@ -374,7 +349,7 @@ impl Core {
                     member.proves = false;
                     member.subscriptions = Subscriptions::default();
                 }
-                let counted = member.channels.counted();
+                let counted = member.routing.channels.counted();
                 member.lane = if has_lanes { self.routes.free_lane(&counted) } else { 0 };
             }
             self.subscribe(id, fx);
@@ -386,7 +361,7 @@ impl Core {
 
     /// Publishes an event.
     pub fn broadcast(&mut self, id: MemberId, emit: &Emit<'_>, fx: &mut Effects) {
-        let &Emit { payload, attachments, room, opts } = emit;
+        let &Emit { payload, attachments, room, opts, takes_room_channel } = emit;
         if matches!(self.config.family, Family::Streams { .. }) {
             return self.broadcast_entry(id, emit, fx);
         }
@@ -396,11 +371,10 @@ impl Core {
         };
         let spec = &member.spec;
         let family = self.config.family;
-        let own_channel =
-            family == Family::Classic || room.is_some_and(|r| spec.mode.has_channel(r.as_bytes()));
-        let channel = match room {
-            Some(room) if own_channel => Cow::Owned(member.channels.room(room.as_bytes())),
-            _ => Cow::Borrowed(member.channels.broadcast.as_slice()),
+        let channels = &member.routing.channels;
+        let channel = match room.filter(|_| takes_room_channel) {
+            Some(room) => Cow::Owned(channels.room(room.as_bytes())),
+            None => Cow::Borrowed(channels.broadcast.as_slice()),
         };
         let written = fx.publishes.push(id, &channel, |out| {
             family.encode_broadcast(&spec.uid, &spec.nsp, payload, attachments, room, opts, out)
@@ -425,14 +399,7 @@ impl Core {
             self.stats.dropped += 1;
             return;
         };
-        let channels = &member.channels;
-        let channel = match to {
-            Destination::Broadcast { room: Some(room) } => channels.room(room.as_bytes()),
-            Destination::Broadcast { room: None } => channels.broadcast.clone(),
-            Destination::Request => channels.request.clone(),
-            Destination::Response { uid: Some(uid) } => channels.response_of(uid),
-            Destination::Response { uid: None } => channels.response.clone(),
-        };
+        let channel = member.routing.channels.of(to).into_owned();
         self.publish(id, &channel, bytes, fx);
         self.published(id, fx.now);
     }

@@ -51,7 +51,13 @@ fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
     world.pass(SECOND, &|_| 1);
     let say = |world: &mut World, text: &str| {
         let payload = format!("42/1,[\"{text}\"]");
-        let emit = super::Emit { payload: payload.as_bytes(), attachments: &[], room: None, opts: None };
+        let emit = super::Emit {
+            payload: payload.as_bytes(),
+            attachments: &[],
+            room: None,
+            opts: None,
+            takes_room_channel: false,
+        };
         world.core.broadcast(1, &emit, &mut world.fx);
     };
     for _ in 0..3 {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::Ask;
 use super::effects::{Batch, Kind, MemberId};
-use crate::wire::request::{Answer, RequestType};
+use crate::wire::request::{Answer, Reply, RequestType};
+use crate::wire::slices::{self, PieceKind};
 
 /// How many requests of a link may wait at once; one more fails at once, or is published without being followed if it is a
 /// broadcast. At the default timeout of 5 s this is 13,000 requests a second.
@@ -16,6 +16,21 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// How often the number of members is read again while a request waits, so that one that died is let go.
 const RECOUNT: Duration = Duration::from_millis(500);
+
+/// A request to the other members.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What it asks for.
+    pub kind: RequestType,
+    /// The request as it goes over the wire.
+    pub body: &'a [u8],
+    /// How long to wait for the answers.
+    pub timeout: Duration,
+    /// Whether the user's client has published it already.
+    pub carried: bool,
+}
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -57,8 +72,9 @@ struct Pending {
     expected: Option<u64>,
     /// Why Redis refuses to count them, in its own words.
     refusal: Option<Box<str>>,
-    answers: Vec<Box<[u8]>>,
-    /// What they take.
+    /// How many answers have come.
+    answers: u64,
+    /// What they took.
     held: usize,
     last_answer: Instant,
     recount: Instant,
@@ -83,7 +99,7 @@ impl Pending {
         if self.is_ack() {
             self.nodes >= expected && self.acks >= self.clients
         } else {
-            self.body.is_none() && self.answers.len() as u64 >= expected
+            self.body.is_none() && self.answers >= expected
         }
     }
 }
@@ -139,7 +155,7 @@ impl Requests {
             body: later.then(|| ask.body.into()),
             expected: None,
             refusal: None,
-            answers: Vec::new(),
+            answers: 0,
             held: 0,
             last_answer: now,
             recount: now + RECOUNT,
@@ -187,7 +203,7 @@ impl Requests {
             None => {
                 pending.expected = Some(others);
                 // Published ahead of the count, it may have been answered twice by one: what has come first counts.
-                pending.answers.truncate(usize::try_from(others).unwrap_or(usize::MAX));
+                pending.answers = pending.answers.min(others);
             }
             // The lowered number may be that of nodes which have answered already, while another still works
             // on it: let the dead go only when nothing has come for a while.
@@ -212,11 +228,11 @@ impl Requests {
         &mut self,
         member: MemberId,
         id: &str,
-        answer: Answer,
-        payload: &[u8],
+        reply: &Reply<'_>,
         now: Instant,
         batch: &mut Batch,
     ) -> bool {
+        let &Reply { answer, payload, .. } = reply;
         let Some(pending) = self.get_mut(member, id) else {
             return false;
         };
@@ -225,8 +241,9 @@ impl Requests {
             | (RequestType::Sockets, Answer::SocketIds | Answer::NoSockets)
             | (RequestType::AllRooms, Answer::Rooms)
             | (RequestType::ServerSideEmit, Answer::ServerSideEmit) => {
-                pending.held += payload.len() + size_of::<Box<[u8]>>();
-                pending.answers.push(payload.into());
+                pending.held += payload.len();
+                pending.answers += 1;
+                answer_records(batch, member, id, reply);
             }
             (RequestType::Broadcast, Answer::ClientCount(clients)) => {
                 pending.nodes += 1;
@@ -278,7 +295,7 @@ impl Requests {
     pub fn refuse(&self, member: MemberId, ask: &Ask<'_>, batch: &mut Batch) {
         let status = if self.is_full() { Status::TooMany } else { Status::Failed };
         let is_ack = ask.kind == RequestType::Broadcast;
-        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0, refusal: None }, &[]);
+        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0, refusal: None });
     }
 
     /// Whether as many wait as may.
@@ -317,24 +334,16 @@ impl Requests {
         }
         let Pending { expected, refusal, .. } = &pending;
         let outcome = Outcome { status, expected: expected.unwrap_or(0), refusal: refusal.clone() };
-        tell_end(batch, member, id, pending.is_ack(), &outcome, &pending.answers);
+        tell_end(batch, member, id, pending.is_ack(), &outcome);
     }
 }
 
 /// The end of a request, for JS.
-fn tell_end(
-    batch: &mut Batch,
-    member: MemberId,
-    id: &str,
-    is_ack: bool,
-    outcome: &Outcome,
-    answers: &[Box<[u8]>],
-) {
+fn tell_end(batch: &mut Batch, member: MemberId, id: &str, is_ack: bool, outcome: &Outcome) {
     let mut draft = batch.draft(if is_ack { Kind::AckEnd } else { Kind::Answers }, member);
     draft.part(0, id.as_bytes());
     if !is_ack {
         draft.part(1, &serde_json::to_vec(outcome).unwrap_or_default());
-        draft.list(answers.iter().map(|answer| &**answer));
     }
     draft.done();
 }
@@ -351,6 +360,27 @@ fn schedule(all: &mut BTreeMap<Due, (MemberId, Box<str>)>, next: &mut u64, pendi
     let due = (when, *next);
     pending.due = Some(due);
     all.insert(due, before.unwrap_or_else(|| (pending.member, id.into())));
+}
+
+/// An answer, for JS, in pieces if it is a list.
+fn answer_records(batch: &mut Batch, member: MemberId, id: &str, &Reply { list, payload, .. }: &Reply<'_>) {
+    let mut add = |kind: PieceKind, is_last: bool, parts: &[&[u8]]| {
+        let mut draft = batch.draft(Kind::Answer, member);
+        draft.part(0, id.as_bytes());
+        let start = draft.bytes().len();
+        parts.iter().for_each(|part| draft.bytes().extend_from_slice(part));
+        let end = draft.bytes().len();
+        draft.set(1, start..end);
+        draft.record.n = (u32::from(kind as u8) << 1) | u32::from(is_last);
+        draft.done();
+    };
+    if list.is_empty() {
+        add(PieceKind::Whole, true, &[payload]);
+    } else {
+        // The answer has been read, so that it is valid.
+        let cut = slices::cut(payload, list, &mut add);
+        debug_assert!(cut.is_ok());
+    }
 }
 
 fn ack_record(batch: &mut Batch, member: MemberId, id: &str, payload: &[u8]) {
@@ -373,7 +403,12 @@ mod tests {
     fn outcome(batch: &Batch) -> Option<String> {
         let record = batch.records.iter().find(|r| r.kind == Kind::Answers as u8)?;
         let text = &batch.bytes[record.parts[1].clone()];
-        Some(format!("{} {}", String::from_utf8_lossy(text), record.n))
+        let answers = batch.records.iter().filter(|r| r.kind == Kind::Answer as u8 && r.n & 1 == 1).count();
+        Some(format!("{} {answers}", String::from_utf8_lossy(text)))
+    }
+
+    fn reply(answer: Answer, payload: &[u8]) -> Reply<'_> {
+        Reply { answer, list: &[], payload }
     }
 
     #[test]
@@ -381,12 +416,15 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
         assert_eq!(requests.counted(0, "R", 3, now, &mut batch), Counted::Publish(b"q"[..].into()));
-        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
-        assert!(!requests.answered(0, "R", Answer::Rooms, b"x", now, &mut batch), "another shape");
-        assert!(!requests.answered(0, "S", Answer::Sockets, b"x", now, &mut batch), "another request");
-        assert!(!requests.answered(1, "R", Answer::Sockets, b"x", now, &mut batch), "another member");
+        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
+        assert!(!requests.answered(0, "R", &reply(Answer::Rooms, b"x"), now, &mut batch), "another shape");
+        assert!(
+            !requests.answered(0, "S", &reply(Answer::Sockets, b"x"), now, &mut batch),
+            "another request"
+        );
+        assert!(!requests.answered(1, "R", &reply(Answer::Sockets, b"x"), now, &mut batch), "another member");
         assert_eq!(outcome(&batch), None);
-        assert!(requests.answered(0, "R", Answer::Sockets, b"2", now, &mut batch));
+        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"2"), now, &mut batch));
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":2} 2"#));
         assert_eq!(requests.len(), 0);
     }
@@ -396,11 +434,15 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::RemoteFetch), false, now);
         for answer in [b"1", b"1"] {
-            assert!(requests.answered(0, "R", Answer::Sockets, answer, now, &mut batch));
+            assert!(requests.answered(0, "R", &reply(Answer::Sockets, answer), now, &mut batch));
         }
         assert_eq!(outcome(&batch), None);
         assert_eq!(requests.counted(0, "R", 2, now, &mut batch), Counted::Nothing);
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
+        assert_eq!(
+            outcome(&batch).as_deref(),
+            Some(r#"{"status":"done","expected":1} 2"#),
+            "JS has got both, and drops one"
+        );
     }
 
     #[test]
@@ -416,7 +458,7 @@ mod tests {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::ServerSideEmit), true, now);
         requests.counted(0, "R", 3, now, &mut batch);
-        requests.answered(0, "R", Answer::ServerSideEmit, b"1", now, &mut batch);
+        requests.answered(0, "R", &reply(Answer::ServerSideEmit, b"1"), now, &mut batch);
         assert_eq!(requests.deadline(), Some(now + RECOUNT));
         requests.tick(now + TIMEOUT, &mut batch);
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"timeout","expected":2} 1"#));
@@ -428,7 +470,7 @@ mod tests {
         requests.add(0, &ask(RequestType::RemoteFetch), true, now);
         requests.counted(0, "R", 3, now, &mut batch);
         let later = now + RECOUNT;
-        requests.answered(0, "R", Answer::Sockets, b"1", later, &mut batch);
+        requests.answered(0, "R", &reply(Answer::Sockets, b"1"), later, &mut batch);
         assert_eq!(requests.tick(later, &mut batch).len(), 1);
         requests.counted(0, "R", 2, later, &mut batch);
         assert_eq!(outcome(&batch), None, "an answer has just come");
@@ -442,11 +484,11 @@ mod tests {
     fn an_acknowledged_broadcast_ends_when_all_acks_are_in() {
         let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
         requests.add(0, &ask(RequestType::Broadcast), false, now);
-        requests.answered(0, "R", Answer::ClientCount(2), b"c", now, &mut batch);
+        requests.answered(0, "R", &reply(Answer::ClientCount(2), b"c"), now, &mut batch);
         requests.counted(0, "R", 2, now, &mut batch);
-        requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
+        requests.answered(0, "R", &reply(Answer::Ack, b"a"), now, &mut batch);
         assert_eq!(requests.len(), 1);
-        requests.answered(0, "R", Answer::Ack, b"a", now, &mut batch);
+        requests.answered(0, "R", &reply(Answer::Ack, b"a"), now, &mut batch);
         assert_eq!(requests.len(), 0);
         let kinds: Vec<u8> = batch.records.iter().map(|record| record.kind).collect();
         assert_eq!(kinds, [4, 4, 4, 5]);
@@ -460,7 +502,7 @@ mod tests {
         assert!(requests.add(1, &ask(RequestType::AllRooms), true, now), "of another member");
         assert_eq!(requests.len(), 2);
         requests.counted(0, "R", 2, now, &mut batch);
-        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
+        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
         assert!(requests.contains(1, "R"));
         requests.leave(1, &mut batch);
@@ -474,7 +516,7 @@ mod tests {
         assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
         requests.counted(0, "R", 3, now, &mut batch);
         requests.get_mut(0, "R").unwrap().held = MAX_ANSWER_BYTES;
-        assert!(requests.answered(0, "R", Answer::Sockets, b"1", now, &mut batch));
+        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
         assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"tooLarge","expected":2} 1"#));
         let mut batch = Batch::default();
         requests.count = MAX_PENDING;

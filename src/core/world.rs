@@ -104,7 +104,7 @@ impl World {
 
     /// Member 1 hears something on the channel of its requests.
     pub(super) fn hear(&mut self, payload: &[u8]) {
-        let counted = self.core.members[&1].channels.counted();
+        let counted = self.core.members[&1].routing.channels.counted();
         let (lane, kind, name) = (self.core.members[&1].lane, counted.kind, &counted.name);
         self.core.incoming(Incoming::Message { lane, kind, name, channel: name, payload }, &mut self.fx);
     }
@@ -117,7 +117,13 @@ impl World {
     /// Publishes an event of a member.
     pub(super) fn emit(&mut self, id: MemberId) {
         let nsp = format!("42/{id},[\"e\"]");
-        let emit = super::Emit { payload: nsp.as_bytes(), attachments: &[], room: None, opts: None };
+        let emit = super::Emit {
+            payload: nsp.as_bytes(),
+            attachments: &[],
+            room: None,
+            opts: None,
+            takes_room_channel: false,
+        };
         self.core.broadcast(id, &emit, &mut self.fx);
     }
 
@@ -206,5 +212,6 @@ fn spec_of(nsp: &str) -> MemberSpec {
         frames: true,
         stream: None,
         emitter: None,
+        joins: Default::default(),
     }
 }

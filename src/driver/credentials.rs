@@ -1,12 +1,11 @@
 //! Credentials that JS knows: asked for by the connections, answered by the user's own function.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::link::Shared;
-use crate::transport::redis::{Answer, AskCredentials, Login};
+use crate::transport::redis::Login;
 
 /// What was asked of JS and is not answered.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ impl Questions {
         std::mem::take(&mut self.lock().new)
     }
 
-    fn ask(&self) -> (u32, oneshot::Receiver<Result<Login, String>>) {
+    pub(super) fn ask(&self) -> (u32, oneshot::Receiver<Result<Login, String>>) {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         state.last = state.last.wrapping_add(1);
@@ -47,7 +46,7 @@ impl Questions {
         (token, receiver)
     }
 
-    fn forget(&self, token: u32) {
+    pub(super) fn forget(&self, token: u32) {
         let mut state = self.lock();
         state.open.remove(&token);
         state.new.retain(|new| *new != token);
@@ -64,41 +63,6 @@ impl Questions {
     }
 }
 
-/// Asks the JS side of a link, by a record in its inbox.
-pub struct AskJs(Arc<Shared>);
-
-impl AskJs {
-    /// Asks by way of the link of `shared`.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
-    }
-}
-
-impl AskCredentials for AskJs {
-    fn ask(&self) -> Answer {
-        let shared = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (token, answer) = shared.questions.ask();
-            let _forget = Forget { shared: &shared, token };
-            // The link puts the question where JS finds it.
-            shared.outbox.nudge();
-            answer.await.unwrap_or_else(|_| Err("there was no answer".to_owned()))
-        })
-    }
-}
-
-/// Forgets a question with whoever asked it.
-struct Forget<'a> {
-    shared: &'a Shared,
-    token: u32,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.shared.questions.forget(self.token);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,8 +71,10 @@ mod tests {
     use crate::driver::inbox::{Fetched, STRIDE};
     use crate::driver::link::{Link, Options};
     use crate::driver::outbox::Command;
+    use crate::driver::shared::{AskJs, Shared};
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
@@ -143,7 +109,7 @@ mod tests {
         };
         let config = Config::of(Family::Classic);
         let options = Options {
-            settings: Some(crate::driver::link::Place::Redis(settings)),
+            settings: Some(crate::driver::outbox::Place::Redis(settings)),
             max_inbox: 1 << 20,
             config,
         };

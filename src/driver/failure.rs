@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 use std::time::Instant;
 
-use super::link::Shared;
+use super::inbox::Inbox;
 use crate::clock;
 use crate::core::Event;
 use crate::core::effects::{Batch, Kind};
@@ -27,14 +27,14 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
 }
 
 /// Tells JS that a link has failed, with its last counters.
-pub fn tell(shared: &Shared, reason: &str, stats: Stats, wake_js: &impl Fn()) {
-    shared.inbox.set_stats(stats);
+pub fn tell(inbox: &Inbox, reason: &str, stats: Stats, wake_js: &impl Fn()) {
+    inbox.set_stats(stats);
     let mut batch = Batch::default();
     let mut draft = batch.draft(Kind::Event, 0);
     draft.record.token = clock::millis(Instant::now());
     draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
     draft.done();
-    if shared.inbox.append(&mut batch, None) {
+    if inbox.append(&mut batch, None) {
         wake_js();
     }
 }

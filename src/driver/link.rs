@@ -3,20 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::credentials::Questions;
 use super::failure;
-use super::inbox::Inbox;
-use super::outbox::{Command, Commands, Outbox};
+use super::outbox::{Command, Commands, Outbox, Place};
 use super::pace::Pace;
+use super::shared::Shared;
 use super::steps;
 use crate::core::effects::{Batch, Change, Effects, Kind};
 use crate::core::{Ask, Config, Core, Emit, Event};
 use crate::transport::client::{ClientTransport, Report, Task};
-use crate::transport::redis::{ClusterSettings, ClusterTransport, Predecessors, RedisTransport, Settings};
+use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Settings};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
 use crate::wire::Family;
 
@@ -36,28 +35,6 @@ const MAX_LINGER: Duration = Duration::from_secs(30);
 /// The room of member 0, which there is not, that makes a link of a debug build panic.
 #[cfg(debug_assertions)]
 pub const FAULT: &[u8] = b"panic";
-
-/// What JS and the driver share of a link.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// From JS.
-    pub outbox: Outbox,
-    /// To JS.
-    pub inbox: Inbox,
-    /// What the connections ask of JS.
-    pub questions: Questions,
-    /// The link does not read since the inbox is full; whoever empties it has to say so.
-    pub paused: AtomicBool,
-}
-
-/// Where a link's own connections go.
-#[derive(Debug)]
-pub enum Place {
-    /// To one Redis, wherever it is at the moment.
-    Redis(Settings),
-    /// To the nodes of a cluster.
-    Cluster(ClusterSettings),
-}
 
 /// How a link is made.
 #[derive(Debug)]
@@ -191,7 +168,7 @@ impl<W: Fn()> Link<W> {
             counted.unwrap_or_else(|_| (u64::MAX, 0, self.shared.inbox.stats()));
         let unseen = self.shared.outbox.close().saturating_sub(seen);
         stats.dropped += unseen + unreleased + u64::from(self.commands.in_hand);
-        failure::tell(&self.shared, reason, stats, &self.wake_js);
+        failure::tell(&self.shared.inbox, reason, stats, &self.wake_js);
     }
 
     async fn work(&mut self) {
@@ -543,6 +520,11 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
             Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
             Command::GiveUpWaiting(member, token) => core.give_up_waiting(member, token),
             Command::WhenAnswered(token) => core.when_answered(token, fx),
+            Command::OddRoom(id, present) => {
+                if let Some(interest) = core.interest(id) {
+                    interest.set_odd_room(present);
+                }
+            }
             Command::Occupied(id, occupied) => {
                 if let Some(interest) = core.interest(id) {
                     interest.set_occupied(occupied);
@@ -553,7 +535,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                     interest.settle(count);
                 }
             }
-            Command::Broadcast { member, payload, attachments, room, opts } => {
+            Command::Broadcast { member, payload, attachments, room, opts, takes_room_channel } => {
                 let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
                 let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
                 let opts = opts.as_ref().map(|opts| commands.get(opts));
@@ -562,6 +544,7 @@ fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, 
                     attachments: &attachments,
                     room: room.as_deref(),
                     opts,
+                    takes_room_channel,
                 };
                 core.broadcast(member, &emit, fx);
             }

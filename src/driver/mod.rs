@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod link;
 pub mod outbox;
 mod pace;
+pub mod shared;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,7 @@ where
 }
 
 /// A link, from its making to its end, whatever ends it.
-pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<link::Shared>, wake_js: W) {
+pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<shared::Shared>, wake_js: W) {
     let wake_js = Rc::new(wake_js);
     let made = {
         let (shared, wake_js) = (Arc::clone(&shared), Rc::clone(&wake_js));
@@ -56,7 +57,7 @@ pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<link::Sh
         Ok(link) => link.run().await,
         Err(reason) => {
             shared.outbox.close();
-            failure::tell(&shared, &reason, Stats::default(), &*wake_js);
+            failure::tell(&shared.inbox, &reason, Stats::default(), &*wake_js);
         }
     }
 }

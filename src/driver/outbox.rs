@@ -8,13 +8,22 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::link::Place;
 use crate::core::Destination;
 use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
+use crate::transport::redis::{ClusterSettings, Settings};
 use crate::wire::request::RequestType;
+
+/// Where a link's own connections go.
+#[derive(Debug)]
+pub enum Place {
+    /// To one Redis, wherever it is at the moment.
+    Redis(Settings),
+    /// To the nodes of a cluster.
+    Cluster(ClusterSettings),
+}
 
 /// What JS wants of the link.
 #[derive(Debug)]
@@ -32,6 +41,8 @@ pub enum Command {
         /// Whether there is a socket in it now.
         present: bool,
     },
+    /// One of the rooms of a member that have come, or gone, is no string, or none that UTF-8 can say.
+    OddRoom(MemberId, bool),
     /// Whether a namespace has any local socket.
     Occupied(MemberId, bool),
     /// JS has worked off requests that may have changed rooms.
@@ -48,6 +59,8 @@ pub enum Command {
         room: Option<Range<usize>>,
         /// The options in msgpack, if they say more than the room.
         opts: Option<Range<usize>>,
+        /// Whether it takes the channel of the room.
+        takes_room_channel: bool,
     },
     /// Bytes are to be published.
     Send {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::transport::SubscriptionKind;
+use super::pubsub::SubscriptionKind;
 
 /// The longest bulk, Redis' own default (`proto-max-bulk-len`). A longer one is a [`ProtocolError`].
 pub const MAX_BULK: usize = 512 * 1024 * 1024;

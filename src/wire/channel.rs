@@ -1,5 +1,7 @@
 //! The names of a namespace's channels, and the room in the name of a broadcast channel.
 
+use std::borrow::Cow;
+
 use super::Family;
 use crate::transport::{Space, Subscription};
 
@@ -18,6 +20,23 @@ pub struct Channels {
     pub response: Vec<u8>,
     /// `P-response#N#U#`: where only this member listens.
     pub own_response: Vec<u8>,
+}
+
+/// Where a message of this node goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The broadcast channel, or the one of a single room.
+    Broadcast {
+        /// The room.
+        room: Option<String>,
+    },
+    /// The request channel.
+    Request,
+    /// The response channel, or the one of a single member.
+    Response {
+        /// The member.
+        uid: Option<String>,
+    },
 }
 
 impl Channels {
@@ -55,11 +74,44 @@ impl Channels {
         response_of(&self.response, uid)
     }
 
+    /// The channel of a message.
+    pub fn of(&self, to: &Destination) -> Cow<'_, [u8]> {
+        match to {
+            Destination::Broadcast { room: Some(room) } => self.room(room.as_bytes()).into(),
+            Destination::Broadcast { room: None } => self.broadcast.as_slice().into(),
+            Destination::Request => self.request.as_slice().into(),
+            Destination::Response { uid: Some(uid) } => self.response_of(uid).into(),
+            Destination::Response { uid: None } => self.response.as_slice().into(),
+        }
+    }
+
+    /// The rules of an ACL that allow these channels, as `ACL SETUSER` takes them. Those of a sharded cluster are the same for
+    /// all namespaces: their names begin with `prefix`.
+    pub fn acl_rules(&self, prefix: &str) -> String {
+        let name = |channel: &[u8]| String::from_utf8_lossy(channel).into_owned();
+        match self.family {
+            Family::Classic => {
+                let [broadcast, request, response] =
+                    [&self.broadcast, &self.request, &self.response].map(|channel| name(channel));
+                format!("&{broadcast}* &{request} &{response}*")
+            }
+            Family::Sharded | Family::Streams { .. } => format!("&{prefix}#*"),
+        }
+    }
+
     /// The room in the name of a broadcast channel: empty for the channel of the whole namespace, `None` if the
     /// channel is not one of this namespace. As in the reference, the last character is cut off unseen.
     pub fn room_in<'a>(&self, channel: &'a [u8]) -> Option<&'a [u8]> {
         let rest = channel.strip_prefix(self.broadcast.as_slice())?;
         Some(rest.split_last().map_or(rest, |(_, room)| room))
+    }
+
+    /// Those whose subscribers answer requests.
+    pub fn answering(&self) -> Vec<Vec<u8>> {
+        match self.family {
+            Family::Classic => vec![self.request.clone(), self.response.clone()],
+            Family::Sharded | Family::Streams { .. } => vec![self.request.clone()],
+        }
     }
 
     /// The one whose subscribers are the members.
@@ -72,6 +124,14 @@ impl Channels {
             Family::Streams { space: Space::Global } => Subscription::channel(self.request.as_slice()),
         }
     }
+}
+
+/// The prefix of the broadcast channel of a namespace: what stands before `#N#`.
+pub fn prefix_of<'a>(broadcast: &'a str, nsp: &str) -> &'a str {
+    broadcast
+        .strip_suffix('#')
+        .and_then(|rest| rest.strip_suffix(nsp)?.strip_suffix('#'))
+        .unwrap_or(broadcast)
 }
 
 fn response_of(response: &[u8], uid: &str) -> Vec<u8> {

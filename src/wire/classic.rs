@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
-use super::request::{Answer, RequestType};
+use super::request::{Answer, Reply, RequestType};
 use super::rooms::Rooms;
 use super::shape::{ArrayOr, Items};
 use super::target::{Target, is_nil, write_plain_opts};
@@ -212,6 +212,19 @@ impl Request {
         }
     }
 
+    /// The same for a request of sockets' ids, whose rooms stand elsewhere.
+    pub fn addresses_in_rooms(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
+        match self.rooms.as_ref().filter(|rooms| !rooms.is_empty()) {
+            None => any_socket,
+            Some(rooms) => rooms.iter().any(|room| room.is_here(&mut is_here)),
+        }
+    }
+
+    /// Whether it says whom it is for by rooms, as today's nodes do; older ones name one socket.
+    pub fn has_target(&self) -> bool {
+        self.opts.is_some()
+    }
+
     fn check(&self) -> Result<(), Malformed> {
         let wrong = |what| Err(Malformed::WrongShape(what));
         match self.kind() {
@@ -265,8 +278,18 @@ impl Response {
         decode(payload)
     }
 
-    /// What it carries.
-    pub fn answer(&self) -> Answer {
+    /// The response, which came as `payload`.
+    pub fn reply<'a>(&self, payload: &'a [u8]) -> Reply<'a> {
+        let answer = self.answer();
+        let list: &[&str] = match answer {
+            Answer::Sockets | Answer::SocketIds | Answer::NoSockets => &["sockets"],
+            Answer::Rooms => &["rooms"],
+            _ => &[],
+        };
+        Reply { answer, list, payload }
+    }
+
+    fn answer(&self) -> Answer {
         match self.response_type {
             Some(8) => match self.client_count.map(whole) {
                 Some(Ok(count)) => Answer::ClientCount(count),
@@ -297,6 +320,46 @@ pub fn no_client(request_id: &str) -> Vec<u8> {
     let count = ClientCount { r#type: 8, request_id, client_count: 0 };
     // A struct of two integers and a string always serialises.
     serde_json::to_vec(&count).unwrap_or_default()
+}
+
+/// The response of a node that has none of the sockets that were asked for: `{"requestId":…,"sockets":[]}`.
+pub fn no_sockets(request_id: &str) -> Vec<u8> {
+    respond_with(request_id, "sockets", std::iter::empty())
+}
+
+/// The response of a node with sockets that were asked for, whose descriptions stand in `pieces`, in JSON and with commas
+/// between them: `{"requestId":…,"sockets":[…]}`. The id is `null` if the request had none.
+pub fn sockets(request_id: Option<&str>, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut out = br#"{"requestId":"#.to_vec();
+    match request_id {
+        Some(id) => write_json_string(&mut out, id),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(br#","sockets":["#);
+    out.extend_from_slice(&pieces.join(&b','));
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// The response of a node that has sockets in these rooms: `{"requestId":…,"rooms":[…]}`.
+pub fn rooms<'a>(request_id: &str, names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    respond_with(request_id, "rooms", names)
+}
+
+fn respond_with<'a>(request_id: &str, field: &str, names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut out = br#"{"requestId":"#.to_vec();
+    write_json_string(&mut out, request_id);
+    out.push(b',');
+    write_json_string(&mut out, field);
+    out.extend_from_slice(b":[");
+    for (n, name) in names.enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_json_string(&mut out, name);
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 #[cfg(test)]
@@ -424,5 +487,21 @@ mod tests {
     #[test]
     fn no_client_is_what_the_reference_would_send() {
         assert_eq!(no_client("R"), br#"{"type":8,"requestId":"R","clientCount":0}"#);
+    }
+
+    #[test]
+    fn what_this_node_has_is_told_as_the_reference_would() {
+        assert_eq!(no_sockets("R\""), br#"{"requestId":"R\"","sockets":[]}"#);
+        assert_eq!(sockets(None, &[]), br#"{"requestId":null,"sockets":[]}"#);
+        let pieces = [&br#"{"id":"a"},{"id":"b"}"#[..], br#"{"id":"c"}"#];
+        assert_eq!(
+            sockets(Some("R"), &pieces),
+            br#"{"requestId":"R","sockets":[{"id":"a"},{"id":"b"},{"id":"c"}]}"#
+        );
+        assert_eq!(rooms("R", std::iter::empty()), br#"{"requestId":"R","rooms":[]}"#);
+        assert_eq!(
+            rooms("R", ["a", "\u{1f600}\n"].into_iter()),
+            "{\"requestId\":\"R\",\"rooms\":[\"a\",\"\u{1f600}\\n\"]}".as_bytes()
+        );
     }
 }

@@ -12,12 +12,14 @@ use serde_json::value::RawValue;
 
 use super::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
 use super::classic::Packet;
-use super::request::{Answer, RequestType};
+use super::request::{Answer, Encoding, Reply, RequestType};
 use super::rooms::Rooms;
 use super::shape::{ArrayOr, Items};
 use super::target::{Target, is_nil, write_plain_opts, write_plain_opts_json};
 use super::typed::{JSON_MARK, decode, write_json_string};
-use crate::packet::{EventText, Malformed, Reader, json_to_msgpack, write_map_len, write_str, write_uint};
+use crate::packet::{
+    EventText, Malformed, Reader, json_to_msgpack, write_array_len, write_map_len, write_str, write_uint,
+};
 
 /// The type of a broadcast.
 pub const BROADCAST: u64 = 3;
@@ -425,6 +427,12 @@ impl Request {
         }
     }
 
+    /// The rooms that sockets are to join.
+    pub fn joined(&self) -> Vec<Cow<'_, [u8]>> {
+        let rooms = self.data.rooms.as_ref().filter(|_| self.kind == kind::SOCKETS_JOIN);
+        rooms.map(|rooms| rooms.iter().filter_map(|room| room.name()).collect()).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), Malformed> {
         let RequestData { request_id, opts, rooms, packet } = &self.data;
         let right = match self.kind() {
@@ -472,8 +480,14 @@ impl Response {
         &self.data.request_id
     }
 
-    /// What it carries.
-    pub fn answer(&self) -> Answer {
+    /// The response, which came as `payload`.
+    pub fn reply<'a>(&self, payload: &'a [u8]) -> Reply<'a> {
+        let answer = self.answer();
+        let has_sockets = matches!(answer, Answer::Sockets | Answer::NoSockets);
+        Reply { answer, list: if has_sockets { &["data", "sockets"] } else { &[] }, payload }
+    }
+
+    fn answer(&self) -> Answer {
         match self.kind {
             kind::FETCH_SOCKETS_RESPONSE => match self.data.sockets {
                 Some(ArrayOr::Array(Items::None)) => Answer::NoSockets,
@@ -597,6 +611,46 @@ pub fn nothing_here(request: &Request, uid: &str, nsp: &str, msgpack: bool) -> V
     } else {
         serde_json::to_vec(&envelope).unwrap_or_default()
     }
+}
+
+/// What a node answers that has sockets which were asked for. Their descriptions stand in `pieces`: in JSON with commas between
+/// them; or in msgpack, `count` of them.
+///
+/// # Errors
+/// If there are more than msgpack can count.
+pub fn sockets(
+    request_id: &str,
+    uid: &str,
+    nsp: &str,
+    encoding: Encoding,
+    count: usize,
+    pieces: &[&[u8]],
+) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::new();
+    if encoding == Encoding::Json {
+        out.extend_from_slice(br#"{"type":8,"data":{"requestId":"#);
+        write_json_string(&mut out, request_id);
+        out.extend_from_slice(br#","sockets":["#);
+        out.extend_from_slice(&pieces.join(&b','));
+        out.extend_from_slice(b"]}");
+        out.extend_from_slice(&tail(uid, nsp));
+        return Ok(out);
+    }
+    write_map_len(&mut out, 4)?;
+    write_str(&mut out, "type")?;
+    write_uint(&mut out, kind::FETCH_SOCKETS_RESPONSE);
+    write_str(&mut out, "data")?;
+    write_map_len(&mut out, 2)?;
+    write_str(&mut out, "requestId")?;
+    write_str(&mut out, request_id)?;
+    write_str(&mut out, "sockets")?;
+    write_array_len(&mut out, count)?;
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    for (name, value) in [("uid", uid), ("nsp", nsp)] {
+        write_str(&mut out, name)?;
+        write_str(&mut out, value)?;
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -744,6 +798,20 @@ mod tests {
         assert_eq!(
             nothing_here(&request, "U", "/n", true),
             b"\x84\xa4type\x08\xa4data\x82\xa9requestId\xa1R\xa7sockets\x90\xa3uid\xa1U\xa3nsp\xa2/n"
+        );
+    }
+
+    #[test]
+    fn sockets_are_told_of_in_both_encodings() {
+        let json =
+            sockets("R", "U", "/n", Encoding::Json, 3, &[br#"{"id":"a"},{"id":"b"}"#, br#"{"id":"c"}"#]);
+        let expected = r#"{"type":8,"data":{"requestId":"R","sockets":[{"id":"a"},{"id":"b"},{"id":"c"}]},"uid":"U","nsp":"/n"}"#;
+        assert_eq!(String::from_utf8(json.unwrap()).unwrap(), expected);
+        let msgpack =
+            sockets("R", "U", "/n", Encoding::Msgpack, 2, &[b"\x81\xa2id\xa1a", b"\x81\xa2id\xa1b"]);
+        assert_eq!(
+            msgpack.unwrap(),
+            b"\x84\xa4type\x08\xa4data\x82\xa9requestId\xa1R\xa7sockets\x92\x81\xa2id\xa1a\x81\xa2id\xa1b\xa3uid\xa1U\xa3nsp\xa2/n"
         );
     }
 

@@ -11,6 +11,7 @@ use once_cell::sync::Lazy;
 use serde::de::IgnoredAny;
 
 use super::broadcast::{Arguments, Broadcast};
+use super::rooms_text::RoomsText;
 use super::target::Target;
 use super::typed::write_json_string;
 
@@ -43,10 +44,6 @@ pub struct Glance<'a> {
     nsp: &'a [u8],
 }
 
-/// A list of rooms in JSON, without the brackets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RoomsText<'a>(&'a [u8]);
-
 /// Where the name of the namespace begins in what messages end with.
 const OF_NSP: usize = br#"","nsp":""#.len();
 
@@ -74,7 +71,7 @@ pub fn glance<'a>(payload: &'a [u8], ending: &[u8]) -> Option<Glance<'a>> {
     let data = rest.strip_suffix(br#","uid":""#)?;
     let rest = data.strip_suffix(PLAIN)?;
     let at = BEFORE_ROOMS.rfind(rest)?;
-    let rooms = RoomsText(rest.get(at + ROOMS.len()..)?);
+    let rooms = RoomsText::new(rest.get(at + ROOMS.len()..)?);
     let opts = data.get(at + TO_OPTS..data.len().checked_sub(1)?)?;
     let arguments = payload.get(HEAD.len() - 1..=at)?;
     Some(Glance { arguments, opts, rooms, uid, nsp })
@@ -106,45 +103,6 @@ impl<'a> Glance<'a> {
             target: Target::plain(self.opts, self.rooms),
         })
     }
-}
-
-impl RoomsText<'_> {
-    pub(super) fn is_empty(self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether it is a list of strings that stand there as they are.
-    fn is_plain(self) -> bool {
-        self.is_empty() || !self.any(|_| false)
-    }
-
-    pub(super) fn any(self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
-        let mut rest = self.0;
-        loop {
-            let Some(name) = rest.strip_prefix(b"\"") else {
-                return true;
-            };
-            let Some((name, after)) = memchr::memchr(b'"', name).and_then(|end| name.split_at_checked(end))
-            else {
-                return true;
-            };
-            if is_here(name) || !is_plain(name) {
-                return true;
-            }
-            match after {
-                b"\"" => return false,
-                [b'"', b',', next @ ..] => rest = next,
-                _ => return true,
-            }
-        }
-    }
-}
-
-/// Whether text between quotes is what it stands for: an escape may be one of the quote, and what is not UTF-8 is
-/// malformed.
-fn is_plain(text: &[u8]) -> bool {
-    let odd = text.iter().fold(false, |odd, &byte| odd | (byte < b' ') | (byte == b'\\'));
-    !odd && std::str::from_utf8(text).is_ok()
 }
 
 #[cfg(test)]

@@ -22,6 +22,29 @@ pub enum RequestType {
     Broadcast = 7,
 }
 
+/// How a payload is encoded. The numbers are known to `lib/requests.js`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// JSON text.
+    Json = 0,
+    /// msgpack as notepack.io writes it.
+    Msgpack = 1,
+    /// The user's own parser.
+    Custom = 2,
+}
+
+/// A response to a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'a> {
+    /// What it carries.
+    pub answer: Answer,
+    /// Where the list stands in it that it answers with, by the names of the fields; empty if it is none.
+    pub list: &'static [&'static str],
+    /// The response as it came.
+    pub payload: &'a [u8],
+}
+
 /// What a response carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {

@@ -1,5 +1,6 @@
 //! A list of rooms, kept about as small as it came: there may be millions of them in a message.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -47,6 +48,17 @@ impl Room<'_> {
             Room::Name(name) => is_here(name),
             Room::Number(number) => is_here(ryu_js::Buffer::new().format(number).as_bytes()),
             Room::Other => true,
+        }
+    }
+}
+
+impl<'a> Room<'a> {
+    /// Its name; `None` for what names no room.
+    pub(super) fn name(&self) -> Option<Cow<'a, [u8]>> {
+        match *self {
+            Room::Name(name) => Some(name.into()),
+            Room::Number(number) => Some(ryu_js::Buffer::new().format(number).as_bytes().to_vec().into()),
+            Room::Other => None,
         }
     }
 }

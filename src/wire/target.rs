@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::glance::RoomsText;
 use super::rooms::{IsFilled, Rooms as List};
+use super::rooms_text::RoomsText;
 use crate::packet::{Malformed, Reader, write_array_len, write_map_len, write_str};
 
 /// The options of a broadcast.

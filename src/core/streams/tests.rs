@@ -156,6 +156,7 @@ impl Rig {
                 recovers,
             }),
             emitter: None,
+            joins: Default::default(),
         };
         rig.core.join(1, spec, &mut rig.fx);
         rig.core.incoming(Incoming::Up, &mut rig.fx);
@@ -234,7 +235,13 @@ impl Rig {
 
     fn emit(&mut self, name: &str) {
         let payload = format!(r#"42["{name}"]"#);
-        let emit = Emit { payload: payload.as_bytes(), attachments: &[], room: None, opts: None };
+        let emit = Emit {
+            payload: payload.as_bytes(),
+            attachments: &[],
+            room: None,
+            opts: None,
+            takes_room_channel: false,
+        };
         self.core.broadcast(1, &emit, &mut self.fx);
     }
 

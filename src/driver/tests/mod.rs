@@ -7,13 +7,15 @@ mod streams;
 mod turns;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::inbox::{Fetched, STRIDE};
-use super::link::{Link, Place, Shared};
-use super::outbox::Command;
+use super::link::Link;
+use super::outbox::{Command, Place};
+use super::shared::Shared;
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
+use crate::core::routing::Routing;
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
 use crate::transport::redis::{Address, Settings};
@@ -34,6 +36,8 @@ struct Node {
     shared: Arc<Shared>,
     woken: Arc<tokio::sync::Notify>,
     seen: Vec<Seen>,
+    /// Of its member.
+    routing: Routing,
 }
 
 impl Node {
@@ -55,7 +59,7 @@ impl Node {
         let wake = Arc::clone(&woken);
         let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
-        Node { shared, woken, seen: Vec::new() }
+        Node { shared, woken, seen: Vec::new(), routing: spec_of("").routing(family) }
     }
 
     /// Fetches until a record satisfies `wanted`, and returns it.
@@ -124,6 +128,8 @@ impl Node {
             attachments: Vec::new(),
             room: room.map(|room| commands.put(room.as_bytes())),
             opts: None,
+            takes_room_channel: room
+                .is_some_and(|room| self.routing.takes_room_channel(room.as_bytes(), Instant::now())),
         });
     }
 
@@ -162,6 +168,7 @@ fn spec_of(uid: &str) -> MemberSpec {
         frames: true,
         stream: None,
         emitter: None,
+        joins: Default::default(),
         mode: SubscriptionMode::Dynamic,
     }
 }
@@ -215,6 +222,7 @@ fn a_broadcast_behind_a_join_is_not_judged_by_rooms_of_before() {
     run(async {
         let hub = Hub::default();
         let (a, mut b) = pair(&hub).await;
+        b.occupy();
         a.send(
             Destination::Request,
             r#"{"uid":"aaaaaa","type":2,"opts":{"rooms":[],"except":[]},"rooms":["r"]}"#,
@@ -224,7 +232,6 @@ fn a_broadcast_behind_a_join_is_not_judged_by_rooms_of_before() {
         assert_eq!(b.frame().await, r#"2["to the new room"]"#);
         b.shared.outbox.push_lazily(|_| Command::Settled(1, 1));
         a.emit(r#"42["again"]"#, Some("r"));
-        b.occupy();
         a.emit(r#"42["marker"]"#, None);
         assert_eq!(b.frame().await, r#"2["marker"]"#, "JS has not joined anybody");
     });
@@ -251,19 +258,19 @@ fn a_request_gathers_the_answers() {
         a.shared.outbox.push(|commands| Command::Request {
             member: 1,
             id: "R1".into(),
-            kind: RequestType::AllRooms,
-            bytes: commands.put(br#"{"uid":"aaaaaa","requestId":"R1","type":1}"#),
+            kind: RequestType::ServerSideEmit,
+            bytes: commands.put(br#"{"uid":"aaaaaa","requestId":"R1","type":6,"data":["e"]}"#),
             timeout: Duration::from_secs(5),
             carried: false,
         });
         let request = b.until("the request", |seen| seen.kind == Kind::Request as u32).await;
         assert!(request.parts[0].contains("R1"));
-        b.send(Destination::Response { uid: None }, r#"{"requestId":"R1","rooms":"wrong"}"#);
         b.send(Destination::Response { uid: None }, r#"{"requestId":"R1","rooms":["x"]}"#);
-        let answers = a.until("the answers", |seen| seen.kind == Kind::Answers as u32).await;
-        assert_eq!(answers.n, 1);
+        b.send(Destination::Response { uid: None }, r#"{"type":6,"requestId":"R1","data":1}"#);
+        let answer = a.until("the answer", |seen| seen.kind == Kind::Answer as u32).await;
+        assert_eq!(answer.parts[..2], ["R1", r#"{"type":6,"requestId":"R1","data":1}"#]);
+        let answers = a.until("the end", |seen| seen.kind == Kind::Answers as u32).await;
         assert_eq!(answers.parts[1], r#"{"status":"done","expected":1}"#);
-        assert_eq!(answers.parts[3], r#"{"requestId":"R1","rooms":["x"]}"#);
     });
 }
 

@@ -41,6 +41,7 @@ mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;
 mod settings;
+mod step;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,7 @@ pub use credentials::{Answer, AskCredentials, Credentials, Login};
 pub use predecessor::Predecessors;
 pub use sentinel::Sentinels;
 pub use settings::{Address, Role, Settings, SettingsError};
-pub use tls::{Tls, TlsOptions};
+pub use tls::{Tls, TlsError, TlsOptions};
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -73,6 +74,7 @@ use lane::{Holding, LaneConnection};
 use liveness::Pulse;
 use reader::Reader;
 use sentinel::{Master, Watches};
+use step::Step;
 use stream::Loss;
 
 /// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
@@ -105,19 +107,6 @@ enum Deferred {
     LaneDown(Lane),
     NotCounted(u64),
     Abandoned(Abandoned),
-}
-
-/// What one look at a connection brought.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    /// Something went to the sink.
-    reported: bool,
-    /// A read brought something, so that another one may.
-    more: bool,
-}
-
-impl Step {
-    const REPORTED: Self = Self { reported: true, more: false };
 }
 
 impl RedisTransport {

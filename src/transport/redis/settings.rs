@@ -6,7 +6,7 @@ use super::allowed::AllowedHosts;
 use super::credentials::{Credentials, Login};
 use super::predecessor::Predecessors;
 use super::sentinel::Sentinels;
-use super::tls::{Tls, TlsOptions};
+use super::tls::{Tls, TlsError, TlsOptions};
 
 /// Where a Redis is, and as whom to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +56,12 @@ pub enum Address {
     Sentinels(Arc<Sentinels>),
 }
 
-/// Why there are no [`Settings`] or no [`Tls`].
+/// Why there are no [`Settings`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A part of the TLS options cannot be read, or is missing. Becomes a JS `Error`; never holds what a part says.
-    Tls {
-        /// The name that the part has in JS.
-        part: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// A part of the TLS options cannot be read, or is missing. Becomes a JS `Error`.
+    Tls(TlsError),
     /// The URL is not one of Redis'. Becomes a JS `TypeError`; holds the parser's words, never the URL.
     Url(String),
 }
@@ -113,7 +108,7 @@ impl Settings {
         let tls = if secure {
             let mut options = tls.cloned().unwrap_or_default();
             options.insecure |= insecure;
-            Some(Tls::new(&options)?)
+            Some(Tls::new(&options).map_err(SettingsError::Tls)?)
         } else {
             None
         };
@@ -184,7 +179,7 @@ impl fmt::Display for Address {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls { part, problem } => write!(f, "{part}: {problem}"),
+            Self::Tls(error) => error.fmt(f),
             Self::Url(error) => write!(f, "not a Redis URL: {error}"),
         }
     }

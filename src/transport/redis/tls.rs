@@ -17,8 +17,6 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsConnector, rustls};
 
-use super::settings::SettingsError;
-
 /// What a [`Tls`] is made of, as a user has it.
 #[derive(Clone, Default)]
 pub struct TlsOptions {
@@ -47,8 +45,8 @@ impl Tls {
     /// Returns what the options say.
     ///
     /// # Errors
-    /// [`SettingsError::Tls`] if a part of them cannot be read, or is missing.
-    pub fn new(options: &TlsOptions) -> Result<Self, SettingsError> {
+    /// If a part of them cannot be read, or is missing.
+    pub fn new(options: &TlsOptions) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -109,11 +107,28 @@ impl PartialEq for Tls {
 
 impl Eq for Tls {}
 
-fn problem(part: &str, problem: impl fmt::Display) -> SettingsError {
-    SettingsError::Tls { part: part.to_owned(), problem: problem.to_string() }
+/// Why there is no [`Tls`]: never holds what a part says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError {
+    /// The name that the part has in JS.
+    pub part: String,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
-fn certificates(part: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.problem)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+fn problem(part: &str, problem: impl fmt::Display) -> TlsError {
+    TlsError { part: part.to_owned(), problem: problem.to_string() }
+}
+
+fn certificates(part: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match certificates {
         Ok(certificates) if certificates.is_empty() => Err(problem(part, "there is no certificate in it")),
@@ -125,7 +140,7 @@ fn certificates(part: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, 
 fn verifier(
     options: &TlsOptions,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, SettingsError> {
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     if options.insecure {
         return Ok(Arc::new(Anybody(provider)));
     }

@@ -1,0 +1,101 @@
+//! Which layer has which files and may import what, and the exceptions that are known.
+
+/// A part of `src/`.
+pub struct Layer {
+    /// How it is called.
+    pub name: &'static str,
+    /// Its files, as globs.
+    pub files: &'static [&'static str],
+    /// The layers that it may import.
+    pub imports: &'static [&'static str],
+    /// What it may not name of other crates and of the standard library.
+    pub bars: &'static [&'static str],
+}
+
+/// An import that breaks the rules and is known to.
+pub struct Known {
+    /// The file that imports.
+    pub from: &'static str,
+    /// The file that it imports.
+    pub to: &'static str,
+}
+
+const NO_IO: &[&str] =
+    &["napi", "redis", "socket2", "std::fs", "std::net", "std::os", "std::thread", "tokio", "tokio_rustls"];
+
+/// From the lowest up.
+pub const LAYERS: &[Layer] = &[
+    Layer { name: "clock", files: &["src/clock.rs"], imports: &[], bars: NO_IO },
+    Layer { name: "packet", files: &["src/packet/**"], imports: &[], bars: NO_IO },
+    // What Redis calls things.
+    Layer {
+        name: "terms",
+        files: &["src/transport/pubsub.rs", "src/transport/resp.rs"],
+        imports: &[],
+        bars: NO_IO,
+    },
+    Layer { name: "wire", files: &["src/wire/**"], imports: &["packet", "terms"], bars: NO_IO },
+    // What is said about bytes on their way.
+    Layer {
+        name: "transport",
+        files: &["src/transport/mod.rs", "src/transport/passing.rs"],
+        imports: &["terms"],
+        bars: NO_IO,
+    },
+    Layer {
+        name: "core",
+        files: &["src/core/**"],
+        imports: &["clock", "packet", "terms", "transport", "wire"],
+        bars: NO_IO,
+    },
+    // Who moves them.
+    Layer {
+        name: "carriers",
+        files: &["src/transport/client.rs", "src/transport/redis/**"],
+        imports: &["terms", "transport"],
+        bars: &["napi"],
+    },
+    Layer {
+        name: "driver",
+        files: &["src/driver/**"],
+        imports: &["carriers", "clock", "core", "terms", "transport", "wire"],
+        bars: &["napi", "redis"],
+    },
+    Layer {
+        name: "binding",
+        files: &["src/binding/**"],
+        imports: &["carriers", "clock", "core", "driver", "terms", "transport", "wire"],
+        bars: &["redis", "tokio"],
+    },
+];
+
+/// They belong to no layer: they only declare, or build.
+pub const OUTSIDE: &[&str] = &["src/lib.rs", "build.rs"];
+
+/// May only grow shorter.
+pub const KNOWN: &[Known] = &[
+    // Each has an `impl Core` of its own, and `Core` has their state.
+    Known { from: "src/core/counting.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/crossing.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/mod.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/appends.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/pages.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/reader.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/restore.rs", to: "src/core/mod.rs" },
+    Known { from: "src/core/streams/sessions.rs", to: "src/core/mod.rs" },
+    // What the parts of streams share stands with what holds them.
+    Known { from: "src/core/streams/appends.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/pages.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/reader.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/restore.rs", to: "src/core/streams/mod.rs" },
+    Known { from: "src/core/streams/sessions.rs", to: "src/core/streams/mod.rs" },
+    // An address stands with all other settings, and one by way of sentinels has what asks them, which connects.
+    Known { from: "src/transport/redis/allowed.rs", to: "src/transport/redis/settings.rs" },
+    Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },
+    Known { from: "src/transport/redis/settings.rs", to: "src/transport/redis/sentinel.rs" },
+    Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
+    // A part of `impl ClusterTransport`.
+    Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
+    // What JS says of a member stands with the link.
+    Known { from: "src/binding/routing.rs", to: "src/binding/link.rs" },
+];

@@ -1,0 +1,163 @@
+//! The `Routing` class of `binding.js`: the channels of one member, and which of them a message takes.
+//!
+//! The link's functions that are called for every message find it by the number of the member. What the user's clients
+//! carry in the tick in which it is emitted goes out without the link thread: for that JS asks for the channel here.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use napi::bindgen_prelude::{Buffer, Error, Status};
+use napi_derive::napi;
+
+use super::args::{Bytes, Text};
+use super::link::{LinkMember, destination, spec_of};
+use crate::core::member::MemberSpec;
+use crate::core::routing::Routing as Rules;
+use crate::transport::Space;
+use crate::wire::channel::prefix_of;
+use crate::wire::request::Encoding;
+use crate::wire::{Family, classic, cluster};
+
+/// The names of a member's channels.
+#[napi(object)]
+pub struct ChannelNames {
+    /// Broadcasts to everyone, or to several rooms.
+    pub broadcast: String,
+    /// Requests.
+    pub request: String,
+    /// Responses that all servers get.
+    pub response: String,
+    /// Responses to this member alone.
+    pub own_response: String,
+}
+
+/// The channels of one member of a link.
+#[napi]
+pub struct Routing {
+    pub(super) family: Family,
+    pub(super) spec: MemberSpec,
+    pub(super) rules: Rc<Rules>,
+}
+
+#[napi]
+impl Routing {
+    /// The channels of a member that speaks `family`, as in `LinkOptions`.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(member: LinkMember, family: String) -> Self {
+        let (family, spec) = (family_of(&family), spec_of(member));
+        let rules = Rc::new(spec.routing(family));
+        Routing { family, spec, rules }
+    }
+
+    /// The names of the channels.
+    #[napi(catch_unwind)]
+    pub fn names(&self) -> ChannelNames {
+        let channels = &self.rules.channels;
+        ChannelNames {
+            broadcast: text(&channels.broadcast),
+            request: text(&channels.request),
+            response: text(&channels.response),
+            own_response: text(&channels.own_response),
+        }
+    }
+
+    /// The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a response
+    /// (2, `name` the uid of the requester).
+    #[napi(catch_unwind)]
+    pub fn channel(&self, to: u32, name: Option<Text>) -> napi::Result<String> {
+        let to = destination(to, name, &self.rules)?;
+        Ok(text(&self.rules.channels.of(&to)))
+    }
+
+    /// The channel of a room that servers with sockets in the room subscribe to; `null` if there is none.
+    #[napi(catch_unwind)]
+    pub fn room_channel(&self, room: Text) -> Option<String> {
+        let rules = &self.rules;
+        rules.subscribes(room.as_bytes()).then(|| text(&rules.channels.room(room.as_bytes())))
+    }
+
+    /// Sockets somewhere are told to join rooms.
+    #[napi(catch_unwind)]
+    pub fn cover(&self, rooms: Vec<Text>) {
+        self.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
+    }
+
+    /// The rules of an ACL that allow these channels, as `ACL SETUSER` takes them.
+    #[napi(catch_unwind)]
+    pub fn acl_rules(&self) -> String {
+        self.rules.channels.acl_rules(&self.spec.prefix)
+    }
+
+    /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
+    /// `broadcast`. `null` if the options have to name the room, and are not given.
+    ///
+    /// # Errors
+    /// An `Error` if the payload is not the text of an event.
+    #[napi(catch_unwind)]
+    pub fn encode_broadcast(
+        &self,
+        payload: Bytes,
+        attachments: Vec<Bytes>,
+        room: Option<Text>,
+        opts: Option<Bytes>,
+    ) -> napi::Result<Option<Buffer>> {
+        let is_ambiguous = |room: &Text| self.rules.is_ambiguous(room.as_bytes());
+        if opts.is_none() && room.as_ref().is_some_and(is_ambiguous) {
+            return Ok(None);
+        }
+        let attachments: Vec<&[u8]> = attachments.iter().map(Bytes::as_slice).collect();
+        let (payload, opts) = (payload.as_slice(), opts.as_ref().map(Bytes::as_slice));
+        let room = room.map(|room| room.to_string()).transpose()?;
+        let mut out = Vec::with_capacity(payload.len() + 128);
+        let MemberSpec { uid, nsp, .. } = &self.spec;
+        self.family
+            .encode_broadcast(uid, nsp, payload, &attachments, room.as_deref(), opts, &mut out)
+            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        Ok(Some(out.into()))
+    }
+
+    /// The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
+    /// msgpack; `count` says how many they are.
+    ///
+    /// # Errors
+    /// An `Error` if there are more than msgpack can count.
+    #[napi(catch_unwind)]
+    pub fn sockets_response(
+        &self,
+        request_id: Option<Text>,
+        is_json: bool,
+        count: u32,
+        pieces: Vec<Bytes>,
+    ) -> napi::Result<Buffer> {
+        let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
+        let id = request_id.map(|id| id.to_string()).transpose()?;
+        if self.family == Family::Classic {
+            return Ok(classic::sockets(id.as_deref(), &pieces).into());
+        }
+        let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
+        let MemberSpec { uid, nsp, .. } = &self.spec;
+        cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
+            .map(Buffer::from)
+            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
+    }
+}
+
+/// Returns the prefix of a broadcast channel: what stands in it before the namespace.
+#[napi(catch_unwind)]
+pub fn prefix_in(broadcast_channel: String, nsp: String) -> String {
+    prefix_of(&broadcast_channel, &nsp).to_owned()
+}
+
+/// What members speak, by the name that JS has for it; see `LinkOptions`.
+pub(super) fn family_of(name: &str) -> Family {
+    match name {
+        "sharded" => Family::Sharded,
+        "streams" => Family::Streams { space: Space::Global },
+        "streams-sharded" => Family::Streams { space: Space::Shard },
+        _ => Family::Classic,
+    }
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
