@@ -96,6 +96,4 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
     // A part of `impl ClusterTransport`.
     Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
-    // What JS says of a member stands with the link.
-    Known { from: "src/binding/routing.rs", to: "src/binding/link.rs" },
 ];
