@@ -7,7 +7,8 @@
  */
 
 const assert = require("node:assert");
-const { Pair, makeClusterClient } = require("./fixtures/pairs");
+const { Emitter } = require("../emitter");
+const { Pair, endClient, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { freePort } = require("./support/ports");
@@ -102,6 +103,95 @@ describe("clients of a cluster in failovers", function () {
 
   leavesNoRejection();
 });
+
+describe("clients of a cluster that know of no other server in a failover", function () {
+  this.timeout(90_000);
+
+  for (const name of PACKAGES) {
+    it(`${name}: an emitter waits for those who listen`, async () => {
+      const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+      const make = () => makeClusterClient(name, cluster.nodes);
+      const pair = new Pair(name, "createShardedAdapter", make);
+      const client = make().on("error", () => {});
+      const emitter = new Emitter(client, {
+        mode: "sharded",
+        channelPrefix: `pair-${name}-createShardedAdapter`,
+        transport: "client",
+      });
+      try {
+        await pair.ready();
+        await failOver(pair, cluster, (number) => emitter.to("room").emit("n", number));
+      } finally {
+        emitter.close();
+        await pair.close();
+        await endClient(client);
+        await cluster.stop();
+      }
+    });
+  }
+
+  it("ioredis: an adapter that has counted nobody when it began waits for those who listen", async () => {
+    const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+    const pair = new Pair("ioredis", "createShardedAdapter", () =>
+      makeClusterClient("ioredis", cluster.nodes),
+    );
+    try {
+      await pair.ready();
+      // As nodes answer whose slots are just on their way.
+      let counts = 0;
+      const restore = pair.clients[0].nodes("all").map((/** @type {any} */ node) => {
+        const { call } = node;
+        node.call = (/** @type {string} */ command, /** @type {string[]} */ ...args) => {
+          if (command !== "pubsub") return call.call(node, command, ...args);
+          counts++;
+          return Promise.resolve(args.slice(1).flatMap((channel) => [channel, 0]));
+        };
+        return () => void (node.call = call);
+      });
+      const isCounted = () => {
+        pair.one();
+        return counts >= 2;
+      };
+      await waitFor(isCounted, { timeout: 20_000, what: "a count" });
+      for (const put of restore) put();
+      await failOver(pair, cluster, (number) => pair.from.to("room").emit("n", number));
+    } finally {
+      await pair.close();
+      await cluster.stop();
+    }
+  });
+
+  leavesNoRejection();
+});
+
+/**
+ * Has a replica take over while numbers are sent, all of which have to come.
+ *
+ * @param {Pair} pair
+ * @param {import("./support/cluster").RedisCluster} cluster
+ * @param {(number: number) => void} send
+ */
+async function failOver(pair, cluster, send) {
+  pair.one = () => send(pair.sent++);
+  await pair.flows();
+  const first = pair.sent;
+  pair.begin();
+  try {
+    const [replica] = await cluster.replicas();
+    await cluster.failover(replica);
+    await cluster.followed(pair.channel, `the subscription of ${pair.title}`);
+  } finally {
+    pair.end();
+  }
+  await pair.proves();
+  const got = new Set(pair.got);
+  const sent = Array.from({ length: pair.sent - first }, (_, n) => first + n);
+  assert.deepStrictEqual(
+    sent.filter((number) => !got.has(number)),
+    [],
+    "these are missing",
+  );
+}
 
 describe("clients of a cluster that find a master to which they cannot connect", function () {
   this.timeout(90_000);

@@ -698,11 +698,12 @@ class Carrier {
 
   /** @param {number} token @param {string[]} channels */
   async #count(token, channels) {
-    // Rust counts before it publishes again what was given back.
+    // Rust counts before it publishes again what was given back: no channels, if it knows of no other server.
     await this.#audiences.gathered();
     /** @type {string | null} */
     let refusal = null;
-    const counts = await this.#clients.count(channels).catch((error) => {
+    const counting = channels.length === 0 ? Promise.resolve([]) : this.#clients.count(channels);
+    const counts = await counting.catch((error) => {
       if (isRefusal(error)) refusal = messageOf(error);
       return null;
     });

@@ -251,8 +251,8 @@ impl Core {
             }
             true
         });
-        if channels.is_empty() {
-            // Redis is not asked for nothing; those who are gone are not waited for.
+        // Redis is not asked for nothing; those who are gone are not waited for.
+        if channels.is_empty() && !(heals && self.clients_know_audiences()) {
             if heals {
                 self.flow.counted(Vec::new(), fx.now);
             }

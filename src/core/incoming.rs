@@ -66,6 +66,9 @@ impl Core {
             }
             Incoming::Up => {
                 self.flow.up(fx.now, self.with_peers());
+                if self.clients_know_audiences() && !self.flow.backlog.is_empty() && !self.flow.is_waiting() {
+                    self.flow.heal(fx.now, Vec::new());
+                }
                 self.counting.let_go();
                 self.event(fx, 0, &Event::Up);
                 self.announce_all(fx);

@@ -427,9 +427,16 @@ impl Core {
         self.fences.returned();
         let dropped = self.flow.give_back(channel, bytes);
         self.fences.no_longer_wait(dropped);
-        if !self.flow.is_waiting() {
-            self.flow.heal(fx.now, self.with_peers());
-        }
+        // A wait that is about to end looks once more: what was counted before says nothing of those who have missed this.
+        let members = if self.flow.is_waiting() { Vec::new() } else { self.with_peers() };
+        self.flow.heal(fx.now, members);
+    }
+
+    /// Whether users' clients carry channels of shards: they know who has listened to each, and answer a count that ends an
+    /// outage once those listen again who have missed something. So they are asked even if no other server is known: an
+    /// emitter knows of none, nor does who has counted them in the midst of a failover.
+    fn clients_know_audiences(&self) -> bool {
+        self.is_by_clients() && self.config.family == Family::Sharded
     }
 
     /// A member publishes: its peers are counted now and then, so that an outage knows whom to wait for at its end.

@@ -349,3 +349,54 @@ fn what_comes_back_to_a_link_without_peers_goes_out_again_without_a_count() {
     world.pass(SECOND / 10, &|_| 1);
     assert_eq!(world.published.len(), 1);
 }
+
+#[test]
+fn what_users_clients_give_back_waits_until_they_say_who_listens_though_no_peers_are_known() {
+    let mut world = World::by_clients(Family::Sharded);
+    world.join(1);
+    world.pass(10 * SECOND, &|_| 1);
+    let back = Incoming::Returned { channel: b"p#/1#room#", payload: b"x" };
+    world.core.incoming(back, &mut world.fx);
+    let mut asked = 0;
+    for _ in 0..2 {
+        assert_eq!(sent_while_asked(&mut world), 0);
+        let (token, channels) = world.fx.counts.pop().expect("the clients are asked");
+        assert_eq!(channels.len(), 0, "for no number");
+        asked += 1;
+        // Something more has come back meanwhile: this answer says nothing of it.
+        if asked == 2 {
+            let back = Incoming::Returned { channel: b"p#/1#room#", payload: b"y" };
+            world.core.incoming(back, &mut world.fx);
+        }
+        world.core.incoming(Incoming::Counted { token, counts: Some(&[]) }, &mut world.fx);
+    }
+    assert_eq!(sent_while_asked(&mut world), 0);
+    world.forget();
+    world.pass(SECOND, &|_| 1);
+    assert_eq!(world.published.len(), 2);
+}
+
+#[test]
+fn what_waits_for_users_clients_goes_out_after_an_outage_when_they_say_who_listens() {
+    let mut world = World::by_clients(Family::Sharded);
+    world.join(1);
+    world.pass(10 * SECOND, &|_| 1);
+    world.down();
+    world.ask(1);
+    world.core.release(1 << 20, &mut world.fx);
+    world.up();
+    assert_eq!(sent_while_asked(&mut world), 0);
+    assert_eq!(world.fx.counts.len(), 1);
+}
+
+/// Time passes until something is counted, or goes out; returns how many messages went out.
+fn sent_while_asked(world: &mut World) -> usize {
+    loop {
+        world.core.release(1 << 20, &mut world.fx);
+        if !(world.fx.counts.is_empty() && world.fx.publishes.is_empty()) {
+            return world.fx.publishes.len();
+        }
+        world.fx.now = world.core.deadline().expect("something is waited for").max(world.fx.now);
+        world.core.tick(&mut world.fx);
+    }
+}
