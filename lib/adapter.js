@@ -39,7 +39,7 @@ const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
 const LATE = Symbol("late");
 
 /** How a piece of an answer is encoded; the numbers are those of `PieceKind` in Rust. */
-const PIECE = Object.freeze({ JSON: 0, MSGPACK: 1, WHOLE: 2 });
+const PIECE = Object.freeze({ JSON: 0, MSGPACK: 1, WHOLE: 2, ASCII: 3 });
 
 /** What cannot be sent, since it is nested too deep. */
 const TOO_DEEP = Symbol("too deep");
@@ -867,7 +867,7 @@ class MemberAdapter extends Adapter {
     const isLast = (record.n & 1) === 1;
     const kind = record.n >>> 1;
     if (kind === PIECE.WHOLE) return void request.answers.push(copy(record.part(1)));
-    const piece = kind === PIECE.JSON ? JSON.parse(record.text(1)) : msgpack.decode(copy(record.part(1)));
+    const piece = readPiece(kind, record);
     request.list = request.list.length === 0 ? piece : appended(request.list, piece);
     if (!isLast) return;
     request.answers.push(request.list);
@@ -1050,6 +1050,18 @@ function nameOf(room) {
   } catch {
     // No broadcast can name it either.
     return "";
+  }
+}
+
+/** @param {number} kind @param {import("./inbox").InboxRecord} record @returns {any[]} */
+function readPiece(kind, record) {
+  switch (kind) {
+    case PIECE.ASCII:
+      return JSON.parse(record.ascii(1));
+    case PIECE.JSON:
+      return JSON.parse(record.text(1));
+    default:
+      return msgpack.decode(copy(record.part(1)));
   }
 }
 

@@ -103,6 +103,12 @@ class InboxRecord {
     return this.#slab.toString("utf8", this.#table[at], this.#table[at + 1]);
   }
 
+  /** The same of a part that is ASCII. @param {number} index */
+  ascii(index) {
+    const at = this.#row + 4 + 2 * index;
+    return this.#slab.toString("latin1", this.#table[at], this.#table[at + 1]);
+  }
+
   /** The last `length` characters of part `index` but for the two at its end, in ASCII. @param {number} index @param {number} length */
   lastArgument(index, length) {
     const end = this.#table[this.#row + 5 + 2 * index] - 2;
