@@ -477,6 +477,7 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
     for catches_up in [false, true] {
         block_on(async {
             let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+            let began = tokio::time::Instant::now();
             rig.transport.pause(true);
             rig.transport.publish(b"a", b"1");
             rig.with_peer(commands.command()).await;
@@ -509,12 +510,15 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
                 let why = format!("{} closed the connection", rig.peer.address());
                 assert_eq!((reason, silence), (why, 0));
             } else {
+                // A machine that is busy takes its time, too.
+                let longest = began.elapsed().as_secs_f64() * 1000.0;
+                assert!(silence >= 1500 && silence as f64 <= longest, "{silence} of {longest}");
                 let why = format!(
-                    "{} closed the connection; it had not been read for 1.5 s: see client-output-buffer-limit",
-                    rig.peer.address()
+                    "{} closed the connection; it had not been read for {:.1} s: see client-output-buffer-limit",
+                    rig.peer.address(),
+                    silence as f64 / 1000.0
                 );
                 assert_eq!(reason, why);
-                assert!((1500..1600).contains(&silence), "{silence}");
             }
         });
     }
