@@ -22,16 +22,15 @@ pub enum PieceKind {
     Ascii = 3,
 }
 
-/// Cuts the list that stands in a valid answer at `path`, and hands each piece to `each`; the second parameter says whether it
-/// is the last one. Hands over the answer itself if there is no list.
+/// Takes the pieces: how each is encoded, whether it is the last one, and its bytes in parts.
+type Take<'a> = dyn FnMut(PieceKind, bool, &[&[u8]]) + 'a;
+
+/// Cuts the list that stands in a valid answer at `path`, and hands each piece to `each`. Hands over the answer
+/// itself if there is no list.
 ///
 /// # Errors
 /// If the answer is not valid.
-pub fn cut(
-    answer: &[u8],
-    path: &[&str],
-    each: &mut dyn FnMut(PieceKind, bool, &[&[u8]]),
-) -> Result<(), Malformed> {
+pub fn cut(answer: &[u8], path: &[&str], each: &mut Take<'_>) -> Result<(), Malformed> {
     let is_json = answer.first() == Some(&JSON_MARK);
     let list = if is_json { find_in_json(answer, path) } else { find_in_msgpack(answer, path)? };
     let Some(list) = list else {
@@ -47,7 +46,7 @@ pub fn cut(
 }
 
 /// `list` begins with the bracket.
-fn cut_json(list: &[u8], each: &mut dyn FnMut(PieceKind, bool, &[&[u8]])) {
+fn cut_json(list: &[u8], each: &mut Take<'_>) {
     let mut start = 1;
     let mut at = 1;
     loop {
@@ -67,7 +66,7 @@ fn cut_json(list: &[u8], each: &mut dyn FnMut(PieceKind, bool, &[&[u8]])) {
     }
 }
 
-fn cut_msgpack(list: &[u8], each: &mut dyn FnMut(PieceKind, bool, &[&[u8]])) -> Result<(), Malformed> {
+fn cut_msgpack(list: &[u8], each: &mut Take<'_>) -> Result<(), Malformed> {
     let mut reader = Reader::new(list);
     let count = reader.array_len()?;
     let (mut elements, mut piece) = (0, Vec::new());
@@ -86,7 +85,7 @@ fn hand_over_msgpack(
     elements: usize,
     piece: &[u8],
     is_last: bool,
-    each: &mut dyn FnMut(PieceKind, bool, &[&[u8]]),
+    each: &mut Take<'_>,
 ) -> Result<(), Malformed> {
     let mut head = Vec::new();
     write_array_len(&mut head, elements)?;
