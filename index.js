@@ -6,18 +6,18 @@
  * `@socket.io/redis-adapter` has it.
  */
 
-const { RedisAdapter } = require("./lib/classic");
-const { factoryOf } = require("./lib/factory");
-const { isOwn, linkOf, readForm } = require("./lib/forms");
-const { OwnConnections } = require("./lib/old-events");
-const { installOldMethods } = require("./lib/old-methods");
-const { readOptions, readShardedOptions } = require("./lib/options");
-const { ShardedRedisAdapter } = require("./lib/sharded");
+const { RedisAdapter } = require("./lib/adapter/classic");
+const { factoryOf } = require("./lib/legacy/factory");
+const { isOwn, linkOf, readForm } = require("./lib/place/forms");
+const { OwnConnections } = require("./lib/legacy/old-events");
+const { installOldMethods } = require("./lib/legacy/old-methods");
+const { readOptions, readShardedOptions } = require("./lib/options/options");
+const { ShardedRedisAdapter } = require("./lib/adapter/sharded");
 
 installOldMethods(RedisAdapter.prototype);
 
 /**
- * In one of the forms of index.d.ts; lib/forms.js tells them apart.
+ * In one of the forms of index.d.ts; lib/place/forms.js tells them apart.
  *
  * @param {any} [pubClient] a Redis client that publishes, or where a Redis is
  * @param {any} [subClient] a Redis client that receives, or the options that go with an address

@@ -5,10 +5,10 @@
  * `require("socket.io-redis-native/streams")`: the adapter of streams, as `@socket.io/redis-streams-adapter` has it.
  */
 
-const { factoryOf } = require("./lib/factory");
-const { linkOf, readForm } = require("./lib/forms");
-const { readStreamsOptions } = require("./lib/options");
-const { RedisStreamsAdapter } = require("./lib/streams");
+const { factoryOf } = require("./lib/legacy/factory");
+const { linkOf, readForm } = require("./lib/place/forms");
+const { readStreamsOptions } = require("./lib/options/options");
+const { RedisStreamsAdapter } = require("./lib/adapter/streams");
 
 /**
  * @param {any} redisClient a client of `redis` or `ioredis`, or where a Redis is

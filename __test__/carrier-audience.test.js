@@ -7,7 +7,7 @@
  */
 
 const assert = require("node:assert");
-const { Carrier } = require("../lib/carrier");
+const { Carrier } = require("../lib/link/carrier");
 
 /** A carrier with clients that answer what they are told to. @param {"shard" | "global"} space */
 function make(space) {

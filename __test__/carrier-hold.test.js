@@ -4,7 +4,7 @@
 /** Redis refuses for now what a user's client has given it: how long it is left alone until it is asked again. */
 
 const assert = require("node:assert");
-const { Carrier } = require("../lib/carrier");
+const { Carrier } = require("../lib/link/carrier");
 const { waitFor } = require("./support/wait");
 
 class ReplyError extends Error {}

@@ -6,12 +6,12 @@
  */
 
 const assert = require("node:assert");
-const { Link } = require("../lib/link");
-const { Routing } = require("../lib/routing");
+const { Link } = require("../lib/link/link");
+const { Routing } = require("../lib/link/routing");
 const { startRedis } = require("./support/redis");
 const { waitFor } = require("./support/wait");
 
-/** @typedef {import("../lib/link").Link} AnyLink */
+/** @typedef {import("../lib/link/link").Link} AnyLink */
 
 const OPTIONS = /** @type {any} */ ({
   transport: "auto",
@@ -53,7 +53,7 @@ describe("credentials that change", () => {
    * @param {() => unknown} credentials
    */
   function join(credentials) {
-    /** @type {import("../lib/link").LinkEvent[]} */
+    /** @type {import("../lib/link/link").LinkEvent[]} */
     const events = [];
     const settings = /** @type {any} */ ({ host: "127.0.0.1", port: redis.port, credentials });
     const link = new Link(null, settings, OPTIONS);
@@ -65,7 +65,7 @@ describe("credentials that change", () => {
     return events;
   }
 
-  /** @param {import("../lib/link").LinkEvent[]} events @param {string} type */
+  /** @param {import("../lib/link/link").LinkEvent[]} events @param {string} type */
   function count(events, type) {
     return events.filter((event) => event.type === type).length;
   }

@@ -12,7 +12,7 @@ const { Server } = require("socket.io");
 const main = require("../index.js");
 const streams = require("../streams.js");
 const { Emitter } = require("../emitter.js");
-const { TAKERS } = require("../lib/known-options");
+const { TAKERS } = require("../lib/options/known-options");
 const { membersOf } = require("./support/declared");
 const { startRedis } = require("./support/redis");
 

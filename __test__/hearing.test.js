@@ -7,8 +7,8 @@
  */
 
 const assert = require("node:assert");
-const { PROBE } = require("../lib/doubt");
-const { Hearing } = require("../lib/hearing");
+const { PROBE } = require("../lib/link/doubt");
+const { Hearing } = require("../lib/link/hearing");
 const { LOOK, Looks, byLooks, settled } = require("./support/looks");
 
 /** So many looks an answered probe may take at first, and at most. */

@@ -10,7 +10,7 @@ const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { REASONS, RUST, describeLoadProblem } = require("../lib/load-problem");
+const { REASONS, RUST, describeLoadProblem } = require("../lib/base/load-problem");
 const { addonName, addonPath, isMusl } = require("../scripts/addon");
 
 const ROOT = path.join(__dirname, "..");

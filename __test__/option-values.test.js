@@ -9,7 +9,7 @@ const assert = require("node:assert");
 const path = require("node:path");
 const { Emitter } = /** @type {any} */ (require("../emitter"));
 const { readEmitterOptions } = require("../lib/emitter/options");
-const { readOptions, readShardedOptions, readStreamsOptions } = require("../lib/options");
+const { readOptions, readShardedOptions, readStreamsOptions } = require("../lib/options/options");
 
 /** @type {Record<string, (given: any) => any>} */
 const READERS = { classic: readOptions, sharded: readShardedOptions, streams: readStreamsOptions };

@@ -8,7 +8,7 @@
 
 const assert = require("node:assert");
 const { streamOf: writtenTo } = require("../binding");
-const { LastSent } = require("../lib/last-sent");
+const { LastSent } = require("../lib/recovery/last-sent");
 const msgpack = require("../lib/msgpack");
 const { OURS, REFERENCE } = require("./fixtures/rings");
 const { leavesNoRejection } = require("./fixtures/suite");

@@ -9,7 +9,7 @@ const assert = require("node:assert");
 const http = require("node:http");
 const { Server } = require("socket.io");
 const { Emitter } = require("../emitter");
-const { explainRefusal } = require("../lib/refusals");
+const { explainRefusal } = require("../lib/link/refusals");
 const { connectClient, families } = require("./runtimes/parts");
 const { startRedis } = require("./support/redis");
 

@@ -4,7 +4,7 @@
 /** What users' clients have published that nobody could hear goes back in order, however it ends and however much it is. */
 
 const assert = require("node:assert");
-const { Returns } = require("../lib/returns");
+const { Returns } = require("../lib/link/returns");
 const { UnheardError } = require("../lib/clients/shard-publisher");
 
 /**

@@ -11,9 +11,9 @@ const http = require("node:http");
 const { Server } = require("socket.io");
 const { io: connect } = require("socket.io-client");
 const { encodeAsIs } = require("../lib/msgpack");
-const { Restores } = require("../lib/restores");
-const { LastSent } = require("../lib/last-sent");
-const { Sessions } = require("../lib/sessions");
+const { Restores } = require("../lib/link/restores");
+const { LastSent } = require("../lib/recovery/last-sent");
+const { Sessions } = require("../lib/recovery/sessions");
 const ours = /** @type {any} */ (require(".."));
 const streams = require("../streams");
 const { endClient, makeClient } = require("./fixtures/nodes");
@@ -562,7 +562,7 @@ describe("connection state recovery over streams", function () {
 
   it("that are being restored are looked at for what is for their rooms alone", () => {
     const msgpack = require("../lib/msgpack");
-    const { Sessions } = require("../lib/sessions");
+    const { Sessions } = require("../lib/recovery/sessions");
     /** @type {string[]} */
     let looked = [];
     /** @type {Map<string, Set<string>>} */

@@ -7,7 +7,7 @@
 
 const assert = require("node:assert");
 const { Emitter } = require("../emitter");
-const { readAttachments, toBuffer } = require("../lib/outgoing");
+const { readAttachments, toBuffer } = require("../lib/delivery/outgoing");
 const msgpack = require("../lib/msgpack");
 const { connectClient, endClient } = require("./support/connect");
 const { startRedis } = require("./support/redis");

@@ -4,9 +4,9 @@
 /** When the connection that has all global channels is taken for mute, and since when. The clock is the test's own. */
 
 const assert = require("node:assert");
-const { Carrier } = require("../lib/carrier");
-const { KIND } = require("../lib/inbox");
-const { SignsOfLife } = require("../lib/signs-of-life");
+const { Carrier } = require("../lib/link/carrier");
+const { KIND } = require("../lib/link/inbox");
+const { SignsOfLife } = require("../lib/link/signs-of-life");
 const { Looks, byLooks } = require("./support/looks");
 
 /** So many looks lie between an answer and the next question, and so many an answer may take. */

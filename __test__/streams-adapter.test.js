@@ -8,9 +8,15 @@
 
 const assert = require("node:assert");
 const { Server } = require("socket.io");
-const { WaitingDeliveries, addOffset, compareOffsets, isRecoverable, withOffset } = require("../lib/offsets");
-const { readStreamsOptions } = require("../lib/options");
-const { frameOf } = require("../lib/outgoing");
+const {
+  WaitingDeliveries,
+  addOffset,
+  compareOffsets,
+  isRecoverable,
+  withOffset,
+} = require("../lib/delivery/offsets");
+const { readStreamsOptions } = require("../lib/options/options");
+const { frameOf } = require("../lib/delivery/outgoing");
 const { createAdapter } = require("../streams");
 const { makeClient, endClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");

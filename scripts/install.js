@@ -13,7 +13,7 @@ const { ROOT, addonName, buildWithCargo, rustProblem } = require("./addon.js");
 /** @returns {string | null} why the addon does not load, and what to do */
 function load() {
   try {
-    require("../lib/native.js");
+    require("../lib/base/native.js");
     return null;
   } catch (err) {
     return /** @type {Error} */ (err).message;
@@ -46,7 +46,7 @@ function install() {
 function loadAfresh() {
   const { spawnSync } = require("node:child_process");
   const script =
-    "try { require('./lib/native.js') } catch (error) { console.error(error.message); process.exit(1) }";
+    "try { require('./lib/base/native.js') } catch (error) { console.error(error.message); process.exit(1) }";
   const { status, stderr } = spawnSync(process.execPath, ["-e", script], {
     cwd: ROOT,
     encoding: "utf8",

@@ -10,7 +10,7 @@
 /** @type {any} */
 const binding = require("../../binding");
 const { Link, fetch, setRoom } = binding;
-const { KIND } = require("../../lib/inbox");
+const { KIND } = require("../../lib/link/inbox");
 
 const { port, family, real } = JSON.parse(process.argv[2]);
 const url = `redis://127.0.0.1:${port}`;
@@ -40,7 +40,7 @@ binding.fetch = (
   return 1;
 };
 // Read anew: it takes `fetch` when it is loaded.
-delete require.cache[require.resolve("../../lib/inbox")];
+delete require.cache[require.resolve("../../lib/link/inbox")];
 
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("../..");

@@ -10,7 +10,7 @@
 const timers = require("node:timers");
 const promised = require("node:timers/promises");
 const { Adapter } = require("socket.io-adapter");
-const lifetime = require("../../lib/lifetime");
+const lifetime = require("../../lib/base/lifetime");
 const { running } = require("./redis");
 
 /** How a test fails that waits for too long: by mocha's own limit, by `waitFor` and by `once`. */

@@ -19,7 +19,7 @@
  * @typedef {() => void} OnTrouble subscriptions may be elsewhere now, or nowhere
  */
 
-const { connect, disconnect } = require("../duplicate");
+const { connect, disconnect } = require("./duplicate");
 
 /** The kinds of subscriptions, as `SubscriptionKind` in src/transport/mod.rs. */
 const CHANNEL = 0;

@@ -5,8 +5,8 @@
  * The user's Redis clients: one that publishes and one that subscribes, of whatever kind each is.
  */
 
-const { disconnect } = require("../duplicate");
-const { unset, wrong } = require("../options");
+const { disconnect } = require("./duplicate");
+const { unset, wrong } = require("../options/options");
 const { GenericClient } = require("./generic");
 const { IoredisClient } = require("./ioredis");
 const { IoredisCluster } = require("./ioredis-cluster");

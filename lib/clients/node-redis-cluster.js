@@ -5,8 +5,8 @@
  * The cluster clients of the `redis` package, 4 to 6. They show their nodes, but hardly tell of changes.
  */
 
-const { disconnect } = require("../duplicate");
-const { slotOf } = require("../native");
+const { disconnect } = require("./duplicate");
+const { slotOf } = require("../base/native");
 const { SHARD, answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { readCluster } = require("./node-redis-settings");

@@ -6,7 +6,7 @@
  * that it is known what nobody could hear.
  */
 
-const { slotOf } = require("../native");
+const { slotOf } = require("../base/native");
 const { afterReading } = require("./client");
 
 /** How long what is published waits for what was published before, in milliseconds: a node may never answer. */

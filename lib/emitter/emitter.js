@@ -6,7 +6,7 @@
  * `@socket.io/redis-emitter` does.
  */
 
-const { isOwn, readForm } = require("../forms");
+const { isOwn, readForm } = require("../place/forms");
 const { BroadcastOperator, checkNoCallback, routes } = require("./operator");
 const { readEmitterOptions } = require("./options");
 const { NoSession, Session, sessionOf } = require("./session");

@@ -6,8 +6,8 @@
  * makes another one.
  */
 
-const { readForm } = require("../forms");
-const { prefixIn } = require("../native");
+const { readForm } = require("../place/forms");
+const { prefixIn } = require("../base/native");
 const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
 const { sessionOf } = require("./session");

@@ -6,7 +6,7 @@
  */
 
 const { randomBytes } = require("node:crypto");
-const { warnOfUnknown } = require("../known-options");
+const { warnOfUnknown } = require("../options/known-options");
 const {
   MSGPACK,
   objectOf,
@@ -16,7 +16,7 @@ const {
   readStreamsOptions,
   readText,
   wrong,
-} = require("../options");
+} = require("../options/options");
 
 /** Who emitters are in the messages that they send. */
 const UID = "emitter";
@@ -24,7 +24,7 @@ const UID = "emitter";
 /**
  * @typedef {"classic" | "sharded" | "streams"} Mode which of the adapters the servers have
  * @typedef {{ encode(value: any): any }} Encoder
- * @typedef {Omit<import("../routing").Identity, "nsp">} Identity
+ * @typedef {Omit<import("../link/routing").Identity, "nsp">} Identity
  *
  * @typedef {object} EmitterOptions
  * @property {Mode} mode
@@ -32,7 +32,7 @@ const UID = "emitter";
  * @property {Encoder} parser
  * @property {boolean} customParser whether the user gave the parser
  * @property {boolean} onlyPlaintext
- * @property {import("../link").LinkOptions} link
+ * @property {import("../link/link").LinkOptions} link
  * @property {object} shown the defaults in `emitter.opts`
  */
 
@@ -92,7 +92,7 @@ const READERS = {
   },
 };
 
-/** @param {import("../options").Family} family @param {string} prefix @returns {Identity} */
+/** @param {import("../options/options").Family} family @param {string} prefix @returns {Identity} */
 function identityOf(family, prefix) {
   return {
     uid: UID,

@@ -5,9 +5,9 @@
  * The link that emitters send by, one for all of a client's; what has become of what they have sent; and its end.
  */
 
-const { isOwn, linkOf } = require("../forms");
-const { WRITE_PATIENCE } = require("../lifetime");
-const { Link } = require("../link");
+const { isOwn, linkOf } = require("../place/forms");
+const { WRITE_PATIENCE } = require("../base/lifetime");
+const { Link } = require("../link/link");
 const { senderOf } = require("./senders");
 const debug = require("debug")("socket.io-emitter");
 
@@ -44,7 +44,7 @@ class Outlet {
   /**
    * The outlet of a client, or one of its own for an address.
    *
-   * @param {import("../forms").Form} form
+   * @param {import("../place/forms").Form} form
    * @param {import("./options").EmitterOptions} options
    */
   static of(form, options) {
@@ -74,7 +74,7 @@ class Outlet {
     return sender;
   }
 
-  /** Makes a sender a member of the link. @param {import("./senders").Sender} sender @param {import("../routing").Routing} routing */
+  /** Makes a sender a member of the link. @param {import("./senders").Sender} sender @param {import("../link/routing").Routing} routing */
   join(sender, routing) {
     if (this.#joined.size >= MAX_SENDERS) {
       const [oldest] = this.#joined;
@@ -140,7 +140,7 @@ class Outlet {
     return why.join(", ");
   }
 
-  /** @param {import("../link").LinkEvent} event */
+  /** @param {import("../link/link").LinkEvent} event */
   #onEvent(event) {
     switch (event.type) {
       case "refused":

@@ -5,19 +5,19 @@
  * How what an emitter sends looks: to the servers of each family.
  */
 
-const { streamOf } = require("../native");
-const { MESSAGE, encodeData, printMessage } = require("../cluster-messages");
+const { streamOf } = require("../base/native");
+const { MESSAGE, encodeData, printMessage } = require("../messages/cluster-messages");
 const msgpack = require("../msgpack");
-const { toBuffer } = require("../outgoing");
-const { REQUEST } = require("../requests");
-const { Routing } = require("../routing");
+const { toBuffer } = require("../delivery/outgoing");
+const { REQUEST } = require("../messages/requests");
+const { Routing } = require("../link/routing");
 const { UID } = require("./options");
 const debug = require("debug")("socket.io-emitter");
 
 /** The type of an event packet. */
 const EVENT = 2;
 
-// As in lib/adapter.js, which needs socket.io-adapter: where there is no server there may be none of that.
+// As in lib/adapter/adapter.js, which needs socket.io-adapter: where there is no server there may be none of that.
 /** @type {0} */ const BROADCASTS = 0;
 /** @type {1} */ const REQUESTS = 1;
 
@@ -30,8 +30,8 @@ const EVENT = 2;
  * @property {Record<string, any>} flags
  *
  * @typedef {object} Outlet what takes it to Redis: the class in outlet.js
- * @property {import("../link").Link} link
- * @property {(sender: Sender, routing: import("../routing").Routing) => number} join
+ * @property {import("../link/link").Link} link
+ * @property {(sender: Sender, routing: import("../link/routing").Routing) => number} join
  */
 
 /** @type {Target} */

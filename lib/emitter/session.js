@@ -6,11 +6,11 @@
  * of what they have sent.
  */
 
-const { isOwn } = require("../forms");
-const { WRITE_PATIENCE, countOf, keepFor } = require("../lifetime");
-const { Link } = require("../link");
-const { MAX_DELAY, readNumber } = require("../options");
-const { Routing } = require("../routing");
+const { isOwn } = require("../place/forms");
+const { WRITE_PATIENCE, countOf, keepFor } = require("../base/lifetime");
+const { Link } = require("../link/link");
+const { MAX_DELAY, readNumber } = require("../options/options");
+const { Routing } = require("../link/routing");
 const { Outlet } = require("./outlet");
 
 /**
@@ -30,7 +30,7 @@ class Session {
   /** @type {Promise<FlushResult> | null} */
   #closed = null;
 
-  /** @param {import("../forms").Form} form @param {import("./options").EmitterOptions} options */
+  /** @param {import("../place/forms").Form} form @param {import("./options").EmitterOptions} options */
   constructor(form, options) {
     this.options = options;
     this.#outlet = Outlet.of(form, options);
@@ -150,7 +150,7 @@ class NoSession {
 /**
  * The session of what an emitter was given.
  *
- * @param {import("../forms").Form} form
+ * @param {import("../place/forms").Form} form
  * @param {import("./options").EmitterOptions} options
  */
 function sessionOf(form, options) {

@@ -3,7 +3,7 @@
 
 /** Reads msgpack. */
 
-const { bytesOf } = require("../memory");
+const { bytesOf } = require("../base/memory");
 const { MAX_DEPTH, TIMESTAMP, TWO_32 } = require("./format");
 
 /**

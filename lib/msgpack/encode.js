@@ -5,7 +5,7 @@
 
 const { isAnyArrayBuffer, isBooleanObject, isDate, isNumberObject, isStringObject } =
   require("node:util").types;
-const { bytesOf } = require("../memory");
+const { bytesOf } = require("../base/memory");
 const { MAX_DEPTH, NestingError, TIMESTAMP, TWO_32, TWO_34, TWO_63, TWO_64 } = require("./format");
 
 /** Size of the scratch buffer, in bytes; one that a large message made grow beyond it is given up afterwards. */

@@ -15,73 +15,30 @@ const { ROOT } = require("../addon.js");
 /** From the lowest up. A name that ends in `/` is a folder. @type {Record<string, Layer>} */
 const LAYERS = {
   // What needs nothing of this package.
-  ground: {
-    files: [
-      "away.js",
-      "known-options.js",
-      "lifetime.js",
-      "load-problem.js",
-      "memory.js",
-      "native.js",
-      "renewal.js",
-      "secrets.js",
-      "socket-io-version.js",
-      "throw-alone.js",
-    ],
-    imports: [],
-  },
-  msgpack: { files: ["msgpack/"], imports: ["ground"] },
-  options: { files: ["duplicate.js", "options.js"], imports: ["ground", "msgpack"] },
-  clients: { files: ["clients/"], imports: ["ground", "options"] },
-  link: {
-    files: [
-      "audiences.js",
-      "carrier.js",
-      "credentials.js",
-      "doubt.js",
-      "echoes.js",
-      "hearing.js",
-      "inbox.js",
-      "link.js",
-      "proof.js",
-      "refusals.js",
-      "restores.js",
-      "returns.js",
-      "routing.js",
-      "signs-of-life.js",
-      "throttle.js",
-      "unheard.js",
-      "untold.js",
-      "way-back.js",
-    ],
-    imports: ["ground", "msgpack", "options", "clients"],
-  },
+  base: { files: ["base/"], imports: [] },
+  msgpack: { files: ["msgpack/"], imports: ["base"] },
+  options: { files: ["options/"], imports: ["base", "msgpack"] },
+  clients: { files: ["clients/"], imports: ["base", "options"] },
+  link: { files: ["link/"], imports: ["base", "msgpack", "options", "clients"] },
   // Where Redis is.
-  place: { files: ["address.js", "forms.js"], imports: ["ground", "options", "clients", "link"] },
-  // What members say to each other, and how it gets to the sockets.
-  messages: {
-    files: ["cluster-messages.js", "delivery.js", "offsets.js", "outgoing.js", "requests.js", "sockets.js"],
-    imports: ["ground", "msgpack", "options", "link"],
-  },
-  adapters: {
-    files: [
-      "adapter.js",
-      "classic.js",
-      "cluster.js",
-      "last-sent.js",
-      "sessions.js",
-      "sharded.js",
-      "streams.js",
-    ],
-    imports: ["ground", "msgpack", "options", "link", "place", "messages"],
+  place: { files: ["place/"], imports: ["base", "options", "clients", "link"] },
+  // How events get to the sockets.
+  delivery: { files: ["delivery/"], imports: ["base", "msgpack", "link"] },
+  // What members say to each other.
+  messages: { files: ["messages/"], imports: ["base", "msgpack", "options", "link", "delivery"] },
+  // Connections that come back.
+  recovery: { files: ["recovery/"], imports: ["base", "msgpack", "link", "delivery", "messages"] },
+  adapter: {
+    files: ["adapter/"],
+    imports: ["base", "msgpack", "options", "link", "place", "delivery", "messages", "recovery"],
   },
   // Works where there is no server: beside the adapters.
   emitter: {
     files: ["emitter/"],
-    imports: ["ground", "msgpack", "options", "link", "place", "messages"],
+    imports: ["base", "msgpack", "options", "link", "place", "delivery", "messages"],
   },
   // What packages that came before have beside that.
-  legacy: { files: ["factory.js", "old-events.js", "old-methods.js"], imports: ["ground", "options"] },
+  legacy: { files: ["legacy/"], imports: ["base", "options"] },
 };
 
 /** What users import. */
@@ -117,9 +74,9 @@ const RULES = {
       to: { path: "^(index|streams|emitter|dist)\\b" },
     },
     {
-      name: "lib/native.js alone loads the addon",
+      name: "lib/base/native.js alone loads the addon",
       severity: "error",
-      from: { path: "^lib/", pathNot: "^lib/native\\.js$" },
+      from: { path: "^lib/", pathNot: "^lib/base/native\\.js$" },
       to: { path: "^binding\\.", dependencyTypesNot: ["type-only"] },
     },
     {

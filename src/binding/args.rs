@@ -21,7 +21,7 @@ impl Bytes {
         }
         // SAFETY: Node-API gave this pointer and length for a Buffer that is an argument of the running call:
         // it is alive, and JS, which could change or detach it, does not run meanwhile. Other threads do not write
-        // to it either: of memory that they share lib/outgoing.js hands over a copy.
+        // to it either: of memory that they share lib/delivery/outgoing.js hands over a copy.
         unsafe { std::slice::from_raw_parts(self.data, self.len) }
     }
 }

@@ -16,12 +16,11 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::routing::{Routing, family_of};
+use super::routing::{Routing, destination, family_of};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
-use crate::core::member::{MemberSpec, StreamSpec};
-use crate::core::routing::{Joins, Routing as Rules, SubscriptionMode, has_replacement};
-use crate::core::{Config, Destination, Position};
+use crate::core::routing::{Routing as Rules, has_replacement};
+use crate::core::{Config, Position};
 use crate::driver;
 use crate::driver::inbox::Fetched;
 use crate::driver::link::Options;
@@ -50,46 +49,6 @@ pub struct LinkOptions {
     pub max_inbox: f64,
     /// Whether to report why messages are dropped.
     pub verbose: bool,
-}
-
-/// One Socket.IO server's adapter for one namespace.
-#[napi(object)]
-pub struct LinkMember {
-    /// Its uid.
-    pub uid: String,
-    /// Its namespace.
-    pub nsp: String,
-    /// The `key` option.
-    pub prefix: String,
-    /// Whether the user gave a parser of his own.
-    pub custom_parser: bool,
-    /// The `publishOnSpecificResponseChannel` option.
-    pub specific_responses: bool,
-    /// Whether broadcasts are wanted as ready frames.
-    pub frames: bool,
-    /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
-    pub mode: Option<String>,
-    /// The streams of one of streams.
-    pub stream: Option<LinkStream>,
-    /// The name of its own channel if it is an emitter.
-    pub emitter: Option<String>,
-}
-
-/// The options of a member about its streams.
-#[napi(object)]
-pub struct LinkStream {
-    /// `streamName`.
-    pub name: String,
-    /// `streamCount`.
-    pub count: u32,
-    /// `maxLen`.
-    pub max_len: f64,
-    /// `readCount`.
-    pub read_count: f64,
-    /// `blockTimeInMs`.
-    pub block: f64,
-    /// Whether the server recovers connections.
-    pub recovers: bool,
 }
 
 /// How far a stream is read.
@@ -576,33 +535,6 @@ impl Drop for Link {
     }
 }
 
-/// What a member is to the core.
-pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
-    MemberSpec {
-        uid: member.uid,
-        nsp: member.nsp,
-        prefix: member.prefix,
-        custom_parser: member.custom_parser,
-        specific_responses: member.specific_responses,
-        frames: member.frames,
-        emitter: member.emitter,
-        joins: Joins::default(),
-        mode: match member.mode.as_deref() {
-            Some("dynamic") => SubscriptionMode::Dynamic,
-            Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
-            _ => SubscriptionMode::Static,
-        },
-        stream: member.stream.map(|stream| StreamSpec {
-            name: stream.name,
-            count: stream.count,
-            max_len: to_u64(stream.max_len),
-            read_count: to_u64(stream.read_count),
-            block: to_u64(stream.block),
-            recovers: stream.recovers,
-        }),
-    }
-}
-
 /// Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns.
 #[napi(catch_unwind)]
 pub fn broadcast_binary(
@@ -793,18 +725,6 @@ pub fn send_parts(
     })?
 }
 
-/// Where a message goes: `to` and `name` as in [`super::routing::Routing::channel`].
-pub(super) fn destination(to: u32, name: Option<Text>, rules: &Rules) -> napi::Result<Destination> {
-    let name = name.map(|name| name.to_string()).transpose()?;
-    Ok(match to {
-        0 => Destination::Broadcast {
-            room: name.filter(|room| rules.takes_room_channel(room.as_bytes(), Instant::now())),
-        },
-        1 => Destination::Request,
-        _ => Destination::Response { uid: rules.response_to(name.as_deref()).map(str::to_owned) },
-    })
-}
-
 fn register(link: Arc<Shared>) -> u32 {
     LINKS.with_borrow_mut(|links| {
         let free = links.iter().position(Option::is_none).unwrap_or(links.len());
@@ -844,11 +764,6 @@ fn to_duration(milliseconds: f64) -> Duration {
     // A year: far beyond any timeout, and far from what an Instant cannot hold.
     let seconds = milliseconds / 1e3;
     if seconds.is_nan() { Duration::ZERO } else { Duration::from_secs_f64(seconds.clamp(0.0, 3.2e7)) }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
-fn to_u64(number: f64) -> u64 {
-    number.clamp(0.0, 9e15) as u64
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped

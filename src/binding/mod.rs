@@ -6,5 +6,6 @@
 mod args;
 mod fast;
 mod link;
+mod member;
 mod routing;
 mod settings;

@@ -10,7 +10,8 @@ use napi::bindgen_prelude::{Buffer, Error, Status};
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::link::{LinkMember, destination, spec_of};
+use super::member::{LinkMember, spec_of};
+use crate::core::Destination;
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
 use crate::transport::Space;
@@ -160,4 +161,16 @@ pub(super) fn family_of(name: &str) -> Family {
 
 fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
+}
+
+/// Where a message goes: `to` and `name` as in [`Routing::channel`].
+pub(super) fn destination(to: u32, name: Option<Text>, rules: &Rules) -> napi::Result<Destination> {
+    let name = name.map(|name| name.to_string()).transpose()?;
+    Ok(match to {
+        0 => Destination::Broadcast {
+            room: name.filter(|room| rules.takes_room_channel(room.as_bytes(), Instant::now())),
+        },
+        1 => Destination::Request,
+        _ => Destination::Response { uid: rules.response_to(name.as_deref()).map(str::to_owned) },
+    })
 }

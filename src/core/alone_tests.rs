@@ -38,7 +38,7 @@ fn waits_for_js(world: &World) -> bool {
 #[test]
 fn of_the_classic_family() {
     let target = r#""opts":{"rooms":["away",7],"except":[]}"#;
-    let response = |answer: &str| vec![format!(r#"p-response#/1# {{"requestId":"R","#) + answer];
+    let response = |answer: &str| vec![r#"p-response#/1# {"requestId":"R","#.to_owned() + answer];
     let table = [
         (format!(r#"{{"uid":"U","requestId":"R","type":5,{target}}}"#), response(r#""sockets":[]}"#)),
         (r#"{"uid":"U","requestId":"R","type":0,"rooms":["away"]}"#.into(), response(r#""sockets":[]}"#)),

@@ -11,7 +11,7 @@ pub use crate::wire::request::Encoding;
 /// The number of a member within its link, given by JS.
 pub type MemberId = u32;
 
-/// What a record tells JS. The numbers are known to `lib/inbox.js`.
+/// What a record tells JS. The numbers are known to `lib/link/inbox.js`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {

@@ -505,6 +505,9 @@ impl Core {
         if payload.first() != Some(&JSON_MARK) && member.spec.custom_parser {
             return Ok(raw_record(fx, Kind::Response, id, Encoding::Custom, payload));
         }
+        if classic::peek_request_id(payload).is_some_and(|request| !self.requests.contains(id, request)) {
+            return Ok(Fate::Ignored);
+        }
         let response = Response::decode(payload)?;
         let Some(request_id) = &response.request_id else {
             return Ok(Fate::Ignored);

@@ -179,7 +179,7 @@ impl Transport for ClientTransport {
     }
 
     /// Does nothing: the user's client cannot be paused without what else it receives. JS works off what came of
-    /// earlier messages while it hands over new ones (`lib/carrier.js`).
+    /// earlier messages while it hands over new ones (`lib/link/carrier.js`).
     fn pause(&mut self, _paused: bool) {}
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {

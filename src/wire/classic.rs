@@ -272,6 +272,15 @@ pub struct Response {
     client_count: Option<f64>,
 }
 
+/// The id of the request that a response answers, if the response begins with it, as those of JSON do. The rest is not looked
+/// at: it may be megabytes, and every node hears the responses to all.
+pub fn peek_request_id(payload: &[u8]) -> Option<&str> {
+    let rest = payload.strip_prefix(br#"{"requestId":""#)?;
+    let end = memchr::memchr2(b'"', b'\\', rest)?;
+    let id = rest.get(..end).filter(|_| rest.get(end) == Some(&b'"'))?;
+    std::str::from_utf8(id).ok()
+}
+
 impl Response {
     /// Reads a response, in JSON or in msgpack.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
@@ -482,6 +491,23 @@ mod tests {
         assert_eq!(answer(br#"{"type":8,"requestId":"R","clientCount":3}"#), Answer::ClientCount(3));
         assert_eq!(answer(br#"{"type":8,"requestId":"R"}"#), Answer::Other);
         assert_eq!(answer(b"\x83\xa4type\x09\xa9requestId\xa1R\xa6packet\xc4\x01x"), Answer::Ack);
+    }
+
+    #[test]
+    fn the_id_is_seen_at_the_beginning_of_a_response() {
+        for (response, expected) in [
+            (&br#"{"requestId":"R1","sockets":[]}"#[..], Some("R1")),
+            (br#"{"requestId":"","#, Some("")),
+            (br#"{"requestId":"R"#, None),
+            (br#"{"requestId":"R\n1","sockets":[]}"#, None),
+            (br#"{"requestId":null,"sockets":[]}"#, None),
+            (br#"{"type":6,"requestId":"R1"}"#, None),
+            (b"{\"requestId\":\"\xff\"}", None),
+            (b"\x81\xa9requestId\xa1R", None),
+            (b"", None),
+        ] {
+            assert_eq!(peek_request_id(response), expected, "{response:?}");
+        }
     }
 
     #[test]

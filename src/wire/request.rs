@@ -22,7 +22,7 @@ pub enum RequestType {
     Broadcast = 7,
 }
 
-/// How a payload is encoded. The numbers are known to `lib/requests.js`.
+/// How a payload is encoded. The numbers are known to `lib/messages/requests.js`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {

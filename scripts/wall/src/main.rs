@@ -124,6 +124,13 @@ fn arrows_of(references: &[&DependencyReference]) -> Arrows {
             continue;
         }
         let Some(mut target) = reference.internal_target() else { continue };
+        // As in `pub(in crate::core)`: who may see it, not who is needed.
+        let is_above =
+            || target.strip_suffix("mod.rs").is_some_and(|folder| reference.source().starts_with(folder));
+        if reference.kind() == ImportKind::PathReference && name_in(target, reference).is_none() && is_above()
+        {
+            continue;
+        }
         let mut seen = BTreeSet::new();
         while seen.insert(target)
             && let Some(next) = name_in(target, reference).and_then(|name| passed_on.get(&(target, name)))

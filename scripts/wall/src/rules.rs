@@ -83,12 +83,6 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/core/streams/reader.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/streams/restore.rs", to: "src/core/mod.rs" },
     Known { from: "src/core/streams/sessions.rs", to: "src/core/mod.rs" },
-    // What the parts of streams share stands with what holds them.
-    Known { from: "src/core/streams/appends.rs", to: "src/core/streams/mod.rs" },
-    Known { from: "src/core/streams/pages.rs", to: "src/core/streams/mod.rs" },
-    Known { from: "src/core/streams/reader.rs", to: "src/core/streams/mod.rs" },
-    Known { from: "src/core/streams/restore.rs", to: "src/core/streams/mod.rs" },
-    Known { from: "src/core/streams/sessions.rs", to: "src/core/streams/mod.rs" },
     // An address stands with all other settings, and one by way of sentinels has what asks them, which connects.
     Known { from: "src/transport/redis/allowed.rs", to: "src/transport/redis/settings.rs" },
     Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },
@@ -96,6 +90,4 @@ pub const KNOWN: &[Known] = &[
     Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
     // A part of `impl ClusterTransport`.
     Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
-    // What JS says of a member stands with the link.
-    Known { from: "src/binding/routing.rs", to: "src/binding/link.rs" },
 ];

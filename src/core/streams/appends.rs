@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::purpose::{Purpose, StreamId, added_record, passes, reason_of, rest};
 use super::reader::entry_looked_at;
-use super::{Purpose, StreamId, added_record, passes, reason_of, rest};
 use crate::core::effects::{Effects, MemberId};
 use crate::core::event::Event;
 use crate::core::{Core, Emit};

@@ -7,6 +7,7 @@ mod appends;
 mod history;
 mod pages;
 mod position;
+mod purpose;
 mod reader;
 mod restore;
 mod sessions;
@@ -18,67 +19,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Core;
-use super::effects::{Effects, Kind, MemberId};
+use super::effects::{Effects, MemberId};
 use super::event::Event;
 use super::member::MemberSpec;
-use crate::transport::passing::passing;
 use crate::transport::{Args, KeyCommand, Outcome, Port};
 use crate::wire::streams::{EntryId, StreamNames};
 use appends::Appends;
 use history::History;
 use pages::Pages;
 pub use position::Position;
+pub(super) use purpose::StreamId;
+use purpose::{Purpose, paging_port, reading_port};
 use reader::Reader;
 use restore::Restores;
 use sessions::Sessions;
 
-/// The number of a stream within its link.
-pub(super) type StreamId = usize;
-
 /// So many members that have left can still add to their streams: what is emitted after `close()` goes out, as with
 /// the reference.
 const MAX_DEPARTED: usize = 256;
-
-/// What a command was sent for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The reader wants to know the last entry.
-    Last(StreamId),
-    /// The same, where only XRANGE is allowed: a page on the way to the end.
-    Scan(StreamId),
-    /// The reader wants to know the oldest entry.
-    Oldest(StreamId),
-    /// The reader reads.
-    Read(StreamId),
-    /// An entry is added.
-    Add(StreamId),
-    /// The last entry before anything is added.
-    Baseline(StreamId),
-    /// What of that which was added has arrived.
-    Sift(StreamId),
-    /// The last entry, for sessions.
-    NewestKept(StreamId),
-    /// The oldest entry, for sessions.
-    OldestKept(StreamId),
-    /// Entries that the memory does not reach back to.
-    Page(StreamId),
-    /// A session is taken, by one command or by two.
-    Take(u32),
-    /// As above, where Redis does not know the one command.
-    Get(u32),
-    /// The end of that.
-    Delete,
-    /// A session is kept.
-    Persist(u64),
-}
-
-impl Purpose {
-    /// Whether a reader waits for it.
-    fn reads(self, number: StreamId) -> bool {
-        matches!(self, Purpose::Last(of) | Purpose::Oldest(of) | Purpose::Scan(of) | Purpose::Read(of)
-            if of == number)
-    }
-}
 
 /// A member that adds to a stream.
 #[derive(Debug)]
@@ -409,48 +367,6 @@ impl Stream {
                 self.listeners.remove(nsp);
             }
         }
-    }
-}
-
-/// Where a stream is read.
-fn reading_port(number: StreamId) -> usize {
-    2 * number
-}
-
-/// Where the past of a stream is read.
-fn paging_port(number: StreamId) -> usize {
-    2 * number + 1
-}
-
-/// How long something rests that has failed so often: 25 ms, and twice as long each time, to a bound.
-fn rest(failures: u32, bound: Duration) -> Duration {
-    let first = Duration::from_millis(25);
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(bound)
-}
-
-/// Whether an error says that Redis, or this one, cannot do it now: it will be done later.
-fn passes(error: &[u8]) -> bool {
-    passing(error).is_some()
-}
-
-/// Tells JS the id that something got, or that it has none.
-fn added_record(member: MemberId, ticket: u32, id: Option<EntryId>, fx: &mut Effects) {
-    let mut draft = fx.batch.draft(Kind::Added, member);
-    draft.record.token = ticket;
-    if let Some(id) = id {
-        draft.part(0, id.to_string().as_bytes());
-    }
-    draft.done();
-}
-
-/// Why a command has brought nothing.
-fn reason_of(outcome: &Outcome<'_>) -> String {
-    match outcome {
-        Outcome::Replied(crate::transport::resp::Reply::Error(error)) => {
-            String::from_utf8_lossy(error).into_owned()
-        }
-        Outcome::Replied(_) => "an answer that makes no sense".to_owned(),
-        Outcome::NotRun { reason } | Outcome::Lost { reason } => (*reason).to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::history::{History, Kept};
-use super::{Purpose, StreamId, paging_port, reason_of};
+use super::purpose::{Purpose, StreamId, paging_port, reason_of};
 use crate::core::Core;
 use crate::core::effects::Effects;
 use crate::transport::resp::Reply;

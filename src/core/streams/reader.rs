@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::history::Kept;
-use super::{Purpose, StreamId, passes, reading_port, reason_of, rest};
+use super::purpose::{Purpose, StreamId, passes, reading_port, reason_of, rest};
 use crate::core::Core;
 use crate::core::effects::{Effects, MemberId};
 use crate::core::event::Event;

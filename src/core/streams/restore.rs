@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::purpose::{Purpose, StreamId, reason_of};
 use super::reader::{entry_looked_at, is_forbidden};
-use super::{Purpose, StreamId, reason_of};
 use crate::core::Core;
 use crate::core::effects::{Effects, Kind, MemberId};
 use crate::transport::resp::Reply;

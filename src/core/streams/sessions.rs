@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Purpose, passes, reason_of};
+use super::purpose::{Purpose, passes, reason_of};
 use crate::core::Core;
 use crate::core::effects::{Effects, MemberId};
 use crate::core::event::Event;

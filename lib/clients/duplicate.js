@@ -1,0 +1,152 @@
+// @ts-check
+"use strict";
+
+/**
+ * The second client, where only one was given: it comes and goes with the first.
+ */
+
+const { wrong } = require("../options/options");
+
+/** The duplicates that were made here. @type {WeakMap<object, Duplicate>} */
+const duplicates = new WeakMap();
+
+/**
+ * A duplicate lives as long as the link that it was made for: as long as there is an adapter, it comes and goes with its
+ * original.
+ */
+class Duplicate {
+  #original;
+  #twin;
+  #follows = false;
+
+  /** @param {any} original @param {any} twin */
+  constructor(original, twin) {
+    this.#original = original;
+    this.#twin = twin;
+  }
+
+  /** There is an adapter. */
+  follow() {
+    if (this.#follows) return;
+    this.#follows = true;
+    this.#original.on("ready", this.#onReady);
+    this.#original.on("end", this.#onEnd);
+    // One of ioredis that waits for its first command is followed when it is ready.
+    const { closing, isOpen, status } = this.#original;
+    if (closing !== true && isOpen !== false && status !== "end" && status !== "wait") connect(this.#twin);
+  }
+
+  /** There is none any more, and may be one soon. */
+  unfollow() {
+    if (!this.#follows) return;
+    this.#follows = false;
+    this.#original.removeListener("ready", this.#onReady);
+    this.#original.removeListener("end", this.#onEnd);
+  }
+
+  /** There is none. */
+  end() {
+    this.unfollow();
+    disconnect(this.#twin);
+  }
+
+  #onReady = () => void connect(this.#twin);
+
+  #onEnd = () => {
+    // `redis` 3 says so with every connection that it loses.
+    if (this.#original.closing !== false) disconnect(this.#twin);
+  };
+}
+
+/**
+ * Returns a client that connects as this one does. Throws a TypeError if it cannot be had.
+ *
+ * @param {any} client
+ * @returns {any}
+ */
+function duplicateOf(client) {
+  if (typeof client?.duplicate !== "function" || typeof client.on !== "function") {
+    throw wrong("pubClient and subClient", "two clients, or one that has duplicate()", client);
+  }
+  // It is connected once there is an adapter: else nobody would end it. Those of ioredis connect by themselves otherwise.
+  const isIoredis = typeof client.status === "string";
+  const lazy = { lazyConnect: true };
+  const twin = !isIoredis
+    ? client.duplicate()
+    : client.isCluster
+      ? client.duplicate([], lazy)
+      : client.duplicate(lazy);
+  // The adapter tells of it.
+  twin.on("error", () => {});
+  if (cannotConnect(twin)) end(twin);
+  duplicates.set(twin, new Duplicate(client, twin));
+  return twin;
+}
+
+/** What makes a client come and go with its original, if it is a duplicate of ours. @param {any} client */
+function lifeOf(client) {
+  return duplicates.get(client) ?? null;
+}
+
+/**
+ * Connects it, unless it is connected or about to be: those of `redis` 4 and later wait to be told. Returns a promise of
+ * the end of that, whatever it is; null if there is nothing to wait for.
+ *
+ * @param {any} twin
+ * @returns {Promise<any> | null}
+ */
+function connect(twin) {
+  if (cannotConnect(twin)) {
+    if (!twin.closing) return null;
+    twin.closing = false;
+    twin.create_stream();
+    return null;
+  }
+  const idle = twin.isOpen === false || twin.status === "end" || twin.status === "wait";
+  return idle ? Promise.resolve(twin.connect()).catch(() => {}) : null;
+}
+
+/**
+ * Whether it is one of `redis` 3, which has no `connect()`: it connects when it is made. Once it has ended it can be
+ * used again by what its own reconnecting calls; 3.1.2 is the last version.
+ *
+ * @param {any} twin
+ */
+function cannotConnect(twin) {
+  return typeof twin.connect !== "function" && typeof twin.create_stream === "function";
+}
+
+/** Ends it: at once, or when its attempt to connect has ended. @param {any} twin */
+function disconnect(twin) {
+  if (twin.isOpen === false) return;
+  // A connection that is about to stand would stay: those of `redis` 4 to 6 forget it, and then nobody can end it.
+  if (twin.isOpen === true && twin.isReady === false && typeof twin.on === "function") whenSettled(twin, end);
+  else end(twin);
+}
+
+/** What tells that an attempt to connect has ended: clusters are connected then, and others ready. */
+const SETTLED = ["ready", "connect", "error", "reconnecting", "end"];
+
+/** @param {any} twin @param {(twin: any) => void} callback */
+function whenSettled(twin, callback) {
+  const listeners = SETTLED.map((event) => {
+    const listener = () => {
+      if (event === "connect" && twin.isReady === false) return;
+      for (const [name, one] of listeners) twin.removeListener(name, one);
+      callback(twin);
+    };
+    twin.on(event, listener);
+    return /** @type {[string, () => void]} */ ([event, listener]);
+  });
+}
+
+/** @param {any} twin */
+function end(twin) {
+  if (twin.isOpen === false) return;
+  // By the names that it has in `redis` 5 and later, in `redis` 4 and `ioredis`, and in `redis` 3.
+  if (typeof twin.destroy === "function") twin.destroy();
+  else if (typeof twin.disconnect === "function") Promise.resolve(twin.disconnect()).catch(() => {});
+  else twin.end?.(false);
+}
+
+module.exports = { connect, disconnect, duplicateOf, lifeOf };

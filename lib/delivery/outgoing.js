@@ -1,0 +1,177 @@
+// @ts-check
+"use strict";
+
+/**
+ * What goes out: the text that the server's parser has printed, taken apart for Rust, and the options that go with
+ * it.
+ */
+
+const { isSharedArrayBuffer } = require("node:util").types;
+const { bytesOf } = require("../base/memory");
+const { MAX_DEPTH, NestingError } = require("../msgpack/format");
+
+/** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
+
+/**
+ * The Engine.IO text in a WebSocket frame that `ws` made: its second buffer. Null if it looks otherwise.
+ *
+ * @param {any} frame
+ * @returns {Buffer | null}
+ */
+function payloadOf(frame) {
+  const payload = Array.isArray(frame) && frame.length === 2 ? frame[1] : null;
+  return Buffer.isBuffer(payload) && payload[0] === MESSAGE ? payload : null;
+}
+
+/**
+ * The WebSocket frame with a Socket.IO text in it, as `ws` makes it.
+ *
+ * @param {string} text
+ * @returns {Buffer}
+ */
+function frameOf(text) {
+  const size = 1 + Buffer.byteLength(text);
+  const head = size < 126 ? 2 : size < 0x10000 ? 4 : 10;
+  const frame = Buffer.allocUnsafe(head + size);
+  frame[0] = 0x81;
+  frame[1] = head === 2 ? size : head === 4 ? 126 : 127;
+  if (head === 4) frame.writeUInt16BE(size, 2);
+  if (head === 10) {
+    frame.writeUInt32BE(0, 2);
+    frame.writeUInt32BE(size, 6);
+  }
+  frame[head] = MESSAGE;
+  frame.write(text, head + 1);
+  return frame;
+}
+
+/** What marks a message in the Engine.IO protocol. */
+const MESSAGE = 0x34;
+
+/**
+ * The binary attachments behind the text, or null if there is one (a Blob) whose bytes are not at hand.
+ *
+ * @param {any[]} encoded
+ * @returns {Buffer[] | null}
+ */
+function readAttachments(encoded) {
+  if (encoded.length === 1) return NONE;
+  const attachments = [];
+  for (let index = 1; index < encoded.length; index++) {
+    const value = encoded[index];
+    if (!ArrayBuffer.isView(value) && !(value instanceof ArrayBuffer)) return null;
+    attachments.push(unshared(bytesOf(value)));
+  }
+  return attachments;
+}
+
+/**
+ * The bytes that a parser made, fit for Rust.
+ *
+ * @param {any} bytes
+ * @returns {Buffer}
+ */
+function toBuffer(bytes) {
+  return unshared(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes));
+}
+
+/**
+ * The bytes where no other thread writes: Rust relies on nothing changing while JavaScript waits for it. For memory
+ * that threads share this is a copy.
+ *
+ * @param {Buffer} bytes
+ */
+function unshared(bytes) {
+  return isSharedArrayBuffer(bytes.buffer) ? Buffer.from(bytes) : bytes;
+}
+
+/** @type {Buffer[]} */
+const NONE = [];
+
+/**
+ * Whether the options say nothing but (at most) one room.
+ *
+ * @param {BroadcastOptions} opts
+ * @param {any} room
+ */
+function isPlain({ rooms, except, flags }, room) {
+  if (rooms.size > 1 || (except !== undefined && except.size > 0) || flags === undefined) return false;
+  for (const _ in flags) return false;
+  return rooms.size === 0 || typeof room === "string";
+}
+
+/** @param {any} opts */
+function rawOptions({ rooms, except, flags }) {
+  return { rooms: [...rooms], except: [...new Set(except)], flags };
+}
+
+/** @param {any} opts */
+function rawTarget({ rooms, except }) {
+  return { rooms: [...rooms], except: [...(except ?? [])] };
+}
+
+/**
+ * Whether there is a Date somewhere in it. Throws if it is nested too deep to be sent.
+ *
+ * @param {any} value
+ * @param {number} [depth] how many levels it is in
+ * @returns {boolean}
+ */
+function holdsDate(value, depth = 0) {
+  if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return false;
+  if (value instanceof Date) return true;
+  if (depth >= MAX_DEPTH) throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
+  const isOne = (/** @type {any} */ member) => holdsDate(member, depth + 1);
+  if (Array.isArray(value)) return value.some(isOne);
+  if (typeof value.toJSON === "function") {
+    value = value.toJSON();
+    // If that is an object, it is not asked again, as in JSON: it may be the same.
+    if (!isMap(value)) return holdsDate(value, depth);
+  }
+  return Object.values(value).some(isOne);
+}
+
+/** Whether its members are all that counts. @param {any} value */
+function isMap(value) {
+  const isObject = typeof value === "object" && value !== null;
+  return isObject && !Array.isArray(value) && !(value instanceof Date) && !ArrayBuffer.isView(value);
+}
+
+/**
+ * Returns a request. Throws if it is JSON that is nested deeper than other servers read: they would drop it.
+ *
+ * @param {Buffer} bytes
+ */
+function checkNesting(bytes) {
+  // Each level takes two.
+  if (bytes.length <= 2 * MAX_DEPTH || bytes[0] !== BRACE) return bytes;
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) inText = !inText;
+    else if (inText && byte === BACKSLASH) at++;
+    else if (inText) continue;
+    else if (byte === BRACE || byte === BRACKET) depth++;
+    else if (byte === BRACE + 2 || byte === BRACKET + 2) depth--;
+    if (depth > MAX_DEPTH) throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
+  }
+  return bytes;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const BRACE = 0x7b;
+const BRACKET = 0x5b;
+
+module.exports = {
+  checkNesting,
+  frameOf,
+  holdsDate,
+  isPlain,
+  payloadOf,
+  rawOptions,
+  rawTarget,
+  readAttachments,
+  toBuffer,
+};

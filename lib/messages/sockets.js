@@ -1,0 +1,144 @@
+// @ts-check
+"use strict";
+
+/**
+ * The local sockets' part of what other servers ask, the same in every family of messages.
+ */
+
+const { toDelay } = require("../options/options");
+
+/**
+ * @typedef {(...args: any[]) => void} Callback
+ *
+ * @typedef {object} Local what is done to the sockets of this node alone
+ * @property {() => any[]} rooms
+ * @property {(rooms: Set<any>) => Promise<Set<any>>} sockets
+ * @property {(opts: any) => Promise<any[]>} fetchSockets
+ * @property {(opts: any, rooms: any[]) => void} addSockets
+ * @property {(opts: any, rooms: any[]) => void} delSockets
+ * @property {(opts: any, close: boolean) => void} disconnectSockets
+ * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} broadcastWithAck returns the ids
+ *   of those that have got it, if they are known
+ */
+
+/** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
+const ACK_GRACE = 1000;
+
+/**
+ * Sends an acknowledged broadcast of another server to the sockets of this one.
+ *
+ * @param {any} nsp
+ * @param {Local} local
+ * @param {any} packet
+ * @param {any} opts
+ * @param {(clientCount: number) => void} onCount
+ * @param {(arg: any) => void} onAck
+ */
+function broadcastWithAck(nsp, local, packet, opts, onCount, onAck) {
+  const receivers = local.broadcastWithAck(packet, opts, onCount, onAck);
+  // Clients that never answer would be waited for until they leave.
+  const forget = () => {
+    for (const id of receivers ?? nsp.sockets.keys()) nsp.sockets.get(id)?.acks.delete(packet.id);
+  };
+  setTimeout(forget, toDelay(toDelay(opts.flags?.timeout) + ACK_GRACE)).unref();
+}
+
+/**
+ * Runs the listeners of an event from another server.
+ *
+ * @param {any} nsp
+ * @param {any[]} args
+ * @returns {boolean} whether it was; not an `error` that nobody listens to, for which an emitter throws
+ */
+function serverSideEmit(nsp, args) {
+  if (args[0] === "error" && nsp.listenerCount("error") === 0) return false;
+  nsp._onServerSideEmit(args);
+  return true;
+}
+
+/** How many sockets are printed at a time, and for how long before others have their turn, in milliseconds. */
+const TURN = Object.freeze({ sockets: 64, time: 4 });
+
+/**
+ * Prints what other servers are told of sockets, in pieces, and lets the event loop do other things in between. A field that
+ * cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the answer.
+ *
+ * @template T
+ * @param {any[]} sockets
+ * @param {(descriptions: object[]) => T} print throws for what cannot be printed
+ * @returns {Promise<T[]>}
+ */
+async function printSockets(sockets, print) {
+  const pieces = [];
+  let since = performance.now();
+  for (let start = 0; start < sockets.length; start += TURN.sockets) {
+    if (performance.now() - since >= TURN.time) {
+      await new Promise((resolve) => setImmediate(resolve));
+      since = performance.now();
+    }
+    const descriptions = sockets.slice(start, start + TURN.sockets).map(describe);
+    pieces.push(printSome(descriptions, print));
+  }
+  return pieces;
+}
+
+/** Descriptions in JSON, with commas between them. @param {object[]} descriptions */
+function printJson(descriptions) {
+  return Buffer.from(JSON.stringify(descriptions).slice(1, -1));
+}
+
+/** What other servers are told of a socket. @param {any} socket */
+function describe({ id, handshake, rooms, data }) {
+  // It may hold anything, too.
+  const { sessionStore: _, ...rest } = handshake;
+  return { id, handshake: rest, rooms: [...rooms], data };
+}
+
+/**
+ * @template T
+ * @param {object[]} descriptions
+ * @param {(descriptions: object[]) => T} print
+ */
+function printSome(descriptions, print) {
+  try {
+    return print(descriptions);
+  } catch (error) {
+    if (error instanceof BinaryError) throw error;
+    const printable = (/** @type {[string, any]} */ [name, value]) => {
+      try {
+        print([{ value }]);
+        return true;
+      } catch (error) {
+        if (error instanceof BinaryError) throw error;
+        warnOf(name, error);
+        return false;
+      }
+    };
+    return print(descriptions.map((fields) => Object.fromEntries(Object.entries(fields).filter(printable))));
+  }
+}
+
+/** Something is to be printed as JSON that holds what JSON has not. */
+class BinaryError extends Error {}
+
+/** @param {string} name @param {unknown} error */
+function warnOf(name, error) {
+  if (unprintable.has(name)) return;
+  unprintable.add(name);
+  console.warn(`socket.io-redis: socket.${name} cannot be sent to other servers (${error})`);
+}
+
+/** The fields of sockets that were warned of. */
+const unprintable = new Set();
+
+/** @param {(arg: any) => void} callback */
+function once(callback) {
+  let called = false;
+  return (/** @type {any} */ arg) => {
+    if (called) return;
+    called = true;
+    callback(arg);
+  };
+}
+
+module.exports = { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit };

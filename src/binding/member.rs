@@ -1,0 +1,78 @@
+//! What JS says of a member of a link.
+
+use napi_derive::napi;
+
+use crate::core::member::{MemberSpec, StreamSpec};
+use crate::core::routing::{Joins, SubscriptionMode};
+
+/// One Socket.IO server's adapter for one namespace.
+#[napi(object)]
+pub struct LinkMember {
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub nsp: String,
+    /// The `key` option.
+    pub prefix: String,
+    /// Whether the user gave a parser of his own.
+    pub custom_parser: bool,
+    /// The `publishOnSpecificResponseChannel` option.
+    pub specific_responses: bool,
+    /// Whether broadcasts are wanted as ready frames.
+    pub frames: bool,
+    /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
+    pub mode: Option<String>,
+    /// The streams of one of streams.
+    pub stream: Option<LinkStream>,
+    /// The name of its own channel if it is an emitter.
+    pub emitter: Option<String>,
+}
+
+/// The options of a member about its streams.
+#[napi(object)]
+pub struct LinkStream {
+    /// `streamName`.
+    pub name: String,
+    /// `streamCount`.
+    pub count: u32,
+    /// `maxLen`.
+    pub max_len: f64,
+    /// `readCount`.
+    pub read_count: f64,
+    /// `blockTimeInMs`.
+    pub block: f64,
+    /// Whether the server recovers connections.
+    pub recovers: bool,
+}
+
+/// What a member is to the core.
+pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
+    MemberSpec {
+        uid: member.uid,
+        nsp: member.nsp,
+        prefix: member.prefix,
+        custom_parser: member.custom_parser,
+        specific_responses: member.specific_responses,
+        frames: member.frames,
+        emitter: member.emitter,
+        joins: Joins::default(),
+        mode: match member.mode.as_deref() {
+            Some("dynamic") => SubscriptionMode::Dynamic,
+            Some("dynamic-private") => SubscriptionMode::DynamicPrivate,
+            _ => SubscriptionMode::Static,
+        },
+        stream: member.stream.map(|stream| StreamSpec {
+            name: stream.name,
+            count: stream.count,
+            max_len: to_u64(stream.max_len),
+            read_count: to_u64(stream.read_count),
+            block: to_u64(stream.block),
+            recovers: stream.recovers,
+        }),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
+fn to_u64(number: f64) -> u64 {
+    number.clamp(0.0, 9e15) as u64
+}
