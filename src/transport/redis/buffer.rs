@@ -4,6 +4,9 @@ use crate::transport::resp::{Message, ProtocolError, Reply, Scanner};
 /// call is shared by many.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
+/// From here on the next read goes to the front of the buffer again. Until then what was read stays behind.
+const TURN: usize = READ_SIZE / 4;
+
 /// What a write buffer keeps when it is empty: several ticks' worth of publishes.
 const KEEP: usize = 256 * 1024;
 
@@ -11,12 +14,16 @@ const KEEP: usize = 256 * 1024;
 /// memory for a moment; a stream of them does not allocate each time.
 const QUIET_USES: u32 = 64;
 
-/// Bytes that came, up to the next whole reply.
+/// Bytes that came, up to the next whole reply, and the last replies that were taken.
 pub(super) struct ReadBuffer {
     /// All of it is initialised; what counts is `start..end`.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Where the replies begin that were taken last; they end at `start`.
+    taken: usize,
+    /// Where they end as long as `start` is at the front and nothing has come since.
+    turned: Option<usize>,
     scanner: Scanner,
     quiet: u32,
 }
@@ -24,14 +31,26 @@ pub(super) struct ReadBuffer {
 impl ReadBuffer {
     /// Returns an empty buffer that allocates with its first use.
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0, scanner: Scanner::default(), quiet: 0 }
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            end: 0,
+            taken: 0,
+            turned: None,
+            scanner: Scanner::default(),
+            quiet: 0,
+        }
     }
 
     /// Returns the room for the next read, never empty.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        if self.start > 0 {
-            // What is left is a part of one reply, moved at most once: it then stands at the front.
-            self.bytes.copy_within(self.start..self.end, 0);
+        if self.start > 0 && self.end >= TURN {
+            self.turned = Some(self.start);
+            if self.start < self.end {
+                // What is left is a part of one reply, moved at most once: it then stands at the front.
+                self.bytes.copy_within(self.start..self.end, 0);
+                self.turned = Some(0);
+            }
             self.end -= self.start;
             self.start = 0;
         }
@@ -59,6 +78,9 @@ impl ReadBuffer {
 
     /// Takes note that `len` bytes of the room were filled.
     pub(super) fn filled(&mut self, len: usize) {
+        if len > 0 && self.turned.take().is_some() {
+            self.taken = 0;
+        }
         self.end = (self.end + len).min(self.bytes.len());
     }
 
@@ -79,6 +101,32 @@ impl ReadBuffer {
         };
         self.start += len;
         Reply::of(input.get(..len).unwrap_or_default()).map(Some)
+    }
+
+    /// Forgets the replies that were taken.
+    pub(super) fn forget_taken(&mut self) {
+        self.taken = self.start;
+        self.turned = None;
+    }
+
+    /// Returns the messages among the replies that were taken last: all since [`ReadBuffer::forget_taken`], or of those
+    /// the last, at least what the last read has brought.
+    pub(super) fn taken(&self) -> impl Iterator<Item = Message<'_>> {
+        let end = self.turned.unwrap_or(self.start);
+        let mut rest = self.bytes.get(self.taken..end).unwrap_or_default();
+        std::iter::from_fn(move || {
+            loop {
+                let message = Message::take(rest);
+                let len = match &message {
+                    Some((_, len)) => *len,
+                    None => Scanner::default().scan(rest).ok().flatten()?,
+                };
+                rest = rest.get(len..)?;
+                if let Some((message, _)) = message {
+                    return Some(message);
+                }
+            }
+        })
     }
 
     #[cfg(test)]
@@ -210,6 +258,50 @@ mod tests {
             assert_eq!(buffer.next_reply(), Ok(Some(Reply::Integer(1))));
         }
         assert_eq!(buffer.capacity(), READ_SIZE);
+    }
+
+    #[test]
+    fn what_was_taken_last_can_be_read_again() {
+        let message = |number: usize| {
+            let payload = format!("{number:0>100}");
+            let text = format!("*3\r\n$8\r\nsmessage\r\n$1\r\na\r\n$100\r\n{payload}\r\n");
+            (payload, text.into_bytes())
+        };
+        let mut buffer = ReadBuffer::new();
+        let mut last = 0;
+        for (number, more) in (0..10 * READ_SIZE / 100).zip([0, 50, 0, 0, 3].into_iter().cycle()) {
+            // Whole, or in two reads.
+            let (payload, text) = message(number);
+            let (first, second) = text.split_at(more);
+            fill(&mut buffer, b":1\r\n");
+            while buffer.next_reply().unwrap().is_some() {}
+            for part in [first, second] {
+                fill(&mut buffer, part);
+                while buffer.next_reply().unwrap().is_some() {}
+                // A read that brings nothing.
+                buffer.room();
+                buffer.filled(0);
+            }
+            let taken: Vec<String> =
+                buffer.taken().map(|one| String::from_utf8_lossy(one.payload).into_owned()).collect();
+            assert_eq!(taken.last(), Some(&payload));
+            let all: Vec<String> = (0..=number).map(|number| message(number).0).collect();
+            assert!(all.ends_with(&taken));
+            assert!(taken.len() <= last + 1 && taken.len() <= TURN / 100);
+            last = taken.len();
+        }
+        buffer.forget_taken();
+        assert_eq!(buffer.taken().count(), 0);
+        fill(&mut buffer, &message(0).1);
+        assert!(matches!(buffer.next_reply(), Ok(Some(Reply::Message(_)))));
+        assert_eq!(buffer.taken().count(), 1);
+        // Even of a buffer that has shrunk.
+        fill(&mut buffer, &bulk(3_000_000));
+        assert!(matches!(buffer.next_reply(), Ok(Some(Reply::Bulk(_)))));
+        for _ in 0..=QUIET_USES + 1 {
+            buffer.room();
+        }
+        assert_eq!((buffer.capacity(), buffer.taken().count()), (READ_SIZE, 0));
     }
 
     #[test]

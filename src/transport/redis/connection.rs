@@ -14,7 +14,7 @@ use super::predecessor::ClientId;
 use super::sentinel::Master;
 use super::settings::{Address, Settings};
 use super::stream::{self, Connected, Loss, Stream};
-use crate::transport::resp::{ProtocolError, Reply};
+use crate::transport::resp::{Message, ProtocolError, Reply};
 
 /// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
 /// earliest, and the whole cluster waits for this node.
@@ -26,6 +26,10 @@ const BACKOFF_CAP: Duration = Duration::from_secs(1);
 /// How long a connection must have stood for its loss to count as the first. A server that accepts, answers and
 /// drops would otherwise be stormed at the base rate.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long nothing has come when what came before no longer counts as the last. A node of a cluster hands to the others
+/// what it has sent to its subscribers in the next round of its loop, and the kernel holds that back for up to 40 ms.
+const BREAK: Duration = Duration::from_millis(50);
 
 /// One connection that is kept up: opened when wanted, and opened again with backoff when lost.
 pub(super) struct Connection {
@@ -101,6 +105,12 @@ impl Connection {
     /// Drops the connection and what it holds, and wants it no more.
     pub(super) fn close(&mut self) {
         *self = Self::new(Arc::clone(&self.settings));
+    }
+
+    /// Returns the connection as it is, in place of which is one that is not wanted.
+    pub(super) fn take(&mut self) -> Self {
+        let new = Self::new(Arc::clone(&self.settings));
+        std::mem::replace(self, new)
     }
 
     /// Whether the connection is not wanted.
@@ -191,7 +201,11 @@ impl Connection {
             State::Open { stream, life, address, .. } => {
                 let filled = stream.poll_fill(cx, &mut self.replies);
                 if filled.is_ready() {
-                    life.heard();
+                    let before = life.heard_at();
+                    let now = life.heard();
+                    if before.is_some_and(|before| now.saturating_duration_since(before) > BREAK) {
+                        self.replies.forget_taken();
+                    }
                 }
                 filled.map_err(|loss| loss.at(address))
             }
@@ -268,6 +282,11 @@ impl Connection {
     /// Takes the next whole reply.
     pub(super) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
         self.replies.next_reply()
+    }
+
+    /// Returns the messages that came last, without a break: those that the node may not have handed to the others.
+    pub(super) fn last_messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.replies.taken()
     }
 
     /// Whether the connection goes elsewhere than to the master, or may be about to.
@@ -361,6 +380,32 @@ mod tests {
                 flushed => Poll::Ready(flushed),
             });
             tokio::join!(serve, flush).1.unwrap();
+        });
+    }
+
+    #[test]
+    fn the_last_messages_are_those_since_the_last_break() {
+        block_on(async {
+            let mut peer = MockPeer::tcp().await;
+            let mut connection = Connection::new(Arc::new(Settings::new(peer.address())));
+            connection.open();
+            let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
+            tokio::time::pause();
+            for (payload, pause, last) in
+                [("1", BREAK, vec!["1"]), ("2", 2 * BREAK, vec!["1", "2"]), ("3", BREAK, vec!["3"])]
+            {
+                let push = format!("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n{payload}\r\n");
+                client.send(push.as_bytes()).await;
+                poll_fn(|cx| connection.poll_fill(cx)).await.unwrap();
+                assert!(connection.next_reply().unwrap().is_some());
+                assert!(poll_fn(|cx| Poll::Ready(connection.poll_fill(cx))).await.is_pending());
+                let all: Vec<&str> = connection
+                    .last_messages()
+                    .map(|message| std::str::from_utf8(message.payload).unwrap())
+                    .collect();
+                assert_eq!(all, last);
+                tokio::time::advance(pause).await;
+            }
         });
     }
 

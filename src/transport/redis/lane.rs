@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::stream::Loss;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
 use crate::transport::passing::{Passing, passing};
-use crate::transport::resp::{ProtocolError, Reply};
+use crate::transport::resp::{Message, ProtocolError, Reply};
 
 /// The first wait before a refused subscription is tried again.
 const REFUSED_BASE: Duration = Duration::from_millis(250);
@@ -263,6 +263,12 @@ impl LaneConnection {
         reported
     }
 
+    /// Takes the connection away, in whatever state it is. The names stay.
+    pub(super) fn take_connection(&mut self) -> Connection {
+        self.forget_sent();
+        self.connection.take()
+    }
+
     /// Removes names that are another node's now, and reports those that held.
     pub(super) fn give_up(
         &mut self,
@@ -396,6 +402,11 @@ impl LaneConnection {
     /// Returns whether the answer to a question whether it is alive is missing.
     pub(super) fn is_asked(&self) -> bool {
         self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
+    }
+
+    /// Returns the messages that came last: see [`Connection::last_messages`].
+    pub(super) fn last_messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.connection.last_messages()
     }
 
     /// For how long the connection has brought nothing, in milliseconds; 0 while it is not open.

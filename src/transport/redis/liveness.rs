@@ -43,10 +43,10 @@ pub(super) struct SignOfLife {
 }
 
 impl SignOfLife {
-    /// Something has come.
-    pub(super) fn heard(&mut self) {
+    /// Something has come; returns when.
+    pub(super) fn heard(&mut self) -> Instant {
         self.heard = true;
-        self.heard_at = Some(Instant::now());
+        *self.heard_at.insert(Instant::now())
     }
 
     /// When something has come last.

@@ -26,10 +26,12 @@
 //! sent. So it is too if the topology does not say that the two are of one shard: a node that hung for long is named no
 //! more, and its replica may not be either until it has taken over.
 //!
+//! Such a node may also hand on, when it is back, what it had delivered right before it fell silent: see [`Last`].
+//!
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ use tokio::time::Instant;
 
 use super::super::settings::Address;
 use super::super::{Incoming, Subscription, SubscriptionKind};
+use super::last::{ANSWER, Last, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
+use crate::transport::resp::Message;
 
 /// How long a message may take from one node of a shard to another: 40 ms have been seen, which is how long the
 /// kernel may delay an acknowledgement.
@@ -51,10 +55,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many different messages of either owner are remembered per half a [`LAG`] and handover; copies of more are
 /// handed on.
 const MAX_SEEN: usize = 65_536;
-
-/// How many messages of the new owner are held back, and how many bytes; with more of them it begins to deliver.
-const MAX_HELD: usize = 4096;
-const MAX_HELD_BYTES: usize = 8 << 20;
 
 /// The handovers of a lane; hardly ever is there one.
 #[derive(Default)]
@@ -74,6 +74,8 @@ pub(super) struct Held {
     hash: u64,
     pub(super) name: Vec<u8>,
     pub(super) payload: Vec<u8>,
+    /// Until when it waits for the answer of the former owner, since it may be a copy of what that has sent last.
+    waits: Option<Instant>,
 }
 
 struct Handover {
@@ -99,6 +101,7 @@ struct Handover {
     /// The new owner has sent something before that was answered.
     late: bool,
     copies: Copies,
+    last: Last,
     names: BTreeSet<Arc<[u8]>>,
     /// Those that the new owner has not confirmed.
     unconfirmed: BTreeSet<Arc<[u8]>>,
@@ -137,6 +140,8 @@ struct Seen {
     /// The same of the time before.
     earlier: HashMap<u64, i32>,
     since: Instant,
+    /// How long a copy may take.
+    lag: Duration,
 }
 
 /// The copies that are to come of what the former owner has sent when it was back.
@@ -174,20 +179,23 @@ impl Handovers {
                 one.unconfirmed.remove(&name.name);
                 return !one.names.is_empty();
             }
+            if one.silent {
+                one.answered(now);
+            }
             one.give_over(held, now);
             true
         });
     }
 
     /// Begins the handover of names to a new owner. Returns those that it is to be asked for at once; the others come
-    /// with [`Handovers::due`]. The former owner has been heard of `silence` ago.
-    pub(super) fn begin(
+    /// with [`Handovers::due`]. The former owner has been heard of `silence` ago, with the messages that came `last`.
+    pub(super) fn begin<'a>(
         &mut self,
         former: &Address,
         owner: &Address,
         names: Vec<Subscription>,
         relation: Relation,
-        silence: Duration,
+        (silence, last): (Duration, impl Iterator<Item = Message<'a>>),
         now: Instant,
     ) -> Vec<Subscription> {
         let complete = relation == Relation::Replica;
@@ -195,6 +203,8 @@ impl Handovers {
         // What it has just sent may be on its way to the new one.
         let waits = complete || (relation == Relation::Shard && silence < LAG);
         let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
+        let keys = RandomState::new();
+        let last = if complete { Last::default() } else { Last::of(last, &keys) };
         self.all.push(Handover {
             former: former.clone(),
             owner: owner.clone(),
@@ -209,9 +219,10 @@ impl Handovers {
             stays: now,
             late: false,
             copies: Copies::default(),
+            last,
             unconfirmed: bare.clone(),
             names: bare,
-            keys: RandomState::new(),
+            keys,
             seen: Seen::new(now),
             held: VecDeque::new(),
             held_bytes: 0,
@@ -236,7 +247,9 @@ impl Handovers {
 
     /// Returns when [`Handovers::due`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.all.iter().filter(|one| !one.waits()).map(|one| one.until).min().filter(|_| !self.paused)
+        let ends = self.all.iter().filter(|one| !one.waits()).map(|one| one.until);
+        let held = self.all.iter().filter_map(|one| one.held.iter().find_map(|held| held.waits));
+        ends.chain(held).min().filter(|_| !self.paused)
     }
 
     /// Takes note of what a node says; returns whether it is to be handed on.
@@ -266,6 +279,10 @@ impl Handovers {
                 one.until = one.until.max(now + LAG);
                 one.seen.since = now;
                 one.copies.renew(now);
+                one.held
+                    .iter_mut()
+                    .filter_map(|held| held.waits.as_mut())
+                    .for_each(|until| *until = now + ANSWER);
             }
         }
         self.paused = paused;
@@ -310,16 +327,24 @@ impl Handovers {
         due
     }
 
-    /// Looks which of the former owners that may hang have not answered yet.
-    pub(super) fn look(&mut self, now: Instant, is_silent: impl Fn(&Address) -> bool) {
-        for one in self.all.iter_mut().filter(|one| one.silent) {
-            one.hung |= now.saturating_duration_since(one.heard_at) >= LAG;
-            one.silent = is_silent(&one.former);
-            if !one.silent {
-                // What it has handed to the new owner is on its way.
-                one.stays = now + if one.hung || one.late { PATIENCE } else { LAG };
+    /// Looks which nodes have answered: of the former owners that may hang, and of the new ones that were asked behind those.
+    /// Returns those that are to be asked.
+    pub(super) fn look(&mut self, now: Instant, is_asked: impl Fn(&Address) -> bool) -> Vec<Address> {
+        let mut asks = Vec::new();
+        for one in &mut self.all {
+            if one.silent {
+                one.hung |= now.saturating_duration_since(one.heard_at) >= LAG;
+                if !is_asked(&one.former) {
+                    one.answered(now);
+                }
             }
+            let Handover { former, owner, last, .. } = one;
+            let (former, owner) = (&*former, &*owner);
+            let node = |whom| if whom == Whom::Former { former } else { owner };
+            let whom = last.asks(|whom| is_asked(node(whom)));
+            asks.extend(whom.map(|whom| node(whom).clone()));
         }
+        asks
     }
 
     /// Returns the former owners that are to be read after the new ones.
@@ -331,8 +356,10 @@ impl Handovers {
     pub(super) fn pass(&mut self, former: &Address, now: Instant) {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| one.doubted && one.former == *former) {
-            one.late |= one.silent && !one.held.is_empty();
-            one.give_over(held, now);
+            let waits = |held: &Held| one.silent && held.waits.is_some_and(|until| now < until);
+            let ready = one.held.iter().position(waits).unwrap_or(one.held.len());
+            one.late |= one.silent && ready > 0;
+            one.give(ready, held, now);
         }
     }
 
@@ -351,6 +378,7 @@ impl Handovers {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| lost.contains(&one.former)) {
             one.give_over(held, now);
+            one.last = Last::default();
             if one.phase == Phase::Waiting {
                 one.until = now;
             }
@@ -403,7 +431,19 @@ impl Handover {
     }
 
     fn hash(&self, name: &[u8], payload: &[u8]) -> u64 {
-        self.keys.hash_one((name, payload))
+        hash(&self.keys, name, payload)
+    }
+
+    /// The former owner has answered, and goes on where it stood.
+    fn answered(&mut self, now: Instant) {
+        self.silent = false;
+        // What it has handed to the new owner is on its way.
+        self.stays = now + if self.hung || self.late { PATIENCE } else { LAG };
+        if self.hung {
+            // It writes to its disk before it writes to its subscribers, and may have handed on by then what those get.
+            self.seen.lag = COPY_LAG;
+        }
+        self.last.is_back();
     }
 
     fn hear_owner(&mut self, name: &[u8], payload: &[u8], ready: &mut Vec<Held>, now: Instant) -> bool {
@@ -414,8 +454,13 @@ impl Handover {
         if (self.doubles && self.seen.take(hash, Sender::Owner, now)) || self.copies.take(hash, now) {
             return false;
         }
+        let may_be_copy = self.last.take(hash, self.silent);
+        if may_be_copy && !self.silent {
+            return false;
+        }
+        let waits = may_be_copy.then_some(now + ANSWER);
         self.held_bytes += name.len() + payload.len();
-        self.held.push_back(Held { hash, name: name.to_vec(), payload: payload.to_vec() });
+        self.held.push_back(Held { hash, name: name.to_vec(), payload: payload.to_vec(), waits });
         if self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
             self.give_over(ready, now);
         }
@@ -447,8 +492,19 @@ impl Handover {
     /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
     fn give_over(&mut self, ready: &mut Vec<Held>, now: Instant) {
         self.leads = false;
-        self.held_bytes = 0;
-        for held in self.held.drain(..) {
+        self.give(self.held.len(), ready, now);
+    }
+
+    /// The first of what is held back is to be delivered.
+    fn give(&mut self, count: usize, ready: &mut Vec<Held>, now: Instant) {
+        for held in self.held.drain(..count) {
+            self.held_bytes -= held.name.len() + held.payload.len();
+            if held.waits.is_some() {
+                if !self.silent {
+                    continue;
+                }
+                self.last.is_repeated(held.hash);
+            }
             // The former one may send it yet.
             self.seen.add(held.hash, Sender::Owner, now);
             if self.names.contains(held.name.as_slice()) {
@@ -467,7 +523,7 @@ impl Handover {
 
 impl Seen {
     fn new(now: Instant) -> Self {
-        Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now }
+        Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now, lag: LAG }
     }
 
     /// Returns whether a message is to be delivered: the other node has not sent it.
@@ -504,15 +560,14 @@ impl Seen {
         })
     }
 
-    /// Forgets what has no copies on their way any more: after half a [`LAG`] at the earliest, and a whole one at the
-    /// latest.
+    /// Forgets what has no copies on their way any more: after half the lag at the earliest, and a whole one at the latest.
     fn age(&mut self, now: Instant) {
         let age = now.saturating_duration_since(self.since);
-        if age < LAG / 2 {
+        if age < self.lag / 2 {
             return;
         }
         let ahead = std::mem::take(&mut self.ahead);
-        self.earlier = if age < LAG { ahead } else { HashMap::new() };
+        self.earlier = if age < self.lag { ahead } else { HashMap::new() };
         self.since = now;
     }
 }
@@ -588,6 +643,11 @@ mod tests {
         Incoming::Subscribed { lane: 0, kind: SubscriptionKind::Shard, name: b"a" }
     }
 
+    /// The former owner has sent nothing of late.
+    fn none() -> impl Iterator<Item = Message<'static>> {
+        std::iter::empty()
+    }
+
     fn names() -> Vec<Subscription> {
         vec![Subscription::shard("a")]
     }
@@ -600,7 +660,9 @@ mod tests {
     fn confirmed(now: Instant) -> Handovers {
         let mut handovers = Handovers::default();
         assert!(
-            handovers.begin(&node(1), &node(2), names(), Relation::Replica, Duration::ZERO, now).is_empty()
+            handovers
+                .begin(&node(1), &node(2), names(), Relation::Replica, (Duration::ZERO, none()), now)
+                .is_empty()
         );
         assert_eq!(handovers.due(now + LAG), names());
         assert!(handovers.hear(&node(2), &subscribed(), now + LAG));
@@ -671,7 +733,7 @@ mod tests {
         assert!(handovers.hear(&former, &message(b"3"), now));
 
         let mut handovers = Handovers::default();
-        handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now);
+        handovers.begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now);
         handovers.withdrawn(&former, &names()[0], now);
         assert!(handovers.is_empty(), "nobody is asked yet");
     }
@@ -681,13 +743,17 @@ mod tests {
         let now = Instant::now();
         let (former, owner) = (node(1), node(2));
         let mut handovers = Handovers::default();
-        assert_eq!(handovers.begin(&former, &owner, names(), Relation::Shard, LAG, now), names());
+        assert_eq!(handovers.begin(&former, &owner, names(), Relation::Shard, (LAG, none()), now), names());
         assert!(!handovers.hear(&owner, &message(b"1"), now), "what the former one has sent is read first");
         handovers.pass(&former, now);
         assert_eq!(held(&mut handovers), [b"1"], "nobody else may deliver it");
         assert!(!handovers.hear(&former, &message(b"1"), now));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now).is_empty());
+        assert!(
+            handovers
+                .begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now)
+                .is_empty()
+        );
         assert!(handovers.is_waiting(&names()[0]));
         handovers.pause(true, now);
         assert_eq!(handovers.deadline(), None);
@@ -697,7 +763,11 @@ mod tests {
         assert_eq!(handovers.due(now + 2 * LAG), names());
         assert!(!handovers.is_waiting(&names()[0]));
         handovers.clear();
-        assert!(handovers.begin(&former, &owner, names(), Relation::Replica, Duration::ZERO, now).is_empty());
+        assert!(
+            handovers
+                .begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now)
+                .is_empty()
+        );
         handovers.lose(&[former], now);
         assert_eq!(handovers.due(now), names());
     }
@@ -708,7 +778,7 @@ mod tests {
         for hangs in [true, false] {
             let mut now = Instant::now();
             let mut handovers = Handovers::default();
-            handovers.begin(&former, &owner, names(), Relation::Shard, LAG, now);
+            handovers.begin(&former, &owner, names(), Relation::Shard, (LAG, none()), now);
             handovers.look(now, |_| hangs);
             assert!(handovers.hear(&owner, &subscribed(), now));
             assert_eq!(handovers.doubted(), BTreeSet::from([former.clone()]));
@@ -751,13 +821,112 @@ mod tests {
         }
     }
 
+    /// A handover from node 1, that hangs and has sent these before, to node 2, which has confirmed.
+    fn hanging(payloads: &[&'static [u8]], now: Instant) -> Handovers {
+        let mut handovers = Handovers::default();
+        let last = payloads.iter().map(|payload| Message {
+            kind: SubscriptionKind::Shard,
+            name: b"a",
+            channel: b"a",
+            payload,
+        });
+        handovers.begin(&node(1), &node(2), names(), Relation::Shard, (LAG, last), now);
+        assert!(handovers.look(now, |_| true).is_empty());
+        handovers.hear(&node(2), &subscribed(), now);
+        handovers
+    }
+
+    /// What is delivered of that which the new owner sends.
+    fn deliver(handovers: &mut Handovers, payloads: &[&[u8]], now: Instant) -> Vec<Vec<u8>> {
+        for payload in payloads {
+            assert!(!handovers.hear(&node(2), &message(payload), now), "the former one is read first");
+        }
+        handovers.pass(&node(1), now);
+        held(handovers)
+    }
+
+    #[test]
+    fn copies_of_what_a_node_sent_before_it_hung_come_before_the_new_owner_answers_and_no_later() {
+        let is = |port| move |address: &Address| *address == node(port);
+        let mut now = Instant::now();
+        let mut handovers = hanging(&[b"1", b"2", b"2", b"3"], now);
+        assert_eq!(deliver(&mut handovers, &[b"4"], now), [b"4"]);
+        // Before it answers: what comes behind waits, too.
+        assert!(deliver(&mut handovers, &[b"1", b"5"], now).is_empty());
+        assert_eq!(handovers.deadline(), Some(now + ANSWER));
+        now += ANSWER / 2;
+        assert!(deliver(&mut handovers, &[b"2"], now).is_empty());
+        assert_eq!(handovers.look(now, |_| false), [node(1)], "it is asked once more");
+        assert!(handovers.look(now, is(1)).is_empty());
+        assert_eq!(handovers.look(now, |_| false), [node(2)], "it is to be asked");
+        // It is read before its answer is.
+        assert!(handovers.look(now, is(2)).is_empty());
+        assert_eq!(deliver(&mut handovers, &[b"2", b"2", b"6"], now), [&b"5"[..], b"2", b"6"]);
+        assert!(handovers.look(now, |_| false).is_empty());
+        assert_eq!(deliver(&mut handovers, &[b"3", b"3"], now), [b"3", b"3"], "no copy comes any more");
+    }
+
+    #[test]
+    fn a_node_that_is_back_may_send_what_it_has_handed_on_long_before() {
+        let mut now = Instant::now();
+        let mut handovers = hanging(&[], now);
+        handovers.look(now, |_| false);
+        assert_eq!(deliver(&mut handovers, &[b"1", b"2"], now), [b"1", b"2"]);
+        for payload in [b"1", b"2"] {
+            now += COPY_LAG / 4;
+            assert!(!handovers.hear(&node(1), &message(payload), now));
+        }
+        assert!(handovers.hear(&node(1), &message(b"3"), now));
+        assert!(deliver(&mut handovers, &[b"3"], now).is_empty());
+    }
+
+    #[test]
+    fn what_is_like_the_last_messages_of_a_node_that_hangs_is_delivered() {
+        let mut now = Instant::now();
+        let mut handovers = hanging(&[b"tick", b"tick", b"1", b"2"], now);
+        let hears = |handovers: &mut Handovers, payloads: &[&[u8]], now| {
+            assert!(handovers.look(now, |_| true).is_empty());
+            deliver(handovers, payloads, now)
+        };
+        assert!(hears(&mut handovers, &[b"tick", b"a"], now).is_empty());
+        now += ANSWER / 2;
+        assert!(hears(&mut handovers, &[b"tick", b"1"], now).is_empty());
+        now += ANSWER / 2;
+        assert_eq!(hears(&mut handovers, &[], now), [&b"tick"[..], b"a"]);
+        now += ANSWER / 2;
+        assert_eq!(hears(&mut handovers, &[b"b"], now), [&b"tick"[..], b"1", b"b"]);
+        for _ in 0..3 {
+            assert_eq!(hears(&mut handovers, &[b"tick", b"1"], now), [&b"tick"[..], b"1"], "each waits once");
+        }
+        // Nothing is read for a while.
+        assert!(hears(&mut handovers, &[b"2"], now).is_empty());
+        handovers.pause(true, now);
+        now += ANSWER;
+        handovers.pause(false, now);
+        assert!(hears(&mut handovers, &[], now).is_empty());
+        // It is back without an answer.
+        handovers.withdrawn(&node(1), &names()[0], now);
+        assert!(held(&mut handovers).is_empty());
+        assert_eq!(handovers.look(now, |_| true), [node(1)]);
+        assert!(deliver(&mut handovers, &[b"1", b"tick", b"tick"], now).is_empty());
+        assert_eq!(deliver(&mut handovers, &[b"2", b"1", b"tick"], now), [&b"2"[..], b"1", b"tick"]);
+
+        // One that is lost is not back.
+        let mut handovers = hanging(&[b"1", b"2"], now);
+        assert!(hears(&mut handovers, &[b"1"], now).is_empty());
+        handovers.lose(&[node(1)], now);
+        assert_eq!(held(&mut handovers), [b"1"]);
+        assert!(handovers.look(now, |_| false).is_empty());
+        assert_eq!(deliver(&mut handovers, &[b"2"], now), [b"2"]);
+    }
+
     #[test]
     fn a_message_that_is_like_a_late_one_is_its_copy_only_as_long_as_copies_take() {
         let (former, owner) = (node(1), node(2));
         for relation in [Relation::Shard, Relation::Unknown] {
             let mut now = Instant::now();
             let mut handovers = Handovers::default();
-            handovers.begin(&former, &owner, names(), relation, LAG, now);
+            handovers.begin(&former, &owner, names(), relation, (LAG, none()), now);
             handovers.look(now, |_| true);
             handovers.hear(&owner, &subscribed(), now);
             now += 10 * LAG;

@@ -10,6 +10,7 @@ use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
 use super::super::settings::Address;
 use super::super::stream::Loss;
 use super::super::{BUDGET, Incoming, Lane, Step, Subscription, SubscriptionKind};
+use super::former::FormerNode;
 use super::handover::{Handovers, Held, Relation};
 use super::mastership::{AWAY, Watch};
 use super::redirect::Redirect;
@@ -43,6 +44,8 @@ pub(super) struct ClusterLane {
     anywhere: LaneConnection,
     /// Where that one goes.
     at: Option<Address>,
+    /// Where it went before, if that may hang.
+    former: Option<FormerNode>,
     /// Since when the topology does not name that node.
     missing: Option<Instant>,
     /// When it was last given the chance to take a lost connection back.
@@ -131,6 +134,7 @@ impl ClusterLane {
             open,
             anywhere: LaneConnection::new(number, base, Holding::Lane),
             at: None,
+            former: None,
             missing: None,
             retried: None,
             returns_until: None,
@@ -189,6 +193,7 @@ impl ClusterLane {
     /// Drops the connections and keeps the names; returns whether one was up or on its way.
     pub(super) fn close(&mut self) -> bool {
         self.open = false;
+        self.former = None;
         self.returns_until = None;
         self.homeless.extend(self.handovers.clear());
         let mut reported = self.anywhere.close();
@@ -202,6 +207,7 @@ impl ClusterLane {
     /// Forgets the names.
     pub(super) fn clear(&mut self) {
         self.anywhere.clear();
+        self.former = None;
         self.owners.clear();
         self.homeless.clear();
         self.strays.clear();
@@ -213,6 +219,9 @@ impl ClusterLane {
     /// Asks for signs of life, unless nothing is read.
     pub(super) fn pulse(&mut self, paused: bool) {
         self.anywhere.pulse(paused);
+        if let Some(former) = &mut self.former {
+            former.pulse(paused);
+        }
         self.owners.values_mut().for_each(|connection| connection.pulse(paused));
     }
 
@@ -220,7 +229,8 @@ impl ClusterLane {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let away = self.away.iter().map(|away| away.next);
         let missing = self.missing.map(|since| since + MISSING);
-        let others = [self.returns_until, missing, self.handovers.deadline()];
+        let former = self.former.as_ref().and_then(FormerNode::deadline);
+        let others = [self.returns_until, missing, self.handovers.deadline(), former];
         others.into_iter().flatten().chain(away).min()
     }
 
@@ -393,7 +403,8 @@ impl ClusterLane {
         let mut withdrawn = Vec::new();
         let stopped = self.stopped.take();
         let owners = &self.owners;
-        self.handovers.look(now, |former| owners.get(former).is_some_and(LaneConnection::is_asked));
+        let asks = self.handovers.look(now, |node| owners.get(node).is_some_and(LaneConnection::is_asked));
+        asks.iter().for_each(|owner| self.owners.get_mut(owner).into_iter().for_each(LaneConnection::ask));
         let doubted = self.handovers.doubted();
         'all: for (class, stretch) in stretches(stopped) {
             if stretch.is_empty() || (class == Class::Doubted && doubted.is_empty()) {
@@ -481,14 +492,27 @@ impl ClusterLane {
             self.missing = None;
             // It may have stood still for long, while the others took what was published.
             let silence = self.anywhere.silence();
-            if self.move_on(topology) {
-                // What the node has sent last may come again from the next one, see below.
+            if topology.masters().next().is_some() {
+                self.leave_former(sink);
+                self.former = FormerNode::of(&mut self.anywhere);
+            }
+            if self.move_on(topology) || self.former.is_some() {
                 sink(Incoming::LaneDown { lane: self.number, reason: DELISTED, silence });
                 return Step::REPORTED;
             }
         }
         let stood = self.anywhere.is_open();
-        let mut step = self.anywhere.poll(cx, paused, sink);
+        let mut step = match &mut self.former {
+            None => self.anywhere.poll(cx, paused, sink),
+            Some(former) => self.anywhere.poll(cx, paused, &mut |incoming| {
+                if former.hear(&incoming, now) {
+                    sink(incoming);
+                }
+            }),
+        };
+        let later = self.poll_former(cx, paused, now, sink);
+        step.reported |= later.reported;
+        step.more |= later.more;
         if self.anywhere.is_open() {
             self.returns_until = None;
         }
@@ -509,6 +533,35 @@ impl ClusterLane {
             step.more = true;
         }
         step
+    }
+
+    /// Looks after the node that the channels and globs were moved away from.
+    fn poll_former(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Step {
+        let Some(former) = &mut self.former else {
+            return Step::default();
+        };
+        let Ok(mut step) = former.poll(cx, paused, self.number, now, sink) else {
+            return Step { reported: self.leave_former(sink), more: false };
+        };
+        if former.asks(self.anywhere.is_asked()) {
+            self.anywhere.ask();
+            step.more = true;
+        }
+        if former.is_over() {
+            self.former = None;
+        }
+        step
+    }
+
+    /// Waits no more for the node that the channels and globs were moved away from; returns whether something was held back.
+    fn leave_former(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        self.former.take().is_some_and(|mut former| former.give_all(self.number, sink))
     }
 
     /// The new owners hold these: the former ones need not.
@@ -607,13 +660,14 @@ impl ClusterLane {
         }
         let mut may_hang = false;
         let silence = Duration::from_millis(connection.silence());
+        let last = || connection.last_messages();
         for (owner, names) in handed_over {
             let relation = match is_shard_of(owner) {
                 true if listed => Relation::Replica,
                 true => Relation::Shard,
                 false => Relation::Unknown,
             };
-            moving.extend(self.handovers.begin(node, owner, names, relation, silence, now));
+            moving.extend(self.handovers.begin(node, owner, names, relation, (silence, last()), now));
             may_hang |= !listed;
         }
         if let Some(connection) = self.owners.get_mut(node) {

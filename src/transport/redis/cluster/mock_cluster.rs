@@ -291,7 +291,7 @@ fn answer(
         ("SSUBSCRIBE", name) if moved(name).is_some() && !owns_here(name) => {
             moved(name).unwrap_or_default().into_bytes()
         }
-        ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE", _) => {
+        ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE", _) => {
             if !node.lanes.iter().any(|known| known.same_channel(lane)) {
                 node.lanes.push(lane.clone());
             }

@@ -12,15 +12,18 @@
 //!
 //! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
 //! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
-//! while a former master goes on holding it ([`handover`]). All of it is polled by one future, as in the standalone transport.
+//! while a former master goes on holding it ([`handover`]). A node that hangs and was left is listened to until it answers
+//! ([`former`], [`last`]). All of it is polled by one future, as in the standalone transport.
 
 mod counting;
 mod disowned;
+mod former;
 mod handover;
 #[cfg(test)]
 mod key_tests;
 mod keys;
 mod lane;
+mod last;
 mod mastership;
 #[cfg(test)]
 mod mock_cluster;

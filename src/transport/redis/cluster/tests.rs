@@ -691,6 +691,46 @@ fn what_a_node_that_hung_sends_behind_its_successor_is_dropped_and_so_are_its_co
 }
 
 #[test]
+fn what_a_node_delivered_before_it_hung_is_not_delivered_again_by_its_successor() {
+    block_on(async {
+        for is_known in [true, false] {
+            let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW, HIGH]).await;
+            let replica = rig.cluster.address(2);
+            if !is_known {
+                rig.cluster.all_see(WITHOUT_REPLICA);
+                rig.transport.refresh.hint(None, Instant::now());
+                poll_until(&mut rig, |transport| !transport.topology.nodes().any(|node| *node == replica))
+                    .await;
+            }
+            for payload in ["tick", "1", "2"] {
+                rig.cluster.push(0, &bulks(&["smessage", LOW, payload]));
+                rig.until(&format!("message 0 bar {payload}")).await;
+            }
+            rig.cluster.nodes()[0].frozen = true;
+            rig.cluster.all_see(SUCCEEDED);
+            rig.transport.refresh.hint(None, Instant::now());
+            rig.until("subscribed 0 bar").await;
+            // Published there, though it is the same to the byte.
+            for payload in ["tick", "new", "tick"] {
+                rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+            }
+            for payload in ["tick", "new", "tick"] {
+                assert_eq!(rig.until("message 0 bar").await, format!("message 0 bar {payload}"));
+            }
+            // It goes on where it stood, and answers after that.
+            for payload in ["1", "2"] {
+                rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+            }
+            rig.cluster.push(1, &bulks(&["smessage", HIGH, "read"]));
+            rig.until("message 0 foo read").await;
+            rig.cluster.nodes()[0].frozen = false;
+            rig.cluster.push(2, &bulks(&["smessage", LOW, "newer"]));
+            assert_eq!(rig.until("message 0 bar").await, "message 0 bar newer");
+        }
+    });
+}
+
+#[test]
 fn a_former_master_that_may_hang_is_read_however_much_the_others_send() {
     const MANY: usize = 8000;
     block_on(async {
@@ -1083,6 +1123,76 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
         rig.expect("message 0 a x").await;
         assert_eq!(rig.cluster.log(chosen, "PUBLISH").len(), 2);
         assert!(rig.events.is_empty(), "{:?}", rig.events);
+    });
+}
+
+#[test]
+fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+        let mut rig = Rig::up(view, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a"), Subscription::pattern("b*")]);
+        rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        for payload in ["tick", "1", "2"] {
+            rig.cluster.push(former, &bulks(&["message", "a", payload]));
+            rig.expect(&format!("message 0 a {payload}")).await;
+        }
+        rig.cluster.nodes()[former].frozen = true;
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("lane down 0").await;
+        rig.until("subscribed 0 a").await;
+        let next = (0..3).find(|&node| node != former && rig.cluster.lanes(node) > 0).unwrap();
+        // Published elsewhere, though it is the same to the byte.
+        for payload in ["tick", "new", "tick"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "glob"]));
+        for message in ["a tick", "a new", "a tick", "b1 glob"] {
+            assert_eq!(rig.until("message").await, format!("message 0 {message}"));
+        }
+        // It goes on where it stood, and answers after that.
+        for payload in ["1", "2"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        rig.cluster.nodes()[former].frozen = false;
+        rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "newer"]));
+        assert_eq!(rig.until("message").await, "message 0 b1 newer");
+        // It is of no more use then.
+        rig.until_cluster(|cluster| cluster.lanes(former) == 0).await;
+        for payload in ["tick", "1"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+            assert_eq!(rig.until("message").await, format!("message 0 a {payload}"));
+        }
+    });
+}
+
+#[test]
+fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+        let mut rig = Rig::up(view, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        rig.cluster.push(former, &bulks(&["message", "a", "1"]));
+        rig.expect("message 0 a 1").await;
+        rig.cluster.nodes()[former].frozen = true;
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("lane down 0").await;
+        rig.until("subscribed 0 a").await;
+        let next = (0..3).find(|&node| node != former && rig.cluster.lanes(node) > 0).unwrap();
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        rig.cluster.push(next, &bulks(&["message", "a", "2"]));
+        rig.cluster.kill(former);
+        assert_eq!(rig.until("message").await, "message 0 a 1");
+        assert_eq!(rig.until("message").await, "message 0 a 2");
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        assert_eq!(rig.until("message").await, "message 0 a 1");
     });
 }
 
