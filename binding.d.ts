@@ -21,10 +21,13 @@ export declare class Link {
   /** The number of the link, for the functions that take it. */
   get id(): number
   /**
-   * Adds a member and returns its number: another one than those before, or the one that it had on a link that has
-   * failed.
+   * Adds the member of a routing, and returns its number: another one than those before, or the one that it had on a link
+   * that has failed.
+   *
+   * # Errors
+   * An `Error` if there is no such routing.
    */
-  join(member: Routing, id?: MemberId | undefined | null): MemberId
+  join(routing: number, id?: MemberId | undefined | null): MemberId
   /** Removes a member. */
   leave(member: MemberId): void
   /** Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry. */
@@ -50,8 +53,13 @@ export declare class Link {
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number, carried: boolean): void
   /** Counts the members; answered by a `Count` record with this token. */
   serverCount(member: MemberId, token: number): void
-  /** Counts the members without one that has left; answered by a `Count` record with this token. */
-  serverCountWithout(member: Routing, token: number): void
+  /**
+   * Counts the members without one that has left; answered by a `Count` record with this token.
+   *
+   * # Errors
+   * An `Error` if there is no such routing.
+   */
+  serverCountWithout(routing: number, token: number): void
   /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
   /** Nobody waits for the answer to `when_subscribed` with this token any more, and none comes. */
@@ -127,6 +135,8 @@ export declare class Link {
 export declare class Routing {
   /** The channels of a member that speaks `family`, as in `LinkOptions`. */
   constructor(member: LinkMember, family: string)
+  /** Its number, for the functions that take it. */
+  get id(): number
   /** The names of the channels. */
   names(): ChannelNames
   /**

@@ -7,6 +7,8 @@
  */
 
 const assert = require("node:assert");
+const { holdsDate } = require("../lib/delivery/outgoing");
+const { NestingError } = require("../lib/msgpack/format");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
 const { waitFor } = require("./support/wait");
@@ -264,10 +266,12 @@ describe("a RangeError that a value throws", () => {
     try {
       const [node] = ring.nodes;
       node.adapter().on("error", () => {});
-      node.io.emit("value", nest(4000, new Date(0)));
+      node.io.emit("value", nest(TOO_DEEP, new Date(0)));
       assert.strictEqual(node.adapter().stats().unencodable, 1);
     } finally {
       await ring.close();
     }
+    // Deeper than any stack is.
+    assert.throws(() => holdsDate(nest(100_000, new Date(0))), NestingError);
   });
 });

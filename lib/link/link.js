@@ -287,7 +287,7 @@ class Link {
   join(routing, handlers) {
     const native = this.#open();
     this.#stopIdling();
-    const member = native.join(routing.native);
+    const member = native.join(routing.native.id);
     this.#emits = routing.identity.emitter !== undefined;
     this.#ownChannel = routing.names.ownResponse;
     this.#members.set(member, { routing, handlers });
@@ -528,7 +528,7 @@ class Link {
   serverCountWithout(routing) {
     const native = this.#open();
     if (this.#members.size === 0) this.#idle();
-    return this.#counted((token) => native.serverCountWithout(routing.native, token));
+    return this.#counted((token) => native.serverCountWithout(routing.native.id, token));
   }
 
   /**
@@ -856,7 +856,7 @@ class Link {
     this.#handedBefore = this.#handedOver;
     const native = this.#open();
     for (const [member, { routing, handlers }] of this.#members) {
-      native.join(routing.native, member);
+      native.join(routing.native.id, member);
       handlers.onRejoin?.();
     }
     if (this.#clientsEnded) native.open(false);

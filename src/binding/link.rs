@@ -16,7 +16,7 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::routing::{Routing, destination, family_of};
+use super::routing::{candidate, destination, family_of};
 use super::settings::{LinkSettings, place};
 use crate::core::effects::MemberId;
 use crate::core::routing::{Routing as Rules, has_replacement};
@@ -172,16 +172,20 @@ impl Link {
         self.id
     }
 
-    /// Adds a member and returns its number: another one than those before, or the one that it had on a link that has
-    /// failed.
-    #[napi(catch_unwind, strict)]
-    pub fn join(&mut self, member: &Routing, id: Option<MemberId>) -> MemberId {
+    /// Adds the member of a routing, and returns its number: another one than those before, or the one that it had on a link
+    /// that has failed.
+    ///
+    /// # Errors
+    /// An `Error` if there is no such routing.
+    #[napi(catch_unwind)]
+    pub fn join(&mut self, routing: u32, id: Option<MemberId>) -> napi::Result<MemberId> {
+        let candidate = candidate(routing)?;
         let id = id.unwrap_or(self.members.saturating_add(1));
         self.members = self.members.max(id);
-        let spec = Box::new(member.spec.clone());
-        self.with_routings(|routings| routings.insert(id, Rc::clone(&member.rules)));
+        let spec = Box::new(candidate.spec.clone());
+        self.with_routings(|routings| routings.insert(id, Rc::clone(&candidate.rules)));
         self.shared.outbox.push(|_| Command::Join(id, spec));
-        id
+        Ok(id)
     }
 
     /// Removes a member.
@@ -282,10 +286,14 @@ impl Link {
     }
 
     /// Counts the members without one that has left; answered by a `Count` record with this token.
-    #[napi(catch_unwind, strict)]
-    pub fn server_count_without(&self, member: &Routing, token: u32) {
-        let channels = member.rules.channels.answering();
+    ///
+    /// # Errors
+    /// An `Error` if there is no such routing.
+    #[napi(catch_unwind)]
+    pub fn server_count_without(&self, routing: u32, token: u32) -> napi::Result<()> {
+        let channels = candidate(routing)?.rules.channels.answering();
         self.shared.outbox.push(|_| Command::CountSubscribers(token, channels));
+        Ok(())
     }
 
     /// Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token.

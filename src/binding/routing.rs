@@ -3,6 +3,7 @@
 //! The link's functions that are called for every message find it by the number of the member. What the user's clients
 //! carry in the tick in which it is emitted goes out without the link thread: for that JS asks for the channel here.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -32,12 +33,71 @@ pub struct ChannelNames {
     pub own_response: String,
 }
 
+/// A member that is not, or not yet, part of a link.
+pub(super) struct Candidate {
+    pub(super) spec: MemberSpec,
+    pub(super) rules: Rc<Rules>,
+}
+
+thread_local! {
+    /// Those of this JS thread.
+    static CANDIDATES: RefCell<Candidates> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Candidates {
+    /// By the numbers of their routings.
+    all: Vec<Option<Rc<Candidate>>>,
+    /// The numbers that are free.
+    free: Vec<u32>,
+}
+
+impl Candidates {
+    fn add(&mut self, candidate: Rc<Candidate>) -> u32 {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(place) = self.all.get_mut(id as usize) {
+            *place = Some(candidate);
+        }
+        id
+    }
+
+    fn remove(&mut self, id: u32) {
+        if self.all.get_mut(id as usize).and_then(Option::take).is_some() {
+            self.free.push(id);
+        }
+    }
+}
+
+/// The candidate with a number. By number, since an object that JS hands over may be anything: the runtime tells whose it is
+/// only as long as the addon is loaded once.
+pub(super) fn candidate(routing: u32) -> napi::Result<Rc<Candidate>> {
+    CANDIDATES
+        .with_borrow(|candidates| candidates.all.get(routing as usize).cloned().flatten())
+        .ok_or_else(|| Error::new(Status::InvalidArg, "there is no such routing"))
+}
+
 /// The channels of one member of a link.
 #[napi]
 pub struct Routing {
-    pub(super) family: Family,
-    pub(super) spec: MemberSpec,
-    pub(super) rules: Rc<Rules>,
+    id: u32,
+    family: Family,
+    spec: MemberSpec,
+    rules: Rc<Rules>,
+}
+
+impl Drop for Routing {
+    fn drop(&mut self) {
+        // At the end of a worker the thread's own data may be gone already; and nobody has borrowed them while garbage is
+        // collected. Were it otherwise, the place would stay taken: a panic in a finalizer would abort the process.
+        let _ = CANDIDATES.try_with(|candidates| {
+            if let Ok(mut candidates) = candidates.try_borrow_mut() {
+                candidates.remove(self.id);
+            }
+        });
+    }
 }
 
 #[napi]
@@ -47,7 +107,15 @@ impl Routing {
     pub fn new(member: LinkMember, family: String) -> Self {
         let (family, spec) = (family_of(&family), spec_of(member));
         let rules = Rc::new(spec.routing(family));
-        Routing { family, spec, rules }
+        let candidate = Rc::new(Candidate { spec: spec.clone(), rules: Rc::clone(&rules) });
+        let id = CANDIDATES.with_borrow_mut(|candidates| candidates.add(candidate));
+        Routing { id, family, spec, rules }
+    }
+
+    /// Its number, for the functions that take it.
+    #[napi(getter)]
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// The names of the channels.
