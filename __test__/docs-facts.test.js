@@ -244,11 +244,23 @@ async function checkConnections(how, family, said) {
     await adapter.flush?.();
     if (user instanceof Server) await user.fetchSockets();
     assert.strictEqual(await count(), said, `${how}, ${family}`);
+    // The reference's rejects, if it is closed before it is subscribed; and it has to read that it is.
+    const subscribes = how === "reference" && user instanceof Server;
+    await waitFor(async () => !subscribes || (await isSubscribed(redis)), {
+      what: `${how}, ${family} to subscribe`,
+    });
+    if (subscribes) await redis.info("stats");
   } finally {
     await adapter.close?.();
     await Promise.all(clients.map((client) => client.close()));
     await redis.stop();
   }
+}
+
+/** Whether somebody is subscribed to something. @param {Awaited<ReturnType<typeof startRedis>>} redis */
+async function isSubscribed(redis) {
+  const { pubsub_channels: channels, pubsubshard_channels: shards } = await redis.info("stats");
+  return Number(channels) + Number(shards) > 0;
 }
 
 /** @param {string} page */
