@@ -545,20 +545,21 @@ class MemberAdapter extends Adapter {
       const attachments = readAttachments(encoded);
       if (attachments !== null && this._isNative(attachments)) {
         const payload = payloadOf(frame) ?? Buffer.from("4" + encoded[0]);
-        const send = (/** @type {Buffer | null} */ options, /** @type {boolean} */ exact) =>
-          this.#link.broadcast(this.#member, this.#routing, payload, attachments, name, options, exact);
         const encodeOptions = () => this._encodeOptions(opts, attachments.length > 0);
-        let options = isPlain(opts, room) ? null : encodeOptions();
-        const exact = this._isExact(packet, attachments);
-        let sent = send(options, exact);
-        if (sent === SENT.AMBIGUOUS) sent = send((options = encodeOptions()), exact);
-        if (sent === SENT.YES) return this._handedOver();
+        const options = isPlain(opts, room) ? null : encodeOptions();
+        const hand = (/** @type {Buffer | null} */ options, /** @type {boolean} */ exact) =>
+          this.#link.broadcast(this.#member, this.#routing, payload, attachments, name, options, exact);
+        const send = (/** @type {boolean} */ exact) => {
+          const sent = hand(options, exact);
+          return sent === SENT.AMBIGUOUS ? hand(encodeOptions(), exact) : sent;
+        };
+        if (send(this._isExact(packet, attachments)) === SENT.YES) return this._handedOver();
         // There may be a Date, printed as a string; for a server with another parser it is to stay a Date. Or an
         // object that looks like the place of an attachment.
         const datesMatter = this.#encodable(() => attachments.length > 0 || holdsDate(packet.data));
         if (datesMatter === TOO_DEEP) return;
         if (!datesMatter) {
-          if (send(options, true) === SENT.AMBIGUOUS) send(encodeOptions(), true);
+          send(true);
           return this._handedOver();
         }
       }

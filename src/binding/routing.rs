@@ -83,9 +83,7 @@ pub(super) fn candidate(routing: u32) -> napi::Result<Rc<Candidate>> {
 #[napi]
 pub struct Routing {
     id: u32,
-    family: Family,
-    spec: MemberSpec,
-    rules: Rc<Rules>,
+    member: Rc<Candidate>,
 }
 
 impl Drop for Routing {
@@ -105,11 +103,11 @@ impl Routing {
     /// The channels of a member that speaks `family`, as in `LinkOptions`.
     #[napi(constructor, catch_unwind)]
     pub fn new(member: LinkMember, family: String) -> Self {
-        let (family, spec) = (family_of(&family), spec_of(member));
-        let rules = Rc::new(spec.routing(family));
-        let candidate = Rc::new(Candidate { spec: spec.clone(), rules: Rc::clone(&rules) });
-        let id = CANDIDATES.with_borrow_mut(|candidates| candidates.add(candidate));
-        Routing { id, family, spec, rules }
+        let spec = spec_of(member);
+        let rules = Rc::new(spec.routing(family_of(&family)));
+        let member = Rc::new(Candidate { spec, rules });
+        let id = CANDIDATES.with_borrow_mut(|candidates| candidates.add(Rc::clone(&member)));
+        Routing { id, member }
     }
 
     /// Its number, for the functions that take it.
@@ -121,7 +119,7 @@ impl Routing {
     /// The names of the channels.
     #[napi(catch_unwind)]
     pub fn names(&self) -> ChannelNames {
-        let channels = &self.rules.channels;
+        let channels = &self.member.rules.channels;
         ChannelNames {
             broadcast: text(&channels.broadcast),
             request: text(&channels.request),
@@ -134,27 +132,27 @@ impl Routing {
     /// (2, `name` the uid of the requester).
     #[napi(catch_unwind)]
     pub fn channel(&self, to: u32, name: Option<Text>) -> napi::Result<String> {
-        let to = destination(to, name, &self.rules)?;
-        Ok(text(&self.rules.channels.of(&to)))
+        let to = destination(to, name, &self.member.rules)?;
+        Ok(text(&self.member.rules.channels.of(&to)))
     }
 
     /// The channel of a room that servers with sockets in the room subscribe to; `null` if there is none.
     #[napi(catch_unwind)]
     pub fn room_channel(&self, room: Text) -> Option<String> {
-        let rules = &self.rules;
+        let rules = &self.member.rules;
         rules.subscribes(room.as_bytes()).then(|| text(&rules.channels.room(room.as_bytes())))
     }
 
     /// Sockets somewhere are told to join rooms.
     #[napi(catch_unwind)]
     pub fn cover(&self, rooms: Vec<Text>) {
-        self.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
+        self.member.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
     }
 
     /// The rules of an ACL that allow these channels, as `ACL SETUSER` takes them.
     #[napi(catch_unwind)]
     pub fn acl_rules(&self) -> String {
-        self.rules.channels.acl_rules(&self.spec.prefix)
+        self.member.rules.channels.acl_rules(&self.member.spec.prefix)
     }
 
     /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
@@ -170,7 +168,7 @@ impl Routing {
         room: Option<Text>,
         opts: Option<Bytes>,
     ) -> napi::Result<Option<Buffer>> {
-        let is_ambiguous = |room: &Text| self.rules.is_ambiguous(room.as_bytes());
+        let is_ambiguous = |room: &Text| self.member.rules.is_ambiguous(room.as_bytes());
         if opts.is_none() && room.as_ref().is_some_and(is_ambiguous) {
             return Ok(None);
         }
@@ -178,8 +176,11 @@ impl Routing {
         let (payload, opts) = (payload.as_slice(), opts.as_ref().map(Bytes::as_slice));
         let room = room.map(|room| room.to_string()).transpose()?;
         let mut out = Vec::with_capacity(payload.len() + 128);
-        let MemberSpec { uid, nsp, .. } = &self.spec;
-        self.family
+        let MemberSpec { uid, nsp, .. } = &self.member.spec;
+        self.member
+            .rules
+            .channels
+            .family
             .encode_broadcast(uid, nsp, payload, &attachments, room.as_deref(), opts, &mut out)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
         Ok(Some(out.into()))
@@ -200,11 +201,11 @@ impl Routing {
     ) -> napi::Result<Buffer> {
         let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
         let id = request_id.map(|id| id.to_string()).transpose()?;
-        if self.family == Family::Classic {
+        if self.member.rules.channels.family == Family::Classic {
             return Ok(classic::sockets(id.as_deref(), &pieces).into());
         }
         let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
-        let MemberSpec { uid, nsp, .. } = &self.spec;
+        let MemberSpec { uid, nsp, .. } = &self.member.spec;
         cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
             .map(Buffer::from)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
