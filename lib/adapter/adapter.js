@@ -16,7 +16,9 @@ const { SENT } = require("../link/link");
 const msgpack = require("../msgpack");
 const { NestingError } = require("../msgpack/format");
 const { toDelay } = require("../options/options");
-const { frameOf, holdsDate, isPlain, payloadOf, readAttachments, toBuffer } = require("../delivery/outgoing");
+const { frameOf, payloadOf } = require("../delivery/frames");
+const { holdsDate, isPlain, readAttachments, toBuffer } = require("../delivery/outgoing");
+const { Run, isWatched } = require("../delivery/run");
 const { explainEvent, explainRefusal } = require("../link/refusals");
 const { REQUEST } = require("../messages/requests");
 const { Routing } = require("../link/routing");
@@ -94,6 +96,10 @@ class MemberAdapter extends Adapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
+  /** How far the parent class has come with it by what it is known to use. */
+  #steps = { encoded: false, applied: false };
+  /** The implementation of `broadcast` that was seen to do nothing but encode and write to each socket. @type {any} */
+  #plainBroadcast = null;
   /** The ids of those that the next broadcast goes to, if somebody wants to know. @type {string[] | null} */
   #receivers = null;
   /** @type {Follower[]} */
@@ -519,6 +525,7 @@ class MemberAdapter extends Adapter {
   _encode(packet, packetOpts) {
     const incoming = this.#incoming;
     if (incoming !== null && packet === incoming.packet) {
+      this.#steps.encoded = true;
       if (incoming.frame !== null) packetOpts.wsPreEncodedFrame = [incoming.frame];
       return incoming.encoded;
     }
@@ -655,6 +662,7 @@ class MemberAdapter extends Adapter {
    * @param {(socket: any) => void} callback
    */
   apply(opts, callback) {
+    this.#steps.applied = true;
     const receivers = this.#receivers;
     if (receivers === null) return super.apply(opts, callback);
     this.#receivers = null;
@@ -788,7 +796,7 @@ class MemberAdapter extends Adapter {
   #onRecord(record) {
     switch (record.kind) {
       case KIND.FRAME:
-        return this.#onFrame(record);
+        return this.#onFrames(record);
       case KIND.BROADCAST:
         return this.#onBroadcast(copy(record.part(0)), record.text(1));
       case KIND.REQUEST:
@@ -808,25 +816,50 @@ class MemberAdapter extends Adapter {
     }
   }
 
-  /** @param {import("../link/inbox").InboxRecord} record */
-  #onFrame(record) {
-    const count = record.n >>> 1;
-    const exact = (record.n & 1) === 1;
-    const text = record.text(1);
+  /** Broadcasts for the same sockets, one behind the other. @param {import("../link/inbox").InboxRecord} record */
+  #onFrames(record) {
     let opts;
     try {
       opts = decodeTarget(record.part(2));
     } catch (error) {
       return this.#link.ignore(String(error));
     }
-    const offset = record.token === 0 ? "" : record.lastArgument(1, record.token);
-    const packet = lazyPacket(this.nsp.name, { text, data: exact ? null : copy(record.part(3)) });
+    const isRun = record.length > 1 || record.count > 0;
+    if (isRun && this.#joinsFrames(opts))
+      return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
+    for (const _ of record.each()) this.#onFrame(record, opts);
+  }
+
+  /**
+   * Whether the frames of broadcasts may be written at once. Not if they are volatile: of these a socket gets the first
+   * one only, while it is busy with that.
+   *
+   * @param {any} opts
+   */
+  #joinsFrames({ flags }) {
+    const { engine } = this.nsp.server;
+    const isPlain = this.#plainBroadcast === Adapter.prototype.broadcast && this.#makesFrames;
+    return isPlain && !flags.volatile && engine !== undefined && !isWatched(engine);
+  }
+
+  /**
+   * @param {Run} run
+   * @param {any} opts whom it is for
+   */
+  _deliverRun(run, opts) {
+    this.apply(opts, (socket) => run.deliver(socket));
+  }
+
+  /** @param {import("../link/inbox").InboxRecord} record @param {any} opts */
+  #onFrame(record, opts) {
+    const text = record.text(1);
+    const packet = lazyPacket(this.nsp.name, { text, data: record.isExact ? null : copy(record.part(3)) });
     const incoming = {
       packet,
-      encoded: count === 0 ? [text] : [text, ...record.list(count).map(copy)],
-      frame: count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
+      encoded: [text, ...record.attachments().map(copy)],
+      frame: record.count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
     };
-    this._deliver(packet, opts, incoming, offset);
+    this._deliver(packet, opts, incoming, record.offset);
   }
 
   /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes @param {string} offset */
@@ -851,8 +884,10 @@ class MemberAdapter extends Adapter {
   _deliver(packet, opts, incoming, _offset) {
     const outer = this.#incoming;
     this.#incoming = incoming;
+    const steps = (this.#steps = { encoded: false, applied: false });
     try {
       super.broadcast(packet, opts);
+      if (steps.encoded && steps.applied) this.#plainBroadcast = Adapter.prototype.broadcast;
     } catch (error) {
       // An outgoing listener of the user's has thrown.
       this._tellThrown(error);

@@ -13,42 +13,6 @@ const { MAX_DEPTH, NestingError } = require("../msgpack/format");
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
 
 /**
- * The Engine.IO text in a WebSocket frame that `ws` made: its second buffer. Null if it looks otherwise.
- *
- * @param {any} frame
- * @returns {Buffer | null}
- */
-function payloadOf(frame) {
-  const payload = Array.isArray(frame) && frame.length === 2 ? frame[1] : null;
-  return Buffer.isBuffer(payload) && payload[0] === MESSAGE ? payload : null;
-}
-
-/**
- * The WebSocket frame with a Socket.IO text in it, as `ws` makes it.
- *
- * @param {string} text
- * @returns {Buffer}
- */
-function frameOf(text) {
-  const size = 1 + Buffer.byteLength(text);
-  const head = size < 126 ? 2 : size < 0x10000 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(head + size);
-  frame[0] = 0x81;
-  frame[1] = head === 2 ? size : head === 4 ? 126 : 127;
-  if (head === 4) frame.writeUInt16BE(size, 2);
-  if (head === 10) {
-    frame.writeUInt32BE(0, 2);
-    frame.writeUInt32BE(size, 6);
-  }
-  frame[head] = MESSAGE;
-  frame.write(text, head + 1);
-  return frame;
-}
-
-/** What marks a message in the Engine.IO protocol. */
-const MESSAGE = 0x34;
-
-/**
  * The binary attachments behind the text, or null if there is one (a Blob) whose bytes are not at hand.
  *
  * @param {any[]} encoded
@@ -166,10 +130,8 @@ const BRACKET = 0x5b;
 
 module.exports = {
   checkNesting,
-  frameOf,
   holdsDate,
   isPlain,
-  payloadOf,
   rawOptions,
   rawTarget,
   readAttachments,

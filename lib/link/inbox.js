@@ -43,6 +43,18 @@ const KIND = Object.freeze({
 /** Numbers per record, as `STRIDE` in Rust. */
 const STRIDE = 12;
 
+/** The bit of `n` that says that a broadcast is for the same sockets as the one before it, as in Rust. */
+const FOLLOWS = 0x80000000;
+
+/**
+ * How large the frames of a run may be, in bytes: what a slow client has not taken yet stays in small pieces. A message
+ * that is larger is a run by itself.
+ */
+const RUN_BYTES = 64 * 1024;
+
+/** @type {Buffer[]} */
+const NONE = [];
+
 /** Records per fetch. */
 const RECORDS = 64;
 
@@ -62,9 +74,12 @@ const SLAB_SIZE = 256 * 1024;
 class InboxRecord {
   /** @type {Uint32Array} */
   #table;
+  #first = 0;
   #row = 0;
   /** @type {Buffer} */
   #slab;
+  /** How many records there are in its run: broadcasts for the same sockets, one behind the other. */
+  length = 1;
 
   /** @param {Uint32Array} table @param {Buffer} slab */
   constructor(table, slab) {
@@ -72,10 +87,38 @@ class InboxRecord {
     this.#slab = slab;
   }
 
-  /** @param {number} index @param {Buffer} slab */
-  move(index, slab) {
+  /** @param {number} index @param {number} end of those that were fetched @param {Buffer} slab */
+  move(index, end, slab) {
+    this.#first = index;
     this.#row = index * STRIDE;
     this.#slab = slab;
+    this.length = this.kind === KIND.FRAME ? this.#runLength(end - index) : 1;
+  }
+
+  /** @param {number} most */
+  #runLength(most) {
+    const table = this.#table;
+    // The frame, and the arguments if there are attachments among them.
+    const sizeAt = (/** @type {number} */ row) =>
+      table[row + 5] - table[row + 4] + table[row + 11] - table[row + 10];
+    let bytes = sizeAt(this.#row);
+    let length = 1;
+    for (let row = this.#row + STRIDE; length < most; length++, row += STRIDE) {
+      if (table[row] !== KIND.FRAME || table[row + 2] < FOLLOWS) break;
+      bytes += sizeAt(row);
+      if (bytes > RUN_BYTES) break;
+    }
+    return length;
+  }
+
+  /** Becomes each record of the run, and then the first one again. @returns {Generator<InboxRecord>} */
+  *each() {
+    const end = this.#first + this.length;
+    for (let index = this.#first; index < end; index++) {
+      this.#row = index * STRIDE;
+      yield this;
+    }
+    this.#row = this.#first * STRIDE;
   }
 
   get kind() {
@@ -91,10 +134,40 @@ class InboxRecord {
     return this.#table[this.#row + 3];
   }
 
+  // Of a broadcast that is a frame:
+
+  /** Whether the text says all that the values do. */
+  get isExact() {
+    return (this.n & 1) === 1;
+  }
+
+  /** How many attachments it has. */
+  get count() {
+    return (this.n & ~FOLLOWS) >>> 1;
+  }
+
+  /** The attachments, views as the parts. */
+  attachments() {
+    return this.count === 0 ? NONE : this.list(this.count);
+  }
+
+  /** What its clients know it by, or none. */
+  get offset() {
+    return this.token === 0 ? "" : this.lastArgument(1, this.token);
+  }
+
+  // Of any record:
+
   /** Part `index`, 0 to 3. @param {number} index */
   part(index) {
     const at = this.#row + 4 + 2 * index;
     return this.#slab.subarray(this.#table[at], this.#table[at + 1]);
+  }
+
+  /** How many bytes part `index` has. @param {number} index */
+  size(index) {
+    const at = this.#row + 4 + 2 * index;
+    return this.#table[at + 1] - this.#table[at];
   }
 
   /** Part `index` as text. @param {number} index */
@@ -177,15 +250,15 @@ class Inbox {
       }
       records += count;
       bytes += this.#table[RECORDS * STRIDE];
-      for (let index = 0; index < count; index++) this.#handOn(index);
+      for (let index = 0; index < count; index += this.#record.length) this.#handOn(index, count);
       if (this.#slab.length > SLAB_SIZE) this.#slab = Buffer.allocUnsafeSlow(SLAB_SIZE);
     }
     return false;
   }
 
-  /** @param {number} index */
-  #handOn(index) {
-    this.#record.move(index, this.#slab);
+  /** @param {number} index @param {number} end */
+  #handOn(index, end) {
+    this.#record.move(index, end, this.#slab);
     try {
       this.#onRecord(this.#record);
     } catch (error) {

@@ -97,6 +97,11 @@ class Sessions {
     return { sid, pid, rooms, data, missedPackets: [] };
   }
 
+  /** Whether there are sessions that packets are kept for. */
+  get areRestored() {
+    return this.#restoring.size > 0;
+  }
+
   /**
    * A packet goes to the local sockets: those to be get it, too.
    *

@@ -4,12 +4,19 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::core::Position;
-use crate::core::effects::{Batch, Record};
+use crate::core::effects::{Batch, Kind, Record};
 use crate::core::stats::Stats;
 
 /// Numbers per record in the table that JS gives to [`Inbox::fetch`]: kind, member, n, token, then start and
 /// end of each of the four parts.
 pub const STRIDE: usize = 12;
+
+/// The bit of `n` that a broadcast has in the table which is for the same sockets as the record before it: JS may write
+/// both at once.
+const FOLLOWS: u32 = 1 << 31;
+
+/// The part of a broadcast that says which sockets it is for.
+const TARGET: usize = 2;
 
 /// How far the streams were read when there were so many records.
 type Mark = (u64, Vec<Position>);
@@ -153,11 +160,14 @@ impl Inbox {
         let from = state.position;
         let mut to = from;
         let mut count = 0;
+        let mut before = None;
         for (record, row) in pending.iter().zip(table.chunks_exact_mut(STRIDE)) {
             if record.end - from > room {
                 break;
             }
-            fill(row, record, from, start);
+            let follows = before.is_some_and(|before| is_alike(before, record, &state.batch.bytes));
+            fill(row, record, follows, from, start);
+            before = Some(record);
             to = record.end;
             count += 1;
         }
@@ -216,8 +226,16 @@ fn shifted(mut record: Record, offset: usize) -> Record {
     record
 }
 
-fn fill(row: &mut [u32], record: &Record, from: usize, start: usize) {
-    let head = [u32::from(record.kind), record.member, record.n, record.token];
+/// Whether two records are broadcasts to the same sockets, with the same flags.
+fn is_alike(one: &Record, other: &Record, bytes: &[u8]) -> bool {
+    let target = |record: &Record| bytes.get(record.parts[TARGET].clone());
+    let are_frames = one.kind == Kind::Frame as u8 && other.kind == one.kind;
+    are_frames && one.member == other.member && target(one) == target(other)
+}
+
+fn fill(row: &mut [u32], record: &Record, follows: bool, from: usize, start: usize) {
+    let n = if follows { record.n | FOLLOWS } else { record.n };
+    let head = [u32::from(record.kind), record.member, n, record.token];
     let parts = record.parts.iter().flat_map(|part| {
         // Saturating: a part that was never set stands before `from`, and JS does not look at it.
         [part.start, part.end].map(|at| u32::try_from(at.saturating_sub(from) + start).unwrap_or(u32::MAX))
@@ -230,7 +248,6 @@ fn fill(row: &mut [u32], record: &Record, from: usize, start: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::effects::Kind;
     use crate::wire::streams::EntryId;
 
     fn batch(texts: &[&[u8]]) -> Batch {
@@ -329,6 +346,37 @@ mod tests {
         assert_eq!(seen, [Some(1), Some(3), Some(4)]);
         inbox.mark(at(5));
         assert_eq!(reached(), Some(5));
+    }
+
+    #[test]
+    fn broadcasts_for_the_same_sockets_are_marked() {
+        let inbox = Inbox::default();
+        let mut batch = Batch::default();
+        let sent = [
+            (Kind::Frame, 1, &b"room"[..]),
+            (Kind::Frame, 1, b"room"),
+            (Kind::Frame, 1, b"moor"),
+            (Kind::Frame, 2, b"moor"),
+            (Kind::Broadcast, 2, b"moor"),
+            (Kind::Broadcast, 2, b"moor"),
+            (Kind::Frame, 2, b""),
+            (Kind::Frame, 2, b""),
+        ];
+        for (kind, member, target) in sent {
+            let mut draft = batch.draft(kind, member);
+            draft.part(0, b"frame");
+            if !target.is_empty() {
+                draft.part(TARGET, target);
+            }
+            draft.record.n = 4;
+            draft.done();
+        }
+        inbox.append(&mut batch, None);
+        let mut table = [0u32; STRIDE * 8];
+        assert!(matches!(inbox.fetch(&mut [0u8; 100], 0, &mut table), Fetched::Records { count: 8, .. }));
+        let follows: Vec<bool> = table.chunks(STRIDE).map(|row| row[2] == 4 | FOLLOWS).collect();
+        assert_eq!(follows, [false, true, false, false, false, false, false, true]);
+        assert!(table.chunks(STRIDE).all(|row| row[2] & !FOLLOWS == 4));
     }
 
     #[test]

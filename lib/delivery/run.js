@@ -1,0 +1,144 @@
+// @ts-check
+"use strict";
+
+/**
+ * Broadcasts for the same sockets, one right behind the other: their WebSocket frames stand in one buffer, which is
+ * written once to each socket. A broadcast with attachments is a run by itself: its frames are written together, too.
+ *
+ * A socket whose transport takes no such buffer, or at which somebody looks at each packet, gets message by message.
+ */
+
+const { lazyPacket } = require("./delivery");
+const { BINARY, headSize, writeHead } = require("./frames");
+
+/** What goes with the frames as the text of a packet: no transport that takes the frames reads it. */
+const NO_TEXT = Object.freeze([""]);
+
+/** What a transport is asked whether it takes frames. */
+const PROBE = Object.freeze({
+  type: "message",
+  options: Object.freeze({ wsPreEncodedFrame: Object.freeze([]) }),
+});
+
+/** What Socket.IO is given with a packet. @typedef {{ preEncoded: true, compress: any, wsPreEncodedFrame?: Buffer[] }} PacketOptions */
+
+/** @typedef {{ packet: any, encoded: any[], options: PacketOptions, offset: string }} Message one broadcast of a run */
+
+class Run {
+  #nsp;
+  #record;
+  #compress;
+  /** @type {PacketOptions | null} */
+  #joined = null;
+  /** @type {Message[] | null} */
+  #messages = null;
+  #tell;
+
+  /**
+   * @param {string} nsp
+   * @param {import("../link/inbox").InboxRecord} record it is read as long as the run is delivered
+   * @param {{ flags: any }} opts whom all of them are for
+   * @param {(error: any) => void} tell takes what an outgoing listener throws
+   */
+  constructor(nsp, record, { flags }, tell) {
+    this.#nsp = nsp;
+    this.#record = record;
+    this.#compress = flags.compress;
+    this.#tell = tell;
+  }
+
+  /** @param {any} socket */
+  deliver(socket) {
+    if (takesFrames(socket)) return socket.client.writeToEngine(NO_TEXT, (this.#joined ??= this.#join()));
+    for (const { packet, encoded, options } of this.messages) {
+      try {
+        socket.notifyOutgoingListeners?.(packet);
+        socket.client.writeToEngine(encoded, options);
+      } catch (error) {
+        this.#tell(error);
+      }
+    }
+  }
+
+  /** The broadcasts one by one. @returns {Message[]} */
+  get messages() {
+    return (this.#messages ??= this.#part());
+  }
+
+  /** The offset of the last broadcast that has one, or none. */
+  get offset() {
+    let offset = "";
+    for (const _ of this.#record.each()) offset = this.#record.offset || offset;
+    return offset;
+  }
+
+  /** @returns {PacketOptions} */
+  #join() {
+    const record = this.#record;
+    let size = 0;
+    for (const _ of record.each()) {
+      size += record.size(0);
+      for (const { length } of record.attachments()) size += headSize(length) + length;
+    }
+    const frames = Buffer.allocUnsafe(size);
+    let at = 0;
+    for (const _ of record.each()) {
+      at += record.part(0).copy(frames, at);
+      for (const attachment of record.attachments()) {
+        at = writeHead(frames, at, BINARY, attachment.length);
+        at += attachment.copy(frames, at);
+      }
+    }
+    return { preEncoded: true, compress: this.#compress, wsPreEncodedFrame: [frames] };
+  }
+
+  /** @returns {Message[]} */
+  #part() {
+    const record = this.#record;
+    const messages = [];
+    for (const _ of record.each()) {
+      const text = record.text(1);
+      const attachments = record.attachments().map((bytes) => Buffer.from(bytes));
+      const data = record.isExact ? null : Buffer.from(record.part(3));
+      /** @type {PacketOptions} */
+      const options = { preEncoded: true, compress: this.#compress };
+      if (attachments.length === 0) options.wsPreEncodedFrame = [Buffer.from(record.part(0))];
+      messages.push({
+        packet: lazyPacket(this.#nsp, { text, data }),
+        encoded: [text, ...attachments],
+        options,
+        offset: record.offset,
+      });
+    }
+    return messages;
+  }
+}
+
+/**
+ * Whether a socket's transport writes frames as they are, those of attachments too, and nobody looks at its packets one
+ * by one.
+ *
+ * @param {any} socket
+ */
+function takesFrames(socket) {
+  const { conn } = socket.client;
+  const { transport } = conn;
+  return (
+    transport.name === "websocket" &&
+    conn.protocol === 4 &&
+    transport.supportsBinary === true &&
+    transport._canSendPreEncodedFrame?.(PROBE) === true &&
+    socket.listenersAnyOutgoing().length === 0 &&
+    !isWatched(conn)
+  );
+}
+
+/** Whether somebody listens to the packets that go out. @param {import("node:events").EventEmitter} emitter */
+function isWatched(emitter) {
+  return WATCHES.some((event) => emitter.listenerCount(event) > 0);
+}
+
+/** Events of a connection, and of Engine.IO's server, that tell of packets. */
+const WATCHES = ["packetCreate", "flush", "drain"];
+
+module.exports = { Run, isWatched };
