@@ -96,10 +96,6 @@ class MemberAdapter extends Adapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
-  /** How far the parent class has come with it by what it is known to use. */
-  #steps = { encoded: false, applied: false };
-  /** The implementation of `broadcast` that was seen to do nothing but encode and write to each socket. @type {any} */
-  #plainBroadcast = null;
   /** The ids of those that the next broadcast goes to, if somebody wants to know. @type {string[] | null} */
   #receivers = null;
   /** @type {Follower[]} */
@@ -525,7 +521,6 @@ class MemberAdapter extends Adapter {
   _encode(packet, packetOpts) {
     const incoming = this.#incoming;
     if (incoming !== null && packet === incoming.packet) {
-      this.#steps.encoded = true;
       if (incoming.frame !== null) packetOpts.wsPreEncodedFrame = [incoming.frame];
       return incoming.encoded;
     }
@@ -662,7 +657,6 @@ class MemberAdapter extends Adapter {
    * @param {(socket: any) => void} callback
    */
   apply(opts, callback) {
-    this.#steps.applied = true;
     const receivers = this.#receivers;
     if (receivers === null) return super.apply(opts, callback);
     this.#receivers = null;
@@ -838,7 +832,7 @@ class MemberAdapter extends Adapter {
    */
   #joinsFrames({ flags }) {
     const { engine } = this.nsp.server;
-    const isPlain = this.#plainBroadcast === Adapter.prototype.broadcast && this.#makesFrames;
+    const isPlain = this.#makesFrames && writesToEachSocket();
     return isPlain && !flags.volatile && engine !== undefined && !isWatched(engine);
   }
 
@@ -884,10 +878,8 @@ class MemberAdapter extends Adapter {
   _deliver(packet, opts, incoming, _offset) {
     const outer = this.#incoming;
     this.#incoming = incoming;
-    const steps = (this.#steps = { encoded: false, applied: false });
     try {
       super.broadcast(packet, opts);
-      if (steps.encoded && steps.applied) this.#plainBroadcast = Adapter.prototype.broadcast;
     } catch (error) {
       // An outgoing listener of the user's has thrown.
       this._tellThrown(error);
@@ -1015,6 +1007,38 @@ class MemberAdapter extends Adapter {
     encodeInParent(this, { type: EVENT, nsp: "/", data: ["probe"] }, packetOpts);
     return payloadOf(packetOpts.wsPreEncodedFrame) !== null;
   }
+}
+
+/** An implementation of `broadcast`, and whether it does nothing but encode and write to each socket. */
+let known = { broadcast: /** @type {any} */ (null), isPlain: false };
+
+/** Whether the parent class writes to each socket what `_encode` returns. uWebSockets.js brings another one that does not. */
+function writesToEachSocket() {
+  const { broadcast } = Adapter.prototype;
+  if (known.broadcast !== broadcast) known = { broadcast, isPlain: isPlainBroadcast(broadcast) };
+  return known.isPlain;
+}
+
+/** @param {any} broadcast */
+function isPlainBroadcast(broadcast) {
+  /** @type {string[]} */
+  const steps = [];
+  const nobody = Object.assign(Object.create(Adapter.prototype), {
+    // No namespace is called so, and nobody is in it.
+    nsp: { name: "\u0000probe", sockets: new Map() },
+    rooms: new Map(),
+    sids: new Map(),
+    encoder: { encode: () => ["2"] },
+    _encode: () => (steps.push("encode"), ["2"]),
+    apply: () => void steps.push("apply"),
+  });
+  try {
+    for (const rooms of [new Set(), new Set(["room"]), new Set(["room", "other"])])
+      broadcast.call(nobody, { type: EVENT, data: ["probe"] }, { rooms, except: new Set(), flags: {} });
+  } catch {
+    return false;
+  }
+  return steps.join() === "encode,apply,encode,apply,encode,apply";
 }
 
 /** The namespaces whose connections are not recovered, and that this was said of. @type {Set<string>} */
