@@ -25,7 +25,8 @@ describe("clients of a cluster in failovers", function () {
   let pairs;
 
   before(async () => {
-    cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+    // A master votes once in twice that time, and here it is to do so again and again.
+    cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 2000 });
     pairs = PACKAGES.map(
       (name) => new Pair(name, "createShardedAdapter", () => makeClusterClient(name, cluster.nodes)),
     );

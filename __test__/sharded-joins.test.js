@@ -23,10 +23,6 @@ const TRANSPORTS = /** @type {const} */ (["native", "client"]);
 /** The sockets of the other server. */
 const SOCKETS = 100;
 
-/** What a local delivery may take, in milliseconds, and what one may on a machine that does other things too. */
-const AT_ONCE = 20;
-const STALLED = 250;
-
 describe("sockets of another server that join a room", () => {
   /** @type {Record<string, any>} */
   const topologies = {};
@@ -222,7 +218,7 @@ describe("a socket of this server that joins a room", () => {
   });
 });
 
-describe(`a sharded emit reaches local sockets within ${AT_ONCE} ms while Redis is paused for two seconds`, () => {
+describe("a sharded emit reaches local sockets while Redis is paused for two seconds", () => {
   const variants = MODES.flatMap((mode) =>
     TRANSPORTS.map((transport) => ({ name: `${mode}, ${transport}`, mode, transport })),
   );
@@ -244,16 +240,14 @@ describe(`a sharded emit reaches local sockets within ${AT_ONCE} ms while Redis 
       redis.pause();
       sender.start();
       await sender.more(100);
-      redis.resume();
       sender.stop();
-      const { sent, sentAt } = sender;
-      await Promise.all([near.got(sent - 1), far.got(sent - 1)]);
-      assert.deepStrictEqual([near.missing(sent), far.missing(sent)], [[], []]);
-      const took = near.numbers.map((number, i) => near.at[i] - sentAt[number]).sort((a, b) => a - b);
-      const most = took[Math.floor(took.length * 0.95)];
-      const worst = took[took.length - 1];
-      assert.ok(most <= AT_ONCE, `95 % took up to ${most} ms`);
-      assert.ok(worst <= STALLED, `one took ${worst} ms`);
+      const { sent } = sender;
+      // Redis is paused yet.
+      await near.got(sent - 1);
+      assert.deepStrictEqual([near.missing(sent), far.numbers.length], [[], 0]);
+      redis.resume();
+      await far.got(sent - 1);
+      assert.deepStrictEqual(far.missing(sent), []);
     } finally {
       sender?.stop();
       await ring?.close();
