@@ -522,14 +522,32 @@ class NodeRedisCluster extends NodeRedisClient {
       if (first === undefined) return;
       // The client may be at it by itself already: then this waits for the same.
       this.#discoveringSince ??= performance.now();
-      await slots.rediscover(toStartWith(first)).finally(() => (this.#discoveringSince = null));
+      await this.#seenThrough(slots.rediscover(toStartWith(first))).finally(
+        () => (this.#discoveringSince = null),
+      );
       this.#connectingFor = CONNECTING.first;
       return;
     }
     if (node === undefined) return;
     // 4 does after a MOVED, with which all nodes but one answer.
     const asked = this.#masters.map(() => this.client.sendCommand(undefined, true, ["GET", "x"]));
-    await Promise.allSettled(asked);
+    await this.#seenThrough(Promise.allSettled(asked));
+  }
+
+  /**
+   * Settles as the client's search for the slots does. If the client is closed meanwhile, it goes on, connects to the nodes
+   * that it finds, and forgets them: then their connections are ended here.
+   *
+   * @param {Promise<any>} search
+   */
+  async #seenThrough(search) {
+    const endForgotten = () => {
+      if (this.isOpen) return;
+      for (const node of [...(this.client.masters ?? []), ...(this.client.replicas ?? [])]) endNode(node);
+    };
+    const timer = setInterval(endForgotten, LOOK_EVERY).unref();
+    await search.finally(() => clearInterval(timer));
+    endForgotten();
   }
 
   /**
@@ -643,6 +661,16 @@ function endNow(client) {
   if (client.isOpen === false) return;
   if (client.destroy) client.destroy();
   else client.disconnect().catch(() => {});
+}
+
+/** Ends all connections to a node. @param {any} node */
+function endNode({ client, pubSub, pubSubClient }) {
+  // In 4 there is a promise while it connects.
+  for (const one of [client, pubSub?.client, pubSubClient])
+    Promise.resolve(one).then(
+      (it) => it && disconnect(it),
+      () => {},
+    );
 }
 
 /** Whether there is a connection to a node of the cluster. @param {any} node */
