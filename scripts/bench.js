@@ -7,14 +7,16 @@
  *   --json FILE          writes all raw values too
  *   --quick              the most telling cases with fewer messages, in under a minute
  *   --only LIST          publish, receive, latency: of the classic adapter; sharded, streams, emitter: all of theirs;
- *                        only if they are named: scale, what grows with rooms, namespaces, …; and
- *                        fetch, what it costs to ask five servers for their sockets
+ *                        only if they are named: scale, what grows with rooms, namespaces, …;
+ *                        fetch, what it costs to ask five servers for their sockets; and
+ *                        delivery, what it costs to hand broadcasts over to real WebSocket clients
  *   --subjects LIST      ours+redis, ours+ioredis, reference+redis, reference+ioredis, memory
  *   --rounds N           instead of 5 (3 with --quick)
  *   --messages N         at most so many a round
  *   --sizes LIST         scale: beside how many; 10,100,1000,10000,100000 (10,100,1000 with --quick)
  *                        fetch: how many sockets a server has; 10,1000,10000 (10,1000 with --quick)
- *   --families LIST      fetch: of classic, sharded, streams
+ *                        delivery: the same; 1,10,100,1000,10000 (10,100 with --quick)
+ *   --families LIST      fetch, delivery: of classic, sharded, streams (delivery: classic, unless they are named)
  *   --no-setup           everything is installed and built already
  *
  * `BENCH_OURS` names another module to measure as "ours". The exit code is 0 unless messages were lost.
@@ -23,10 +25,20 @@
 const { writeFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 
-const PARTS = ["publish", "receive", "latency", "sharded", "streams", "emitter", "scale", "fetch"];
+const PARTS = [
+  "publish",
+  "receive",
+  "latency",
+  "sharded",
+  "streams",
+  "emitter",
+  "scale",
+  "fetch",
+  "delivery",
+];
 
 /** The parts that are only measured if they are named. */
-const NAMED = ["scale", "fetch"];
+const NAMED = ["scale", "fetch", "delivery"];
 
 /** The rounds of what is measured at each scale. */
 const SCALE_ROUNDS = 3;
@@ -69,7 +81,11 @@ async function main() {
   const fetch = only?.includes("fetch")
     ? await measureFetch({ ...options, subjects: values.subjects, families: values.families })
     : null;
-  if (values.json) writeFileSync(values.json, `${JSON.stringify({ ...results, scale, fetch }, null, 1)}\n`);
+  const delivery = only?.includes("delivery")
+    ? await measureDelivery({ ...options, subjects: values.subjects, families: values.families })
+    : null;
+  if (values.json)
+    writeFileSync(values.json, `${JSON.stringify({ ...results, scale, fetch, delivery }, null, 1)}\n`);
 }
 
 /**
@@ -132,6 +148,34 @@ async function measureFetch({ rounds: given, subjects, families, ...choice }) {
   const results = await runFetch({ ...choice, ...named, rounds });
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   console.log(describeFetch(results));
+  const failed = results.rows.some((row) => Object.values(row.subjects).some((outcome) => outcome.failed));
+  if (failed) process.exitCode = 1;
+  return results;
+}
+
+/**
+ * Measures what it costs to deliver to real clients, and prints it.
+ *
+ * @param {Choice & { subjects: string | undefined, families: string | undefined }} choice
+ */
+async function measureDelivery({ rounds: given, subjects, families, ...choice }) {
+  const { FAMILIES } = require("../bench/fetch.js");
+  const {
+    SUBJECT_NAMES,
+    aboutDelivery,
+    describeDelivery,
+    deliverySizes,
+    runDelivery,
+  } = require("../bench/delivery.js");
+  const rounds = given ?? (choice.quick ? QUICK_FETCH_ROUNDS : FETCH_ROUNDS);
+  const named = {
+    subjects: list("--subjects", subjects, SUBJECT_NAMES),
+    families: list("--families", families, FAMILIES),
+  };
+  console.log(aboutDelivery(deliverySizes(choice.quick, choice.sizes), rounds));
+  const results = await runDelivery({ ...choice, ...named, rounds });
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  console.log(describeDelivery(results));
   const failed = results.rows.some((row) => Object.values(row.subjects).some((outcome) => outcome.failed));
   if (failed) process.exitCode = 1;
   return results;

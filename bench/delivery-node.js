@@ -1,0 +1,100 @@
+// @ts-check
+"use strict";
+
+/**
+ * One of the servers of `npm run bench -- --only delivery`: it delivers to real WebSocket clients, or emits to those of
+ * another server.
+ *
+ * Arguments: adapter module or "" for the in-memory one, Redis URL, key, family ("classic" | "sharded" | "streams").
+ */
+
+const { randomBytes } = require("node:crypto");
+const { once } = require("node:events");
+const { createServer } = require("node:http");
+const { setTimeout: sleep } = require("node:timers/promises");
+const { Server } = require("socket.io");
+const { answerOrders } = require("./child.js");
+const { cpuTimes } = require("./cpu.js");
+const { longestTurns, watchTurns } = require("./turns.js");
+
+const [adapterModule, url, key, family] = process.argv.slice(2);
+
+/** How long the servers may take to find each other, in milliseconds. */
+const PATIENCE = 20_000;
+
+/** @type {Server} */
+let io;
+let number = 0;
+/** @type {Awaited<ReturnType<typeof cpuTimes>>} */
+let start;
+
+answerOrders({
+  async open() {
+    const http = createServer();
+    io = new Server(http, {
+      transports: ["websocket"],
+      serveClient: false,
+      pingInterval: 3_600_000,
+      ...(adapterModule && { adapter: await createRedisAdapter() }),
+    });
+    http.listen(0, "127.0.0.1", 10_000);
+    await once(http, "listening");
+    return /** @type {import("node:net").AddressInfo} */ (http.address()).port;
+  },
+
+  /** Answers once all servers are there. */
+  async meet({ nodes }) {
+    const deadline = Date.now() + PATIENCE;
+    while ((await io.of("/").adapter.serverCount()) < nodes) {
+      if (Date.now() > deadline) throw new Error("the servers did not subscribe");
+      await sleep(10);
+    }
+  },
+
+  /** Starts the clocks. */
+  async begin() {
+    start = await cpuTimes();
+    watchTurns();
+  },
+
+  /** What was used since: CPU times in nanoseconds, the longest turns of the event loop in milliseconds. */
+  async end() {
+    const turns = longestTurns();
+    const now = await cpuTimes();
+    return {
+      thread: now.thread === null || start.thread === null ? null : now.thread - start.thread,
+      process: now.process - start.process,
+      ...turns,
+    };
+  },
+
+  /**
+   * Emits to everybody, so many in one turn of the event loop; answers with the time of the last turn, in nanoseconds.
+   *
+   * @param {{ count: number, perTick: number, interval: number, bytes: number, binary: boolean }} details
+   */
+  async emit({ count, perTick, interval, bytes, binary }) {
+    const payload = binary ? randomBytes(bytes) : "x".repeat(bytes);
+    let at = 0n;
+    for (let done = 0; done < count;) {
+      at = process.hrtime.bigint();
+      for (const end = Math.min(done + perTick, count); done < end; done++) io.emit("n", number++, payload);
+      await sleep(interval);
+    }
+    return Number(at);
+  },
+});
+
+async function createRedisAdapter() {
+  const { createAdapter, createShardedAdapter } = require(adapterModule);
+  const pub = require("redis").createClient({ url });
+  const sub = pub.duplicate();
+  for (const client of [pub, sub])
+    client.on("error", (/** @type {Error} */ err) => console.error(`${adapterModule}: ${err.message}`));
+  await Promise.all([pub.connect(), sub.connect()]);
+  if (family === "streams")
+    return createAdapter(pub, { channelPrefix: key, streamName: key, maxLen: 1_000_000 });
+  return family === "sharded"
+    ? createShardedAdapter(pub, sub, { channelPrefix: key, subscriptionMode: "static" })
+    : createAdapter(pub, sub, { key });
+}
