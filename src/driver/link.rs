@@ -5,19 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::apply::apply;
+use super::carrier::{Carrier, in_runs};
+use super::ending::{Ending, LINGER};
 use super::failure;
 use super::outbox::{Command, Commands, Outbox, Place};
 use super::pace::Pace;
+use super::records::task_record;
 use super::shared::Shared;
 use super::steps;
-use crate::core::effects::{Batch, Change, Effects, Kind};
-use crate::core::{Ask, Config, Core, Emit, Event};
-use crate::transport::client::{ClientTransport, Report, Task};
-use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Settings};
-use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
-use crate::wire::Family;
+use crate::core::effects::{Change, Effects, Kind};
+use crate::core::{Config, Core, Event};
+use crate::transport::client::ClientTransport;
+use crate::transport::{Incoming, Transport};
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
 /// where it is counted and bounded.
@@ -25,16 +27,6 @@ const MAX_UNWRITTEN: usize = 1 << 20;
 
 /// For how many changes of subscriptions the memory is kept.
 const MAX_KEPT_CHANGES: usize = 1000;
-
-/// How long a link that is closed, or whose clients have ended, goes on trying to write what waits.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// The same as long as Redis goes on answering.
-const MAX_LINGER: Duration = Duration::from_secs(30);
-
-/// The room of member 0, which there is not, that makes a link of a debug build panic.
-#[cfg(debug_assertions)]
-pub const FAULT: &[u8] = b"panic";
 
 /// How a link is made.
 #[derive(Debug)]
@@ -45,14 +37,6 @@ pub struct Options {
     pub max_inbox: usize,
     /// The core's.
     pub config: Config,
-}
-
-enum Carrier {
-    Redis(Box<RedisTransport>),
-    Cluster(Box<ClusterTransport>),
-    Client(ClientTransport),
-    #[cfg(test)]
-    Memory(crate::transport::memory::MemoryTransport),
 }
 
 /// A link.
@@ -74,23 +58,6 @@ pub struct Link<W: Fn()> {
     closing: bool,
     /// The core has counted what `effects.publishes` has as published.
     released: bool,
-}
-
-/// The end of a link, or of its connections.
-#[derive(Clone, Copy)]
-struct Ending {
-    /// Then at the latest, if nothing gets on.
-    until: Instant,
-    /// Then at the latest.
-    bound: Instant,
-    /// What Redis had answered when that was last looked at.
-    answered: u64,
-}
-
-impl Ending {
-    fn new(now: Instant) -> Self {
-        Ending { until: now + LINGER, bound: now + MAX_LINGER, answered: 0 }
-    }
 }
 
 /// Closes the outbox whatever ends the link, so that nobody waits for it.
@@ -502,296 +469,9 @@ fn sink<'a>(
     }
 }
 
-/// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
-fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, fx: &mut Effects) {
-    for command in std::mem::take(&mut commands.list) {
-        commands.in_hand = command.is_message();
-        if commands.in_hand {
-            core.saw_message();
-        }
-        match command {
-            #[cfg(debug_assertions)]
-            Command::Room { member: 0, room, .. } if commands.get(&room) == FAULT => {
-                panic!("a test wants it to");
-            }
-            Command::Join(id, spec) => core.join(id, *spec, fx),
-            Command::Leave(id) => core.leave(id, fx),
-            Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
-            Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
-            Command::GiveUpWaiting(member, token) => core.give_up_waiting(member, token),
-            Command::WhenAnswered(token) => core.when_answered(token, fx),
-            Command::OddRoom(id, present) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.set_odd_room(present);
-                }
-            }
-            Command::Occupied(id, occupied) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.set_occupied(occupied);
-                }
-            }
-            Command::Settled(id, count) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.settle(count);
-                }
-            }
-            Command::Broadcast { member, payload, attachments, room, opts, takes_room_channel } => {
-                let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
-                let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
-                let opts = opts.as_ref().map(|opts| commands.get(opts));
-                let emit = Emit {
-                    payload: commands.get(&payload),
-                    attachments: &attachments,
-                    room: room.as_deref(),
-                    opts,
-                    takes_room_channel,
-                };
-                core.broadcast(member, &emit, fx);
-            }
-            Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), fx),
-            Command::Publish { channel, bytes } => {
-                core.publish(0, commands.get(&channel), commands.get(&bytes), fx);
-            }
-            Command::PublishAgain { channel, bytes } => {
-                core.publish_again(commands.get(&channel), commands.get(&bytes), fx);
-                deferred.push(Command::Client(Report::ReturnedToCore));
-            }
-            Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
-            Command::Persist { member, key, session, lifetime } => {
-                core.persist(member, commands.get(&key), commands.get(&session), lifetime);
-            }
-            Command::Restore { member, token, key, offset } => {
-                core.restore(member, token, commands.get(&key), commands.get(&offset), fx);
-            }
-            Command::Carried(member) => core.carried(member, fx.now),
-            Command::Request { member, id, kind, bytes, timeout, carried } => {
-                core.request(
-                    member,
-                    &Ask { id: &id, kind, body: commands.get(&bytes), timeout, carried },
-                    fx,
-                );
-            }
-            Command::ServerCount(member, token) => core.server_count(member, token, fx),
-            Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
-            // Own connections bring it, too.
-            Command::ClientMessage { .. } if !core.is_by_clients() => {}
-            Command::ClientMessage { kind, name, channel, payload } => {
-                let message = Incoming::Message {
-                    lane: 0,
-                    kind,
-                    name: commands.get(name.as_ref().unwrap_or(&channel)),
-                    channel: commands.get(&channel),
-                    payload: commands.get(&payload),
-                };
-                // JS has subscribed to rooms before they were followed here.
-                core.follow_rooms(fx);
-                core.incoming(message, fx);
-            }
-            command => deferred.push(command),
-        }
-        commands.in_hand = false;
-    }
-    commands.clear();
-}
-
-/// What comes one after another for the same lane goes into one command, in order.
-fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
-    let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
-    for (lane, change, name) in changes.drain(..) {
-        // The last run of the lane: lanes do not wait for each other.
-        match runs.iter_mut().rev().find(|run| run.0 == lane) {
-            Some(run) if run.1 == change => run.2.push(name),
-            _ => runs.push((lane, change, vec![name])),
-        }
-    }
-    runs
-}
-
-fn task_record(task: Task, batch: &mut Batch) {
-    let mut subscription = |kind, subscription: Subscription| {
-        let mut draft = batch.draft(kind, 0);
-        draft.record.n = subscription.kind as u32;
-        draft.part(0, &subscription.name);
-        draft.done();
-    };
-    match task {
-        Task::Subscribe(name) => subscription(Kind::Subscribe, name),
-        Task::Unsubscribe(name) => subscription(Kind::Unsubscribe, name),
-        Task::Publish { returned, channel, payload } => {
-            let mut draft = batch.draft(Kind::Carry, 0);
-            draft.record.token = narrow(returned);
-            draft.part(0, &channel);
-            draft.part(1, &payload);
-            draft.done();
-        }
-        Task::Command(KeyCommand { port, token, key, args, .. }) => {
-            let mut draft = batch.draft(Kind::Command, 0);
-            draft.record.token = narrow(token);
-            draft.part(0, args.get(key));
-            if let Port::Reader(reader) = port {
-                draft.part(1, reader.to_string().as_bytes());
-            }
-            draft.list(args.iter());
-            draft.done();
-        }
-        Task::CloseReader(reader) => {
-            let mut draft = batch.draft(Kind::CloseReader, 0);
-            draft.record.n = u32::try_from(reader).unwrap_or(u32::MAX);
-            draft.done();
-        }
-        Task::Count { token, channels } => {
-            let mut draft = batch.draft(Kind::NumSub, 0);
-            draft.record.token = narrow(token);
-            draft.list(channels.iter().map(Vec::as_slice));
-            draft.done();
-        }
-    }
-}
-
-/// Wraps after 2^32 questions; by then the first of them is long answered.
-fn narrow(token: u64) -> u32 {
-    u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0)
-}
-
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Carrier {
-    /// Own connections, which are being made.
-    fn to(place: Place, family: Family) -> Self {
-        let space = family.space();
-        // What is added to a stream twice stands there twice; what is published late is only late.
-        let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
-        match place {
-            Place::Redis(settings) => {
-                let settings = Settings { predecessors: predecessors(), ..settings };
-                let mut redis = RedisTransport::new(settings, space);
-                redis.open();
-                Carrier::Redis(Box::new(redis))
-            }
-            Place::Cluster(mut settings) => {
-                settings.base.predecessors = predecessors();
-                let mut cluster = ClusterTransport::new(settings, space);
-                cluster.open();
-                Carrier::Cluster(Box::new(cluster))
-            }
-        }
-    }
-
-    fn set_open(&mut self, open: bool) {
-        match self {
-            Carrier::Redis(redis) => redis.set_open(open),
-            Carrier::Cluster(cluster) => cluster.set_open(open),
-            Carrier::Client(client) if !open => client.abandon(),
-            Carrier::Client(_) => {}
-            #[cfg(test)]
-            Carrier::Memory(_) => {}
-        }
-    }
-}
-
-impl Transport for Carrier {
-    fn has_lanes(&self) -> bool {
-        match self {
-            Carrier::Redis(redis) => redis.has_lanes(),
-            Carrier::Cluster(cluster) => cluster.has_lanes(),
-            Carrier::Client(client) => client.has_lanes(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.has_lanes(),
-        }
-    }
-
-    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        match self {
-            Carrier::Redis(redis) => redis.publish(channel, payload),
-            Carrier::Cluster(cluster) => cluster.publish(channel, payload),
-            Carrier::Client(client) => client.publish(channel, payload),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.publish(channel, payload),
-        }
-    }
-
-    fn unwritten(&self) -> usize {
-        match self {
-            Carrier::Redis(redis) => redis.unwritten(),
-            Carrier::Cluster(cluster) => cluster.unwritten(),
-            Carrier::Client(client) => client.unwritten(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unwritten(),
-        }
-    }
-
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.subscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.subscribe(lane, names),
-            Carrier::Client(client) => client.subscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.subscribe(lane, names),
-        }
-    }
-
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.unsubscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.unsubscribe(lane, names),
-            Carrier::Client(client) => client.unsubscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unsubscribe(lane, names),
-        }
-    }
-
-    fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        match self {
-            Carrier::Redis(redis) => redis.count(token, channels),
-            Carrier::Cluster(cluster) => cluster.count(token, channels),
-            Carrier::Client(client) => client.count(token, channels),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.count(token, channels),
-        }
-    }
-
-    fn command(&mut self, command: KeyCommand) {
-        match self {
-            Carrier::Redis(redis) => redis.command(command),
-            Carrier::Cluster(cluster) => cluster.command(command),
-            Carrier::Client(client) => client.command(command),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.command(command),
-        }
-    }
-
-    fn close_reader(&mut self, reader: usize) {
-        match self {
-            Carrier::Redis(redis) => redis.close_reader(reader),
-            Carrier::Cluster(cluster) => cluster.close_reader(reader),
-            Carrier::Client(client) => client.close_reader(reader),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.close_reader(reader),
-        }
-    }
-
-    fn pause(&mut self, paused: bool) {
-        match self {
-            Carrier::Redis(redis) => redis.pause(paused),
-            Carrier::Cluster(cluster) => cluster.pause(paused),
-            Carrier::Client(client) => client.pause(paused),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.pause(paused),
-        }
-    }
-
-    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        match self {
-            Carrier::Redis(redis) => redis.incoming(sink).await,
-            Carrier::Cluster(cluster) => cluster.incoming(sink).await,
-            Carrier::Client(client) => client.incoming(sink).await,
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.incoming(sink).await,
-        }
     }
 }

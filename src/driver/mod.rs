@@ -3,12 +3,16 @@
 //! One OS thread for the whole process, with a current-thread runtime, serves the links of all adapters and of
 //! all workers: waking a thread is the dearest thing here, so there are no others to wake.
 
+mod apply;
+mod carrier;
 pub mod credentials;
+mod ending;
 mod failure;
 pub mod inbox;
 pub mod link;
 pub mod outbox;
 mod pace;
+mod records;
 pub mod shared;
 mod steps;
 #[cfg(test)]
