@@ -6,7 +6,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::driver::outbox::Place;
+use crate::driver::command::Place;
 use crate::transport::redis::{
     Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings,
     Tls, TlsOptions,

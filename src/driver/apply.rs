@@ -1,6 +1,6 @@
 //! The commands of JS, one by one, into the core.
 
-use super::outbox::{Command, Commands};
+use super::command::{Command, Commands};
 use crate::core::effects::Effects;
 use crate::core::{Ask, Core, Emit};
 use crate::transport::Incoming;

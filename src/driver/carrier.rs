@@ -6,7 +6,7 @@ use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Se
 use crate::transport::{Incoming, KeyCommand, Lane, Subscription, Transport};
 use crate::wire::Family;
 
-use super::outbox::Place;
+use super::command::Place;
 
 /// Who moves the bytes of a link.
 pub(super) enum Carrier {
@@ -17,9 +17,22 @@ pub(super) enum Carrier {
     Memory(crate::transport::memory::MemoryTransport),
 }
 
+/// Runs an expression on whichever carrier it is.
+macro_rules! on_each {
+    ($carrier:expr, $transport:ident => $call:expr) => {
+        match $carrier {
+            Carrier::Redis($transport) => $call,
+            Carrier::Cluster($transport) => $call,
+            Carrier::Client($transport) => $call,
+            #[cfg(test)]
+            Carrier::Memory($transport) => $call,
+        }
+    };
+}
+
 impl Carrier {
     /// Own connections, which are being made.
-    pub fn to(place: Place, family: Family) -> Self {
+    pub fn own(place: Place, family: Family) -> Self {
         let space = family.space();
         // What is added to a stream twice stands there twice; what is published late is only late.
         let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
@@ -39,7 +52,12 @@ impl Carrier {
         }
     }
 
-    /// Opens the connections of a carrier that is not the user's clients, or closes them.
+    /// The user's clients.
+    pub fn client() -> Self {
+        Carrier::Client(ClientTransport::default())
+    }
+
+    /// Opens own connections, or closes them; the user's clients are theirs to open.
     pub fn set_open(&mut self, open: bool) {
         match self {
             Carrier::Redis(redis) => redis.set_open(open),
@@ -50,114 +68,62 @@ impl Carrier {
             Carrier::Memory(_) => {}
         }
     }
+
+    /// Makes and ends subscriptions, in order.
+    pub fn change_subscriptions(&mut self, changes: &mut Vec<(Lane, Change, Subscription)>) {
+        for (lane, change, names) in in_runs(changes) {
+            match change {
+                Change::Add => self.subscribe(lane, names),
+                Change::Remove => self.unsubscribe(lane, names),
+            }
+        }
+    }
 }
 
 impl Transport for Carrier {
     fn has_lanes(&self) -> bool {
-        match self {
-            Carrier::Redis(redis) => redis.has_lanes(),
-            Carrier::Cluster(cluster) => cluster.has_lanes(),
-            Carrier::Client(client) => client.has_lanes(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.has_lanes(),
-        }
+        on_each!(self, transport => transport.has_lanes())
     }
 
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        match self {
-            Carrier::Redis(redis) => redis.publish(channel, payload),
-            Carrier::Cluster(cluster) => cluster.publish(channel, payload),
-            Carrier::Client(client) => client.publish(channel, payload),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.publish(channel, payload),
-        }
+        on_each!(self, transport => transport.publish(channel, payload));
     }
 
     fn unwritten(&self) -> usize {
-        match self {
-            Carrier::Redis(redis) => redis.unwritten(),
-            Carrier::Cluster(cluster) => cluster.unwritten(),
-            Carrier::Client(client) => client.unwritten(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unwritten(),
-        }
+        on_each!(self, transport => transport.unwritten())
     }
 
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.subscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.subscribe(lane, names),
-            Carrier::Client(client) => client.subscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.subscribe(lane, names),
-        }
+        on_each!(self, transport => transport.subscribe(lane, names));
     }
 
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.unsubscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.unsubscribe(lane, names),
-            Carrier::Client(client) => client.unsubscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unsubscribe(lane, names),
-        }
+        on_each!(self, transport => transport.unsubscribe(lane, names));
     }
 
     fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        match self {
-            Carrier::Redis(redis) => redis.count(token, channels),
-            Carrier::Cluster(cluster) => cluster.count(token, channels),
-            Carrier::Client(client) => client.count(token, channels),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.count(token, channels),
-        }
+        on_each!(self, transport => transport.count(token, channels));
     }
 
     fn command(&mut self, command: KeyCommand) {
-        match self {
-            Carrier::Redis(redis) => redis.command(command),
-            Carrier::Cluster(cluster) => cluster.command(command),
-            Carrier::Client(client) => client.command(command),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.command(command),
-        }
+        on_each!(self, transport => transport.command(command));
     }
 
     fn close_reader(&mut self, reader: usize) {
-        match self {
-            Carrier::Redis(redis) => redis.close_reader(reader),
-            Carrier::Cluster(cluster) => cluster.close_reader(reader),
-            Carrier::Client(client) => client.close_reader(reader),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.close_reader(reader),
-        }
+        on_each!(self, transport => transport.close_reader(reader));
     }
 
     fn pause(&mut self, paused: bool) {
-        match self {
-            Carrier::Redis(redis) => redis.pause(paused),
-            Carrier::Cluster(cluster) => cluster.pause(paused),
-            Carrier::Client(client) => client.pause(paused),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.pause(paused),
-        }
+        on_each!(self, transport => transport.pause(paused));
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        match self {
-            Carrier::Redis(redis) => redis.incoming(sink).await,
-            Carrier::Cluster(cluster) => cluster.incoming(sink).await,
-            Carrier::Client(client) => client.incoming(sink).await,
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.incoming(sink).await,
-        }
+        on_each!(self, transport => transport.incoming(sink).await);
     }
 }
 
 /// What comes one after another for the same lane goes into one command, in order.
-pub(super) fn in_runs(
-    changes: &mut Vec<(Lane, Change, Subscription)>,
-) -> Vec<(Lane, Change, Vec<Subscription>)> {
+fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
     let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
     for (lane, change, name) in changes.drain(..) {
         // The last run of the lane: lanes do not wait for each other.
@@ -167,4 +133,32 @@ pub(super) fn in_runs(
         }
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::SubscriptionKind;
+
+    #[test]
+    fn changes_of_a_lane_stay_in_order_and_go_together_where_they_can() {
+        let name = |name: &str| Subscription::new(SubscriptionKind::Channel, name.as_bytes());
+        let (one, other): (Lane, Lane) = (1, 2);
+        let mut changes = vec![
+            (one, Change::Add, name("a")),
+            (other, Change::Add, name("b")),
+            (one, Change::Add, name("c")),
+            (one, Change::Remove, name("a")),
+            (other, Change::Add, name("d")),
+            (one, Change::Add, name("a")),
+        ];
+        let expected = vec![
+            (one, Change::Add, vec![name("a"), name("c")]),
+            (other, Change::Add, vec![name("b"), name("d")]),
+            (one, Change::Remove, vec![name("a")]),
+            (one, Change::Add, vec![name("a")]),
+        ];
+        assert_eq!(in_runs(&mut changes), expected);
+        assert!(changes.is_empty());
+    }
 }

@@ -68,9 +68,9 @@ mod tests {
     use super::*;
     use crate::core::Config;
     use crate::core::effects::Kind;
+    use crate::driver::command::Command;
     use crate::driver::inbox::{Fetched, STRIDE};
     use crate::driver::link::{Link, Options};
-    use crate::driver::outbox::Command;
     use crate::driver::shared::{AskJs, Shared};
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
@@ -109,7 +109,7 @@ mod tests {
         };
         let config = Config::of(Family::Classic);
         let options = Options {
-            settings: Some(crate::driver::outbox::Place::Redis(settings)),
+            settings: Some(crate::driver::command::Place::Redis(settings)),
             max_inbox: 1 << 20,
             config,
         };

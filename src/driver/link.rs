@@ -1,6 +1,5 @@
 //! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
 
-use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,18 +7,18 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::apply::apply;
-use super::carrier::{Carrier, in_runs};
-use super::ending::{Ending, LINGER};
+use super::carrier::Carrier;
+use super::command::{Command, Commands, Place};
+use super::ending::Ending;
 use super::failure;
-use super::outbox::{Command, Commands, Outbox, Place};
+use super::intake::{Intake, receive};
 use super::pace::Pace;
-use super::records::task_record;
+use super::records;
 use super::shared::Shared;
 use super::steps;
-use crate::core::effects::{Change, Effects, Kind};
+use crate::core::effects::Effects;
 use crate::core::{Config, Core, Event};
-use crate::transport::client::ClientTransport;
-use crate::transport::{Incoming, Transport};
+use crate::transport::Transport;
 
 /// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
 /// where it is counted and bounded.
@@ -74,8 +73,8 @@ impl<W: Fn()> Link<W> {
     /// does not know.
     pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
         let carrier = match options.settings {
-            Some(place) => Carrier::to(place, options.config.family),
-            None => Carrier::Client(ClientTransport::default()),
+            Some(place) => Carrier::own(place, options.config.family),
+            None => Carrier::client(),
         };
         Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
     }
@@ -176,7 +175,7 @@ impl<W: Fn()> Link<W> {
     fn apply_to_carrier(&mut self, command: Command) {
         match command {
             Command::UseClient => {
-                self.carrier = Carrier::Client(ClientTransport::default());
+                self.carrier = Carrier::client();
                 self.core.change_transport(false, false, &mut self.effects);
             }
             Command::UseOwn { place, secret } => {
@@ -188,7 +187,7 @@ impl<W: Fn()> Link<W> {
                 } else {
                     self.core.begin_crossing(&secret, &mut self.effects);
                 }
-                self.next = self.core.is_crossing().then(|| Carrier::to(*place, self.core.family()));
+                self.next = self.core.is_crossing().then(|| Carrier::own(*place, self.core.family()));
             }
             Command::Drained(secret) => self.core.clients_drained(&secret),
             Command::Client(report) => {
@@ -210,13 +209,11 @@ impl<W: Fn()> Link<W> {
             Command::Close => {
                 self.core.abandon_crossing("the link is closed", &mut self.effects);
                 self.core.trust(&mut self.effects);
-                let mut ending = Ending::new(self.effects.now);
-                if let Carrier::Client(_) = self.carrier {
+                self.ending = Some(match self.carrier {
                     // Nobody hands anything to the clients any more.
-                    ending.until = self.effects.now;
-                    ending.bound = self.effects.now;
-                }
-                self.ending = Some(ending);
+                    Carrier::Client(_) => Ending::at_once(self.effects.now),
+                    _ => Ending::new(self.effects.now),
+                });
                 self.closing = true;
             }
             _ => {}
@@ -227,6 +224,18 @@ impl<W: Fn()> Link<W> {
     fn carry_out(&mut self) {
         self.core.follow_rooms(&mut self.effects);
         self.change_carrier();
+        self.instruct_carrier();
+        for token in self.shared.questions.take_new() {
+            records::credentials(token, &mut self.effects.batch);
+        }
+        self.core.tell_flowing(&mut self.effects);
+        self.check_flushed();
+        self.fill_inbox();
+        self.check_inbox();
+    }
+
+    /// Hands the carrier what it is to do.
+    fn instruct_carrier(&mut self) {
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         self.released = true;
@@ -235,12 +244,7 @@ impl<W: Fn()> Link<W> {
         }
         self.effects.publishes.clear();
         self.released = false;
-        for (lane, change, names) in in_runs(&mut self.effects.subscriptions) {
-            match change {
-                Change::Add => self.carrier.subscribe(lane, names),
-                Change::Remove => self.carrier.unsubscribe(lane, names),
-            }
-        }
+        self.carrier.change_subscriptions(&mut self.effects.subscriptions);
         // 100,000 rooms that come back at once are no measure for what follows.
         self.effects.subscriptions.shrink_to(MAX_KEPT_CHANGES);
         for (token, channels) in self.effects.counts.drain(..) {
@@ -255,16 +259,13 @@ impl<W: Fn()> Link<W> {
         }
         if let Carrier::Client(client) = &mut self.carrier {
             for task in client.tasks() {
-                task_record(task, &mut self.effects.batch);
+                records::task(task, &mut self.effects.batch);
             }
         }
-        for token in self.shared.questions.take_new() {
-            let mut draft = self.effects.batch.draft(Kind::Credentials, 0);
-            draft.record.token = token;
-            draft.done();
-        }
-        self.core.tell_flowing(&mut self.effects);
-        self.check_flushed();
+    }
+
+    /// Hands JS what is for it.
+    fn fill_inbox(&mut self) {
         self.shared.inbox.set_stats(self.core.stats());
         let positions = self.core.take_positions();
         if !self.effects.batch.is_empty() {
@@ -274,7 +275,6 @@ impl<W: Fn()> Link<W> {
         } else if let Some(positions) = positions {
             self.shared.inbox.mark(positions);
         }
-        self.check_inbox();
     }
 
     /// Goes on with the change to own connections, if there is one under way.
@@ -286,12 +286,7 @@ impl<W: Fn()> Link<W> {
         let Some(next) = &mut self.next else {
             return;
         };
-        for (lane, change, names) in in_runs(&mut self.effects.own_subscriptions) {
-            match change {
-                Change::Add => next.subscribe(lane, names),
-                Change::Remove => next.unsubscribe(lane, names),
-            }
-        }
+        next.change_subscriptions(&mut self.effects.own_subscriptions);
         if self.core.is_across()
             && let Some(next) = self.next.take()
         {
@@ -330,11 +325,8 @@ impl<W: Fn()> Link<W> {
         let Some(ending) = &mut self.ending else {
             return false;
         };
-        let answered = self.core.stats().acknowledged;
-        if std::mem::replace(&mut ending.answered, answered) != answered {
-            ending.until = ending.bound.min(now + LINGER);
-        }
-        let until = ending.until;
+        ending.look_at(self.core.stats().acknowledged, now);
+        let until = ending.until();
         // What is written is not heard yet: a connection that is closed before the replies are read is reset.
         let flushed = self.core.is_flushed() && self.carrier.is_flushed() && self.core.is_answered();
         if !flushed && now < until {
@@ -364,108 +356,45 @@ impl<W: Fn()> Link<W> {
 
     /// Takes what has arrived, without waiting; returns how much that was.
     async fn poll_incoming(&mut self) -> usize {
-        let mut units = 0;
+        let (carrier, next, mut intake) = self.receiving();
         {
-            let is_next = Cell::new(false);
-            let mut sink = sink(
-                &mut self.core,
-                &self.shared.outbox,
-                &mut self.commands,
-                &mut self.deferred,
-                &mut self.effects,
-                &mut units,
-                &is_next,
-            );
-            let mut incoming =
-                std::pin::pin!(receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink));
+            let mut incoming = std::pin::pin!(receive(carrier, next, &mut intake));
             std::future::poll_fn(|context| {
                 let _ = incoming.as_mut().poll(context);
                 Poll::Ready(())
             })
             .await;
         }
-        units
+        intake.units
     }
 
     /// Waits for a message, a command or a deadline, and takes the messages; returns how many there were.
     async fn wait(&mut self) -> usize {
-        let mut units = 0;
-        let ending = self.ending.map(|ending| ending.until);
+        let ending = self.ending.map(|ending| ending.until());
         let deadline = [self.core.deadline(), ending].into_iter().flatten().min();
-        let outbox = &self.shared.outbox;
-        {
-            let is_next = Cell::new(false);
-            let mut sink = sink(
-                &mut self.core,
-                outbox,
-                &mut self.commands,
-                &mut self.deferred,
-                &mut self.effects,
-                &mut units,
-                &is_next,
-            );
-            tokio::select! {
-                biased;
-                () = receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink) => {}
-                () = outbox.changed() => {}
-                () = sleep_until(deadline) => {}
-            }
+        let (carrier, next, mut intake) = self.receiving();
+        let outbox = intake.outbox;
+        tokio::select! {
+            biased;
+            () = receive(carrier, next, &mut intake) => {}
+            () = outbox.changed() => {}
+            () = sleep_until(deadline) => {}
         }
         outbox.unpark();
-        units
+        intake.units
     }
-}
 
-/// Takes what the carrier reports, or the one that may be the next: `is_next` says which, while the sink is called.
-async fn receive(
-    carrier: &mut Carrier,
-    next: Option<&mut Carrier>,
-    is_next: &Cell<bool>,
-    sink: &mut dyn FnMut(Incoming<'_>),
-) {
-    let Some(next) = next else {
-        return carrier.incoming(sink).await;
-    };
-    let sink = RefCell::new(sink);
-    let mut of_carrier = |incoming: Incoming<'_>| {
-        is_next.set(false);
-        (sink.borrow_mut())(incoming);
-    };
-    let mut of_next = |incoming: Incoming<'_>| {
-        is_next.set(true);
-        (sink.borrow_mut())(incoming);
-    };
-    tokio::select! {
-        biased;
-        () = carrier.incoming(&mut of_carrier) => {}
-        () = next.incoming(&mut of_next) => {}
-    }
-}
-
-/// What takes the messages of a transport. Before each the outbox is worked off, so that a room which a socket
-/// joined before the message came is known.
-fn sink<'a>(
-    core: &'a mut Core,
-    outbox: &'a Outbox,
-    commands: &'a mut Commands,
-    deferred: &'a mut Vec<Command>,
-    effects: &'a mut Effects,
-    units: &'a mut usize,
-    is_next: &'a Cell<bool>,
-) -> impl FnMut(Incoming<'_>) + 'a {
-    move |incoming| {
-        if outbox.is_filled() {
-            effects.now = Instant::now();
-            outbox.take(commands);
-            *units += commands.list.len();
-            apply(core, commands, deferred, effects);
-        }
-        *units += 1;
-        if is_next.get() {
-            core.incoming_own(&incoming, effects);
-        } else {
-            core.incoming(incoming, effects);
-        }
+    /// Who reports something, and who takes that in.
+    fn receiving(&mut self) -> (&mut Carrier, Option<&mut Carrier>, Intake<'_>) {
+        let intake = Intake {
+            core: &mut self.core,
+            effects: &mut self.effects,
+            outbox: &self.shared.outbox,
+            commands: &mut self.commands,
+            deferred: &mut self.deferred,
+            units: 0,
+        };
+        (&mut self.carrier, self.next.as_mut(), intake)
     }
 }
 

@@ -1,11 +1,16 @@
-//! The records for JS that the driver itself makes: what the user's clients are to do.
+//! The records for JS that the driver itself makes: what the user's clients are to do, what is asked of them, and that a
+//! link has failed.
 
+use std::time::Instant;
+
+use crate::clock;
+use crate::core::Event;
 use crate::core::effects::{Batch, Kind};
 use crate::transport::client::Task;
 use crate::transport::{KeyCommand, Port, Subscription};
 
 /// Adds a task for the user's clients.
-pub(super) fn task_record(task: Task, batch: &mut Batch) {
+pub(super) fn task(task: Task, batch: &mut Batch) {
     let mut subscription = |kind, subscription: Subscription| {
         let mut draft = batch.draft(kind, 0);
         draft.record.n = subscription.kind as u32;
@@ -44,6 +49,21 @@ pub(super) fn task_record(task: Task, batch: &mut Batch) {
             draft.done();
         }
     }
+}
+
+/// Adds a question for credentials.
+pub(super) fn credentials(token: u32, batch: &mut Batch) {
+    let mut draft = batch.draft(Kind::Credentials, 0);
+    draft.record.token = token;
+    draft.done();
+}
+
+/// Adds that the link has failed.
+pub(super) fn failed(reason: &str, batch: &mut Batch) {
+    let mut draft = batch.draft(Kind::Event, 0);
+    draft.record.token = clock::millis(Instant::now());
+    draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
+    draft.done();
 }
 
 /// Wraps after 2^32 questions; by then the first of them is long answered.

@@ -9,9 +9,9 @@ mod turns;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::command::{Command, Place};
 use super::inbox::{Fetched, STRIDE};
 use super::link::Link;
-use super::outbox::{Command, Place};
 use super::shared::Shared;
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
