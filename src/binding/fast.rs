@@ -9,7 +9,7 @@ use napi::{Env, Error, Result, Status, check_status};
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::link::{broadcast_parts, send_parts};
+use super::hot::{broadcast_parts, send_parts};
 
 /// Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
 /// printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It

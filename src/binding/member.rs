@@ -2,8 +2,11 @@
 
 use napi_derive::napi;
 
+use super::numbers::to_u64;
 use crate::core::member::{MemberSpec, StreamSpec};
 use crate::core::routing::{Joins, SubscriptionMode};
+use crate::transport::Space;
+use crate::wire::Family;
 
 /// One Socket.IO server's adapter for one namespace.
 #[napi(object)]
@@ -72,7 +75,12 @@ pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
-fn to_u64(number: f64) -> u64 {
-    number.clamp(0.0, 9e15) as u64
+/// What members speak, by the name that JS has for it; see `LinkOptions`.
+pub(super) fn family_of(name: &str) -> Family {
+    match name {
+        "sharded" => Family::Sharded,
+        "streams" => Family::Streams { space: Space::Global },
+        "streams-sharded" => Family::Streams { space: Space::Shard },
+        _ => Family::Classic,
+    }
 }

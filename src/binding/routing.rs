@@ -11,12 +11,11 @@ use napi::bindgen_prelude::{Buffer, Error, Status};
 use napi_derive::napi;
 
 use super::args::{Bytes, Text};
-use super::member::{LinkMember, spec_of};
+use super::member::{LinkMember, family_of, spec_of};
+use super::registry::Registry;
 use crate::core::Destination;
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
-use crate::transport::Space;
-use crate::wire::channel::prefix_of;
 use crate::wire::request::Encoding;
 use crate::wire::{Family, classic, cluster};
 
@@ -41,41 +40,13 @@ pub(super) struct Candidate {
 
 thread_local! {
     /// Those of this JS thread.
-    static CANDIDATES: RefCell<Candidates> = RefCell::default();
+    static CANDIDATES: RefCell<Registry<Rc<Candidate>>> = const { RefCell::new(Registry::new()) };
 }
 
-#[derive(Default)]
-struct Candidates {
-    /// By the numbers of their routings.
-    all: Vec<Option<Rc<Candidate>>>,
-    /// The numbers that are free.
-    free: Vec<u32>,
-}
-
-impl Candidates {
-    fn add(&mut self, candidate: Rc<Candidate>) -> u32 {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.all.push(None);
-            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(place) = self.all.get_mut(id as usize) {
-            *place = Some(candidate);
-        }
-        id
-    }
-
-    fn remove(&mut self, id: u32) {
-        if self.all.get_mut(id as usize).and_then(Option::take).is_some() {
-            self.free.push(id);
-        }
-    }
-}
-
-/// The candidate with a number. By number, since an object that JS hands over may be anything: the runtime tells whose it is
-/// only as long as the addon is loaded once.
+/// The candidate with a number.
 pub(super) fn candidate(routing: u32) -> napi::Result<Rc<Candidate>> {
     CANDIDATES
-        .with_borrow(|candidates| candidates.all.get(routing as usize).cloned().flatten())
+        .with_borrow(|candidates| candidates.get(routing).cloned())
         .ok_or_else(|| Error::new(Status::InvalidArg, "there is no such routing"))
 }
 
@@ -209,22 +180,6 @@ impl Routing {
         cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
             .map(Buffer::from)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
-    }
-}
-
-/// Returns the prefix of a broadcast channel: what stands in it before the namespace.
-#[napi(catch_unwind)]
-pub fn prefix_in(broadcast_channel: String, nsp: String) -> String {
-    prefix_of(&broadcast_channel, &nsp).to_owned()
-}
-
-/// What members speak, by the name that JS has for it; see `LinkOptions`.
-pub(super) fn family_of(name: &str) -> Family {
-    match name {
-        "sharded" => Family::Sharded,
-        "streams" => Family::Streams { space: Space::Global },
-        "streams-sharded" => Family::Streams { space: Space::Shard },
-        _ => Family::Classic,
     }
 }
 

@@ -1,0 +1,58 @@
+//! The links of this JS thread by their numbers: what is called for every message takes the number.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{Error, Status};
+
+use super::registry::Registry;
+use crate::core::effects::MemberId;
+use crate::core::routing::Routing;
+use crate::driver::shared::Shared;
+
+thread_local! {
+    static LINKS: RefCell<Registry<LocalLink>> = const { RefCell::new(Registry::new()) };
+}
+
+/// A link as its JS thread has it.
+pub(super) struct LocalLink {
+    pub shared: Arc<Shared>,
+    /// The channels of its members.
+    pub routings: HashMap<MemberId, Rc<Routing>>,
+}
+
+/// Adds a link without members, and returns its number.
+pub(super) fn add(shared: Arc<Shared>) -> u32 {
+    LINKS.with_borrow_mut(|links| links.add(LocalLink { shared, routings: HashMap::new() }))
+}
+
+/// Removes a link. For a finalizer.
+pub(super) fn remove(id: u32) {
+    // At the end of a worker the thread's own data may be gone already.
+    let _ = LINKS.try_with(|links| {
+        // Nobody has borrowed them while garbage is collected. Were it otherwise, the place would stay taken:
+        // a panic in a finalizer would abort the process.
+        if let Ok(mut links) = links.try_borrow_mut() {
+            links.remove(id);
+        }
+    });
+}
+
+/// Looks at a link. Nothing that `call` does may enter the runtime: a collection of garbage would run the finalizer of
+/// a link.
+pub(super) fn with_link<R>(id: u32, call: impl FnOnce(&LocalLink) -> R) -> napi::Result<R> {
+    LINKS.with_borrow(|links| match links.get(id) {
+        Some(link) => Ok(call(link)),
+        None => Err(Error::new(Status::InvalidArg, "the link is gone")),
+    })
+}
+
+/// Changes which members a link has. The same holds for `change`.
+pub(super) fn with_routings<R>(
+    id: u32,
+    change: impl FnOnce(&mut HashMap<MemberId, Rc<Routing>>) -> R,
+) -> Option<R> {
+    LINKS.with_borrow_mut(|links| links.get_mut(id).map(|link| change(&mut link.routings)))
+}
