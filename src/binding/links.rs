@@ -56,3 +56,29 @@ pub(super) fn with_routings<R>(
 ) -> Option<R> {
     LINKS.with_borrow_mut(|links| links.get_mut(id).map(|link| change(&mut link.routings)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_found_by_its_number_until_it_is_removed() {
+        let shared = [(); 2].map(|()| Arc::new(Shared::default()));
+        let ids = shared.each_ref().map(|shared| add(Arc::clone(shared)));
+        for (id, shared) in ids.iter().zip(&shared) {
+            assert!(with_link(*id, |link| Arc::ptr_eq(&link.shared, shared)).unwrap());
+        }
+        remove(ids[0]);
+        assert!(with_link(ids[0], |_| ()).is_err());
+        assert_eq!(with_routings(ids[0], |_| ()), None);
+        assert_eq!(with_routings(ids[1], |routings| routings.len()), Some(0));
+        assert_eq!(Arc::strong_count(&shared[0]), 1, "nothing is kept of it");
+    }
+
+    #[test]
+    fn each_thread_has_its_own_links() {
+        let id = add(Arc::new(Shared::default()));
+        let there = std::thread::spawn(move || with_link(id, |_| ()).is_ok());
+        assert!(!there.join().unwrap());
+    }
+}

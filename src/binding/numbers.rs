@@ -85,4 +85,15 @@ mod tests {
         }
         assert_eq!(subscription_kind(u32::MAX), SubscriptionKind::Shard);
     }
+
+    #[test]
+    fn the_type_of_a_request_is_the_number_on_the_wire() {
+        for number in 0..100 {
+            if let Some(kind) = request_type(number) {
+                assert_eq!(kind as u32, number);
+            }
+        }
+        let refused: Vec<u32> = (0..9).filter(|&number| request_type(number).is_none()).collect();
+        assert_eq!(refused, [2, 3, 4, 8], "these say something and want no answer, or are answers");
+    }
 }
