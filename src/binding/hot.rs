@@ -7,7 +7,7 @@ use std::time::Instant;
 use napi::bindgen_prelude::{BufferSlice, Uint32Array};
 use napi_derive::napi;
 
-use super::args::{Bytes, Text};
+use super::args::{Bytes, List, Text};
 use super::links::{LocalLink, with_link};
 use super::numbers::to_f64;
 use super::routing::destination;
@@ -23,7 +23,7 @@ pub fn broadcast_binary(
     link: u32,
     member: MemberId,
     payload: Bytes,
-    attachments: Vec<Bytes>,
+    #[napi(ts_arg_type = "Array<Bytes>")] attachments: List<Bytes>,
     room: Option<Text>,
     opts: Option<Bytes>,
     checked: bool,

@@ -4,6 +4,7 @@
 //! What is called for every message is a function that takes the link's number (see [`super::hot`]): a method of a class
 //! costs 300 ns more, since it makes sure of what it is called on.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,8 @@ const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
 pub struct Link {
     id: u32,
     pub(super) shared: Arc<Shared>,
-    members: MemberId,
+    /// The highest number that a member has had. A cell, since a getter among the arguments of another method may join one.
+    members: Cell<MemberId>,
 }
 
 #[napi]
@@ -81,7 +83,7 @@ impl Link {
         })
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
         let id = links::add(Arc::clone(&shared));
-        Ok(Link { id, shared, members: 0 })
+        Ok(Link { id, shared, members: Cell::new(0) })
     }
 
     /// The number of the link, for the functions that take it.
@@ -96,10 +98,10 @@ impl Link {
     /// # Errors
     /// An `Error` if there is no such routing.
     #[napi(catch_unwind)]
-    pub fn join(&mut self, routing: u32, id: Option<MemberId>) -> napi::Result<MemberId> {
+    pub fn join(&self, routing: u32, id: Option<MemberId>) -> napi::Result<MemberId> {
         let candidate = candidate(routing)?;
-        let id = id.unwrap_or(self.members.saturating_add(1));
-        self.members = self.members.max(id);
+        let id = id.unwrap_or(self.members.get().saturating_add(1));
+        self.members.set(self.members.get().max(id));
         let spec = Box::new(candidate.spec.clone());
         links::with_routings(self.id, |routings| routings.insert(id, Rc::clone(&candidate.rules)));
         self.shared.outbox.push(|_| Command::Join(id, spec));

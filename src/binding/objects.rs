@@ -7,7 +7,7 @@ use super::settings::LinkSettings;
 use crate::core::stats::Stats;
 
 /// How a link is made.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkOptions {
     /// Where its own connections go; `null` if the user's clients carry the bytes.
     pub settings: Option<LinkSettings>,

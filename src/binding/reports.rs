@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use napi_derive::napi;
 
-use super::args::Bytes;
+use super::args::{Bytes, List};
 use super::link::Link;
 use super::numbers::subscription_kind;
 use crate::core::effects::MemberId;
@@ -102,8 +102,13 @@ impl Link {
 
     /// The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has.
     #[napi(catch_unwind)]
-    pub fn client_counted(&self, token: u32, counts: Option<Vec<u32>>, refusal: Option<String>) {
-        let counts = counts.map(|counts| counts.into_iter().map(u64::from).collect()).ok_or(refusal);
+    pub fn client_counted(
+        &self,
+        token: u32,
+        #[napi(ts_arg_type = "Array<number> | undefined | null")] counts: Option<List<u32>>,
+        refusal: Option<String>,
+    ) {
+        let counts = counts.map(|counts| counts.iter().map(|&count| count.into()).collect()).ok_or(refusal);
         self.report(Report::Counted { token: token.into(), counts });
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use napi::bindgen_prelude::{Buffer, Error, Status};
 use napi_derive::napi;
 
-use super::args::{Bytes, Text};
+use super::args::{Bytes, List, Text};
 use super::member::{LinkMember, family_of, spec_of};
 use super::registry::Registry;
 use crate::core::Destination;
@@ -116,7 +116,7 @@ impl Routing {
 
     /// Sockets somewhere are told to join rooms.
     #[napi(catch_unwind)]
-    pub fn cover(&self, rooms: Vec<Text>) {
+    pub fn cover(&self, #[napi(ts_arg_type = "Array<Text>")] rooms: List<Text>) {
         self.member.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
     }
 
@@ -135,7 +135,7 @@ impl Routing {
     pub fn encode_broadcast(
         &self,
         payload: Bytes,
-        attachments: Vec<Bytes>,
+        #[napi(ts_arg_type = "Array<Bytes>")] attachments: List<Bytes>,
         room: Option<Text>,
         opts: Option<Bytes>,
     ) -> napi::Result<Option<Buffer>> {
@@ -168,7 +168,7 @@ impl Routing {
         request_id: Option<Text>,
         is_json: bool,
         count: u32,
-        pieces: Vec<Bytes>,
+        #[napi(ts_arg_type = "Array<Bytes>")] pieces: List<Bytes>,
     ) -> napi::Result<Buffer> {
         let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
         let id = request_id.map(|id| id.to_string()).transpose()?;
