@@ -12,8 +12,8 @@ use crate::transport::redis::{self, Settings, TlsOptions};
 use crate::wire::channel::prefix_of;
 use crate::wire::streams::StreamNames;
 
-/// Returns for how long one link of this process has kept the others waiting at most since the last call, in
-/// milliseconds: the longest step of the link thread.
+/// Returns how long the longest step of the link thread took since the last call, in milliseconds. All other links wait
+/// during a step.
 #[napi(catch_unwind)]
 pub fn longest_step() -> f64 {
     driver::take_longest_step().as_secs_f64() * 1000.0
@@ -28,12 +28,12 @@ pub fn clock() -> u32 {
 /// Says what is wrong with the URL of a Redis; `null` if nothing is.
 #[napi(catch_unwind)]
 pub fn url_problem(url: String) -> Option<String> {
-    // The URL alone is looked at: whether there are certificates is for the link to say.
+    // Only the URL is looked at. Whether there are certificates is found out when a link is made.
     let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
     Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
 }
 
-/// Returns whether an error of Redis says that it takes later what it refuses.
+/// Returns whether an error of Redis says that Redis takes later what it refuses now.
 #[napi(catch_unwind)]
 pub fn is_taken_later(error: String) -> bool {
     passing(error.as_bytes()).is_some_and(Passing::is_here)
@@ -51,15 +51,14 @@ pub fn slot_of(name: String) -> u32 {
     redis::slot_of(name.as_bytes()).into()
 }
 
-/// Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
-/// which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
-/// attachment. JS then looks at the values.
+/// Whether a text may mean something else than the values that it was printed from; JS then looks at the values. See
+/// `misleads` in `src/packet`.
 #[napi(catch_unwind)]
 pub fn may_mislead(payload: Bytes, attachments: u32) -> bool {
     misleads(payload.as_slice(), attachments as usize)
 }
 
-/// Returns the prefix of a broadcast channel: what stands in it before the namespace.
+/// Returns the prefix of a broadcast channel: what comes before the namespace.
 #[napi(catch_unwind)]
 pub fn prefix_in(broadcast_channel: String, nsp: String) -> String {
     prefix_of(&broadcast_channel, &nsp).to_owned()

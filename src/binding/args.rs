@@ -193,8 +193,8 @@ impl FromNapiValue for Text {
 
 /// An array of the caller's.
 ///
-/// It grows as it is read. The general conversion reserves memory for as many items as the array says it has, which may be
-/// 2^32 - 1 though none of them is there; and what reserves more than there is ends the process.
+/// It grows as it is read. The general conversion reserves memory for as many items as the array says it has, which may
+/// be 2^32 - 1 though none of them is there; and what reserves more than there is ends the process.
 pub struct List<T>(Vec<T>);
 
 impl<T> List<T> {

@@ -17,7 +17,7 @@ use crate::driver::command::{Command, Commands};
 use crate::driver::inbox::Fetched;
 use crate::packet::misleads;
 
-/// Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns.
+/// Broadcasts an event with binary attachments. All else is as in the function that `fastBroadcast` returns.
 #[napi(catch_unwind)]
 pub fn broadcast_binary(
     link: u32,
@@ -31,8 +31,8 @@ pub fn broadcast_binary(
     broadcast_parts(link, member, &payload, &attachments, room, opts, checked)
 }
 
-/// Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
-/// string. Returns whether Redis is asked for something for it.
+/// The first local socket has joined a room, or the last one has left it. `is_text` says whether JS has the room as a
+/// string. Returns whether Redis is asked for a subscription, or for its end.
 #[napi(catch_unwind)]
 pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, is_text: bool) -> napi::Result<bool> {
     with_link(link, |link| {
@@ -54,21 +54,21 @@ pub fn set_room(link: u32, member: MemberId, room: Text, present: bool, is_text:
     })
 }
 
-/// Says whether the namespace has any local socket.
+/// Tells the link whether the namespace has any local socket.
 #[napi(catch_unwind)]
 pub fn set_occupied(link: u32, member: MemberId, occupied: bool) -> napi::Result<()> {
     with_link(link, |link| link.shared.outbox.push_lazily(|_| Command::Occupied(member, occupied)))
 }
 
-/// Says that so many requests have been worked off.
+/// JS has worked off so many requests.
 #[napi(catch_unwind)]
 pub fn settled(link: u32, member: MemberId, count: u32) -> napi::Result<()> {
     with_link(link, |link| link.shared.outbox.push_lazily(|_| Command::Settled(member, count)))
 }
 
-/// Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
-/// needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
-// Strict: `BufferSlice` asks for the bytes of what may be no Buffer, for which Node aborts before 20.12.
+/// Copies records into `slab` from `start` on. Returns how many; or 0; or, negated, how many bytes of slab the next
+/// record needs. `table` gets 12 numbers for each record, and in its last place the number of bytes of all.
+// Strict: otherwise `BufferSlice` asks for the bytes of what may be no Buffer, and until 20.12 Node aborts then.
 #[napi(catch_unwind, strict)]
 pub fn fetch(link: u32, mut slab: BufferSlice<'_>, start: u32, mut table: Uint32Array) -> napi::Result<f64> {
     // SAFETY: JS runs on this thread, so that nothing else looks at the table during the call.
@@ -121,7 +121,7 @@ pub fn broadcast_parts(
         return Ok(Sent::Misleads as u32);
     }
     let sent = with_link(link, |link| {
-        // That of a member which has left is not known: it may add to its streams yet.
+        // A member that has left has no routing any more, but may still add to its streams.
         let rules = link.routings.get(&member);
         let takes_room_channel = match (&room, rules) {
             (Some(room), Some(rules)) => {

@@ -1,8 +1,8 @@
 //! The `Link` class of `binding.js`: one per pair of clients, or per URL. What JS reports of the user's clients is in
 //! [`super::reports`].
 //!
-//! What is called for every message is a function that takes the link's number (see [`super::hot`]): a method of a class
-//! costs 300 ns more, since it makes sure of what it is called on.
+//! What is called for every message is a function that takes the link's number (see [`super::hot`]): a method of a
+//! class costs 300 ns more, since it makes sure of what it is called on.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,19 +24,16 @@ use crate::core::effects::MemberId;
 use crate::core::{Config, Position};
 use crate::driver;
 use crate::driver::command::{Command, Place};
-use crate::driver::link::Options;
+use crate::driver::link::LinkConfig;
 use crate::driver::shared::{AskJs, Shared};
-
-/// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
-/// master every 50 to 250 ms, and may be told by a node that has not heard yet: the slowest was 700 ms behind the first.
-const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
 
 /// A link to Redis, run by the link thread.
 #[napi]
 pub struct Link {
     id: u32,
     pub(super) shared: Arc<Shared>,
-    /// The highest number that a member has had. A cell, since a getter among the arguments of another method may join one.
+    /// The highest number that a member has had. A cell, since a getter among the arguments of another method may join
+    /// one.
     members: Cell<MemberId>,
 }
 
@@ -45,29 +42,24 @@ impl Link {
     /// Makes a link. `wake` is called on the JS thread when there is something to fetch.
     ///
     /// # Errors
-    /// An `Error` if the settings make no sense, or the link thread cannot be started.
+    /// An `Error` if the settings cannot be used, or the link thread cannot be started.
     #[napi(constructor, catch_unwind)]
     pub fn new(options: LinkOptions, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ask = || AskJs::new(Arc::clone(&shared));
-        let settings = options.settings.map(|given| place(given, ask)).transpose()?;
-        let settle = match settings {
-            Some(Place::Cluster(_)) => CLUSTER_SETTLE,
-            _ => Duration::ZERO,
-        };
-        let options = Options {
-            settings,
+        let place = options.settings.map(|given| place(given, ask)).transpose()?;
+        let config = LinkConfig {
             max_inbox: to_usize(options.max_inbox),
-            config: Config {
+            core: Config {
                 family: family_of(&options.family),
-                settle,
+                settle: place.as_ref().map_or(Duration::ZERO, Place::settle),
                 max_backlog: to_usize(options.max_backlog),
                 proof: options.proof,
                 verbose: options.verbose,
             },
+            place,
         };
-        // Weak: what has nothing more to do ends, and takes the link with it. One place in the queue: a wake
-        // that finds it taken has nothing to add.
+        // Weak: a link keeps no process alive. One place in the queue: a wake that finds it taken has nothing to add.
         let wake = wake
             .build_threadsafe_function::<()>()
             .callee_handled::<false>()
@@ -79,7 +71,7 @@ impl Link {
             let wake = move || {
                 wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
             };
-            driver::run(options, theirs, wake)
+            driver::run(config, theirs, wake)
         })
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
         let id = links::add(Arc::clone(&shared));
@@ -92,8 +84,8 @@ impl Link {
         self.id
     }
 
-    /// Adds the member of a routing, and returns its number: another one than those before, or the one that it had on a link
-    /// that has failed.
+    /// Adds the member of a routing, and returns its number: a new one, or `id`, the one that it had on a link that has
+    /// failed.
     ///
     /// # Errors
     /// An `Error` if there is no such routing.
@@ -115,7 +107,8 @@ impl Link {
         self.shared.outbox.push(|_| Command::Leave(member));
     }
 
-    /// Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry.
+    /// Adds a message that JS has encoded to the stream of a member. `kind` is its type, `data` are as an entry has
+    /// them.
     #[napi(catch_unwind)]
     pub fn append(&self, member: MemberId, kind: u32, data: Bytes) {
         self.shared.outbox.push(|commands| {
@@ -135,15 +128,15 @@ impl Link {
         });
     }
 
-    /// How far a stream is read of what JS has fetched; `null` if nothing of it is known, or connections are not recovered.
+    /// How far JS has fetched the entries of a stream; `null` if it has fetched none, or connections are not recovered.
     #[napi(catch_unwind)]
     pub fn position(&self, stream: String) -> Option<LinkPosition> {
         let Position { last, since, .. } = self.shared.inbox.reached(&stream)?;
         Some(LinkPosition { last: last.to_string(), since: since.to_string() })
     }
 
-    /// Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
-    /// `Restored` record with this token, in any case.
+    /// Takes a session from a key, and gathers what it has missed since the entry with the id `offset`. A `Restored`
+    /// record with this token answers it in any case.
     #[napi(catch_unwind)]
     pub fn restore(&self, member: MemberId, token: u32, key: Bytes, offset: Bytes) {
         self.shared.outbox.push(|commands| {
@@ -167,7 +160,7 @@ impl Link {
     /// milliseconds at most. Ends with an `Answers` or `AckEnd` record, in any case.
     ///
     /// # Errors
-    /// A `TypeError` for a kind that nobody answers.
+    /// An `Error` for a kind that nobody answers.
     #[napi(catch_unwind)]
     pub fn request(
         &self,
@@ -206,7 +199,7 @@ impl Link {
         Ok(())
     }
 
-    /// Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token.
+    /// Waits until all present subscriptions of a member are confirmed; answered by a `Count` record with this token.
     #[napi(catch_unwind)]
     pub fn when_subscribed(&self, member: MemberId, token: u32) {
         self.shared.outbox.push(|_| Command::WhenSubscribed(member, token));
@@ -218,19 +211,19 @@ impl Link {
         self.shared.outbox.push(|_| Command::GiveUpWaiting(member, token));
     }
 
-    /// Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token.
+    /// Waits until Redis has answered for all that is published by now; answered by a `Count` record with this token.
     #[napi(catch_unwind)]
     pub fn when_answered(&self, token: u32) {
         self.shared.outbox.push(|_| Command::WhenAnswered(token));
     }
 
-    /// Whether nothing that was published is still on its way to the kernel.
+    /// Whether all that was published is with the kernel.
     #[napi(catch_unwind)]
     pub fn is_flushed(&self) -> bool {
         self.shared.outbox.is_flushed()
     }
 
-    /// Wants a `flushed` event; false if there is nothing to wait for.
+    /// Asks for a `flushed` event; false if there is nothing to wait for.
     #[napi(catch_unwind)]
     pub fn watch_flushed(&self) -> bool {
         self.shared.outbox.watch_flushed()
@@ -248,7 +241,7 @@ impl Link {
         self.shared.outbox.push(|_| Command::Open(open));
     }
 
-    /// Ends the link as soon as all is written, or soon.
+    /// Ends the link as soon as all is written, or after a while.
     #[napi(catch_unwind)]
     pub fn close(&self) {
         self.shared.outbox.push(|_| Command::Close);
@@ -260,11 +253,11 @@ impl Link {
         self.shared.outbox.push(|_| Command::UseClient);
     }
 
-    /// Own connections to carry the bytes instead of the user's clients, once they are proven to reach the same Redis:
-    /// `secret` is what nobody else knows. Ends with the event `own` or `stayed`.
+    /// Makes own connections that carry the bytes instead of the user's clients, once they are proven to reach the same
+    /// Redis. Nobody else knows the `secret`. It ends with the event `own` or `stayed`.
     ///
     /// # Errors
-    /// An `Error` if the settings make no sense.
+    /// An `Error` if the settings cannot be used.
     #[napi(catch_unwind)]
     pub fn use_own(&self, settings: LinkSettings, secret: String) -> napi::Result<()> {
         let place = Box::new(place(settings, || AskJs::new(Arc::clone(&self.shared)))?);
@@ -272,7 +265,8 @@ impl Link {
         Ok(())
     }
 
-    /// Redis has answered for what JS has given to the user's clients by itself, as the event `drain` wants it.
+    /// Redis has answered for all that JS gave to the user's clients without the link, which the event `drain` asked
+    /// for.
     #[napi(catch_unwind)]
     pub fn drained(&self, secret: String) {
         self.shared.outbox.push(|_| Command::Drained(secret));

@@ -23,9 +23,9 @@ pub struct LinkMember {
     pub specific_responses: bool,
     /// Whether broadcasts are wanted as ready frames.
     pub frames: bool,
-    /// The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`.
+    /// The `subscriptionMode` option of a sharded member: `static`, `dynamic` or `dynamic-private`.
     pub mode: Option<String>,
-    /// The streams of one of streams.
+    /// The streams, of a member that has any.
     pub stream: Option<LinkStream>,
     /// The name of its own channel if it is an emitter.
     pub emitter: Option<String>,
@@ -48,7 +48,7 @@ pub struct LinkStream {
     pub recovers: bool,
 }
 
-/// What a member is to the core.
+/// Makes what the core knows of a member.
 pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
     MemberSpec {
         uid: member.uid,

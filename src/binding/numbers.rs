@@ -1,4 +1,4 @@
-//! Numbers, which are doubles in JS and may be any.
+//! Reads the numbers of JS, which are doubles and may have any value.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What crosses whole: how a link is made, and what it says of itself.
+//! The plain objects of a link: how it is made, and what it says of itself.
 
 use napi_derive::napi;
 
@@ -9,12 +9,12 @@ use crate::core::stats::Stats;
 /// How a link is made.
 #[napi(object, object_to_js = false)]
 pub struct LinkOptions {
-    /// Where its own connections go; `null` if the user's clients carry the bytes.
+    /// Where its own connections go; left out if the user's clients carry the bytes.
     pub settings: Option<LinkSettings>,
     /// What its members speak: `classic`, `sharded`, `streams`, or `streams-sharded` for those of streams with
     /// `useShardedPubSub`.
     pub family: String,
-    /// What has to come back through the user's client before the link is trusted; `null` if there is none.
+    /// What has to come back through the user's client before the link is trusted; may be left out.
     pub proof: Option<String>,
     /// The bound of the publish backlog, in bytes.
     pub max_backlog: f64,
@@ -29,7 +29,7 @@ pub struct LinkOptions {
 pub struct LinkPosition {
     /// The id of the last event that was read.
     pub last: String,
-    /// Nothing behind this id was left out.
+    /// Between this id and `last` no event was left out.
     pub since: String,
 }
 
@@ -57,7 +57,7 @@ pub struct LinkStats {
 }
 
 impl LinkStats {
-    /// The counters of a link to which `late` messages came when it had ended: they are dropped, too.
+    /// The counters of a link. The `late` messages came after its end, and count as dropped.
     pub(super) fn of(stats: &Stats, late: u64) -> Self {
         LinkStats {
             published: to_f64(stats.published),

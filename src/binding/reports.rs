@@ -27,7 +27,7 @@ impl Link {
         self.report(Report::Down { reason });
     }
 
-    /// The user's client is connected, and Redis takes nothing for now, in its own words.
+    /// The user's client is connected, but Redis takes nothing for now; `reason` is what Redis says.
     #[napi(catch_unwind)]
     pub fn client_held(&self, reason: String) {
         self.report(Report::Held { reason });
@@ -46,8 +46,8 @@ impl Link {
         self.report(Report::SubscribeFailed { error });
     }
 
-    /// The user's client has received a message by a subscription of this kind; `name` is its name if that is not
-    /// the channel's.
+    /// The user's client has received a message by a subscription of this kind; `name` is the subscription's, if it is
+    /// not the channel.
     #[napi(catch_unwind)]
     pub fn client_message(&self, kind: u32, name: Option<Bytes>, channel: Bytes, payload: Bytes) {
         self.shared.outbox.push(|commands| Command::ClientMessage {
@@ -58,7 +58,7 @@ impl Link {
         });
     }
 
-    /// The user's client carries what a member publishes, without the link; to be said now and then.
+    /// The user's client carries what a member publishes, without the link. JS repeats this now and then.
     #[napi(catch_unwind)]
     pub fn client_carries(&self, member: MemberId) {
         self.shared.outbox.push(|_| Command::Carried(member));
@@ -76,14 +76,14 @@ impl Link {
         self.report(Report::PublishFailed { error });
     }
 
-    /// A publish of the user's client reached nobody, though somebody listens: it is to be published again.
+    /// A publish of the user's client reached nobody, though somebody listens. It is to be published again.
     #[napi(catch_unwind)]
     pub fn client_returned(&self, channel: Bytes, payload: Bytes) {
         let (channel, payload) = (channel.as_slice().to_vec(), payload.as_slice().to_vec());
         self.report(Report::Returned { channel, payload });
     }
 
-    /// The same for one that went to the client without the link.
+    /// The same for a publish that JS gave to the client without the link.
     #[napi(catch_unwind)]
     pub fn publish_again(&self, channel: Bytes, payload: Bytes) {
         self.shared.outbox.push(|commands| Command::PublishAgain {
@@ -92,15 +92,15 @@ impl Link {
         });
     }
 
-    /// The user's client has lost a subscription, and is about to make it again. `silence`: how long nothing may have
-    /// been heard already, in milliseconds.
+    /// The user's client has lost a subscription, and is about to make it again. It may have heard nothing for the last
+    /// `silence` milliseconds.
     #[napi(catch_unwind)]
     pub fn client_lost(&self, kind: u32, name: Bytes, reason: String, silence: u32) {
         let subscription = Subscription::new(subscription_kind(kind), name.as_slice());
         self.report(Report::Lost { subscription, reason, silence: silence.into(), at: Instant::now() });
     }
 
-    /// The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has.
+    /// The user's client has counted subscribers, or failed to; `refusal` is then what Redis said, if it said anything.
     #[napi(catch_unwind)]
     pub fn client_counted(
         &self,
@@ -112,7 +112,7 @@ impl Link {
         self.report(Report::Counted { token: token.into(), counts });
     }
 
-    /// The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known.
+    /// The user's client has run a command; `reply` is what Redis said, in RESP2, or `error` why that is not known.
     #[napi(catch_unwind)]
     pub fn client_replied(&self, token: u32, reply: Option<Bytes>, error: Option<String>) {
         let reply = match reply {
@@ -122,8 +122,8 @@ impl Link {
         self.report(Report::Replied { token: token.into(), reply });
     }
 
-    /// Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
-    /// passed over.
+    /// Answers a `Credentials` record, with `error` or with a login, of which either part may be missing. An answer
+    /// that comes too late is dropped.
     #[napi(catch_unwind)]
     pub fn credentials(
         &self,

@@ -1,7 +1,8 @@
 //! The `Routing` class of `binding.js`: the channels of one member, and which of them a message takes.
 //!
-//! The link's functions that are called for every message find it by the number of the member. What the user's clients
-//! carry in the tick in which it is emitted goes out without the link thread: for that JS asks for the channel here.
+//! The functions that are called for every message find the routing by the number of the member. What the user's
+//! clients carry in the tick in which it is emitted goes out without the link thread. For that, JS asks here for the
+//! channel.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ pub struct ChannelNames {
     pub own_response: String,
 }
 
-/// A member that is not, or not yet, part of a link.
+/// A member that is not part of a link, or not yet.
 pub(super) struct Candidate {
     pub(super) spec: MemberSpec,
     pub(super) rules: Rc<Rules>,
@@ -59,8 +60,8 @@ pub struct Routing {
 
 impl Drop for Routing {
     fn drop(&mut self) {
-        // At the end of a worker the thread's own data may be gone already; and nobody has borrowed them while garbage is
-        // collected. Were it otherwise, the place would stay taken: a panic in a finalizer would abort the process.
+        // At the end of a worker the thread's own data may be gone already; and nobody has borrowed them while garbage
+        // is collected. Were it otherwise, the place would stay taken: a panic in a finalizer would abort the process.
         let _ = CANDIDATES.try_with(|candidates| {
             if let Ok(mut candidates) = candidates.try_borrow_mut() {
                 candidates.remove(self.id);
@@ -99,8 +100,8 @@ impl Routing {
         }
     }
 
-    /// The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a response
-    /// (2, `name` the uid of the requester).
+    /// The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a
+    /// response (2, `name` the uid of the requester).
     #[napi(catch_unwind)]
     pub fn channel(&self, to: u32, name: Option<Text>) -> napi::Result<String> {
         let to = destination(to, name, &self.member.rules)?;
@@ -114,7 +115,7 @@ impl Routing {
         rules.subscribes(room.as_bytes()).then(|| text(&rules.channels.room(room.as_bytes())))
     }
 
-    /// Sockets somewhere are told to join rooms.
+    /// Sockets, here or elsewhere, are told to join rooms.
     #[napi(catch_unwind)]
     pub fn cover(&self, #[napi(ts_arg_type = "Array<Text>")] rooms: List<Text>) {
         self.member.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
@@ -126,8 +127,8 @@ impl Routing {
         self.member.rules.channels.acl_rules(&self.member.spec.prefix)
     }
 
-    /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
-    /// `broadcast`. `null` if the options have to name the room, and are not given.
+    /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the
+    /// function `broadcast`. `null` if the options have to name the room, and are not given.
     ///
     /// # Errors
     /// An `Error` if the payload is not the text of an event.
@@ -157,8 +158,8 @@ impl Routing {
         Ok(Some(out.into()))
     }
 
-    /// The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
-    /// msgpack; `count` says how many they are.
+    /// The response to a request for sockets. `pieces` has the descriptions of `count` sockets, in JSON with commas
+    /// between them or in msgpack.
     ///
     /// # Errors
     /// An `Error` if there are more than msgpack can count.

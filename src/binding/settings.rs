@@ -1,4 +1,4 @@
-//! Where a link's own connections go, as JS says it.
+//! Reads from JS where a link's own connections go.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct LinkSentinelNode {
 pub struct LinkSentinel {
     /// The name that they know the master by.
     pub name: String,
-    /// The sentinels; one is enough, but the others are not looked for.
+    /// The sentinels. One is enough; but only those that are named here are ever asked.
     #[napi(ts_type = "Array<LinkSentinelNode>")]
     pub nodes: List<LinkSentinelNode>,
     /// The ACL user at the sentinels.
@@ -119,10 +119,10 @@ pub struct LinkSettings {
     pub credentials: Option<bool>,
 }
 
-/// Makes settings of what JS has read out of the user's clients; `ask` makes what asks JS for credentials.
+/// Makes settings of what JS has read from the user's clients; `ask` makes what asks JS for credentials.
 ///
 /// # Errors
-/// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
+/// An `Error` if the URL is malformed, a part of `tls` cannot be read, or there is no sentinel to ask.
 pub fn place<A: AskCredentials + 'static>(
     mut given: LinkSettings,
     ask: impl FnOnce() -> A,

@@ -1,4 +1,4 @@
-//! The commands of JS, one by one, into the core.
+//! Hands the commands of JS to the core, one by one.
 
 use super::command::{Command, Commands};
 use crate::core::effects::Effects;
@@ -6,7 +6,7 @@ use crate::core::{Ask, Core, Emit};
 use crate::transport::Incoming;
 use crate::transport::client::Report;
 
-/// The room of member 0, which there is not, that makes a link of a debug build panic.
+/// A room of this name of member 0, which no link has, makes a link of a debug build panic.
 #[cfg(debug_assertions)]
 pub(super) const FAULT: &[u8] = b"panic";
 
@@ -81,7 +81,7 @@ pub(super) fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec
             }
             Command::ServerCount(member, token) => core.server_count(member, token, fx),
             Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
-            // Own connections bring it, too.
+            // The link's own connections bring it as well.
             Command::ClientMessage { .. } if !core.is_by_clients() => {}
             Command::ClientMessage { kind, name, channel, payload } => {
                 let message = Incoming::Message {

@@ -34,7 +34,7 @@ impl Carrier {
     /// Own connections, which are being made.
     pub fn own(place: Place, family: Family) -> Self {
         let space = family.space();
-        // What is added to a stream twice stands there twice; what is published late is only late.
+        // An entry that is added twice is in the stream twice; a message that is published late is only late.
         let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
         match place {
             Place::Redis(settings) => {
@@ -122,11 +122,11 @@ impl Transport for Carrier {
     }
 }
 
-/// What comes one after another for the same lane goes into one command, in order.
+/// Puts changes of the same kind that follow each other on a lane into one command. The order stays.
 fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
     let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
     for (lane, change, name) in changes.drain(..) {
-        // The last run of the lane: lanes do not wait for each other.
+        // The last run of this lane: lanes do not wait for each other.
         match runs.iter_mut().rev().find(|run| run.0 == lane) {
             Some(run) if run.1 == change => run.2.push(name),
             _ => runs.push((lane, change, vec![name])),

@@ -11,6 +11,11 @@ use crate::transport::client::Report;
 use crate::transport::redis::{ClusterSettings, Settings};
 use crate::wire::request::RequestType;
 
+/// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
+/// master every 50 to 250 ms, and may be told by a node that has not heard yet: the slowest was 700 ms behind the
+/// first.
+const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
+
 /// Where a link's own connections go.
 #[derive(Debug)]
 pub enum Place {
@@ -18,6 +23,16 @@ pub enum Place {
     Redis(Settings),
     /// To the nodes of a cluster.
     Cluster(ClusterSettings),
+}
+
+impl Place {
+    /// How long publishes wait at least after a failover there.
+    pub fn settle(&self) -> Duration {
+        match self {
+            Place::Redis(_) => Duration::ZERO,
+            Place::Cluster(_) => CLUSTER_SETTLE,
+        }
+    }
 }
 
 /// What JS wants of the link.
@@ -36,11 +51,11 @@ pub enum Command {
         /// Whether there is a socket in it now.
         present: bool,
     },
-    /// One of the rooms of a member that have come, or gone, is no string, or none that UTF-8 can say.
+    /// A room that has come, or gone, has a name that is no string, or that UTF-8 cannot express.
     OddRoom(MemberId, bool),
     /// Whether a namespace has any local socket.
     Occupied(MemberId, bool),
-    /// JS has worked off requests that may have changed rooms.
+    /// JS has worked off so many requests that may have changed rooms.
     Settled(MemberId, u32),
     /// An event that socket.io-parser has printed is to be broadcast.
     Broadcast {
@@ -73,7 +88,7 @@ pub enum Command {
         /// What.
         bytes: Range<usize>,
     },
-    /// The user's client has published this without the link, and nobody could hear it: it is to be published again,
+    /// The user's client has published this without the link, and nobody could hear it. It is to be published again,
     /// before all that waits.
     PublishAgain {
         /// The channel.
@@ -87,7 +102,7 @@ pub enum Command {
         member: MemberId,
         /// The type of the message.
         kind: u32,
-        /// Its data, as they stand in an entry.
+        /// Its data, as an entry has them.
         data: Range<usize>,
     },
     /// A session is to be kept.
@@ -129,9 +144,9 @@ pub enum Command {
         /// Whether the user's client has published it already.
         carried: bool,
     },
-    /// JS wants to know when all that a member listens to by now is confirmed.
+    /// JS wants to know when all present subscriptions of a member are confirmed.
     WhenSubscribed(MemberId, u32),
-    /// It does not want to know any more.
+    /// JS does not want to know that any more.
     GiveUpWaiting(MemberId, u32),
     /// JS wants to know when Redis has answered for all that was published by now.
     WhenAnswered(u32),
@@ -149,7 +164,8 @@ pub enum Command {
         /// What nobody else knows.
         secret: String,
     },
-    /// Redis has answered for what JS has given to the user's clients by itself, as the change with this secret wants.
+    /// Redis has answered for all that JS gave to the user's clients without the link. The change with this secret
+    /// waits for that.
     Drained(String),
     /// What the user's client reports.
     Client(Report),
@@ -157,7 +173,7 @@ pub enum Command {
     ClientMessage {
         /// The kind of the subscription.
         kind: SubscriptionKind,
-        /// The name of the subscription, if it is another.
+        /// The name of the subscription, if that is not the channel.
         name: Option<Range<usize>>,
         /// The channel.
         channel: Range<usize>,

@@ -1,4 +1,4 @@
-//! What becomes of a link that panics: JS hears of it, so that nobody waits for it and nothing is lost without a count.
+//! A link that panics tells JS, so that nobody waits for it, and what it loses is counted.
 //! The other links of the thread go on.
 
 use std::any::Any;
@@ -11,7 +11,7 @@ use super::records;
 use crate::core::effects::Batch;
 use crate::core::stats::Stats;
 
-/// Runs a future to its end, or to the panic that ends it; then returns what that says.
+/// Runs a future to its end. If a panic ends it, returns the words of that as the error.
 pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(move |context| {

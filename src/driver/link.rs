@@ -1,4 +1,5 @@
-//! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
+//! The loop of one link: it hands the core the commands of JS and the messages of Redis, and carries out what the core
+//! wants.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::apply::apply;
+use super::batching::Batching;
 use super::carrier::Carrier;
 use super::command::{Command, Commands, Place};
 use super::ending::Ending;
 use super::failure;
 use super::intake::{Intake, receive};
-use super::pace::Pace;
 use super::records;
 use super::shared::Shared;
 use super::steps;
@@ -20,26 +21,26 @@ use crate::core::effects::Effects;
 use crate::core::{Config, Core, Event};
 use crate::transport::Transport;
 
-/// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
-/// where it is counted and bounded.
+/// How many bytes may be with the transport but not with the kernel. More waits in the backlog, where it is counted and
+/// bounded.
 const MAX_UNWRITTEN: usize = 1 << 20;
 
-/// For how many changes of subscriptions the memory is kept.
+/// Memory for so many changes of subscriptions is kept.
 const MAX_KEPT_CHANGES: usize = 1000;
 
 /// How a link is made.
 #[derive(Debug)]
-pub struct Options {
+pub struct LinkConfig {
     /// Its own connections go there; `None` if the user's clients carry the bytes.
-    pub settings: Option<Place>,
+    pub place: Option<Place>,
     /// The bound of the inbox, in bytes: above it the link stops reading, and Redis sees a slow consumer.
     pub max_inbox: usize,
-    /// The core's.
-    pub config: Config,
+    /// What the core has to know.
+    pub core: Config,
 }
 
-/// A link.
-pub struct Link<W: Fn()> {
+/// What runs one link.
+pub struct LinkLoop<W: Fn()> {
     core: Core,
     carrier: Carrier,
     /// Own connections that may take over from the user's clients.
@@ -48,35 +49,35 @@ pub struct Link<W: Fn()> {
     wake_js: W,
     effects: Effects,
     commands: Commands,
-    /// Commands for the carrier, which is busy while the others are worked off.
+    /// Commands for the carrier, which is busy while the other commands are worked off.
     deferred: Vec<Command>,
-    pace: Pace,
+    batching: Batching,
     max_inbox: usize,
-    /// The user's clients have ended: the connections go as soon as all is written, or then.
+    /// The link is closed, or its clients have ended: the connections go when all is written, or when this is over.
     ending: Option<Ending>,
     closing: bool,
-    /// The core has counted what `effects.publishes` has as published.
+    /// The core has counted the messages in `effects.publishes` as published.
     released: bool,
 }
 
-/// Closes the outbox whatever ends the link, so that nobody waits for it.
-struct Guard(Arc<Shared>);
+/// Closes the outbox, whatever ends the link, so that nobody waits for it.
+struct CloseOutbox(Arc<Shared>);
 
-impl Drop for Guard {
+impl Drop for CloseOutbox {
     fn drop(&mut self) {
         self.0.outbox.close();
     }
 }
 
-impl<W: Fn()> Link<W> {
-    /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
+impl<W: Fn()> LinkLoop<W> {
+    /// A link that runs with [`LinkLoop::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
-    pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
-        let carrier = match options.settings {
-            Some(place) => Carrier::own(place, options.config.family),
+    pub fn new(config: LinkConfig, shared: Arc<Shared>, wake_js: W) -> Self {
+        let carrier = match config.place {
+            Some(place) => Carrier::own(place, config.core.family),
             None => Carrier::client(),
         };
-        Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
+        Self::with_carrier(config.core, config.max_inbox, carrier, shared, wake_js)
     }
 
     /// A link over a Redis in memory.
@@ -97,7 +98,7 @@ impl<W: Fn()> Link<W> {
         shared: Arc<Shared>,
         wake_js: W,
     ) -> Self {
-        Link {
+        LinkLoop {
             core: Core::new(config, carrier.has_lanes()),
             carrier,
             next: None,
@@ -106,7 +107,7 @@ impl<W: Fn()> Link<W> {
             effects: Effects::new(Instant::now()),
             commands: Commands::default(),
             deferred: Vec::new(),
-            pace: Pace::new(),
+            batching: Batching::new(),
             max_inbox,
             ending: None,
             closing: false,
@@ -116,13 +117,13 @@ impl<W: Fn()> Link<W> {
 
     /// Runs until the link is closed, or fails.
     pub async fn run(mut self) {
-        let _guard = Guard(Arc::clone(&self.shared));
+        let _close = CloseOutbox(Arc::clone(&self.shared));
         if let Err(reason) = failure::caught(self.work()).await {
             self.fail(&reason);
         }
     }
 
-    /// Gives up, and says what is lost with it. The core may be in any state: what it says is taken if it can say it.
+    /// Gives up, and says what is lost. The core may be in any state: its counts are taken if it can still make them.
     fn fail(&mut self, reason: &str) {
         let counted = catch_unwind(AssertUnwindSafe(|| {
             self.core.lose_in_flight();
@@ -146,10 +147,10 @@ impl<W: Fn()> Link<W> {
             if self.is_over().await {
                 break;
             }
-            if self.pace.step(units, self.effects.now) {
+            if self.batching.step(units, self.effects.now) {
                 units = self.poll_incoming().await;
                 self.carry_out();
-                self.pace.nap().await;
+                self.batching.linger().await;
             } else {
                 units = self.wait().await;
                 steps::give_way().await;
@@ -157,7 +158,7 @@ impl<W: Fn()> Link<W> {
             self.effects.now = Instant::now();
             self.core.tick(&mut self.effects);
         }
-        // Whoever waits for the last events.
+        // Somebody may wait for the last events.
         self.carry_out();
     }
 
@@ -202,7 +203,7 @@ impl<W: Fn()> Link<W> {
             }
             Command::Open(false) => {
                 self.core.abandon_crossing("the clients have ended", &mut self.effects);
-                // What waits for the proof goes out without: the clients that would bring it are gone.
+                // What waits for the proof goes out without it: the clients that would bring it are gone.
                 self.core.trust(&mut self.effects);
                 self.ending = Some(Ending::new(self.effects.now));
             }
@@ -245,7 +246,7 @@ impl<W: Fn()> Link<W> {
         self.effects.publishes.clear();
         self.released = false;
         self.carrier.change_subscriptions(&mut self.effects.subscriptions);
-        // 100,000 rooms that come back at once are no measure for what follows.
+        // As many rooms as come back at once after an outage do not change at a time otherwise.
         self.effects.subscriptions.shrink_to(MAX_KEPT_CHANGES);
         for (token, channels) in self.effects.counts.drain(..) {
             let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
@@ -309,7 +310,7 @@ impl<W: Fn()> Link<W> {
         if !paused && held > self.max_inbox {
             self.shared.paused.store(true, Ordering::Release);
             self.carrier.pause(true);
-            // JS may have emptied it in between, and seen nothing to say.
+            // JS may have emptied it before it could see that the link is paused.
             if self.shared.inbox.held() <= self.max_inbox / 2 {
                 self.shared.outbox.nudge();
             }
@@ -327,20 +328,20 @@ impl<W: Fn()> Link<W> {
         };
         ending.look_at(self.core.stats().acknowledged, now);
         let until = ending.until();
-        // What is written is not heard yet: a connection that is closed before the replies are read is reset.
+        // Written is not enough: a connection that is closed before the replies are read is reset.
         let flushed = self.core.is_flushed() && self.carrier.is_flushed() && self.core.is_answered();
         if !flushed && now < until {
             return false;
         }
         self.ending = None;
-        // What the user's clients were given is theirs.
+        // What the user's clients were given is theirs to write.
         let is_own = !matches!(self.carrier, Carrier::Client(_));
         let unwritten = is_own && !self.carrier.is_flushed();
         let given_up = self.core.given_up();
         self.core.set_shut(true);
         self.carrier.set_open(false);
         if is_own {
-            // The connections say what they had not written as they are closed.
+            // As they are closed, the connections report what they had not written.
             self.poll_incoming().await;
         } else {
             self.core.lose_in_flight();
@@ -349,7 +350,7 @@ impl<W: Fn()> Link<W> {
         if messages > 0 {
             self.core.event(&mut self.effects, 0, &Event::GivenUp { messages });
         }
-        // Whoever waits for the end of it hears it now: nothing else may happen any more.
+        // Whoever waits for the end hears of it now: there may be no further step.
         self.carry_out();
         self.closing
     }
@@ -384,7 +385,7 @@ impl<W: Fn()> Link<W> {
         intake.units
     }
 
-    /// Who reports something, and who takes that in.
+    /// The carriers, and what takes in their reports.
     fn receiving(&mut self) -> (&mut Carrier, Option<&mut Carrier>, Intake<'_>) {
         let intake = Intake {
             core: &mut self.core,

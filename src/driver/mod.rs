@@ -5,6 +5,7 @@
 //! all workers: waking a thread is the dearest thing here, so there are no others to wake.
 
 mod apply;
+mod batching;
 mod carrier;
 pub mod command;
 pub mod credentials;
@@ -14,7 +15,6 @@ pub mod inbox;
 mod intake;
 pub mod link;
 pub mod outbox;
-mod pace;
 mod records;
 pub mod shared;
 mod steps;
@@ -31,11 +31,11 @@ pub use steps::take_longest as take_longest_step;
 pub use thread::spawn;
 
 /// A link, from its making to its end, whatever ends it.
-pub async fn run<W: Fn() + 'static>(options: link::Options, shared: Arc<shared::Shared>, wake_js: W) {
+pub async fn run<W: Fn() + 'static>(config: link::LinkConfig, shared: Arc<shared::Shared>, wake_js: W) {
     let wake_js = Rc::new(wake_js);
     let made = {
         let (shared, wake_js) = (Arc::clone(&shared), Rc::clone(&wake_js));
-        failure::caught(async move { link::Link::new(options, shared, move || wake_js()) }).await
+        failure::caught(async move { link::LinkLoop::new(config, shared, move || wake_js()) }).await
     };
     match made {
         Ok(link) => link.run().await,

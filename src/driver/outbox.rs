@@ -10,18 +10,18 @@ use tokio::sync::Notify;
 use super::command::{Command, Commands};
 
 #[derive(Debug, Default)]
-struct State {
+struct OutboxState {
     commands: Commands,
-    /// The link sleeps: the next command has to wake it.
+    /// The link sleeps. The next command has to wake it.
     parked: bool,
     closed: bool,
-    /// Publishes are under way that are not with the kernel yet.
+    /// Some publishes are not with the kernel yet.
     unflushed: bool,
     /// Some of them have not even been taken by the link.
     untaken: bool,
-    /// JS wants to hear when they are.
+    /// JS wants to hear when all publishes are.
     watched: bool,
-    /// How many threads wait for that in [`Outbox::wait_flushed`]: to wake nobody costs a system call, too.
+    /// How many threads wait in [`Outbox::wait_flushed`]. Waking none would cost a system call, too.
     waiters: usize,
     /// How many messages were added.
     messages: u64,
@@ -29,7 +29,7 @@ struct State {
     late: u64,
 }
 
-impl State {
+impl OutboxState {
     fn add(&mut self, add: impl FnOnce(&mut Commands) -> Command) {
         let command = add(&mut self.commands);
         if command.is_message() {
@@ -40,7 +40,7 @@ impl State {
         self.commands.list.push(command);
     }
 
-    /// Nobody takes it any more: if it is a message, it is counted.
+    /// Counts a message that nobody takes any more.
     fn miss(&mut self, add: impl FnOnce(&mut Commands) -> Command) {
         self.late += u64::from(add(&mut self.commands).is_message());
         self.commands.clear();
@@ -50,19 +50,19 @@ impl State {
 /// The outbox of a link.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    state: Mutex<State>,
-    /// There is something to take: what the link looks at before each message.
+    state: Mutex<OutboxState>,
+    /// There is something to take. The link looks here before each message.
     filled: AtomicBool,
     wake: Notify,
     flushed: Condvar,
 }
 
-/// When more than this is held, even what wants no wake (rooms that come and go) wakes the link.
+/// Above so many bytes even a command that wants no wake (a room that comes or goes) wakes the link.
 const LAZY_BYTES: usize = 64 << 10;
 
 impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The lock is held for copies alone, which do not panic; were one to, the data is still whole.
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
+        // The lock is held for copies alone, which do not panic. If one did, the data would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,7 +77,7 @@ impl Outbox {
         self.wake(state);
     }
 
-    /// Adds a command that is early enough with the next wake: the link looks here before it judges a message.
+    /// Adds a command that can wait for the next wake: the link looks here before it judges a message.
     pub fn push_lazily(&self, add: impl FnOnce(&mut Commands) -> Command) {
         let mut state = self.lock();
         if state.closed {
@@ -90,7 +90,7 @@ impl Outbox {
         }
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, OutboxState>) {
         if std::mem::take(&mut state.parked) {
             drop(state);
             self.wake.notify_one();
@@ -102,7 +102,7 @@ impl Outbox {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// Swaps what has gathered for `empty`, whose memory is used again.
+    /// Swaps what has gathered for `empty`, whose memory the next commands use.
     pub fn take(&self, empty: &mut Commands) {
         let mut state = self.lock();
         self.filled.store(false, Ordering::Release);
@@ -112,7 +112,7 @@ impl Outbox {
         }
     }
 
-    /// Waits until something is added. The link is taken for asleep from now on.
+    /// Waits until something is added. From now on the link counts as asleep.
     pub async fn changed(&self) {
         {
             let mut state = self.lock();
@@ -124,7 +124,7 @@ impl Outbox {
         self.wake.notified().await;
     }
 
-    /// The link is awake: it will look here by itself.
+    /// The link is awake, and looks here by itself.
     pub fn unpark(&self) {
         self.lock().parked = false;
     }
@@ -134,7 +134,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Says that all that was taken is with the kernel or given up; true if JS wants to hear of it.
+    /// Notes that all that was taken is with the kernel or given up. Returns whether JS wants to hear of it.
     pub fn set_flushed(&self) -> bool {
         let mut state = self.lock();
         if state.untaken || !state.unflushed {
@@ -146,7 +146,7 @@ impl Outbox {
         watched
     }
 
-    /// Wants [`Event::Flushed`](crate::core::Event::Flushed) as soon as everything is flushed; false if it is.
+    /// Asks for [`Event::Flushed`](crate::core::Event::Flushed) as soon as everything is flushed; false if it is already.
     pub fn watch_flushed(&self) -> bool {
         let mut state = self.lock();
         state.watched = state.unflushed;
@@ -170,12 +170,12 @@ impl Outbox {
         !state.unflushed
     }
 
-    /// How many messages were added when the link had ended: they are lost.
+    /// How many messages were added after the end of the link. They are lost.
     pub fn late(&self) -> u64 {
         self.lock().late
     }
 
-    /// The link has ended: nothing is taken any more. Returns how many messages were added, ever.
+    /// Ends the outbox with its link: nothing is taken any more. Returns how many messages were ever added.
     pub fn close(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
@@ -186,7 +186,7 @@ impl Outbox {
         messages
     }
 
-    fn tell_waiters(&self, state: MutexGuard<'_, State>) {
+    fn tell_waiters(&self, state: MutexGuard<'_, OutboxState>) {
         if state.waiters > 0 {
             drop(state);
             self.flushed.notify_all();

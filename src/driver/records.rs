@@ -66,7 +66,7 @@ pub(super) fn failed(reason: &str, batch: &mut Batch) {
     draft.done();
 }
 
-/// Wraps after 2^32 questions; by then the first of them is long answered.
+/// The number of a question in a record. It repeats after 2^32 questions; by then the first is long answered.
 fn narrow(token: u64) -> u32 {
     u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0)
 }

@@ -34,7 +34,7 @@ fn start() -> std::io::Result<mpsc::UnboundedSender<Start>> {
     std::thread::Builder::new().name("socket.io-redis".into()).spawn(move || {
         tokio::task::LocalSet::new().block_on(&runtime, async move {
             while let Some(make) = receiver.recv().await {
-                // Its panics are its own: see `failure`.
+                // A link catches its own panics: see `failure`.
                 drop(tokio::task::spawn_local(make()));
             }
         });

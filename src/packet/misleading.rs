@@ -1,12 +1,12 @@
-//! Texts that say something else than the values that they were printed from.
+//! Finds texts that may not mean what was printed.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-/// Whether a text, which has so many attachments, may say something else than the values that it was printed from: a
-/// Date is printed as a string, which the wire of the reference keeps apart, and an object of the user's may look like
-/// the place of a binary attachment. It may also say yes of a text that means what it says.
+/// Whether a text with so many attachments may mean something else than the values that it was printed from. A Date is
+/// printed as a string, but the wire of the reference tells the two apart. And an object of the user's may look like the
+/// place of a binary attachment. A text that means what it says may be suspected, too.
 pub fn misleads(payload: &[u8], attachments: usize) -> bool {
     static DATE_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Z\""));
     static PLACEHOLDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"{\"_placeholder\":true"));
