@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::{Error, Status};
 
-use super::registry::Registry;
+use super::registry::{Registry, forget};
 use crate::core::effects::MemberId;
 use crate::core::routing::Routing;
 use crate::driver::shared::Shared;
@@ -30,14 +30,7 @@ pub(super) fn add(shared: Arc<Shared>) -> u32 {
 
 /// Removes a link. For a finalizer.
 pub(super) fn remove(id: u32) {
-    // At the end of a worker the thread's own data may be gone already.
-    let _ = LINKS.try_with(|links| {
-        // Nobody has borrowed them while garbage is collected. Were it otherwise, the place would stay taken:
-        // a panic in a finalizer would abort the process.
-        if let Ok(mut links) = links.try_borrow_mut() {
-            links.remove(id);
-        }
-    });
+    forget(&LINKS, id);
 }
 
 /// Looks at a link. Nothing that `call` does may enter the runtime: a collection of garbage would run the finalizer of
@@ -49,7 +42,7 @@ pub(super) fn with_link<R>(id: u32, call: impl FnOnce(&LocalLink) -> R) -> napi:
     })
 }
 
-/// Changes which members a link has. The same holds for `change`.
+/// Changes which members a link has. Nothing that `change` does may enter the runtime either.
 pub(super) fn with_routings<R>(
     id: u32,
     change: impl FnOnce(&mut HashMap<MemberId, Rc<Routing>>) -> R,

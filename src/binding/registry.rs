@@ -3,6 +3,9 @@
 //! By number, since an object that JS hands over may be anything: the runtime tells whose it is only as long as the
 //! addon is loaded once. And a number is cheap to look up, for what is called with every message.
 
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
 /// Values by their numbers. The number of a value that was removed is given to another one.
 pub(super) struct Registry<T> {
     values: Vec<Option<T>>,
@@ -46,9 +49,21 @@ impl<T> Registry<T> {
     }
 }
 
+/// Takes a value out of a registry of this thread, in a finalizer. There a panic would end the process.
+pub(super) fn forget<T>(registry: &'static LocalKey<RefCell<Registry<T>>>, number: u32) {
+    // At the end of a worker the thread's own data may be gone already. And nobody has borrowed them while garbage is
+    // collected; were it otherwise, the place would stay taken.
+    let value = registry.try_with(|registry| registry.try_borrow_mut().ok()?.remove(number));
+    drop(value);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    thread_local! {
+        static REGISTRY: RefCell<Registry<&'static str>> = const { RefCell::new(Registry::new()) };
+    }
 
     #[test]
     fn each_value_has_a_number_of_its_own() {
@@ -79,6 +94,18 @@ mod tests {
         assert_eq!(registry.remove(7), None);
         assert_eq!((registry.add("d"), registry.add("e")), (1, 3));
         assert_eq!([0, 1, 2, 3].map(|number| *registry.get(number).unwrap()), ["a", "d", "c", "e"]);
+    }
+
+    #[test]
+    fn a_finalizer_takes_out_what_it_can() {
+        let number = REGISTRY.with_borrow_mut(|registry| registry.add("a"));
+        REGISTRY.with_borrow(|registry| {
+            forget(&REGISTRY, number);
+            assert_eq!(registry.get(number), Some(&"a"), "it is borrowed");
+        });
+        forget(&REGISTRY, number);
+        assert_eq!(REGISTRY.with_borrow(|registry| registry.get(number).copied()), None);
+        forget(&REGISTRY, number);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use napi_derive::napi;
 
 use super::args::{Bytes, List, Text};
 use super::member::{LinkMember, family_of, spec_of};
-use super::registry::Registry;
+use super::registry::{Registry, forget};
 use crate::core::Destination;
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
@@ -60,13 +60,7 @@ pub struct Routing {
 
 impl Drop for Routing {
     fn drop(&mut self) {
-        // At the end of a worker the thread's own data may be gone already; and nobody has borrowed them while garbage
-        // is collected. Were it otherwise, the place would stay taken: a panic in a finalizer would abort the process.
-        let _ = CANDIDATES.try_with(|candidates| {
-            if let Ok(mut candidates) = candidates.try_borrow_mut() {
-                candidates.remove(self.id);
-            }
-        });
+        forget(&CANDIDATES, self.id);
     }
 }
 
