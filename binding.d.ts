@@ -15,14 +15,14 @@ export declare class Link {
    * Makes a link. `wake` is called on the JS thread when there is something to fetch.
    *
    * # Errors
-   * An `Error` if the settings make no sense, or the link thread cannot be started.
+   * An `Error` if the settings cannot be used, or the link thread cannot be started.
    */
   constructor(options: LinkOptions, wake: () => void)
   /** The number of the link, for the functions that take it. */
   get id(): number
   /**
-   * Adds the member of a routing, and returns its number: another one than those before, or the one that it had on a link
-   * that has failed.
+   * Adds the member of a routing, and returns its number: a new one, or `id`, the one that it had on a link that has
+   * failed.
    *
    * # Errors
    * An `Error` if there is no such routing.
@@ -30,15 +30,18 @@ export declare class Link {
   join(routing: number, id?: MemberId | undefined | null): MemberId
   /** Removes a member. */
   leave(member: MemberId): void
-  /** Adds a message that JS has encoded to the stream of a member: `kind` its type, `data` as they stand in an entry. */
+  /**
+   * Adds a message that JS has encoded to the stream of a member. `kind` is its type, `data` are as an entry has
+   * them.
+   */
   append(member: MemberId, kind: number, data: Bytes): void
   /** Keeps a session under a key, for so many milliseconds. */
   persist(member: MemberId, key: Bytes, session: Bytes, lifetime: number): void
-  /** How far a stream is read of what JS has fetched; `null` if nothing of it is known, or connections are not recovered. */
+  /** How far JS has fetched the entries of a stream; `null` if it has fetched none, or connections are not recovered. */
   position(stream: string): LinkPosition | null
   /**
-   * Takes a session from a key, and gathers what it has missed since the entry with the id `offset`; answered by a
-   * `Restored` record with this token, in any case.
+   * Takes a session from a key, and gathers what it has missed since the entry with the id `offset`. A `Restored`
+   * record with this token answers it in any case.
    */
   restore(member: MemberId, token: number, key: Bytes, offset: Bytes): void
   /** Publishes bytes that are ready for the wire for a member that has left. */
@@ -48,7 +51,7 @@ export declare class Link {
    * milliseconds at most. Ends with an `Answers` or `AckEnd` record, in any case.
    *
    * # Errors
-   * A `TypeError` for a kind that nobody answers.
+   * An `Error` for a kind that nobody answers.
    */
   request(member: MemberId, id: string, kind: number, bytes: Bytes, timeout: number, carried: boolean): void
   /** Counts the members; answered by a `Count` record with this token. */
@@ -60,75 +63,78 @@ export declare class Link {
    * An `Error` if there is no such routing.
    */
   serverCountWithout(routing: number, token: number): void
-  /** Waits until all that a member listens to by now is confirmed; answered by a `Count` record with this token. */
+  /** Waits until all present subscriptions of a member are confirmed; answered by a `Count` record with this token. */
   whenSubscribed(member: MemberId, token: number): void
   /** Nobody waits for the answer to `when_subscribed` with this token any more, and none comes. */
   giveUpWaiting(member: MemberId, token: number): void
-  /** Waits until Redis has answered for all that was published by now; answered by a `Count` record with this token. */
+  /** Waits until Redis has answered for all that is published by now; answered by a `Count` record with this token. */
   whenAnswered(token: number): void
-  /** Whether nothing that was published is still on its way to the kernel. */
+  /** Whether all that was published is with the kernel. */
   isFlushed(): boolean
-  /** Wants a `flushed` event; false if there is nothing to wait for. */
+  /** Asks for a `flushed` event; false if there is nothing to wait for. */
   watchFlushed(): boolean
   /** Blocks until all is flushed, for so many milliseconds at most; says whether it is. */
   waitFlushed(timeout: number): boolean
   /** The user's clients are open, or have ended. */
   open(open: boolean): void
-  /** Ends the link as soon as all is written, or soon. */
+  /** Ends the link as soon as all is written, or after a while. */
   close(): void
   /** The user's clients carry the bytes from now on. */
   useClient(): void
   /**
-   * Own connections to carry the bytes instead of the user's clients, once they are proven to reach the same Redis:
-   * `secret` is what nobody else knows. Ends with the event `own` or `stayed`.
+   * Makes own connections that carry the bytes instead of the user's clients, once they are proven to reach the same
+   * Redis. Nobody else knows the `secret`. It ends with the event `own` or `stayed`.
    *
    * # Errors
-   * An `Error` if the settings make no sense.
+   * An `Error` if the settings cannot be used.
    */
   useOwn(settings: LinkSettings, secret: string): void
-  /** Redis has answered for what JS has given to the user's clients by itself, as the event `drain` wants it. */
+  /**
+   * Redis has answered for all that JS gave to the user's clients without the link, which the event `drain` asked
+   * for.
+   */
   drained(secret: string): void
+  /** The counters. */
+  stats(): LinkStats
   /** The user's client is connected. */
   clientUp(): void
   /** The user's client is not connected. */
   clientDown(reason: string): void
-  /** The user's client is connected, and Redis takes nothing for now, in its own words. */
+  /** The user's client is connected, but Redis takes nothing for now; `reason` is what Redis says. */
   clientHeld(reason: string): void
   /** The user's client is subscribed: to a channel (0), a pattern (1), or a channel of a shard (2). */
   clientSubscribed(kind: number, name: Bytes): void
   /** The user's client could not subscribe. */
   clientSubscribeFailed(error: string): void
   /**
-   * The user's client has received a message by a subscription of this kind; `name` is its name if that is not
-   * the channel's.
+   * The user's client has received a message by a subscription of this kind; `name` is the subscription's, if it is
+   * not the channel.
    */
   clientMessage(kind: number, name: Bytes | undefined | null, channel: Bytes, payload: Bytes): void
-  /** The user's client carries what a member publishes, without the link; to be said now and then. */
+  /** The user's client carries what a member publishes, without the link. JS repeats this now and then. */
   clientCarries(member: MemberId): void
   /** A publish of the user's client is done. */
   clientPublished(receivers: number): void
   /** A publish of the user's client has failed. */
   clientPublishFailed(error: string): void
-  /** A publish of the user's client reached nobody, though somebody listens: it is to be published again. */
+  /** A publish of the user's client reached nobody, though somebody listens. It is to be published again. */
   clientReturned(channel: Bytes, payload: Bytes): void
-  /** The same for one that went to the client without the link. */
+  /** The same for a publish that JS gave to the client without the link. */
   publishAgain(channel: Bytes, payload: Bytes): void
   /**
-   * The user's client has lost a subscription, and is about to make it again. `silence`: how long nothing may have
-   * been heard already, in milliseconds.
+   * The user's client has lost a subscription, and is about to make it again. It may have heard nothing for the last
+   * `silence` milliseconds.
    */
   clientLost(kind: number, name: Bytes, reason: string, silence: number): void
-  /** The user's client has counted subscribers, or failed to: `refusal` is what Redis has said then, if it has. */
+  /** The user's client has counted subscribers, or failed to; `refusal` is then what Redis said, if it said anything. */
   clientCounted(token: number, counts?: Array<number> | undefined | null, refusal?: string | undefined | null): void
-  /** The user's client has run a command: `reply` is what Redis has said, in RESP2; `error` why nothing is known. */
+  /** The user's client has run a command; `reply` is what Redis said, in RESP2, or `error` why that is not known. */
   clientReplied(token: number, reply?: Bytes | undefined | null, error?: string | undefined | null): void
   /**
-   * Answers a `Credentials` record: with `error`, or with whom to be, in part or not at all. What comes too late is
-   * passed over.
+   * Answers a `Credentials` record, with `error` or with a login, of which either part may be missing. An answer
+   * that comes too late is dropped.
    */
   credentials(token: number, username?: string | undefined | null, password?: string | undefined | null, error?: string | undefined | null): void
-  /** The counters. */
-  stats(): LinkStats
 }
 
 /** The channels of one member of a link. */
@@ -140,27 +146,27 @@ export declare class Routing {
   /** The names of the channels. */
   names(): ChannelNames
   /**
-   * The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a response
-   * (2, `name` the uid of the requester).
+   * The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a
+   * response (2, `name` the uid of the requester).
    */
   channel(to: number, name?: Text | undefined | null): string
   /** The channel of a room that servers with sockets in the room subscribe to; `null` if there is none. */
   roomChannel(room: Text): string | null
-  /** Sockets somewhere are told to join rooms. */
+  /** Sockets, here or elsewhere, are told to join rooms. */
   cover(rooms: Array<Text>): void
   /** The rules of an ACL that allow these channels, as `ACL SETUSER` takes them. */
   aclRules(): string
   /**
-   * A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
-   * `broadcast`. `null` if the options have to name the room, and are not given.
+   * A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the
+   * function `broadcast`. `null` if the options have to name the room, and are not given.
    *
    * # Errors
    * An `Error` if the payload is not the text of an event.
    */
   encodeBroadcast(payload: Bytes, attachments: Array<Bytes>, room?: Text | undefined | null, opts?: Bytes | undefined | null): Buffer | null
   /**
-   * The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
-   * msgpack; `count` says how many they are.
+   * The response to a request for sockets. `pieces` has the descriptions of `count` sockets, in JSON with commas
+   * between them or in msgpack.
    *
    * # Errors
    * An `Error` if there are more than msgpack can count.
@@ -168,7 +174,7 @@ export declare class Routing {
   socketsResponse(requestId: Text | undefined | null, isJson: boolean, count: number, pieces: Array<Bytes>): Buffer
 }
 
-/** Broadcasts an event with binary attachments; otherwise as what `fastBroadcast` returns. */
+/** Broadcasts an event with binary attachments. All else is as in the function that `fastBroadcast` returns. */
 export declare function broadcastBinary(link: number, member: MemberId, payload: Bytes, attachments: Array<Bytes>, room: Text | undefined | null, opts: Bytes | undefined | null, checked: boolean): number
 
 /** The names of a member's channels. */
@@ -189,8 +195,8 @@ export declare function clock(): number
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has
  * printed, `room` the room if it is exactly one, `opts` the options in msgpack if they say more than the room. It
- * returns 0 if it is sent. It returns 1, and nothing is sent, if the text alone may not say what was meant (see
- * `mayMislead`) and `checked` does not say that it does; 2, if the options have to name the room and are not given.
+ * returns 0 if the event is on its way. It returns 1, and sends nothing, if the text may mislead (see `mayMislead`) and
+ * is not `checked`; 2, if the options have to name the room and are not given.
  */
 export declare function fastBroadcast(): (link: number, member: number, payload: Buffer, room: string | null, opts: Buffer | null, checked: boolean) => number
 
@@ -202,12 +208,12 @@ export declare function fastBroadcast(): (link: number, member: number, payload:
 export declare function fastSend(): (link: number, member: number, to: number, name: string | null, bytes: Buffer | string) => boolean
 
 /**
- * Copies records into `slab` from `start` on; returns how many, or minus the size of the slab that the next one
- * needs, or 0. `table` gets 12 numbers for each, and in its last place the bytes of all.
+ * Copies records into `slab` from `start` on. Returns how many; or 0; or, negated, how many bytes of slab the next
+ * record needs. `table` gets 12 numbers for each record, and in its last place the number of bytes of all.
  */
 export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
-/** Returns whether an error of Redis says that it takes later what it refuses. */
+/** Returns whether an error of Redis says that Redis takes later what it refuses now. */
 export declare function isTakenLater(error: string): boolean
 
 /** A Redis cluster. */
@@ -240,9 +246,9 @@ export interface LinkMember {
   specificResponses: boolean
   /** Whether broadcasts are wanted as ready frames. */
   frames: boolean
-  /** The `subscriptionMode` option of a sharded one: `static`, `dynamic` or `dynamic-private`. */
+  /** The `subscriptionMode` option of a sharded member: `static`, `dynamic` or `dynamic-private`. */
   mode?: string
-  /** The streams of one of streams. */
+  /** The streams, of a member that has any. */
   stream?: LinkStream
   /** The name of its own channel if it is an emitter. */
   emitter?: string
@@ -260,14 +266,14 @@ export interface LinkNat {
 
 /** How a link is made. */
 export interface LinkOptions {
-  /** Where its own connections go; `null` if the user's clients carry the bytes. */
+  /** Where its own connections go; left out if the user's clients carry the bytes. */
   settings?: LinkSettings
   /**
    * What its members speak: `classic`, `sharded`, `streams`, or `streams-sharded` for those of streams with
    * `useShardedPubSub`.
    */
   family: string
-  /** What has to come back through the user's client before the link is trusted; `null` if there is none. */
+  /** What has to come back through the user's client before the link is trusted; may be left out. */
   proof?: string
   /** The bound of the publish backlog, in bytes. */
   maxBacklog: number
@@ -281,7 +287,7 @@ export interface LinkOptions {
 export interface LinkPosition {
   /** The id of the last event that was read. */
   last: string
-  /** Nothing behind this id was left out. */
+  /** Between this id and `last` no event was left out. */
   since: string
 }
 
@@ -289,7 +295,7 @@ export interface LinkPosition {
 export interface LinkSentinel {
   /** The name that they know the master by. */
   name: string
-  /** The sentinels; one is enough, but the others are not looked for. */
+  /** The sentinels. One is enough; but only those that are named here are ever asked. */
   nodes: Array<LinkSentinelNode>
   /** The ACL user at the sentinels. */
   username?: string
@@ -392,31 +398,30 @@ export interface LinkTls {
 }
 
 /**
- * Returns for how long one link of this process has kept the others waiting at most since the last call, in
- * milliseconds: the longest step of the link thread.
+ * Returns how long the longest step of the link thread took since the last call, in milliseconds. All other links wait
+ * during a step.
  */
 export declare function longestStep(): number
 
 /**
- * Whether a text may say something else than the values that it was printed from: a Date is printed as a string,
- * which the wire of the reference keeps apart, and an object of the user's may look like the place of a binary
- * attachment. JS then looks at the values.
+ * Whether a text may mean something else than the values that it was printed from; JS then looks at the values. See
+ * `misleads` in `src/packet`.
  */
 export declare function mayMislead(payload: Bytes, attachments: number): boolean
 
-/** Returns the prefix of a broadcast channel: what stands in it before the namespace. */
+/** Returns the prefix of a broadcast channel: what comes before the namespace. */
 export declare function prefixIn(broadcastChannel: string, nsp: string): string
 
-/** Says whether the namespace has any local socket. */
+/** Tells the link whether the namespace has any local socket. */
 export declare function setOccupied(link: number, member: MemberId, occupied: boolean): void
 
 /**
- * Says that the first local socket has joined a room, or that the last one has left it; `is_text` if JS has the room as a
- * string. Returns whether Redis is asked for something for it.
+ * The first local socket has joined a room, or the last one has left it. `is_text` says whether JS has the room as a
+ * string. Returns whether Redis is asked for a subscription, or for its end.
  */
 export declare function setRoom(link: number, member: MemberId, room: Text, present: boolean, isText: boolean): boolean
 
-/** Says that so many requests have been worked off. */
+/** JS has worked off so many requests. */
 export declare function settled(link: number, member: MemberId, count: number): void
 
 /** Returns the slot of a cluster that a channel or key belongs to. */

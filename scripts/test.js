@@ -29,7 +29,7 @@ async function main(mochaArgs) {
 
 /** @returns {Promise<Counts>} */
 async function cargoTest() {
-  const child = spawn("cargo", ["test", "--no-default-features", "--no-fail-fast"], {
+  const child = spawn("cargo", ["test", "--no-fail-fast"], {
     cwd: ROOT,
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -107,6 +107,17 @@ async function runOddValues(command) {
 }
 
 /**
+ * Resolves if no call of a group of hostile-calls.js makes the addon end the process.
+ *
+ * @param {string[]} command
+ * @param {string} group
+ */
+async function runHostileCalls(command, group) {
+  const said = await runProgram(command, "hostile-calls.js", [group]);
+  if (!said.endsWith("done\n")) throw new Error(`not all calls were made:\n${said}`);
+}
+
+/**
  * Resolves with what servers say that find no sharded pub/sub; rejects if they say nothing, or what helps nobody.
  *
  * @param {Subject} subject
@@ -121,6 +132,7 @@ async function runRefused({ command, redis, family, transport }) {
 module.exports = {
   FAMILIES,
   TRANSPORTS,
+  runHostileCalls,
   runLastWords,
   runOddValues,
   runProgram,

@@ -45,7 +45,7 @@ const HINTS = {
 /** So many reasons of one outage are told on stderr. */
 const MAX_REASONS = 5;
 
-/** What has become of a broadcast, as in `Sent` of src/binding/link.rs. */
+/** What has become of a broadcast, as in `Sent` of src/binding/hot.rs. */
 const SENT = Object.freeze({ YES: 0, MISLEADS: 1, AMBIGUOUS: 2 });
 
 /** The URLs that ask for TLS. */

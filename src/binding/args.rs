@@ -1,9 +1,9 @@
 //! Arguments taken from JS without the detours that the general conversions make: a Buffer costs 25 ns this way
-//! instead of 140, a short string 30 instead of 200.
+//! instead of 140, a short string 30 instead of 200. And without the traps in them: see [`Bytes::if_buffer`], [`List`].
 
 use std::cell::Cell;
 
-use napi::bindgen_prelude::{FromNapiValue, TypeName, ValidateNapiValue, sys};
+use napi::bindgen_prelude::{Array, FromNapiValue, TypeName, ValidateNapiValue, sys};
 use napi::{Result, Status, ValueType, check_status};
 
 /// A Buffer or Uint8Array of the caller's. Only valid during the call that it was given to, which is why it
@@ -188,5 +188,57 @@ impl FromNapiValue for Text {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> Result<Self> {
         // SAFETY: the caller's.
         unsafe { Self::read(env, value) }
+    }
+}
+
+/// An array of the caller's.
+///
+/// It grows as it is read. The general conversion reserves memory for as many items as the array says it has, which may
+/// be 2^32 - 1 though none of them is there; and what reserves more than there is ends the process.
+pub struct List<T>(Vec<T>);
+
+impl<T> List<T> {
+    /// The items.
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}
+
+impl<T> std::ops::Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(items: Vec<T>) -> Self {
+        List(items)
+    }
+}
+
+impl<T> TypeName for List<T> {
+    fn type_name() -> &'static str {
+        "Array"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Object
+    }
+}
+
+impl<T> ValidateNapiValue for List<T> {}
+
+impl<T: FromNapiValue> FromNapiValue for List<T> {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> Result<Self> {
+        // SAFETY: the caller's.
+        let array = unsafe { Array::from_napi_value(env, value) }?;
+        let mut items = Vec::new();
+        for index in 0..array.len() {
+            let missing = || napi::Error::new(Status::InvalidArg, format!("item {index} is missing"));
+            items.push(array.get(index)?.ok_or_else(missing)?);
+        }
+        Ok(List(items))
     }
 }

@@ -1,7 +1,8 @@
 //! The `Routing` class of `binding.js`: the channels of one member, and which of them a message takes.
 //!
-//! The link's functions that are called for every message find it by the number of the member. What the user's clients
-//! carry in the tick in which it is emitted goes out without the link thread: for that JS asks for the channel here.
+//! The functions that are called for every message find the routing by the number of the member. What the user's
+//! clients carry in the tick in which it is emitted goes out without the link thread. For that, JS asks here for the
+//! channel.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,13 +11,12 @@ use std::time::Instant;
 use napi::bindgen_prelude::{Buffer, Error, Status};
 use napi_derive::napi;
 
-use super::args::{Bytes, Text};
-use super::member::{LinkMember, spec_of};
+use super::args::{Bytes, List, Text};
+use super::member::{LinkMember, family_of, spec_of};
+use super::registry::{Registry, forget};
 use crate::core::Destination;
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
-use crate::transport::Space;
-use crate::wire::channel::prefix_of;
 use crate::wire::request::Encoding;
 use crate::wire::{Family, classic, cluster};
 
@@ -33,7 +33,7 @@ pub struct ChannelNames {
     pub own_response: String,
 }
 
-/// A member that is not, or not yet, part of a link.
+/// A member that is not part of a link, or not yet.
 pub(super) struct Candidate {
     pub(super) spec: MemberSpec,
     pub(super) rules: Rc<Rules>,
@@ -41,41 +41,13 @@ pub(super) struct Candidate {
 
 thread_local! {
     /// Those of this JS thread.
-    static CANDIDATES: RefCell<Candidates> = RefCell::default();
+    static CANDIDATES: RefCell<Registry<Rc<Candidate>>> = const { RefCell::new(Registry::new()) };
 }
 
-#[derive(Default)]
-struct Candidates {
-    /// By the numbers of their routings.
-    all: Vec<Option<Rc<Candidate>>>,
-    /// The numbers that are free.
-    free: Vec<u32>,
-}
-
-impl Candidates {
-    fn add(&mut self, candidate: Rc<Candidate>) -> u32 {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.all.push(None);
-            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(place) = self.all.get_mut(id as usize) {
-            *place = Some(candidate);
-        }
-        id
-    }
-
-    fn remove(&mut self, id: u32) {
-        if self.all.get_mut(id as usize).and_then(Option::take).is_some() {
-            self.free.push(id);
-        }
-    }
-}
-
-/// The candidate with a number. By number, since an object that JS hands over may be anything: the runtime tells whose it is
-/// only as long as the addon is loaded once.
+/// The candidate with a number.
 pub(super) fn candidate(routing: u32) -> napi::Result<Rc<Candidate>> {
     CANDIDATES
-        .with_borrow(|candidates| candidates.all.get(routing as usize).cloned().flatten())
+        .with_borrow(|candidates| candidates.get(routing).cloned())
         .ok_or_else(|| Error::new(Status::InvalidArg, "there is no such routing"))
 }
 
@@ -88,13 +60,7 @@ pub struct Routing {
 
 impl Drop for Routing {
     fn drop(&mut self) {
-        // At the end of a worker the thread's own data may be gone already; and nobody has borrowed them while garbage is
-        // collected. Were it otherwise, the place would stay taken: a panic in a finalizer would abort the process.
-        let _ = CANDIDATES.try_with(|candidates| {
-            if let Ok(mut candidates) = candidates.try_borrow_mut() {
-                candidates.remove(self.id);
-            }
-        });
+        forget(&CANDIDATES, self.id);
     }
 }
 
@@ -128,8 +94,8 @@ impl Routing {
         }
     }
 
-    /// The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a response
-    /// (2, `name` the uid of the requester).
+    /// The channel of a message: of a broadcast (`to` 0, `name` the room if it is exactly one), a request (1) or a
+    /// response (2, `name` the uid of the requester).
     #[napi(catch_unwind)]
     pub fn channel(&self, to: u32, name: Option<Text>) -> napi::Result<String> {
         let to = destination(to, name, &self.member.rules)?;
@@ -143,9 +109,9 @@ impl Routing {
         rules.subscribes(room.as_bytes()).then(|| text(&rules.channels.room(room.as_bytes())))
     }
 
-    /// Sockets somewhere are told to join rooms.
+    /// Sockets, here or elsewhere, are told to join rooms.
     #[napi(catch_unwind)]
-    pub fn cover(&self, rooms: Vec<Text>) {
+    pub fn cover(&self, #[napi(ts_arg_type = "Array<Text>")] rooms: List<Text>) {
         self.member.rules.cover(rooms.iter().map(Text::as_bytes), Instant::now());
     }
 
@@ -155,8 +121,8 @@ impl Routing {
         self.member.rules.channels.acl_rules(&self.member.spec.prefix)
     }
 
-    /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the function
-    /// `broadcast`. `null` if the options have to name the room, and are not given.
+    /// A broadcast as it goes over the wire, for a client that carries it at once; the parameters are those of the
+    /// function `broadcast`. `null` if the options have to name the room, and are not given.
     ///
     /// # Errors
     /// An `Error` if the payload is not the text of an event.
@@ -164,7 +130,7 @@ impl Routing {
     pub fn encode_broadcast(
         &self,
         payload: Bytes,
-        attachments: Vec<Bytes>,
+        #[napi(ts_arg_type = "Array<Bytes>")] attachments: List<Bytes>,
         room: Option<Text>,
         opts: Option<Bytes>,
     ) -> napi::Result<Option<Buffer>> {
@@ -186,8 +152,8 @@ impl Routing {
         Ok(Some(out.into()))
     }
 
-    /// The response to a request for sockets. Their descriptions stand in `pieces`: in JSON with commas between them, or in
-    /// msgpack; `count` says how many they are.
+    /// The response to a request for sockets. `pieces` has the descriptions of `count` sockets, in JSON with commas
+    /// between them or in msgpack.
     ///
     /// # Errors
     /// An `Error` if there are more than msgpack can count.
@@ -197,7 +163,7 @@ impl Routing {
         request_id: Option<Text>,
         is_json: bool,
         count: u32,
-        pieces: Vec<Bytes>,
+        #[napi(ts_arg_type = "Array<Bytes>")] pieces: List<Bytes>,
     ) -> napi::Result<Buffer> {
         let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
         let id = request_id.map(|id| id.to_string()).transpose()?;
@@ -209,22 +175,6 @@ impl Routing {
         cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
             .map(Buffer::from)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
-    }
-}
-
-/// Returns the prefix of a broadcast channel: what stands in it before the namespace.
-#[napi(catch_unwind)]
-pub fn prefix_in(broadcast_channel: String, nsp: String) -> String {
-    prefix_of(&broadcast_channel, &nsp).to_owned()
-}
-
-/// What members speak, by the name that JS has for it; see `LinkOptions`.
-pub(super) fn family_of(name: &str) -> Family {
-    match name {
-        "sharded" => Family::Sharded,
-        "streams" => Family::Streams { space: Space::Global },
-        "streams-sharded" => Family::Streams { space: Space::Shard },
-        _ => Family::Classic,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a link's own connections go, as JS says it.
+//! Reads from JS where a link's own connections go.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,17 +6,19 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Error, Status};
 use napi_derive::napi;
 
-use crate::driver::outbox::Place;
+use super::args::List;
+use crate::driver::command::Place;
 use crate::transport::redis::{
     Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings,
     Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkTls {
     /// The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted.
-    pub ca: Vec<String>,
+    #[napi(ts_type = "Array<string>")]
+    pub ca: List<String>,
     /// The certificate of the client in PEM, with those that lead to its authority.
     pub cert: Option<String>,
     /// Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.
@@ -28,7 +30,7 @@ pub struct LinkTls {
 }
 
 /// One of the sentinels.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkSentinelNode {
     /// The host.
     pub host: String,
@@ -37,12 +39,13 @@ pub struct LinkSentinelNode {
 }
 
 /// The sentinels that know where the master is.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkSentinel {
     /// The name that they know the master by.
     pub name: String,
-    /// The sentinels; one is enough, but the others are not looked for.
-    pub nodes: Vec<LinkSentinelNode>,
+    /// The sentinels. One is enough; but only those that are named here are ever asked.
+    #[napi(ts_type = "Array<LinkSentinelNode>")]
+    pub nodes: List<LinkSentinelNode>,
     /// The ACL user at the sentinels.
     pub username: Option<String>,
     /// The password at the sentinels.
@@ -52,7 +55,7 @@ pub struct LinkSentinel {
 }
 
 /// One of the nodes of a cluster.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkClusterNode {
     /// The host.
     pub host: String,
@@ -61,7 +64,7 @@ pub struct LinkClusterNode {
 }
 
 /// Where a node of a cluster is, seen from here.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkNat {
     /// What the cluster calls it: `host:port`.
     pub from: String,
@@ -72,16 +75,19 @@ pub struct LinkNat {
 }
 
 /// A Redis cluster.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct LinkCluster {
     /// Some of its nodes, to learn of the others from.
-    pub nodes: Vec<LinkClusterNode>,
+    #[napi(ts_type = "Array<LinkClusterNode>")]
+    pub nodes: List<LinkClusterNode>,
     /// Where nodes are that cannot be reached as the cluster calls them.
-    pub nat_map: Option<Vec<LinkNat>>,
+    #[napi(ts_type = "Array<LinkNat>")]
+    pub nat_map: Option<List<LinkNat>>,
 }
 
 /// Where a link's own connections go.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
+#[derive(Default)]
 pub struct LinkSettings {
     /// `redis://user:password@host:port/db` or `redis+unix:///path`; the rest then only adds to it. `rediss://` needs
     /// `tls`, unless it ends in `#insecure`.
@@ -107,15 +113,16 @@ pub struct LinkSettings {
     /// Who says where Redis is, instead of `url`, `host`, `port` and `path`.
     pub sentinel: Option<LinkSentinel>,
     /// The hosts that may be connected to when a cluster or a sentinel names them; all, unless given.
-    pub allowed_hosts: Option<Vec<String>>,
+    #[napi(ts_type = "Array<string>")]
+    pub allowed_hosts: Option<List<String>>,
     /// Whether JS is asked for the username and the password at each connect, by `Credentials` records.
     pub credentials: Option<bool>,
 }
 
-/// Makes settings of what JS has read out of the user's clients; `ask` makes what asks JS for credentials.
+/// Makes settings of what JS has read from the user's clients; `ask` makes what asks JS for credentials.
 ///
 /// # Errors
-/// An `Error` if the URL makes no sense, a part of `tls` cannot be read, or there is no sentinel to ask.
+/// An `Error` if the URL is malformed, a part of `tls` cannot be read, or there is no sentinel to ask.
 pub fn place<A: AskCredentials + 'static>(
     mut given: LinkSettings,
     ask: impl FnOnce() -> A,
@@ -137,12 +144,15 @@ pub fn place<A: AskCredentials + 'static>(
         };
         return Ok(Place::Redis(Settings { role: Role::NotReplica, allowed: allowed(named)?, ..settings }));
     };
-    let seeds: Vec<Address> =
-        nodes.into_iter().map(|LinkClusterNode { host, port }| Address::Tcp { host, port }).collect();
+    let seeds: Vec<Address> = nodes
+        .into_vec()
+        .into_iter()
+        .map(|LinkClusterNode { host, port }| Address::Tcp { host, port })
+        .collect();
     if seeds.is_empty() {
         return Err(invalid("cluster.nodes is empty"));
     }
-    let nat_map = nat_map.unwrap_or_default();
+    let nat_map = nat_map.map(List::into_vec).unwrap_or_default();
     let nat_map: Vec<(String, Address)> =
         nat_map.into_iter().map(|LinkNat { from, host, port }| (from, Address::Tcp { host, port })).collect();
     let named = seeds.iter().chain(nat_map.iter().map(|(_, to)| to)).cloned().collect();
@@ -189,7 +199,7 @@ fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<
     }
     let tls = given.tls.map(|tls| Tls::new(&tls_options(tls))).transpose();
     let tls = tls.map_err(|error| invalid(format!("sentinel.{error}")))?;
-    let nodes = given.nodes.into_iter().map(|LinkSentinelNode { host, port }| Settings {
+    let nodes = given.nodes.into_vec().into_iter().map(|LinkSentinelNode { host, port }| Settings {
         credentials: Credentials::Fixed(Login {
             username: given.username.clone(),
             password: given.password.clone(),
@@ -203,7 +213,7 @@ fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<
 
 fn tls_options(given: LinkTls) -> TlsOptions {
     TlsOptions {
-        ca: given.ca,
+        ca: given.ca.into_vec(),
         cert: given.cert,
         key: given.key,
         server_name: given.server_name,
@@ -213,4 +223,140 @@ fn tls_options(given: LinkTls) -> TlsOptions {
 
 fn invalid(error: impl std::fmt::Display) -> Error {
     Error::new(Status::InvalidArg, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::shared::{AskJs, Shared};
+
+    fn read(given: LinkSettings) -> Result<Place, String> {
+        place(given, || AskJs::new(Arc::new(Shared::default()))).map_err(|error| error.to_string())
+    }
+
+    fn single(given: LinkSettings) -> Settings {
+        match read(given) {
+            Ok(Place::Redis(settings)) => settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp { host: host.to_owned(), port }
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn login(settings: &Settings) -> (Option<&str>, Option<&str>) {
+        match &settings.credentials {
+            Credentials::Fixed(login) => (login.username.as_deref(), login.password.as_deref()),
+            Credentials::Asked(_) => panic!("nobody is to be asked"),
+        }
+    }
+
+    fn unsafe_tls() -> LinkTls {
+        LinkTls { ca: Vec::new().into(), cert: None, key: None, server_name: None, verify: false }
+    }
+
+    #[test]
+    fn without_more_redis_is_here() {
+        let settings = single(LinkSettings::default());
+        let here = Settings { role: Role::NotReplica, ..Settings::new(tcp("localhost", 6379)) };
+        assert_eq!(settings, here);
+    }
+
+    #[test]
+    fn a_url_goes_before_a_path_and_that_before_a_host() {
+        let all = || LinkSettings {
+            url: some("redis://one:1"),
+            path: some("/two"),
+            host: some("three"),
+            port: Some(3),
+            ..LinkSettings::default()
+        };
+        assert_eq!(single(all()).address, tcp("one", 1));
+        let path = LinkSettings { url: None, ..all() };
+        assert_eq!(single(path).address, Address::Unix(PathBuf::from("/two")));
+        let host = LinkSettings { url: None, path: None, ..all() };
+        assert_eq!(single(host).address, tcp("three", 3));
+    }
+
+    #[test]
+    fn what_is_given_goes_before_what_the_url_says() {
+        let url = || LinkSettings { url: some("redis://user:secret@one:1/4"), ..LinkSettings::default() };
+        let of_url = single(url());
+        assert_eq!((login(&of_url), of_url.database), ((Some("user"), Some("secret")), 4));
+        let both =
+            single(LinkSettings { username: some("other"), database: Some(0), name: some("name"), ..url() });
+        assert_eq!((login(&both), both.database), ((Some("other"), Some("secret")), 0));
+        assert_eq!(both.client_name.as_deref(), Some("name"));
+        let asked = single(LinkSettings { credentials: Some(true), ..url() });
+        assert!(matches!(asked.credentials, Credentials::Asked(_)));
+    }
+
+    #[test]
+    fn a_cluster_has_seeds_and_places_that_are_allowed() {
+        let cluster = LinkCluster {
+            nodes: vec![LinkClusterNode { host: "one".to_owned(), port: 1 }].into(),
+            nat_map: Some(vec![LinkNat { from: "in:1".to_owned(), host: "out".to_owned(), port: 2 }].into()),
+        };
+        let given = LinkSettings {
+            cluster: Some(cluster),
+            allowed_hosts: Some(vec!["*.example".to_owned()].into()),
+            ..LinkSettings::default()
+        };
+        let Ok(Place::Cluster(settings)) = read(given) else { panic!("not a cluster") };
+        assert_eq!(settings.seeds, [tcp("one", 1)]);
+        assert_eq!(settings.nat_map, [("in:1".to_owned(), tcp("out", 2))]);
+        assert!(settings.base.allowed.is_some());
+    }
+
+    #[test]
+    fn sentinels_have_their_own_login() {
+        let sentinel = LinkSentinel {
+            name: "master".to_owned(),
+            nodes: vec![LinkSentinelNode { host: "one".to_owned(), port: 1 }].into(),
+            username: None,
+            password: some("theirs"),
+            tls: None,
+        };
+        let settings = single(LinkSettings {
+            sentinel: Some(sentinel),
+            password: some("ours"),
+            ..LinkSettings::default()
+        });
+        assert!(matches!(settings.address, Address::Sentinels(_)));
+        assert_eq!(login(&settings), (None, Some("ours")));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let refused = |given: LinkSettings| read(given).expect_err("it is refused");
+        let nobody = LinkCluster { nodes: Vec::new().into(), nat_map: None };
+        let error = refused(LinkSettings { cluster: Some(nobody), ..LinkSettings::default() });
+        assert!(error.contains("cluster.nodes is empty"), "{error}");
+        let (username, password) = (None, None);
+        let nobody =
+            LinkSentinel { name: String::new(), nodes: Vec::new().into(), username, password, tls: None };
+        let error = refused(LinkSettings { sentinel: Some(nobody), ..LinkSettings::default() });
+        assert!(error.contains("sentinel.nodes is empty"), "{error}");
+        let rules = Some(vec!["*".to_owned()].into());
+        let error = refused(LinkSettings { allowed_hosts: rules, ..LinkSettings::default() });
+        assert!(error.contains("opts.allowedHosts: \"*\""), "{error}");
+        let given = LinkSettings { path: some("/redis"), tls: Some(unsafe_tls()), ..LinkSettings::default() };
+        let error = refused(given);
+        assert!(error.contains("unix socket"), "{error}");
+        let authority = LinkTls { ca: vec!["secret".to_owned()].into(), verify: true, ..unsafe_tls() };
+        let error = refused(LinkSettings { tls: Some(authority), ..LinkSettings::default() });
+        assert!(error.contains("tls") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_not_repeated() {
+        let given = LinkSettings { url: some("http://user:secret@one:1"), ..LinkSettings::default() };
+        let error = read(given).expect_err("it is refused");
+        assert!(!error.contains("secret"), "{error}");
+    }
 }

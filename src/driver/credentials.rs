@@ -1,4 +1,4 @@
-//! Credentials that JS knows: asked for by the connections, answered by the user's own function.
+//! Credentials that only JS knows: the connections ask for them, the user's function answers.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,31 +7,31 @@ use tokio::sync::oneshot;
 
 use crate::transport::redis::Login;
 
-/// What was asked of JS and is not answered.
+/// What the connections have asked of JS.
 #[derive(Debug, Default)]
 pub struct Questions {
-    state: Mutex<State>,
+    state: Mutex<OpenQuestions>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct OpenQuestions {
     last: u32,
-    /// What JS has not been told of.
+    /// The questions that JS does not know of yet.
     new: Vec<u32>,
     open: HashMap<u32, oneshot::Sender<Result<Login, String>>>,
 }
 
 impl Questions {
-    /// Answers a question; one that is no longer open is passed over.
+    /// Answers a question. An answer to one that is no longer open is dropped.
     pub fn answer(&self, token: u32, answer: Result<Login, String>) {
         let asker = self.lock().open.remove(&token);
         if let Some(asker) = asker {
-            // Nobody waits any more: the attempt has ended meanwhile.
+            // If nobody waits any more, the attempt to connect has ended.
             let _ = asker.send(answer);
         }
     }
 
-    /// The tokens of the questions that came about since the last call.
+    /// The tokens of the questions that were asked since the last call.
     pub(super) fn take_new(&self) -> Vec<u32> {
         std::mem::take(&mut self.lock().new)
     }
@@ -52,7 +52,7 @@ impl Questions {
         state.new.retain(|new| *new != token);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenQuestions> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,9 +68,9 @@ mod tests {
     use super::*;
     use crate::core::Config;
     use crate::core::effects::Kind;
+    use crate::driver::command::Command;
     use crate::driver::inbox::{Fetched, STRIDE};
-    use crate::driver::link::{Link, Options};
-    use crate::driver::outbox::Command;
+    use crate::driver::link::{LinkConfig, LinkLoop};
     use crate::driver::shared::{AskJs, Shared};
     use crate::transport::redis::{Address, Credentials, Settings};
     use crate::wire::Family;
@@ -107,14 +107,13 @@ mod tests {
             credentials: Credentials::Asked(Arc::new(AskJs::new(Arc::clone(&shared)))),
             ..Settings::new(address)
         };
-        let config = Config::of(Family::Classic);
-        let options = Options {
-            settings: Some(crate::driver::outbox::Place::Redis(settings)),
+        let config = LinkConfig {
+            place: Some(crate::driver::command::Place::Redis(settings)),
             max_inbox: 1 << 20,
-            config,
+            core: Config::of(Family::Classic),
         };
         let wake = Arc::clone(&woken);
-        let link = Link::new(options, Arc::clone(&shared), move || wake.notify_one());
+        let link = LinkLoop::new(config, Arc::clone(&shared), move || wake.notify_one());
         let running = tokio::task::spawn_local(link.run());
 
         let (mut redis, _) = listener.accept().await.unwrap();

@@ -1,19 +1,17 @@
-//! What becomes of a link that panics: JS hears of it, so that nobody waits for it and nothing is lost without a count.
+//! A link that panics tells JS, so that nobody waits for it, and what it loses is counted.
 //! The other links of the thread go on.
 
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
-use std::time::Instant;
 
 use super::inbox::Inbox;
-use crate::clock;
-use crate::core::Event;
-use crate::core::effects::{Batch, Kind};
+use super::records;
+use crate::core::effects::Batch;
 use crate::core::stats::Stats;
 
-/// Runs a future to its end, or to the panic that ends it; then returns what that says.
+/// Runs a future to its end. If a panic ends it, returns the words of that as the error.
 pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(move |context| {
@@ -30,10 +28,7 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
 pub fn tell(inbox: &Inbox, reason: &str, stats: Stats, wake_js: &impl Fn()) {
     inbox.set_stats(stats);
     let mut batch = Batch::default();
-    let mut draft = batch.draft(Kind::Event, 0);
-    draft.record.token = clock::millis(Instant::now());
-    draft.part(0, &serde_json::to_vec(&Event::Failed { reason }).unwrap_or_default());
-    draft.done();
+    records::failed(reason, &mut batch);
     if inbox.append(&mut batch, None) {
         wake_js();
     }

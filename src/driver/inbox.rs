@@ -18,11 +18,11 @@ const FOLLOWS: u32 = 1 << 31;
 /// The part of a broadcast that says which sockets it is for.
 const TARGET: usize = 2;
 
-/// How far the streams were read when there were so many records.
+/// A number of records, and how far the streams were read when that many had been added.
 type Mark = (u64, Vec<Position>);
 
 #[derive(Debug, Default)]
-struct State {
+struct InboxState {
     batch: Batch,
     /// How many records of `batch` JS has fetched, and where the next one's bytes begin.
     fetched: usize,
@@ -30,18 +30,18 @@ struct State {
     /// JS has been woken and has not come yet.
     woken: bool,
     stats: Stats,
-    /// How many records there were, ever, and how many of them JS has fetched.
+    /// How many records were ever added, and how many of them JS has fetched.
     appended: u64,
     fetched_ever: u64,
-    /// How far the streams were read when there were so many records, if JS has not fetched all of those.
+    /// The marks whose records JS has not all fetched.
     marks: VecDeque<Mark>,
-    /// What these take.
+    /// How many bytes the marks take.
     marks_held: usize,
-    /// How far they were read when the last record that JS has fetched was added, or later.
+    /// How far the streams were read when the last record that JS has fetched was added, or later.
     reached: Vec<Position>,
 }
 
-impl State {
+impl InboxState {
     fn held(&self) -> usize {
         let bytes = self.batch.bytes.len() - self.position;
         let records = (self.batch.records.len() - self.fetched) * size_of::<Record>();
@@ -62,7 +62,7 @@ impl State {
         self.marks.push_back((appended, positions));
     }
 
-    /// JS has fetched what stood before some marks.
+    /// Takes off the marks that JS has reached.
     fn reach_marks(&mut self) {
         while self.marks.front().is_some_and(|&(count, _)| count <= self.fetched_ever)
             && let Some((_, positions)) = self.marks.pop_front()
@@ -72,7 +72,7 @@ impl State {
         }
     }
 
-    /// Gives back what JS has fetched of a batch that it never quite works off.
+    /// Frees what JS has fetched of a batch that it never works off to its end.
     fn forget_fetched(&mut self) {
         let small = self.position < FORGET && self.fetched < FORGET / size_of::<Record>();
         let few = self.position < self.batch.bytes.len() / 2 || self.fetched < self.batch.records.len() / 2;
@@ -91,29 +91,30 @@ impl State {
     }
 }
 
-/// A mark comes with every batch, and names every stream: that may be more than the records are.
+/// How many bytes a mark takes. There is one for each batch, and it names every stream: together they may take more
+/// than the records.
 fn held_by_mark(positions: &[Position]) -> usize {
     let names: usize = positions.iter().map(|position| position.stream.len()).sum();
     size_of::<Mark>() + size_of_val(positions) + names
 }
 
-/// So many fetched bytes are worth moving the rest for.
+/// From so many fetched bytes on, moving the rest to the front is worth it.
 const FORGET: usize = 1 << 20;
 
 /// The inbox of a link.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
 }
 
 /// What [`Inbox::fetch`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// Nothing is there.
+    /// There is nothing to fetch.
     Nothing,
     /// The next record needs a slab of this many bytes.
     Needs(usize),
-    /// So many records, with so many bytes.
+    /// Records were fetched.
     Records {
         /// How many.
         count: usize,
@@ -123,11 +124,12 @@ pub enum Fetched {
 }
 
 impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds records, behind which the streams are read so far, if that has changed; true if JS has to be woken for them.
+    /// Adds records, and how far the streams are read behind them, if that has changed. Returns whether JS has to be
+    /// woken.
     pub fn append(&self, from: &mut Batch, positions: Option<Vec<Position>>) -> bool {
         let mut state = self.lock();
         state.appended += from.records.len() as u64;
@@ -191,22 +193,22 @@ impl Inbox {
         Fetched::Records { count, bytes: to - from }
     }
 
-    /// All entries of the streams up to these are among the records that were added so far.
+    /// Notes that the records added so far have all entries of the streams up to these positions.
     pub fn mark(&self, positions: Vec<Position>) {
         self.lock().mark(positions);
     }
 
-    /// How far JS has fetched what a stream has.
+    /// How far JS has fetched the entries of a stream.
     pub fn reached(&self, stream: &str) -> Option<Position> {
         self.lock().reached.iter().find(|position| position.stream == stream).cloned()
     }
 
-    /// How many bytes what waits for JS takes: the records, too.
+    /// How many bytes wait for JS, those of the records themselves included.
     pub fn held(&self) -> usize {
         self.lock().held()
     }
 
-    /// Leaves the counters where JS can read them.
+    /// Keeps the counters for JS to read.
     pub fn set_stats(&self, stats: Stats) {
         self.lock().stats = stats;
     }

@@ -1,62 +1,46 @@
-//! The loop of one link: commands from JS and messages from Redis into the core, its effects out again.
+//! The loop of one link: it hands the core the commands of JS and the messages of Redis, and carries out what the core
+//! wants.
 
-use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::apply::apply;
+use super::batching::Batching;
+use super::carrier::Carrier;
+use super::command::{Command, Commands, Place};
+use super::ending::Ending;
 use super::failure;
-use super::outbox::{Command, Commands, Outbox, Place};
-use super::pace::Pace;
+use super::intake::{Intake, receive};
+use super::records;
 use super::shared::Shared;
 use super::steps;
-use crate::core::effects::{Batch, Change, Effects, Kind};
-use crate::core::{Ask, Config, Core, Emit, Event};
-use crate::transport::client::{ClientTransport, Report, Task};
-use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Settings};
-use crate::transport::{Incoming, KeyCommand, Lane, Port, Subscription, Transport};
-use crate::wire::Family;
+use crate::core::effects::Effects;
+use crate::core::{Config, Core, Event};
+use crate::transport::Transport;
 
-/// How many bytes may be with the transport but not with the kernel; what comes then waits in the backlog,
-/// where it is counted and bounded.
+/// How many bytes may be with the transport but not with the kernel. More waits in the backlog, where it is counted and
+/// bounded.
 const MAX_UNWRITTEN: usize = 1 << 20;
 
-/// For how many changes of subscriptions the memory is kept.
+/// Memory for so many changes of subscriptions is kept.
 const MAX_KEPT_CHANGES: usize = 1000;
-
-/// How long a link that is closed, or whose clients have ended, goes on trying to write what waits.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// The same as long as Redis goes on answering.
-const MAX_LINGER: Duration = Duration::from_secs(30);
-
-/// The room of member 0, which there is not, that makes a link of a debug build panic.
-#[cfg(debug_assertions)]
-pub const FAULT: &[u8] = b"panic";
 
 /// How a link is made.
 #[derive(Debug)]
-pub struct Options {
+pub struct LinkConfig {
     /// Its own connections go there; `None` if the user's clients carry the bytes.
-    pub settings: Option<Place>,
+    pub place: Option<Place>,
     /// The bound of the inbox, in bytes: above it the link stops reading, and Redis sees a slow consumer.
     pub max_inbox: usize,
-    /// The core's.
-    pub config: Config,
+    /// What the core has to know.
+    pub core: Config,
 }
 
-enum Carrier {
-    Redis(Box<RedisTransport>),
-    Cluster(Box<ClusterTransport>),
-    Client(ClientTransport),
-    #[cfg(test)]
-    Memory(crate::transport::memory::MemoryTransport),
-}
-
-/// A link.
-pub struct Link<W: Fn()> {
+/// What runs one link.
+pub struct LinkLoop<W: Fn()> {
     core: Core,
     carrier: Carrier,
     /// Own connections that may take over from the user's clients.
@@ -65,52 +49,35 @@ pub struct Link<W: Fn()> {
     wake_js: W,
     effects: Effects,
     commands: Commands,
-    /// Commands for the carrier, which is busy while the others are worked off.
+    /// Commands for the carrier, which is busy while the other commands are worked off.
     deferred: Vec<Command>,
-    pace: Pace,
+    batching: Batching,
     max_inbox: usize,
-    /// The user's clients have ended: the connections go as soon as all is written, or then.
+    /// The link is closed, or its clients have ended: the connections go when all is written, or when this is over.
     ending: Option<Ending>,
     closing: bool,
-    /// The core has counted what `effects.publishes` has as published.
+    /// The core has counted the messages in `effects.publishes` as published.
     released: bool,
 }
 
-/// The end of a link, or of its connections.
-#[derive(Clone, Copy)]
-struct Ending {
-    /// Then at the latest, if nothing gets on.
-    until: Instant,
-    /// Then at the latest.
-    bound: Instant,
-    /// What Redis had answered when that was last looked at.
-    answered: u64,
-}
+/// Closes the outbox, whatever ends the link, so that nobody waits for it.
+struct CloseOutbox(Arc<Shared>);
 
-impl Ending {
-    fn new(now: Instant) -> Self {
-        Ending { until: now + LINGER, bound: now + MAX_LINGER, answered: 0 }
-    }
-}
-
-/// Closes the outbox whatever ends the link, so that nobody waits for it.
-struct Guard(Arc<Shared>);
-
-impl Drop for Guard {
+impl Drop for CloseOutbox {
     fn drop(&mut self) {
         self.0.outbox.close();
     }
 }
 
-impl<W: Fn()> Link<W> {
-    /// A link that runs with [`Link::run`]; `wake_js` is called when there is something in the inbox and JS
+impl<W: Fn()> LinkLoop<W> {
+    /// A link that runs with [`LinkLoop::run`]; `wake_js` is called when there is something in the inbox and JS
     /// does not know.
-    pub fn new(options: Options, shared: Arc<Shared>, wake_js: W) -> Self {
-        let carrier = match options.settings {
-            Some(place) => Carrier::to(place, options.config.family),
-            None => Carrier::Client(ClientTransport::default()),
+    pub fn new(config: LinkConfig, shared: Arc<Shared>, wake_js: W) -> Self {
+        let carrier = match config.place {
+            Some(place) => Carrier::own(place, config.core.family),
+            None => Carrier::client(),
         };
-        Self::with_carrier(options.config, options.max_inbox, carrier, shared, wake_js)
+        Self::with_carrier(config.core, config.max_inbox, carrier, shared, wake_js)
     }
 
     /// A link over a Redis in memory.
@@ -131,7 +98,7 @@ impl<W: Fn()> Link<W> {
         shared: Arc<Shared>,
         wake_js: W,
     ) -> Self {
-        Link {
+        LinkLoop {
             core: Core::new(config, carrier.has_lanes()),
             carrier,
             next: None,
@@ -140,7 +107,7 @@ impl<W: Fn()> Link<W> {
             effects: Effects::new(Instant::now()),
             commands: Commands::default(),
             deferred: Vec::new(),
-            pace: Pace::new(),
+            batching: Batching::new(),
             max_inbox,
             ending: None,
             closing: false,
@@ -150,13 +117,13 @@ impl<W: Fn()> Link<W> {
 
     /// Runs until the link is closed, or fails.
     pub async fn run(mut self) {
-        let _guard = Guard(Arc::clone(&self.shared));
+        let _close = CloseOutbox(Arc::clone(&self.shared));
         if let Err(reason) = failure::caught(self.work()).await {
             self.fail(&reason);
         }
     }
 
-    /// Gives up, and says what is lost with it. The core may be in any state: what it says is taken if it can say it.
+    /// Gives up, and says what is lost. The core may be in any state: its counts are taken if it can still make them.
     fn fail(&mut self, reason: &str) {
         let counted = catch_unwind(AssertUnwindSafe(|| {
             self.core.lose_in_flight();
@@ -180,10 +147,10 @@ impl<W: Fn()> Link<W> {
             if self.is_over().await {
                 break;
             }
-            if self.pace.step(units, self.effects.now) {
+            if self.batching.step(units, self.effects.now) {
                 units = self.poll_incoming().await;
                 self.carry_out();
-                self.pace.nap().await;
+                self.batching.linger().await;
             } else {
                 units = self.wait().await;
                 steps::give_way().await;
@@ -191,7 +158,7 @@ impl<W: Fn()> Link<W> {
             self.effects.now = Instant::now();
             self.core.tick(&mut self.effects);
         }
-        // Whoever waits for the last events.
+        // Somebody may wait for the last events.
         self.carry_out();
     }
 
@@ -209,7 +176,7 @@ impl<W: Fn()> Link<W> {
     fn apply_to_carrier(&mut self, command: Command) {
         match command {
             Command::UseClient => {
-                self.carrier = Carrier::Client(ClientTransport::default());
+                self.carrier = Carrier::client();
                 self.core.change_transport(false, false, &mut self.effects);
             }
             Command::UseOwn { place, secret } => {
@@ -221,7 +188,7 @@ impl<W: Fn()> Link<W> {
                 } else {
                     self.core.begin_crossing(&secret, &mut self.effects);
                 }
-                self.next = self.core.is_crossing().then(|| Carrier::to(*place, self.core.family()));
+                self.next = self.core.is_crossing().then(|| Carrier::own(*place, self.core.family()));
             }
             Command::Drained(secret) => self.core.clients_drained(&secret),
             Command::Client(report) => {
@@ -236,20 +203,18 @@ impl<W: Fn()> Link<W> {
             }
             Command::Open(false) => {
                 self.core.abandon_crossing("the clients have ended", &mut self.effects);
-                // What waits for the proof goes out without: the clients that would bring it are gone.
+                // What waits for the proof goes out without it: the clients that would bring it are gone.
                 self.core.trust(&mut self.effects);
                 self.ending = Some(Ending::new(self.effects.now));
             }
             Command::Close => {
                 self.core.abandon_crossing("the link is closed", &mut self.effects);
                 self.core.trust(&mut self.effects);
-                let mut ending = Ending::new(self.effects.now);
-                if let Carrier::Client(_) = self.carrier {
+                self.ending = Some(match self.carrier {
                     // Nobody hands anything to the clients any more.
-                    ending.until = self.effects.now;
-                    ending.bound = self.effects.now;
-                }
-                self.ending = Some(ending);
+                    Carrier::Client(_) => Ending::at_once(self.effects.now),
+                    _ => Ending::new(self.effects.now),
+                });
                 self.closing = true;
             }
             _ => {}
@@ -260,6 +225,18 @@ impl<W: Fn()> Link<W> {
     fn carry_out(&mut self) {
         self.core.follow_rooms(&mut self.effects);
         self.change_carrier();
+        self.instruct_carrier();
+        for token in self.shared.questions.take_new() {
+            records::credentials(token, &mut self.effects.batch);
+        }
+        self.core.tell_flowing(&mut self.effects);
+        self.check_flushed();
+        self.fill_inbox();
+        self.check_inbox();
+    }
+
+    /// Hands the carrier what it is to do.
+    fn instruct_carrier(&mut self) {
         let room = MAX_UNWRITTEN.saturating_sub(self.carrier.unwritten());
         self.core.release(room, &mut self.effects);
         self.released = true;
@@ -268,13 +245,8 @@ impl<W: Fn()> Link<W> {
         }
         self.effects.publishes.clear();
         self.released = false;
-        for (lane, change, names) in in_runs(&mut self.effects.subscriptions) {
-            match change {
-                Change::Add => self.carrier.subscribe(lane, names),
-                Change::Remove => self.carrier.unsubscribe(lane, names),
-            }
-        }
-        // 100,000 rooms that come back at once are no measure for what follows.
+        self.carrier.change_subscriptions(&mut self.effects.subscriptions);
+        // As many rooms as come back at once after an outage do not change at a time otherwise.
         self.effects.subscriptions.shrink_to(MAX_KEPT_CHANGES);
         for (token, channels) in self.effects.counts.drain(..) {
             let channels: Vec<&[u8]> = channels.iter().map(Vec::as_slice).collect();
@@ -288,16 +260,13 @@ impl<W: Fn()> Link<W> {
         }
         if let Carrier::Client(client) = &mut self.carrier {
             for task in client.tasks() {
-                task_record(task, &mut self.effects.batch);
+                records::task(task, &mut self.effects.batch);
             }
         }
-        for token in self.shared.questions.take_new() {
-            let mut draft = self.effects.batch.draft(Kind::Credentials, 0);
-            draft.record.token = token;
-            draft.done();
-        }
-        self.core.tell_flowing(&mut self.effects);
-        self.check_flushed();
+    }
+
+    /// Hands JS what is for it.
+    fn fill_inbox(&mut self) {
         self.shared.inbox.set_stats(self.core.stats());
         let positions = self.core.take_positions();
         if !self.effects.batch.is_empty() {
@@ -307,7 +276,6 @@ impl<W: Fn()> Link<W> {
         } else if let Some(positions) = positions {
             self.shared.inbox.mark(positions);
         }
-        self.check_inbox();
     }
 
     /// Goes on with the change to own connections, if there is one under way.
@@ -319,12 +287,7 @@ impl<W: Fn()> Link<W> {
         let Some(next) = &mut self.next else {
             return;
         };
-        for (lane, change, names) in in_runs(&mut self.effects.own_subscriptions) {
-            match change {
-                Change::Add => next.subscribe(lane, names),
-                Change::Remove => next.unsubscribe(lane, names),
-            }
-        }
+        next.change_subscriptions(&mut self.effects.own_subscriptions);
         if self.core.is_across()
             && let Some(next) = self.next.take()
         {
@@ -347,7 +310,7 @@ impl<W: Fn()> Link<W> {
         if !paused && held > self.max_inbox {
             self.shared.paused.store(true, Ordering::Release);
             self.carrier.pause(true);
-            // JS may have emptied it in between, and seen nothing to say.
+            // JS may have emptied it before it could see that the link is paused.
             if self.shared.inbox.held() <= self.max_inbox / 2 {
                 self.shared.outbox.nudge();
             }
@@ -363,25 +326,22 @@ impl<W: Fn()> Link<W> {
         let Some(ending) = &mut self.ending else {
             return false;
         };
-        let answered = self.core.stats().acknowledged;
-        if std::mem::replace(&mut ending.answered, answered) != answered {
-            ending.until = ending.bound.min(now + LINGER);
-        }
-        let until = ending.until;
-        // What is written is not heard yet: a connection that is closed before the replies are read is reset.
+        ending.look_at(self.core.stats().acknowledged, now);
+        let until = ending.until();
+        // Written is not enough: a connection that is closed before the replies are read is reset.
         let flushed = self.core.is_flushed() && self.carrier.is_flushed() && self.core.is_answered();
         if !flushed && now < until {
             return false;
         }
         self.ending = None;
-        // What the user's clients were given is theirs.
+        // What the user's clients were given is theirs to write.
         let is_own = !matches!(self.carrier, Carrier::Client(_));
         let unwritten = is_own && !self.carrier.is_flushed();
         let given_up = self.core.given_up();
         self.core.set_shut(true);
         self.carrier.set_open(false);
         if is_own {
-            // The connections say what they had not written as they are closed.
+            // As they are closed, the connections report what they had not written.
             self.poll_incoming().await;
         } else {
             self.core.lose_in_flight();
@@ -390,408 +350,58 @@ impl<W: Fn()> Link<W> {
         if messages > 0 {
             self.core.event(&mut self.effects, 0, &Event::GivenUp { messages });
         }
-        // Whoever waits for the end of it hears it now: nothing else may happen any more.
+        // Whoever waits for the end hears of it now: there may be no further step.
         self.carry_out();
         self.closing
     }
 
     /// Takes what has arrived, without waiting; returns how much that was.
     async fn poll_incoming(&mut self) -> usize {
-        let mut units = 0;
+        let (carrier, next, mut intake) = self.receiving();
         {
-            let is_next = Cell::new(false);
-            let mut sink = sink(
-                &mut self.core,
-                &self.shared.outbox,
-                &mut self.commands,
-                &mut self.deferred,
-                &mut self.effects,
-                &mut units,
-                &is_next,
-            );
-            let mut incoming =
-                std::pin::pin!(receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink));
+            let mut incoming = std::pin::pin!(receive(carrier, next, &mut intake));
             std::future::poll_fn(|context| {
                 let _ = incoming.as_mut().poll(context);
                 Poll::Ready(())
             })
             .await;
         }
-        units
+        intake.units
     }
 
     /// Waits for a message, a command or a deadline, and takes the messages; returns how many there were.
     async fn wait(&mut self) -> usize {
-        let mut units = 0;
-        let ending = self.ending.map(|ending| ending.until);
+        let ending = self.ending.map(|ending| ending.until());
         let deadline = [self.core.deadline(), ending].into_iter().flatten().min();
-        let outbox = &self.shared.outbox;
-        {
-            let is_next = Cell::new(false);
-            let mut sink = sink(
-                &mut self.core,
-                outbox,
-                &mut self.commands,
-                &mut self.deferred,
-                &mut self.effects,
-                &mut units,
-                &is_next,
-            );
-            tokio::select! {
-                biased;
-                () = receive(&mut self.carrier, self.next.as_mut(), &is_next, &mut sink) => {}
-                () = outbox.changed() => {}
-                () = sleep_until(deadline) => {}
-            }
+        let (carrier, next, mut intake) = self.receiving();
+        let outbox = intake.outbox;
+        tokio::select! {
+            biased;
+            () = receive(carrier, next, &mut intake) => {}
+            () = outbox.changed() => {}
+            () = sleep_until(deadline) => {}
         }
         outbox.unpark();
-        units
+        intake.units
     }
-}
 
-/// Takes what the carrier reports, or the one that may be the next: `is_next` says which, while the sink is called.
-async fn receive(
-    carrier: &mut Carrier,
-    next: Option<&mut Carrier>,
-    is_next: &Cell<bool>,
-    sink: &mut dyn FnMut(Incoming<'_>),
-) {
-    let Some(next) = next else {
-        return carrier.incoming(sink).await;
-    };
-    let sink = RefCell::new(sink);
-    let mut of_carrier = |incoming: Incoming<'_>| {
-        is_next.set(false);
-        (sink.borrow_mut())(incoming);
-    };
-    let mut of_next = |incoming: Incoming<'_>| {
-        is_next.set(true);
-        (sink.borrow_mut())(incoming);
-    };
-    tokio::select! {
-        biased;
-        () = carrier.incoming(&mut of_carrier) => {}
-        () = next.incoming(&mut of_next) => {}
+    /// The carriers, and what takes in their reports.
+    fn receiving(&mut self) -> (&mut Carrier, Option<&mut Carrier>, Intake<'_>) {
+        let intake = Intake {
+            core: &mut self.core,
+            effects: &mut self.effects,
+            outbox: &self.shared.outbox,
+            commands: &mut self.commands,
+            deferred: &mut self.deferred,
+            units: 0,
+        };
+        (&mut self.carrier, self.next.as_mut(), intake)
     }
-}
-
-/// What takes the messages of a transport. Before each the outbox is worked off, so that a room which a socket
-/// joined before the message came is known.
-fn sink<'a>(
-    core: &'a mut Core,
-    outbox: &'a Outbox,
-    commands: &'a mut Commands,
-    deferred: &'a mut Vec<Command>,
-    effects: &'a mut Effects,
-    units: &'a mut usize,
-    is_next: &'a Cell<bool>,
-) -> impl FnMut(Incoming<'_>) + 'a {
-    move |incoming| {
-        if outbox.is_filled() {
-            effects.now = Instant::now();
-            outbox.take(commands);
-            *units += commands.list.len();
-            apply(core, commands, deferred, effects);
-        }
-        *units += 1;
-        if is_next.get() {
-            core.incoming_own(&incoming, effects);
-        } else {
-            core.incoming(incoming, effects);
-        }
-    }
-}
-
-/// Applies the commands to the core, and leaves those that concern the carrier in `deferred`.
-fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec<Command>, fx: &mut Effects) {
-    for command in std::mem::take(&mut commands.list) {
-        commands.in_hand = command.is_message();
-        if commands.in_hand {
-            core.saw_message();
-        }
-        match command {
-            #[cfg(debug_assertions)]
-            Command::Room { member: 0, room, .. } if commands.get(&room) == FAULT => {
-                panic!("a test wants it to");
-            }
-            Command::Join(id, spec) => core.join(id, *spec, fx),
-            Command::Leave(id) => core.leave(id, fx),
-            Command::Room { member, room, present } => core.set_room(member, commands.get(&room), present),
-            Command::WhenSubscribed(member, token) => core.when_subscribed(member, token, fx),
-            Command::GiveUpWaiting(member, token) => core.give_up_waiting(member, token),
-            Command::WhenAnswered(token) => core.when_answered(token, fx),
-            Command::OddRoom(id, present) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.set_odd_room(present);
-                }
-            }
-            Command::Occupied(id, occupied) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.set_occupied(occupied);
-                }
-            }
-            Command::Settled(id, count) => {
-                if let Some(interest) = core.interest(id) {
-                    interest.settle(count);
-                }
-            }
-            Command::Broadcast { member, payload, attachments, room, opts, takes_room_channel } => {
-                let attachments: Vec<&[u8]> = attachments.iter().map(|range| commands.get(range)).collect();
-                let room = room.as_ref().map(|room| String::from_utf8_lossy(commands.get(room)));
-                let opts = opts.as_ref().map(|opts| commands.get(opts));
-                let emit = Emit {
-                    payload: commands.get(&payload),
-                    attachments: &attachments,
-                    room: room.as_deref(),
-                    opts,
-                    takes_room_channel,
-                };
-                core.broadcast(member, &emit, fx);
-            }
-            Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), fx),
-            Command::Publish { channel, bytes } => {
-                core.publish(0, commands.get(&channel), commands.get(&bytes), fx);
-            }
-            Command::PublishAgain { channel, bytes } => {
-                core.publish_again(commands.get(&channel), commands.get(&bytes), fx);
-                deferred.push(Command::Client(Report::ReturnedToCore));
-            }
-            Command::Append { member, kind, data } => core.append(member, kind, commands.get(&data), fx),
-            Command::Persist { member, key, session, lifetime } => {
-                core.persist(member, commands.get(&key), commands.get(&session), lifetime);
-            }
-            Command::Restore { member, token, key, offset } => {
-                core.restore(member, token, commands.get(&key), commands.get(&offset), fx);
-            }
-            Command::Carried(member) => core.carried(member, fx.now),
-            Command::Request { member, id, kind, bytes, timeout, carried } => {
-                core.request(
-                    member,
-                    &Ask { id: &id, kind, body: commands.get(&bytes), timeout, carried },
-                    fx,
-                );
-            }
-            Command::ServerCount(member, token) => core.server_count(member, token, fx),
-            Command::CountSubscribers(token, channels) => core.count_subscribers(token, channels),
-            // Own connections bring it, too.
-            Command::ClientMessage { .. } if !core.is_by_clients() => {}
-            Command::ClientMessage { kind, name, channel, payload } => {
-                let message = Incoming::Message {
-                    lane: 0,
-                    kind,
-                    name: commands.get(name.as_ref().unwrap_or(&channel)),
-                    channel: commands.get(&channel),
-                    payload: commands.get(&payload),
-                };
-                // JS has subscribed to rooms before they were followed here.
-                core.follow_rooms(fx);
-                core.incoming(message, fx);
-            }
-            command => deferred.push(command),
-        }
-        commands.in_hand = false;
-    }
-    commands.clear();
-}
-
-/// What comes one after another for the same lane goes into one command, in order.
-fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
-    let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
-    for (lane, change, name) in changes.drain(..) {
-        // The last run of the lane: lanes do not wait for each other.
-        match runs.iter_mut().rev().find(|run| run.0 == lane) {
-            Some(run) if run.1 == change => run.2.push(name),
-            _ => runs.push((lane, change, vec![name])),
-        }
-    }
-    runs
-}
-
-fn task_record(task: Task, batch: &mut Batch) {
-    let mut subscription = |kind, subscription: Subscription| {
-        let mut draft = batch.draft(kind, 0);
-        draft.record.n = subscription.kind as u32;
-        draft.part(0, &subscription.name);
-        draft.done();
-    };
-    match task {
-        Task::Subscribe(name) => subscription(Kind::Subscribe, name),
-        Task::Unsubscribe(name) => subscription(Kind::Unsubscribe, name),
-        Task::Publish { returned, channel, payload } => {
-            let mut draft = batch.draft(Kind::Carry, 0);
-            draft.record.token = narrow(returned);
-            draft.part(0, &channel);
-            draft.part(1, &payload);
-            draft.done();
-        }
-        Task::Command(KeyCommand { port, token, key, args, .. }) => {
-            let mut draft = batch.draft(Kind::Command, 0);
-            draft.record.token = narrow(token);
-            draft.part(0, args.get(key));
-            if let Port::Reader(reader) = port {
-                draft.part(1, reader.to_string().as_bytes());
-            }
-            draft.list(args.iter());
-            draft.done();
-        }
-        Task::CloseReader(reader) => {
-            let mut draft = batch.draft(Kind::CloseReader, 0);
-            draft.record.n = u32::try_from(reader).unwrap_or(u32::MAX);
-            draft.done();
-        }
-        Task::Count { token, channels } => {
-            let mut draft = batch.draft(Kind::NumSub, 0);
-            draft.record.token = narrow(token);
-            draft.list(channels.iter().map(Vec::as_slice));
-            draft.done();
-        }
-    }
-}
-
-/// Wraps after 2^32 questions; by then the first of them is long answered.
-fn narrow(token: u64) -> u32 {
-    u32::try_from(token & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Carrier {
-    /// Own connections, which are being made.
-    fn to(place: Place, family: Family) -> Self {
-        let space = family.space();
-        // What is added to a stream twice stands there twice; what is published late is only late.
-        let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
-        match place {
-            Place::Redis(settings) => {
-                let settings = Settings { predecessors: predecessors(), ..settings };
-                let mut redis = RedisTransport::new(settings, space);
-                redis.open();
-                Carrier::Redis(Box::new(redis))
-            }
-            Place::Cluster(mut settings) => {
-                settings.base.predecessors = predecessors();
-                let mut cluster = ClusterTransport::new(settings, space);
-                cluster.open();
-                Carrier::Cluster(Box::new(cluster))
-            }
-        }
-    }
-
-    fn set_open(&mut self, open: bool) {
-        match self {
-            Carrier::Redis(redis) => redis.set_open(open),
-            Carrier::Cluster(cluster) => cluster.set_open(open),
-            Carrier::Client(client) if !open => client.abandon(),
-            Carrier::Client(_) => {}
-            #[cfg(test)]
-            Carrier::Memory(_) => {}
-        }
-    }
-}
-
-impl Transport for Carrier {
-    fn has_lanes(&self) -> bool {
-        match self {
-            Carrier::Redis(redis) => redis.has_lanes(),
-            Carrier::Cluster(cluster) => cluster.has_lanes(),
-            Carrier::Client(client) => client.has_lanes(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.has_lanes(),
-        }
-    }
-
-    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        match self {
-            Carrier::Redis(redis) => redis.publish(channel, payload),
-            Carrier::Cluster(cluster) => cluster.publish(channel, payload),
-            Carrier::Client(client) => client.publish(channel, payload),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.publish(channel, payload),
-        }
-    }
-
-    fn unwritten(&self) -> usize {
-        match self {
-            Carrier::Redis(redis) => redis.unwritten(),
-            Carrier::Cluster(cluster) => cluster.unwritten(),
-            Carrier::Client(client) => client.unwritten(),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unwritten(),
-        }
-    }
-
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.subscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.subscribe(lane, names),
-            Carrier::Client(client) => client.subscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.subscribe(lane, names),
-        }
-    }
-
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        match self {
-            Carrier::Redis(redis) => redis.unsubscribe(lane, names),
-            Carrier::Cluster(cluster) => cluster.unsubscribe(lane, names),
-            Carrier::Client(client) => client.unsubscribe(lane, names),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.unsubscribe(lane, names),
-        }
-    }
-
-    fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        match self {
-            Carrier::Redis(redis) => redis.count(token, channels),
-            Carrier::Cluster(cluster) => cluster.count(token, channels),
-            Carrier::Client(client) => client.count(token, channels),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.count(token, channels),
-        }
-    }
-
-    fn command(&mut self, command: KeyCommand) {
-        match self {
-            Carrier::Redis(redis) => redis.command(command),
-            Carrier::Cluster(cluster) => cluster.command(command),
-            Carrier::Client(client) => client.command(command),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.command(command),
-        }
-    }
-
-    fn close_reader(&mut self, reader: usize) {
-        match self {
-            Carrier::Redis(redis) => redis.close_reader(reader),
-            Carrier::Cluster(cluster) => cluster.close_reader(reader),
-            Carrier::Client(client) => client.close_reader(reader),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.close_reader(reader),
-        }
-    }
-
-    fn pause(&mut self, paused: bool) {
-        match self {
-            Carrier::Redis(redis) => redis.pause(paused),
-            Carrier::Cluster(cluster) => cluster.pause(paused),
-            Carrier::Client(client) => client.pause(paused),
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.pause(paused),
-        }
-    }
-
-    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        match self {
-            Carrier::Redis(redis) => redis.incoming(sink).await,
-            Carrier::Cluster(cluster) => cluster.incoming(sink).await,
-            Carrier::Client(client) => client.incoming(sink).await,
-            #[cfg(test)]
-            Carrier::Memory(memory) => memory.incoming(sink).await,
-        }
     }
 }

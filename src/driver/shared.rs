@@ -17,7 +17,7 @@ pub struct Shared {
     pub inbox: Inbox,
     /// What the connections ask of JS.
     pub questions: Questions,
-    /// The link does not read since the inbox is full; whoever empties it has to say so.
+    /// The link does not read, since the inbox is full. Whoever empties the inbox has to wake the link.
     pub paused: AtomicBool,
 }
 
@@ -25,7 +25,7 @@ pub struct Shared {
 pub struct AskJs(Arc<Shared>);
 
 impl AskJs {
-    /// Asks by way of the link of `shared`.
+    /// Asks through the link of `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self(shared)
     }
@@ -44,7 +44,7 @@ impl AskCredentials for AskJs {
     }
 }
 
-/// Forgets a question with whoever asked it.
+/// Forgets a question when nobody waits for its answer any more.
 struct Forget<'a> {
     shared: &'a Shared,
     token: u32,

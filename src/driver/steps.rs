@@ -17,12 +17,12 @@ pub(super) const TURN: Duration = Duration::from_millis(2);
 thread_local! {
     // When the running step has begun.
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
-    // What the running step has slept: others could not run, but nothing was worked off either.
+    // How long the running step has slept.
     static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Returns how long the longest step took since the last call, of all links of the process. Time for which a busy
-/// link sleeps is left out; time for which the kernel ran other processes is not.
+/// Returns how long the longest step of all links of the process took since the last call. The time that a busy link
+/// sleeps does not count; the time that the kernel gives to other processes does.
 pub fn take_longest() -> Duration {
     Duration::from_nanos(LONGEST.swap(0, Ordering::Relaxed))
 }
@@ -34,8 +34,8 @@ pub(super) fn sleep(time: Duration) {
     SLEPT.set(SLEPT.get() + start.elapsed());
 }
 
-/// Ends the step if it has lasted for its turn, so that the other links have theirs. A link that is never done, since
-/// there is always more to read, would not end it otherwise.
+/// Ends the step if it has taken its turn, so that the other links have theirs. A link that always has more to read would
+/// not end its step otherwise.
 pub(super) async fn give_way() {
     if BEGAN.get().is_some_and(|began| began.elapsed() >= TURN) {
         tokio::task::yield_now().await;
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_longest_step_counts_without_its_sleep() {
         static HERE: AtomicU64 = AtomicU64::new(0);
-        const NAP: Duration = Duration::from_millis(300);
+        const PAUSE: Duration = Duration::from_millis(300);
         const WORK: Duration = Duration::from_millis(20);
         let mut future = Timed {
             longest: &HERE,
@@ -87,7 +87,7 @@ mod tests {
                 while start.elapsed() < WORK {
                     std::hint::spin_loop();
                 }
-                sleep(NAP);
+                sleep(PAUSE);
             }),
         };
         let start = Instant::now();
@@ -95,6 +95,6 @@ mod tests {
         let all = start.elapsed();
         let longest = Duration::from_nanos(HERE.load(Ordering::Relaxed));
         assert!(longest >= WORK, "{longest:?}");
-        assert!(longest <= all - NAP, "{longest:?} of {all:?}");
+        assert!(longest <= all - PAUSE, "{longest:?} of {all:?}");
     }
 }

@@ -18,6 +18,7 @@ mod heads;
 mod json_string;
 mod json_to_msgpack;
 mod malformed;
+mod misleading;
 mod msgpack;
 mod msgpack_to_json;
 mod nesting;
@@ -32,6 +33,7 @@ pub use event_text::EventText;
 pub use frame::{Frame, check_event, write_event_frame, write_event_frame_of_text};
 pub use json_to_msgpack::json_to_msgpack;
 pub use malformed::Malformed;
+pub use misleading::misleads;
 pub use msgpack::{Reader, skip_value};
 pub use msgpack_to_json::{Printed, msgpack_to_json};
 pub use writer::{

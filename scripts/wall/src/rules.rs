@@ -64,7 +64,7 @@ pub const LAYERS: &[Layer] = &[
     Layer {
         name: "binding",
         files: &["src/binding/**"],
-        imports: &["carriers", "clock", "core", "driver", "terms", "transport", "wire"],
+        imports: &["carriers", "clock", "core", "driver", "packet", "terms", "transport", "wire"],
         bars: &["redis", "tokio"],
     },
 ];

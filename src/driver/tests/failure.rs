@@ -1,7 +1,7 @@
 //! A link that panics.
 
 use super::*;
-use crate::driver::link::FAULT;
+use crate::driver::apply::FAULT;
 
 #[test]
 fn a_link_that_panics_says_so_and_counts_what_is_lost_and_the_others_go_on() {

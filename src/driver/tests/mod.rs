@@ -9,9 +9,9 @@ mod turns;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::command::{Command, Place};
 use super::inbox::{Fetched, STRIDE};
-use super::link::Link;
-use super::outbox::{Command, Place};
+use super::link::LinkLoop;
 use super::shared::Shared;
 use crate::core::effects::Kind;
 use crate::core::member::{MemberSpec, SubscriptionMode};
@@ -57,7 +57,8 @@ impl Node {
         let woken = Arc::new(tokio::sync::Notify::new());
         let config = Config { max_backlog, proof, verbose: true, ..Config::of(family) };
         let wake = Arc::clone(&woken);
-        let link = Link::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
+        let link =
+            LinkLoop::over_memory(hub.connect(), config, Arc::clone(&shared), move || wake.notify_one());
         tokio::task::spawn_local(link.run());
         Node { shared, woken, seen: Vec::new(), routing: spec_of("").routing(family) }
     }

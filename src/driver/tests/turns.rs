@@ -36,7 +36,7 @@ fn a_link_that_is_never_done_lets_the_others_have_their_turn() {
             }
         };
         shared.outbox.push(|_| Command::ServerCount(7, 1));
-        let link = Link::over_memory(Hub::default().connect(), config, shared, wake);
+        let link = LinkLoop::over_memory(Hub::default().connect(), config, shared, wake);
         let ended = tokio::task::spawn_local(Timed::new(link.run()));
         while !ended.is_finished() {
             alone.set(0);

@@ -1,44 +1,47 @@
-//! How fast a link goes: an idle one reacts at once, a busy one works in steps of a millisecond, which makes
-//! one read, one write and one wake of many.
+//! Batching: an idle link reacts at once; a busy one lingers for a millisecond between two steps, which makes one read,
+//! one write and one wake of many.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::steps;
 
-/// How long a busy link sleeps between two steps: what a message waits at most, on either side. A step costs
+/// How long a busy link lingers between two steps. A message waits no longer than this on either side. A step costs
 /// some 15 us over both threads, so that this bounds it to 1.5 % of a core.
-const NAP: Duration = Duration::from_millis(1);
+const LINGER: Duration = Duration::from_millis(1);
 
-/// Two steps with less than this between them are taken for a load.
+/// Two steps with less than this between them are a sign of load.
 const CLOSE: Duration = Duration::from_millis(1);
 
 /// So many close steps in a row make a link busy; a request and its answers are fewer.
 const BUSY: u32 = 8;
 
-/// A busy link stays busy for so many naps with a single message each.
+/// A busy link stays busy for so many steps with a single message each.
 const INERTIA: u32 = 8;
 
 thread_local! {
-    // Counts the naps of the link thread: links that are busy at the same time take them together.
-    static NAPS: Cell<u64> = const { Cell::new(0) };
+    // How often the link thread has lingered. Links that are busy at the same time linger together.
+    static LINGERED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The pace of one link.
+/// Whether one link is busy.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Batching {
+    /// When something was last worked off.
     last: Option<Instant>,
+    /// How many steps in a row were close to the one before; more than that while the link is busy.
     streak: u32,
-    nap: u64,
+    /// How often the thread had lingered when this link did so last.
+    lingered: u64,
 }
 
-impl Pace {
-    /// That of an idle link.
+impl Batching {
+    /// The link is idle.
     pub fn new() -> Self {
-        Pace { last: None, streak: 0, nap: 0 }
+        Batching { last: None, streak: 0, lingered: 0 }
     }
 
-    /// A step is done in which `units` messages or commands were worked off. True if the link is busy.
+    /// Counts a step in which `units` messages or commands were worked off. True if the link is busy.
     pub fn step(&mut self, units: usize, now: Instant) -> bool {
         if self.streak >= BUSY {
             self.streak = match units {
@@ -60,14 +63,14 @@ impl Pace {
     }
 
     /// Sleeps until the next step is due, together with the other busy links of the thread.
-    pub async fn nap(&mut self) {
-        let naps = NAPS.get();
-        if self.nap == naps {
+    pub async fn linger(&mut self) {
+        let lingered = LINGERED.get();
+        if self.lingered == lingered {
             // Not the runtime's sleep: that would end, and start again, with every message that arrives.
-            steps::sleep(NAP);
-            NAPS.set(naps + 1);
+            steps::sleep(LINGER);
+            LINGERED.set(lingered + 1);
         }
-        self.nap = NAPS.get();
+        self.lingered = LINGERED.get();
         // Lets the other links have their turn, and the runtime look at the sockets.
         tokio::task::yield_now().await;
     }
@@ -79,35 +82,35 @@ mod tests {
 
     #[test]
     fn a_few_close_steps_are_not_a_load() {
-        let mut pace = Pace::new();
+        let mut batching = Batching::new();
         let now = Instant::now();
         for _ in 0..BUSY {
-            assert!(!pace.step(1, now));
+            assert!(!batching.step(1, now));
         }
-        assert!(pace.step(1, now));
+        assert!(batching.step(1, now));
     }
 
     #[test]
     fn steps_far_apart_are_never_a_load() {
-        let mut pace = Pace::new();
+        let mut batching = Batching::new();
         let mut now = Instant::now();
         for _ in 0..100 {
-            assert!(!pace.step(5, now));
+            assert!(!batching.step(5, now));
             now += CLOSE;
         }
     }
 
     #[test]
     fn a_busy_link_calms_down() {
-        let mut pace = Pace::new();
+        let mut batching = Batching::new();
         let now = Instant::now();
-        while !pace.step(9, now) {}
-        assert!(pace.step(2, now));
+        while !batching.step(9, now) {}
+        assert!(batching.step(2, now));
         for _ in 0..INERTIA {
-            assert!(pace.step(1, now));
+            assert!(batching.step(1, now));
         }
-        assert!(!pace.step(1, now), "single messages do not need steps");
-        while !pace.step(9, now) {}
-        assert!(!pace.step(0, now), "nothing to do");
+        assert!(!batching.step(1, now), "single messages do not need steps");
+        while !batching.step(9, now) {}
+        assert!(!batching.step(0, now), "nothing to do");
     }
 }
