@@ -109,6 +109,14 @@ impl Batch {
         }
     }
 
+    /// Answers a call of JS that wants a number, or only to be answered.
+    pub fn count(&mut self, member: MemberId, token: u32, count: u64) {
+        let mut draft = self.draft(Kind::Count, member);
+        draft.record.token = token;
+        draft.record.n = u32::try_from(count).unwrap_or(u32::MAX);
+        draft.done();
+    }
+
     /// Whether there is nothing for JS.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -225,6 +233,14 @@ impl Publishes {
                 Err(error)
             }
         }
+    }
+
+    /// Adds a message whose payload is ready.
+    pub fn push_bytes(&mut self, owner: MemberId, channel: &[u8], payload: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(channel);
+        self.bytes.extend_from_slice(payload);
+        self.ends.push((owner, start + channel.len(), self.bytes.len()));
     }
 
     /// The messages, each as channel and payload, in order.

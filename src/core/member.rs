@@ -92,6 +92,8 @@ pub struct Member {
     pub greeted: bool,
     /// Whether even the last of several counts did not find it, though it was found before: the next is believed.
     pub unfound: bool,
+    /// Whether Redis has still to let it read one of its streams.
+    pub waits_for_streams: bool,
     /// Whether it has said hello itself.
     pub known: bool,
     /// Whether it was waited for in vain until it was subscribed, and is not again: Redis may refuse it.
@@ -120,6 +122,7 @@ impl Member {
             queued: false,
             greeted: false,
             unfound: false,
+            waits_for_streams: false,
             known: false,
             stays_deaf: false,
             missed: false,
@@ -131,6 +134,11 @@ impl Member {
     /// Whether all its subscriptions hold.
     pub fn is_subscribed(&self) -> bool {
         self.subscriptions.is_whole() || (!self.listens() && !self.proves)
+    }
+
+    /// Whether it hears all that the others say.
+    pub fn is_ready(&self) -> bool {
+        self.is_subscribed() && !self.waits_for_streams
     }
 
     /// Whether it hears the others, and they count it.

@@ -11,6 +11,15 @@ use crate::wire::streams::EntryId;
 /// The number of a stream within its link.
 pub(in crate::core) type StreamId = usize;
 
+/// Which stream something is about.
+#[derive(Debug)]
+pub(super) struct StreamKey {
+    /// Its number.
+    pub(super) number: StreamId,
+    /// Its name.
+    pub(super) name: String,
+}
+
 /// What a command was sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {

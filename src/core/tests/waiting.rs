@@ -1,7 +1,7 @@
 //! Calls that wait until Redis has confirmed what a member has come to listen to.
 
-use super::effects::{Change, Kind};
 use super::world::World;
+use crate::core::effects::{Change, Kind};
 use crate::transport::Incoming;
 use crate::wire::Family;
 

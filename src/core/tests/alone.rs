@@ -32,7 +32,7 @@ fn answer(world: &mut World, request: &str) -> Vec<String> {
 
 /// Whether JS has requests to work off.
 fn waits_for_js(world: &World) -> bool {
-    world.core.members[&1].wants_room(b"any")
+    world.core.member(1).wants_room(b"any")
 }
 
 #[test]
@@ -97,14 +97,14 @@ fn of_the_sharded_family_where_joined_rooms_are_covered_all_the_same() {
         )
     };
     let takes_its_channel =
-        |world: &World| world.core.members[&1].routing.takes_room_channel(b"x", world.fx.now);
+        |world: &World| world.core.member(1).routing.takes_room_channel(b"x", world.fx.now);
     for (kind, data) in [(5, r#""rooms":["x"]"#), (6, r#""close":true"#)] {
         assert_eq!(answer(&mut world, &request(kind, data)), [""; 0]);
         assert!(!waits_for_js(&world) && takes_its_channel(&world));
     }
     assert_eq!(answer(&mut world, &request(4, r#""rooms":["x",1]"#)), [""; 0]);
     assert!(!waits_for_js(&world) && !takes_its_channel(&world));
-    assert!(!world.core.members[&1].routing.takes_room_channel(b"1", world.fx.now));
+    assert!(!world.core.member(1).routing.takes_room_channel(b"1", world.fx.now));
     let fetched = answer(&mut world, &request(7, r#""requestId":"R""#));
     assert_eq!(
         fetched,

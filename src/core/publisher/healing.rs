@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::effects::MemberId;
+use crate::core::effects::MemberId;
 
 /// How often the probe is looked at.
 const STEP: Duration = Duration::from_millis(25);

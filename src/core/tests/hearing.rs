@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Ask;
-use super::flow::HEAR_BOUND;
 use super::world::World;
+use crate::core::Ask;
+use crate::core::publisher::flow::HEAR_BOUND;
 use crate::transport::Incoming;
 use crate::wire::Family;
 use crate::wire::request::RequestType;
@@ -87,7 +87,7 @@ fn a_member_that_redis_refuses_is_waited_for_once_until_it_takes_it() {
         pass(&mut world, SECOND / 100);
         assert_eq!(sent(&world).0, ["ask 1", "ask 2"], "{family:?}: nobody waits a second time");
         world.confirm();
-        let lost = Incoming::LaneDown { lane: world.core.members[&1].lane, reason: "gone", silence: 0 };
+        let lost = Incoming::LaneDown { lane: world.core.member(1).lane, reason: "gone", silence: 0 };
         world.core.incoming(lost, &mut world.fx);
         ask(&mut world, "ask 3");
         pass(&mut world, HEAR_BOUND / 2);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::effects::{Change, Effects, MemberId};
-use super::member::{MemberSpec, SubscriptionMode};
-use super::{Config, Core};
+use crate::core::effects::{Change, Effects, MemberId};
+use crate::core::member::{MemberSpec, SubscriptionMode};
+use crate::core::{Config, Core};
 use crate::transport::Incoming;
 use crate::wire::Family;
 
@@ -12,28 +12,28 @@ use crate::wire::Family;
 const ANSWER: Duration = Duration::from_millis(1);
 
 /// A link, and what it has asked of Redis.
-pub(super) struct World {
-    pub(super) core: Core,
-    pub(super) fx: Effects,
+pub(in crate::core) struct World {
+    pub(in crate::core) core: Core,
+    pub(in crate::core) fx: Effects,
     /// How many counts Redis was asked for.
-    pub(super) counts: usize,
+    pub(in crate::core) counts: usize,
     /// How many names they had.
-    pub(super) names: usize,
+    pub(in crate::core) names: usize,
     /// What went out: channel and payload.
-    pub(super) published: Vec<(String, String)>,
+    pub(in crate::core) published: Vec<(String, String)>,
     /// Whether Redis confirms subscriptions by itself, and not only when the test wants it.
-    pub(super) confirms: bool,
+    pub(in crate::core) confirms: bool,
     up: bool,
 }
 
 impl World {
     /// A link whose members speak `family`, with Redis up.
-    pub(super) fn new(family: Family) -> Self {
+    pub(in crate::core) fn new(family: Family) -> Self {
         World::with_lanes(family, true)
     }
 
     /// The same, carried by users' clients.
-    pub(super) fn by_clients(family: Family) -> Self {
+    pub(in crate::core) fn by_clients(family: Family) -> Self {
         World::with_lanes(family, false)
     }
 
@@ -53,46 +53,46 @@ impl World {
     }
 
     /// Members 1 to `count` join, with a namespace each.
-    pub(super) fn join(&mut self, count: MemberId) {
+    pub(in crate::core) fn join(&mut self, count: MemberId) {
         for id in 1..=count {
             self.join_one(id);
         }
     }
 
     /// A member joins.
-    pub(super) fn join_one(&mut self, id: MemberId) {
+    pub(in crate::core) fn join_one(&mut self, id: MemberId) {
         self.core.join(id, spec_of(&format!("/{id}")), &mut self.fx);
     }
 
     /// A member joins whose rooms have channels of their own.
-    pub(super) fn join_dynamic(&mut self, id: MemberId) {
+    pub(in crate::core) fn join_dynamic(&mut self, id: MemberId) {
         let spec = MemberSpec { mode: SubscriptionMode::Dynamic, ..spec_of(&format!("/{id}")) };
         self.core.join(id, spec, &mut self.fx);
     }
 
     /// Redis is there again, and has what this link subscribes to.
-    pub(super) fn up(&mut self) {
+    pub(in crate::core) fn up(&mut self) {
         self.up = true;
         self.core.incoming(Incoming::Up, &mut self.fx);
     }
 
     /// Redis is away.
-    pub(super) fn down(&mut self) {
+    pub(in crate::core) fn down(&mut self) {
         self.up = false;
         self.core.incoming(Incoming::Down { reason: "gone", unanswered: 0, unwritten: 0 }, &mut self.fx);
     }
 
     /// What was asked is no longer known.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::core) fn forget(&mut self) {
         (self.counts, self.names) = (0, 0);
         self.published.clear();
     }
 
     /// Redis confirms all subscriptions.
-    pub(super) fn confirm(&mut self) {
-        for id in self.core.members.keys().copied().collect::<Vec<_>>() {
+    pub(in crate::core) fn confirm(&mut self) {
+        for id in self.core.messaging.members.ids() {
             let (lane, names) = {
-                let member = &self.core.members[&id];
+                let member = self.core.member(id);
                 (member.lane, member.vital())
             };
             for (name, _) in names {
@@ -103,21 +103,21 @@ impl World {
     }
 
     /// Member 1 hears something on the channel of its requests.
-    pub(super) fn hear(&mut self, payload: &[u8]) {
-        let counted = self.core.members[&1].routing.channels.counted();
-        let (lane, kind, name) = (self.core.members[&1].lane, counted.kind, &counted.name);
+    pub(in crate::core) fn hear(&mut self, payload: &[u8]) {
+        let counted = self.core.member(1).routing.channels.counted();
+        let (lane, kind, name) = (self.core.member(1).lane, counted.kind, &counted.name);
         self.core.incoming(Incoming::Message { lane, kind, name, channel: name, payload }, &mut self.fx);
     }
 
     /// Publishes something of a member that is no entry of a stream.
-    pub(super) fn ask(&mut self, id: MemberId) {
-        self.core.send(id, &super::Destination::Request, b"anything", &mut self.fx);
+    pub(in crate::core) fn ask(&mut self, id: MemberId) {
+        self.core.send(id, &crate::core::Destination::Request, b"anything", &mut self.fx);
     }
 
     /// Publishes an event of a member.
-    pub(super) fn emit(&mut self, id: MemberId) {
+    pub(in crate::core) fn emit(&mut self, id: MemberId) {
         let nsp = format!("42/{id},[\"e\"]");
-        let emit = super::Emit {
+        let emit = crate::core::Emit {
             payload: nsp.as_bytes(),
             attachments: &[],
             room: None,
@@ -128,12 +128,12 @@ impl World {
     }
 
     /// Time passes; `subscribers` says how many have a channel.
-    pub(super) fn pass(&mut self, time: Duration, subscribers: &dyn Fn(&str) -> u64) {
+    pub(in crate::core) fn pass(&mut self, time: Duration, subscribers: &dyn Fn(&str) -> u64) {
         self.pass_until(time, subscribers, |_| false);
     }
 
     /// The same until `done`; returns how long that took, or `time` if it did not come.
-    pub(super) fn pass_until(
+    pub(in crate::core) fn pass_until(
         &mut self,
         time: Duration,
         subscribers: &dyn Fn(&str) -> u64,
@@ -187,7 +187,7 @@ impl World {
             for (token, channels) in counts {
                 self.counts += 1;
                 self.names += channels.len();
-                let is_for_clients = self.core.clients_know_audiences();
+                let is_for_clients = self.core.is_by_clients() && self.core.family() == Family::Sharded;
                 assert!(is_for_clients || !channels.is_empty(), "Redis is asked for nothing");
                 let counts: Vec<u64> = channels.iter().map(|channel| subscribers(&text(channel))).collect();
                 let counts = self.up.then_some(counts.as_slice());

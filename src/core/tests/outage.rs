@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::Ask;
 use super::world::World;
+use crate::core::Ask;
 use crate::transport::{Incoming, Trial};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
@@ -51,7 +51,7 @@ fn what_redis_refuses_for_now_waits_in_order_and_one_message_goes_first() {
     world.pass(SECOND, &|_| 1);
     let say = |world: &mut World, text: &str| {
         let payload = format!("42/1,[\"{text}\"]");
-        let emit = super::Emit {
+        let emit = crate::core::Emit {
             payload: payload.as_bytes(),
             attachments: &[],
             room: None,
@@ -148,7 +148,7 @@ fn a_namespace_that_is_new_is_counted_at_once_beside_many_others() {
     world.pass(5 * SECOND + SECOND / 10, &|_| 2);
     world.join_one(20_000);
     world.pass(SECOND / 20, &|_| 2);
-    assert_eq!(world.core.members[&20_000].peers, 2);
+    assert_eq!(world.core.member(20_000).peers, 2);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn requests_that_are_out_of_time_do_not_wait_for_redis() {
         world.core.request(1, &ask, &mut world.fx);
         world.pass(Duration::from_millis(1), &|_| 2);
     }
-    assert!(world.core.counting.len() <= 3 * 1000 + 1, "{}", world.core.counting.len());
+    assert!(world.core.messaging.census.len() <= 3 * 1000 + 1, "{}", world.core.messaging.census.len());
 }
 
 #[test]

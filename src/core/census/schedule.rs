@@ -1,10 +1,10 @@
-//! When the servers are counted: all namespaces that are due go into one count, and the more there are of them the
+//! When members are counted: all namespaces that are due go into one count, and the more there are of them the
 //! longer it takes until the next one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::effects::MemberId;
+use crate::core::effects::MemberId;
 
 /// How often the peers of a member that publishes are counted. Servers with this package say hello; the number of
 /// others is at most this old when an outage begins.
@@ -27,7 +27,7 @@ const MOST: usize = 1000;
 
 /// Who is to be counted, and when.
 #[derive(Debug, Default)]
-pub(super) struct Census {
+pub(super) struct Schedule {
     queue: VecDeque<MemberId>,
     due: Option<Instant>,
     /// Those that were never counted: they do not wait until Redis has rested for the others.
@@ -42,7 +42,7 @@ pub(super) struct Census {
     idle: Option<Instant>,
 }
 
-impl Census {
+impl Schedule {
     /// A member is to be counted at `when`, or as soon after that as Redis has rested. Once for each time that it is
     /// counted.
     pub(super) fn queue(&mut self, id: MemberId, when: Instant) {
@@ -74,7 +74,7 @@ impl Census {
     }
 
     /// Those that are queued, if any of them is due now; of many the first ones, and the others when Redis has rested.
-    /// The caller says with [`Census::asked`] how many names that made.
+    /// The caller says with [`Schedule::asked`] how many names that made.
     pub(super) fn take(&mut self, now: Instant) -> Vec<MemberId> {
         let mut members = Vec::new();
         if self.first_deadline().is_some_and(|due| now >= due) {
@@ -143,89 +143,89 @@ mod tests {
     #[test]
     fn what_is_due_is_counted_together() {
         let now = Instant::now();
-        let mut census = Census::default();
-        census.queue(1, now + PEERS_EVERY);
-        assert!(census.take(now).is_empty());
-        census.queue(2, now);
-        assert_eq!(census.take(now), [1, 2]);
-        assert!(census.take(now).is_empty());
-        assert_eq!(census.deadline(), None);
+        let mut schedule = Schedule::default();
+        schedule.queue(1, now + PEERS_EVERY);
+        assert!(schedule.take(now).is_empty());
+        schedule.queue(2, now);
+        assert_eq!(schedule.take(now), [1, 2]);
+        assert!(schedule.take(now).is_empty());
+        assert_eq!(schedule.deadline(), None);
     }
 
     #[test]
     fn of_many_some_are_counted_in_one_go_and_the_others_follow() {
         let now = Instant::now();
-        let mut census = Census::default();
+        let mut schedule = Schedule::default();
         let many = u32::try_from(MOST).unwrap() + 7;
         for id in 1..=many {
-            census.queue(id, now);
+            schedule.queue(id, now);
         }
         for id in 1..=many {
-            census.queue_first(many + id, now);
+            schedule.queue_first(many + id, now);
         }
-        assert_eq!(census.take(now).len(), MOST);
-        census.asked(now, MOST);
-        assert_eq!(census.deadline(), Some(now + MIN_REST));
+        assert_eq!(schedule.take(now).len(), MOST);
+        schedule.asked(now, MOST);
+        assert_eq!(schedule.deadline(), Some(now + MIN_REST));
         // Those that were never counted come first, and do not wait for as long.
-        let mut seen = census.take(now + MIN_REST);
+        let mut seen = schedule.take(now + MIN_REST);
         assert_eq!(seen, (2 * many - 6..=2 * many).collect::<Vec<_>>());
-        census.asked(now + MIN_REST, seen.len());
+        schedule.asked(now + MIN_REST, seen.len());
         let later = now + IDLE_EVERY;
-        seen = census.take(later);
+        seen = schedule.take(later);
         assert_eq!(seen.len(), MOST);
-        census.asked(later, MOST);
-        assert_eq!(census.take(later + IDLE_EVERY).len(), 7);
-        assert_eq!(census.deadline(), None);
+        schedule.asked(later, MOST);
+        assert_eq!(schedule.take(later + IDLE_EVERY).len(), 7);
+        assert_eq!(schedule.deadline(), None);
     }
 
     #[test]
     fn redis_rests_for_as_long_as_the_names_are_many() {
         let now = Instant::now();
-        let mut census = Census::default();
+        let mut schedule = Schedule::default();
         for (names, rest) in [(2, MIN_REST), (400, Duration::from_millis(100)), (1_000_000, IDLE_EVERY)] {
-            census.asked(now, names);
-            census.queue(1, now);
-            assert_eq!(census.deadline(), Some(now + rest));
-            assert!(census.take(now).is_empty());
-            assert_eq!(census.take(now + rest), [1]);
+            schedule.asked(now, names);
+            schedule.queue(1, now);
+            assert_eq!(schedule.deadline(), Some(now + rest));
+            assert!(schedule.take(now).is_empty());
+            assert_eq!(schedule.take(now + rest), [1]);
         }
     }
 
     #[test]
     fn those_that_were_never_counted_do_not_wait_for_the_others() {
         let now = Instant::now();
-        let mut census = Census::default();
-        census.asked(now, 1_000_000);
-        census.queue(1, now);
-        census.queue_first(2, now);
-        census.queue_first(3, now);
-        assert_eq!(census.deadline(), Some(now + MIN_REST));
-        assert!(census.take(now).is_empty());
-        assert_eq!(census.take(now + MIN_REST), [2, 3]);
-        assert_eq!(census.take(now + IDLE_EVERY), [1]);
-        assert_eq!(census.deadline(), None);
+        let mut schedule = Schedule::default();
+        schedule.asked(now, 1_000_000);
+        schedule.queue(1, now);
+        schedule.queue_first(2, now);
+        schedule.queue_first(3, now);
+        assert_eq!(schedule.deadline(), Some(now + MIN_REST));
+        assert!(schedule.take(now).is_empty());
+        assert_eq!(schedule.take(now + MIN_REST), [2, 3]);
+        assert_eq!(schedule.take(now + IDLE_EVERY), [1]);
+        assert_eq!(schedule.deadline(), None);
     }
 
     #[test]
     fn those_that_publish_one_after_another_are_counted_together() {
         let now = Instant::now();
-        let mut census = Census::default();
-        assert_eq!(census.next(now, true), now + ALONE_EVERY);
-        assert_eq!(census.next(now, false), now + PEERS_EVERY);
-        census.asked(now + ALONE_EVERY, 2);
-        assert_eq!(census.next(now, true), now + 2 * ALONE_EVERY);
-        assert_eq!(census.next(now, false), now + PEERS_EVERY);
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.next(now, true), now + ALONE_EVERY);
+        assert_eq!(schedule.next(now, false), now + PEERS_EVERY);
+        schedule.asked(now + ALONE_EVERY, 2);
+        assert_eq!(schedule.next(now, true), now + 2 * ALONE_EVERY);
+        assert_eq!(schedule.next(now, false), now + PEERS_EVERY);
     }
 
     #[test]
     fn the_idle_ones_are_due_now_and_then() {
         let now = Instant::now();
-        let mut census = Census::default();
-        assert!(!census.is_idle_due(now));
-        assert_eq!(census.idle_deadline(), Some(now + IDLE_EVERY));
-        assert!(census.is_idle_due(now + IDLE_EVERY));
-        assert!(!census.is_idle_due(now + IDLE_EVERY));
-        census.stop();
-        assert_eq!(census.idle_deadline(), None);
+        let mut schedule = Schedule::default();
+        assert!(!schedule.is_idle_due(now));
+        assert_eq!(schedule.idle_deadline(), Some(now + IDLE_EVERY));
+        assert!(schedule.is_idle_due(now + IDLE_EVERY));
+        assert!(!schedule.is_idle_due(now + IDLE_EVERY));
+        schedule.stop();
+        assert_eq!(schedule.idle_deadline(), None);
     }
 }

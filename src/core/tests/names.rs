@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::effects::Change;
 use super::world::World;
+use crate::core::effects::Change;
 use crate::transport::{Incoming, Subscription};
 use crate::wire::Family;
 

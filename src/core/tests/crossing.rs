@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::effects::{Change, Effects, Kind};
-use super::member::{MemberSpec, SubscriptionMode};
-use super::{Config, Core};
+use crate::core::effects::{Change, Effects, Kind};
+use crate::core::member::{MemberSpec, SubscriptionMode};
+use crate::core::{Config, Core};
 use crate::transport::{Incoming, Lane, Subscription};
 use crate::wire::Family;
 
@@ -148,7 +148,7 @@ impl Crossing {
 
     /// What the own connections are to listen to: what the clients do.
     fn all(&self) -> HashSet<(Lane, Subscription)> {
-        let names = self.core.members.values().flat_map(|member| member.subscriptions.iter());
+        let names = self.core.messaging.members.iter().flat_map(|(_, member)| member.subscriptions.iter());
         names.map(|name| (0, name.clone())).collect()
     }
 

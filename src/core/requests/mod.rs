@@ -1,11 +1,15 @@
 //! The requests of this node that wait for answers: how many are expected, what has come, until when.
 
+mod records;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::effects::{Batch, Kind, MemberId};
+use super::effects::{Batch, MemberId};
 use crate::wire::request::{Answer, Reply, RequestType};
-use crate::wire::slices::{self, PieceKind};
+use records::{Outcome, Status, ack_record, answer_records, tell_end};
 
 /// How many requests of a link may wait at once; one more fails at once, or is published without being followed if it is a
 /// broadcast. At the default timeout of 5 s this is 13,000 requests a second.
@@ -30,34 +34,6 @@ pub struct Ask<'a> {
     pub timeout: Duration,
     /// Whether the user's client has published it already.
     pub carried: bool,
-}
-
-/// How a request has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Status {
-    /// All answers are there.
-    Done,
-    /// Its time is over.
-    Timeout,
-    /// Its member has left.
-    Failed,
-    /// [`MAX_PENDING`] others wait.
-    TooMany,
-    /// Its answers took more than [`MAX_ANSWER_BYTES`].
-    TooLarge,
-}
-
-/// What a finished request tells JS, in JSON.
-#[derive(Debug, serde::Serialize)]
-pub struct Outcome {
-    /// How it has ended.
-    pub status: Status,
-    /// How many answers were expected.
-    pub expected: u64,
-    /// Why Redis did not say how many are to be expected, in its own words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<Box<str>>,
 }
 
 /// A request that waits.
@@ -338,16 +314,6 @@ impl Requests {
     }
 }
 
-/// The end of a request, for JS.
-fn tell_end(batch: &mut Batch, member: MemberId, id: &str, is_ack: bool, outcome: &Outcome) {
-    let mut draft = batch.draft(if is_ack { Kind::AckEnd } else { Kind::Answers }, member);
-    draft.part(0, id.as_bytes());
-    if !is_ack {
-        draft.part(1, &serde_json::to_vec(outcome).unwrap_or_default());
-    }
-    draft.done();
-}
-
 /// Says when something is to be done about a request, and no longer when it was before.
 fn schedule(all: &mut BTreeMap<Due, (MemberId, Box<str>)>, next: &mut u64, pending: &mut Pending, id: &str) {
     let when = if pending.counting || pending.is_ack() {
@@ -360,194 +326,4 @@ fn schedule(all: &mut BTreeMap<Due, (MemberId, Box<str>)>, next: &mut u64, pendi
     let due = (when, *next);
     pending.due = Some(due);
     all.insert(due, before.unwrap_or_else(|| (pending.member, id.into())));
-}
-
-/// An answer, for JS, in pieces if it is a list.
-fn answer_records(batch: &mut Batch, member: MemberId, id: &str, &Reply { list, payload, .. }: &Reply<'_>) {
-    let mut add = |kind: PieceKind, is_last: bool, parts: &[&[u8]]| {
-        let mut draft = batch.draft(Kind::Answer, member);
-        draft.part(0, id.as_bytes());
-        let start = draft.bytes().len();
-        parts.iter().for_each(|part| draft.bytes().extend_from_slice(part));
-        let end = draft.bytes().len();
-        draft.set(1, start..end);
-        draft.record.n = (u32::from(kind as u8) << 1) | u32::from(is_last);
-        draft.done();
-    };
-    if list.is_empty() {
-        add(PieceKind::Whole, true, &[payload]);
-    } else {
-        // The answer has been read, so that it is valid.
-        let cut = slices::cut(payload, list, &mut add);
-        debug_assert!(cut.is_ok());
-    }
-}
-
-fn ack_record(batch: &mut Batch, member: MemberId, id: &str, payload: &[u8]) {
-    let mut draft = batch.draft(Kind::Ack, member);
-    draft.part(0, id.as_bytes());
-    draft.part(1, payload);
-    draft.done();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(5);
-
-    fn ask(kind: RequestType) -> Ask<'static> {
-        Ask { id: "R", kind, body: b"q", timeout: TIMEOUT, carried: false }
-    }
-
-    fn outcome(batch: &Batch) -> Option<String> {
-        let record = batch.records.iter().find(|r| r.kind == Kind::Answers as u8)?;
-        let text = &batch.bytes[record.parts[1].clone()];
-        let answers = batch.records.iter().filter(|r| r.kind == Kind::Answer as u8 && r.n & 1 == 1).count();
-        Some(format!("{} {answers}", String::from_utf8_lossy(text)))
-    }
-
-    fn reply(answer: Answer, payload: &[u8]) -> Reply<'_> {
-        Reply { answer, list: &[], payload }
-    }
-
-    #[test]
-    fn a_request_ends_with_the_last_expected_answer() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
-        assert_eq!(requests.counted(0, "R", 3, now, &mut batch), Counted::Publish(b"q"[..].into()));
-        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
-        assert!(!requests.answered(0, "R", &reply(Answer::Rooms, b"x"), now, &mut batch), "another shape");
-        assert!(
-            !requests.answered(0, "S", &reply(Answer::Sockets, b"x"), now, &mut batch),
-            "another request"
-        );
-        assert!(!requests.answered(1, "R", &reply(Answer::Sockets, b"x"), now, &mut batch), "another member");
-        assert_eq!(outcome(&batch), None);
-        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"2"), now, &mut batch));
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":2} 2"#));
-        assert_eq!(requests.len(), 0);
-    }
-
-    #[test]
-    fn what_came_ahead_of_the_count_counts_as_far_as_there_are_others() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, &ask(RequestType::RemoteFetch), false, now);
-        for answer in [b"1", b"1"] {
-            assert!(requests.answered(0, "R", &reply(Answer::Sockets, answer), now, &mut batch));
-        }
-        assert_eq!(outcome(&batch), None);
-        assert_eq!(requests.counted(0, "R", 2, now, &mut batch), Counted::Nothing);
-        assert_eq!(
-            outcome(&batch).as_deref(),
-            Some(r#"{"status":"done","expected":1} 2"#),
-            "JS has got both, and drops one"
-        );
-    }
-
-    #[test]
-    fn a_node_alone_asks_nobody() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, &ask(RequestType::AllRooms), true, now);
-        assert_eq!(requests.counted(0, "R", 1, now, &mut batch), Counted::Nothing);
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":0} 0"#));
-    }
-
-    #[test]
-    fn a_request_that_is_out_of_time_gives_what_it_has() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, &ask(RequestType::ServerSideEmit), true, now);
-        requests.counted(0, "R", 3, now, &mut batch);
-        requests.answered(0, "R", &reply(Answer::ServerSideEmit, b"1"), now, &mut batch);
-        assert_eq!(requests.deadline(), Some(now + RECOUNT));
-        requests.tick(now + TIMEOUT, &mut batch);
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"timeout","expected":2} 1"#));
-    }
-
-    #[test]
-    fn a_node_that_died_is_let_go_but_a_slow_one_is_not() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, &ask(RequestType::RemoteFetch), true, now);
-        requests.counted(0, "R", 3, now, &mut batch);
-        let later = now + RECOUNT;
-        requests.answered(0, "R", &reply(Answer::Sockets, b"1"), later, &mut batch);
-        assert_eq!(requests.tick(later, &mut batch).len(), 1);
-        requests.counted(0, "R", 2, later, &mut batch);
-        assert_eq!(outcome(&batch), None, "an answer has just come");
-        let later = later + RECOUNT;
-        assert_eq!(requests.tick(later, &mut batch).len(), 1);
-        requests.counted(0, "R", 2, later, &mut batch);
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
-    }
-
-    #[test]
-    fn an_acknowledged_broadcast_ends_when_all_acks_are_in() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        requests.add(0, &ask(RequestType::Broadcast), false, now);
-        requests.answered(0, "R", &reply(Answer::ClientCount(2), b"c"), now, &mut batch);
-        requests.counted(0, "R", 2, now, &mut batch);
-        requests.answered(0, "R", &reply(Answer::Ack, b"a"), now, &mut batch);
-        assert_eq!(requests.len(), 1);
-        requests.answered(0, "R", &reply(Answer::Ack, b"a"), now, &mut batch);
-        assert_eq!(requests.len(), 0);
-        let kinds: Vec<u8> = batch.records.iter().map(|record| record.kind).collect();
-        assert_eq!(kinds, [4, 4, 4, 5]);
-    }
-
-    #[test]
-    fn an_id_that_waits_is_not_taken_by_another_request() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
-        assert!(!requests.add(0, &ask(RequestType::AllRooms), true, now), "the first one waits");
-        assert!(requests.add(1, &ask(RequestType::AllRooms), true, now), "of another member");
-        assert_eq!(requests.len(), 2);
-        requests.counted(0, "R", 2, now, &mut batch);
-        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"done","expected":1} 1"#));
-        assert!(requests.contains(1, "R"));
-        requests.leave(1, &mut batch);
-        assert_eq!((requests.len(), requests.deadline()), (0, None));
-        assert!(requests.add(0, &ask(RequestType::AllRooms), true, now), "it is free again");
-    }
-
-    #[test]
-    fn a_request_says_which_bound_it_has_met() {
-        let (mut requests, mut batch, now) = (Requests::default(), Batch::default(), Instant::now());
-        assert!(requests.add(0, &ask(RequestType::RemoteFetch), true, now));
-        requests.counted(0, "R", 3, now, &mut batch);
-        requests.get_mut(0, "R").unwrap().held = MAX_ANSWER_BYTES;
-        assert!(requests.answered(0, "R", &reply(Answer::Sockets, b"1"), now, &mut batch));
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"tooLarge","expected":2} 1"#));
-        let mut batch = Batch::default();
-        requests.count = MAX_PENDING;
-        assert!(!requests.add(0, &ask(RequestType::RemoteFetch), true, now));
-        requests.refuse(0, &ask(RequestType::RemoteFetch), &mut batch);
-        assert_eq!(outcome(&batch).as_deref(), Some(r#"{"status":"tooMany","expected":0} 0"#));
-    }
-
-    #[test]
-    fn each_request_has_one_place_in_the_order_of_time() {
-        let (mut requests, mut batch, mut now) = (Requests::default(), Batch::default(), Instant::now());
-        for n in 0..100 {
-            let id = format!("{n}");
-            let timeout = TIMEOUT + Duration::from_millis(n);
-            let ask = Ask { id: &id, timeout, ..ask(RequestType::RemoteFetch) };
-            assert!(requests.add(0, &ask, true, now));
-            requests.counted(0, &id, 3, now, &mut batch);
-        }
-        for _ in 0..5 {
-            now = requests.deadline().unwrap();
-            let due = requests.tick(now, &mut batch);
-            assert_eq!(due.len(), 100);
-            assert!(requests.tick(now, &mut batch).is_empty(), "they are being counted");
-            for (member, id) in due {
-                requests.counted(member, &id, 3, now, &mut batch);
-            }
-            assert_eq!(requests.due.len(), 100);
-        }
-        while let Some(due) = requests.deadline() {
-            requests.tick(due, &mut batch);
-        }
-        assert!(requests.is_empty() && requests.due.is_empty() && requests.pending.is_empty());
-    }
 }

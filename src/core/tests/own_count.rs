@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Ask;
 use super::world::World;
+use crate::core::Ask;
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
