@@ -5,6 +5,7 @@
 use crate::packet::Malformed;
 use crate::transport::Space;
 
+mod any;
 pub mod broadcast;
 pub mod channel;
 pub mod classic;

@@ -1,0 +1,65 @@
+//! A message, whatever it is.
+
+use serde::Deserialize;
+
+use super::decode::Head;
+use super::kind;
+use super::request::Request;
+use super::response::Response;
+use crate::packet::Malformed;
+use crate::wire::broadcast::Broadcast;
+use crate::wire::typed::{JSON_MARK, decode};
+
+/// A message, as far as this node has to know it.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// An event for the sockets, without acknowledgement.
+    Broadcast(Broadcast<'a>),
+    /// Anything that JS has to do something about.
+    Request(Request),
+    /// The answer to a request.
+    Response(Response),
+    /// Its sender has joined.
+    Hello(Hello),
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message; `None` for a type that nothing is done about (heartbeats, and what is not known yet).
+    pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Malformed> {
+        let head = if payload.first() == Some(&JSON_MARK) {
+            Head::from_json(payload)?
+        } else {
+            Head::from_msgpack(payload)?
+        };
+        Ok(Some(match head {
+            Head::Broadcast(broadcast) => Message::Broadcast(broadcast),
+            Head::Other(
+                kind::BROADCAST
+                | kind::SOCKETS_JOIN
+                | kind::SOCKETS_LEAVE
+                | kind::DISCONNECT_SOCKETS
+                | kind::FETCH_SOCKETS
+                | kind::SERVER_SIDE_EMIT,
+            ) => Message::Request(Request::decode(payload)?),
+            Head::Other(
+                kind::FETCH_SOCKETS_RESPONSE
+                | kind::SERVER_SIDE_EMIT_RESPONSE
+                | kind::BROADCAST_CLIENT_COUNT
+                | kind::BROADCAST_ACK,
+            ) => Message::Response(decode(payload)?),
+            Head::Other(kind::HEARTBEAT) => Message::Hello(decode(payload)?),
+            Head::Other(_) => return Ok(None),
+        }))
+    }
+}
+
+/// What a member says that has joined.
+#[derive(Debug, Deserialize)]
+pub struct Hello {
+    /// Who.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// Where.
+    #[serde(default)]
+    pub nsp: Option<String>,
+}
