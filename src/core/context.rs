@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::effects::{Effects, Kind, MemberId};
-use super::event::Event;
+use super::event::{Event, Refused};
 use super::stats::Stats;
 use crate::clock;
 use crate::wire::Family;
@@ -71,7 +71,7 @@ impl Context<'_> {
     pub(super) fn unencodable(&mut self, member: MemberId, error: &str) {
         self.stats.unencodable += 1;
         self.note(member, &format!("a broadcast was not published: {error}"));
-        self.event(0, &Event::Refused { what: "encode", error, stream: None });
+        self.event(0, &Event::Refused { what: Refused::Encode, error, stream: None });
     }
 }
 

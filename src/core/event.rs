@@ -60,8 +60,8 @@ pub enum Event<'a> {
     },
     /// Redis refuses something, or it is nothing that Redis could be given.
     Refused {
-        /// What is refused: `publish`, `subscribe`, `count` or `encode`.
-        what: &'a str,
+        /// What is refused.
+        what: Refused,
         /// Its own words.
         error: &'a str,
         /// The stream that something was to be added to.
@@ -104,4 +104,18 @@ pub enum Event<'a> {
         /// Why.
         text: &'a str,
     },
+}
+
+/// What is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refused {
+    /// A message, an entry or a session.
+    Publish,
+    /// A subscription.
+    Subscribe,
+    /// A count.
+    Count,
+    /// A broadcast, since it cannot be put on the wire.
+    Encode,
 }

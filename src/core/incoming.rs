@@ -2,7 +2,7 @@
 
 use super::crossing::Passage;
 use super::effects::Effects;
-use super::event::Event;
+use super::event::{Event, Refused};
 use super::{Context, Core, context_of};
 use crate::transport::{Incoming, Subscription};
 
@@ -40,7 +40,7 @@ impl Core {
             Incoming::PublishRefused { error } => {
                 messaging.publisher.answered();
                 cx.stats.refused += 1;
-                cx.event(0, &Event::Refused { what: "publish", error, stream: None });
+                cx.event(0, &Event::Refused { what: Refused::Publish, error, stream: None });
             }
             Incoming::Counted { token, counts } => messaging.counted(token, counts, cx),
             Incoming::CountRefused { token, error } => messaging.count_refused(token, error, cx),
@@ -78,7 +78,7 @@ impl Core {
             }
             Incoming::Replied { token, outcome } => streams.replied(token, outcome, messaging, cx),
             Incoming::SubscribeRefused { error, .. } => {
-                cx.event(0, &Event::Refused { what: "subscribe", error, stream: None });
+                cx.event(0, &Event::Refused { what: Refused::Subscribe, error, stream: None });
             }
         }
     }

@@ -23,38 +23,38 @@ pub enum Role {
 /// Those who listen to one name in one lane.
 #[derive(Debug)]
 struct Listeners {
-    members: Members,
+    members: ListenerList,
     /// Whether Redis has confirmed it: who comes later need not wait.
     confirmed: bool,
 }
 
 /// Most names have one listener, and there may be 100,000 names: that one needs no memory of its own.
 #[derive(Debug)]
-enum Members {
+enum ListenerList {
     One((MemberId, Role)),
     Many(Vec<(MemberId, Role)>),
 }
 
-impl Members {
+impl ListenerList {
     fn as_slice(&self) -> &[(MemberId, Role)] {
         match self {
-            Members::One(one) => std::slice::from_ref(one),
-            Members::Many(many) => many,
+            ListenerList::One(one) => std::slice::from_ref(one),
+            ListenerList::Many(many) => many,
         }
     }
 
     fn push(&mut self, member: (MemberId, Role)) {
         match self {
-            Members::One(one) => *self = Members::Many(vec![*one, member]),
-            Members::Many(many) => many.push(member),
+            ListenerList::One(one) => *self = ListenerList::Many(vec![*one, member]),
+            ListenerList::Many(many) => many.push(member),
         }
     }
 
     /// Removes a member; true if none is left.
     fn remove(&mut self, id: MemberId) -> bool {
         match self {
-            Members::One((one, _)) => *one == id,
-            Members::Many(many) => {
+            ListenerList::One((one, _)) => *one == id,
+            ListenerList::Many(many) => {
                 many.retain(|&(listener, _)| listener != id);
                 many.is_empty()
             }
@@ -124,7 +124,7 @@ impl Routes {
         };
         match lane.of_mut(name.kind).entry(Arc::clone(&name.name)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Listeners { members: Members::One((id, role)), confirmed: false });
+                vacant.insert(Listeners { members: ListenerList::One((id, role)), confirmed: false });
                 Added::Fresh
             }
             Entry::Occupied(mut occupied) => {

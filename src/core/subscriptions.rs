@@ -11,15 +11,15 @@ use crate::transport::Subscription;
 /// new (the channel of a room that has just got its first socket) is waited for by those alone who ask.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    states: HashMap<Subscription, State>,
-    pending: Pending,
+    states: HashMap<Subscription, SubscriptionState>,
+    pending: Unconfirmed,
     /// Calls that wait: the ticket that each was given, and its token. Tickets only grow.
     waiters: VecDeque<(u64, u32)>,
 }
 
 /// What is not confirmed.
 #[derive(Debug, Default)]
-struct Pending {
+struct Unconfirmed {
     /// By ticket: in the order in which it was asked for.
     asked: BTreeMap<u64, Subscription>,
     next_ticket: u64,
@@ -27,19 +27,19 @@ struct Pending {
     vital: usize,
 }
 
-impl Pending {
+impl Unconfirmed {
     /// Asks for one; returns its state from now on.
-    fn ask(&mut self, name: Subscription, vital: bool) -> State {
+    fn ask(&mut self, name: Subscription, vital: bool) -> SubscriptionState {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.vital += usize::from(vital);
         self.asked.insert(ticket, name);
-        State::Asked { ticket, vital }
+        SubscriptionState::Asked { ticket, vital }
     }
 
     /// One that was in this state is not waited for any more.
-    fn forget(&mut self, state: State) {
-        if let State::Asked { ticket, vital } = state {
+    fn forget(&mut self, state: SubscriptionState) {
+        if let SubscriptionState::Asked { ticket, vital } = state {
             self.asked.remove(&ticket);
             self.vital -= usize::from(vital);
         }
@@ -47,7 +47,7 @@ impl Pending {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum SubscriptionState {
     Confirmed,
     Asked { ticket: u64, vital: bool },
 }
@@ -74,7 +74,7 @@ impl Subscriptions {
     pub fn confirm(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
         if let Some(state) = self.states.get_mut(name) {
-            let before = std::mem::replace(state, State::Confirmed);
+            let before = std::mem::replace(state, SubscriptionState::Confirmed);
             self.pending.forget(before);
         }
         !whole && self.is_whole()
@@ -85,7 +85,7 @@ impl Subscriptions {
         let whole = self.is_whole();
         for name in std::mem::take(&mut self.pending.asked).into_values() {
             if let Some(state) = self.states.get_mut(&name) {
-                *state = State::Confirmed;
+                *state = SubscriptionState::Confirmed;
             }
         }
         self.pending.vital = 0;
@@ -95,7 +95,7 @@ impl Subscriptions {
     /// One no longer holds. True if the member is no longer whole by that.
     pub fn lose(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
-        if let Some((name, State::Confirmed)) = self.states.get_key_value(name) {
+        if let Some((name, SubscriptionState::Confirmed)) = self.states.get_key_value(name) {
             // The name that is held already, and not the other copy of it.
             let name = name.clone();
             let state = self.pending.ask(name.clone(), true);
@@ -108,7 +108,7 @@ impl Subscriptions {
     pub fn lose_all(&mut self) -> bool {
         let whole = self.is_whole();
         for (name, state) in &mut self.states {
-            if matches!(state, State::Confirmed) {
+            if matches!(state, SubscriptionState::Confirmed) {
                 *state = self.pending.ask(name.clone(), true);
             }
         }

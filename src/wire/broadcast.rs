@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::target::Target;
-use crate::packet::{Malformed, Reader, write_array_len, write_str};
+use crate::packet::{Malformed, MsgpackReader, write_array_len, write_str};
 
 /// The type of an event packet in the Socket.IO protocol.
 pub const EVENT: u64 = 2;
@@ -62,7 +62,7 @@ const NO_EVENT: Malformed = Malformed::WrongShape("an event without a name");
 
 /// The same in msgpack.
 fn with_argument(arguments: &[u8], text: &str) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader::new(arguments);
+    let mut reader = MsgpackReader::new(arguments);
     let len = reader.array_len()?;
     if len == 0 {
         return Err(NO_EVENT);

@@ -36,7 +36,7 @@ pub enum Encoding {
 
 /// A response to a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct RequestReply<'a> {
     /// What it carries.
     pub answer: Answer,
     /// Where the list stands in it that it answers with, by the names of the fields; empty if it is none.

@@ -103,18 +103,18 @@ impl Rooms {
         })
     }
 
-    fn add(&mut self, item: Item<'_>) {
+    fn add(&mut self, item: RoomItem<'_>) {
         match item {
-            Item::Name(name) => {
+            RoomItem::Name(name) => {
                 self.mark(mark::NAME, name.len() as u64);
                 self.bytes.extend_from_slice(name.as_bytes());
             }
-            Item::Whole(number) => self.mark(mark::WHOLE, number),
-            Item::Number(number) => {
+            RoomItem::Whole(number) => self.mark(mark::WHOLE, number),
+            RoomItem::Number(number) => {
                 self.mark(mark::NUMBER, 0);
                 self.bytes.extend_from_slice(&number.to_le_bytes());
             }
-            Item::Other => {
+            RoomItem::Other => {
                 self.mark(mark::OTHER, 0);
                 self.odd = true;
             }
@@ -167,7 +167,7 @@ impl<'de> Deserialize<'de> for Rooms {
     }
 }
 
-enum Item<'a> {
+enum RoomItem<'a> {
     Name(&'a str),
     Whole(u64),
     Number(f64),
@@ -190,39 +190,39 @@ impl<'de> Visitor<'de> for AddTo<'_> {
         f.write_str("a room")
     }
     fn visit_str<E: de::Error>(self, name: &str) -> Result<(), E> {
-        self.0.add(Item::Name(name));
+        self.0.add(RoomItem::Name(name));
         Ok(())
     }
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
-        self.0.add(Item::Number(number));
+        self.0.add(RoomItem::Number(number));
         Ok(())
     }
     #[allow(clippy::cast_precision_loss)] // as JS reads it
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
-        self.0.add(if number < SMALL { Item::Whole(number) } else { Item::Number(number as f64) });
+        self.0.add(if number < SMALL { RoomItem::Whole(number) } else { RoomItem::Number(number as f64) });
         Ok(())
     }
     #[allow(clippy::cast_precision_loss)] // as JS reads it
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<(), E> {
-        self.0.add(Item::Number(number as f64));
+        self.0.add(RoomItem::Number(number as f64));
         Ok(())
     }
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
 }

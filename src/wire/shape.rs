@@ -9,7 +9,7 @@ use super::any::{FromAny, Scalar, from_any, pass_over};
 #[derive(Debug)]
 pub(super) enum ArrayOr {
     /// An array.
-    Array(Items),
+    Array(ItemKinds),
     /// An object.
     Object,
     /// A string.
@@ -20,7 +20,7 @@ pub(super) enum ArrayOr {
 
 /// What is in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Items {
+pub(super) enum ItemKinds {
     /// Nothing.
     None,
     /// Objects with an id.
@@ -43,9 +43,9 @@ impl<'de> FromAny<'de> for ArrayOr {
         Ok(ArrayOr::Object)
     }
     fn from_seq<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
-        let mut items = Items::None;
+        let mut items = ItemKinds::None;
         while let Some(Shallow(kind)) = seq.next_element()? {
-            items = if items == Items::None || items == kind { kind } else { Items::Mixed };
+            items = if items == ItemKinds::None || items == kind { kind } else { ItemKinds::Mixed };
         }
         Ok(ArrayOr::Array(items))
     }
@@ -55,7 +55,7 @@ impl<'de> FromAny<'de> for ArrayOr {
 }
 
 /// The kind of one item, whose own items do not matter: they are passed over, however deep.
-struct Shallow(Items);
+struct Shallow(ItemKinds);
 
 impl<'de> Deserialize<'de> for Shallow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -73,12 +73,12 @@ impl<'de> FromAny<'de> for Shallow {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Shallow(if named { Items::Sockets } else { Items::Mixed }))
+        Ok(Shallow(if named { ItemKinds::Sockets } else { ItemKinds::Mixed }))
     }
     fn from_seq<A: SeqAccess<'de>>(seq: A) -> Result<Self, A::Error> {
-        pass_over(seq).map(|()| Shallow(Items::Mixed))
+        pass_over(seq).map(|()| Shallow(ItemKinds::Mixed))
     }
     fn from_scalar<E: de::Error>(scalar: Scalar) -> Result<Self, E> {
-        Ok(Shallow(if scalar == Scalar::Text { Items::Texts } else { Items::Mixed }))
+        Ok(Shallow(if scalar == Scalar::Text { ItemKinds::Texts } else { ItemKinds::Mixed }))
     }
 }

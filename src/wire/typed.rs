@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::packet::{MAX_DEPTH, Malformed, Reader};
+use crate::packet::{MAX_DEPTH, Malformed, MsgpackReader};
 
 /// The first byte of a JSON request or response; anything else is the parser's encoding.
 pub const JSON_MARK: u8 = b'{';
@@ -19,7 +19,7 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed
     if crate::packet::skip_value(payload)? != payload.len() {
         return Err(Malformed::TrailingBytes);
     }
-    let first = Reader::new(payload).map_len();
+    let first = MsgpackReader::new(payload).map_len();
     if first.is_err() {
         // rmp-serde would read an array as a struct, field by field.
         return Err(Malformed::WrongShape("a map was expected"));

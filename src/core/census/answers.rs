@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Asker, Census, Count, Named};
 use crate::core::context::Context;
 use crate::core::effects::{Effects, Kind, MemberId};
-use crate::core::event::Event;
+use crate::core::event::{Event, Refused};
 use crate::core::member::Member;
 use crate::core::members::Members;
 use crate::core::publisher::flow::Flow;
@@ -33,7 +33,7 @@ impl Census {
         flow: &mut Flow,
         cx: &mut Context<'_>,
     ) {
-        cx.event(0, &Event::Refused { what: "count", error, stream: None });
+        cx.event(0, &Event::Refused { what: Refused::Count, error, stream: None });
         if let Some(named) = self.asked_by_name.remove(&token) {
             return refused_record(cx.fx, 0, named.token, error);
         }

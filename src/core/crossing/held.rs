@@ -9,7 +9,7 @@ const MAX_HELD: usize = 8 << 20;
 
 /// A message that is kept.
 #[derive(Debug)]
-struct Message {
+struct HeldMessage {
     lane: Lane,
     kind: SubscriptionKind,
     name: Box<[u8]>,
@@ -20,8 +20,8 @@ struct Message {
 /// The messages behind the mark, of both ways.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    from_clients: Vec<Message>,
-    from_own: Vec<Message>,
+    from_clients: Vec<HeldMessage>,
+    from_own: Vec<HeldMessage>,
     bytes: usize,
 }
 
@@ -38,12 +38,12 @@ impl Held {
         self.from_own.extend(kept);
     }
 
-    fn take(&mut self, message: &Incoming<'_>) -> Option<Message> {
+    fn take(&mut self, message: &Incoming<'_>) -> Option<HeldMessage> {
         let &Incoming::Message { lane, kind, name, channel, payload } = message else {
             return None;
         };
-        self.bytes += size_of::<Message>() + name.len() + channel.len() + payload.len();
-        Some(Message { lane, kind, name: name.into(), channel: channel.into(), payload: payload.into() })
+        self.bytes += size_of::<HeldMessage>() + name.len() + channel.len() + payload.len();
+        Some(HeldMessage { lane, kind, name: name.into(), channel: channel.into(), payload: payload.into() })
     }
 
     /// Whether more is kept than may be.
@@ -62,8 +62,8 @@ impl Held {
     }
 }
 
-fn deliver(messages: Vec<Message>, messaging: &mut Messaging, cx: &mut Context<'_>) {
-    for Message { lane, kind, name, channel, payload } in messages {
+fn deliver(messages: Vec<HeldMessage>, messaging: &mut Messaging, cx: &mut Context<'_>) {
+    for HeldMessage { lane, kind, name, channel, payload } in messages {
         cx.stats.received += 1;
         messaging.message(lane, kind, &name, &channel, &payload, cx);
     }

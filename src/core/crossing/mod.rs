@@ -36,7 +36,7 @@ const PROVING: Duration = Duration::from_secs(6);
 const STEP: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum CrossingStep {
     /// A message by the user's client is to come in on the own connections.
     Proving,
     /// The own connections subscribe to the rooms.
@@ -69,7 +69,7 @@ pub(super) struct Crossing {
     proof: String,
     mark: String,
     began: Instant,
-    step: Step,
+    step: CrossingStep,
     until: Instant,
     is_up: bool,
     is_confirmed: bool,
@@ -97,7 +97,7 @@ impl Crossing {
             proof: format!(r#"{{"type":0,"proof":"{secret}"}}"#),
             mark: format!(r#"{{"type":0,"mark":"{secret}"}}"#),
             began: fx.now,
-            step: Step::Proving,
+            step: CrossingStep::Proving,
             until: fx.now + PROVING,
             is_up: false,
             is_confirmed: false,
@@ -110,7 +110,7 @@ impl Crossing {
         }
     }
 
-    fn enter(&mut self, step: Step, now: Instant) {
+    fn enter(&mut self, step: CrossingStep, now: Instant) {
         self.step = step;
         self.until = now + STEP;
         self.takeover.pause();
@@ -118,12 +118,12 @@ impl Crossing {
 
     /// Whether both listen to all rooms: subscriptions stay as they are until this is over.
     pub(super) fn is_joined(&self) -> bool {
-        matches!(self.step, Step::Completing | Step::Marking | Step::Done)
+        matches!(self.step, CrossingStep::Completing | CrossingStep::Marking | CrossingStep::Done)
     }
 
     /// Whether the carrier is to be changed now, by [`Crossing::finish`].
     pub(super) fn is_done(&self) -> bool {
-        self.step == Step::Done
+        self.step == CrossingStep::Done
     }
 
     /// When [`Crossing::advance`] is to be called at the latest.
@@ -172,18 +172,18 @@ impl Crossing {
         cx: &mut Context<'_>,
     ) -> Option<&'static str> {
         match self.step {
-            Step::Joining => {
+            CrossingStep::Joining => {
                 self.takeover.ask_for_rooms(&messaging.members, cx.fx);
                 if self.takeover.goes_on() {
                     // It is not Redis that takes its time.
                     self.until = cx.now() + STEP;
                 }
             }
-            Step::Completing => self.takeover.ask_for_counted(cx.fx),
+            CrossingStep::Completing => self.takeover.ask_for_counted(cx.fx),
             _ => {}
         }
         while self.take_step(messaging, cx) {}
-        if self.step == Step::Done {
+        if self.step == CrossingStep::Done {
             None
         } else if cx.now() >= self.until {
             Some("it took too long")
@@ -198,26 +198,26 @@ impl Crossing {
     fn take_step(&mut self, messaging: &mut Messaging, cx: &mut Context<'_>) -> bool {
         let now = cx.now();
         match self.step {
-            Step::Joining if self.takeover.has_rooms() => {
-                self.enter(Step::Draining, now);
+            CrossingStep::Joining if self.takeover.has_rooms() => {
+                self.enter(CrossingStep::Draining, now);
                 messaging.publisher.flow.set_held(true);
                 cx.event(0, &Event::Drain { secret: &self.secret });
             }
-            Step::Draining
+            CrossingStep::Draining
                 if self.is_drained && messaging.publisher.is_answered() && !messaging.census.is_asking() =>
             {
-                self.enter(Step::Completing, now);
+                self.enter(CrossingStep::Completing, now);
                 self.takeover.complete(cx.fx);
             }
-            Step::Completing if self.takeover.has_all() => {
+            CrossingStep::Completing if self.takeover.has_all() => {
                 let hears = messaging.members.iter().any(|(_, member)| member.listens());
-                self.enter(if hears { Step::Marking } else { Step::Done }, now);
+                self.enter(if hears { CrossingStep::Marking } else { CrossingStep::Done }, now);
                 if hears {
                     self.publish(&self.mark, cx);
                 }
             }
-            Step::Marking if self.is_passed && self.marked.len() == self.takeover.lane_count() => {
-                self.enter(Step::Done, now);
+            CrossingStep::Marking if self.is_passed && self.marked.len() == self.takeover.lane_count() => {
+                self.enter(CrossingStep::Done, now);
             }
             _ => return false,
         }
@@ -249,7 +249,7 @@ impl Crossing {
             }
             Incoming::Subscribed { lane, kind, name } => {
                 let is_first = !std::mem::replace(&mut self.is_confirmed, true);
-                if self.takeover.confirm(lane, kind, name) && self.step == Step::Joining {
+                if self.takeover.confirm(lane, kind, name) && self.step == CrossingStep::Joining {
                     self.until = cx.now() + STEP;
                 }
                 if is_first && self.is_up {
@@ -257,14 +257,16 @@ impl Crossing {
                 }
             }
             Incoming::Message { lane, payload, .. } => match self.step {
-                Step::Proving if payload == self.proof.as_bytes() => {
-                    self.enter(Step::Joining, cx.now());
+                CrossingStep::Proving if payload == self.proof.as_bytes() => {
+                    self.enter(CrossingStep::Joining, cx.now());
                     self.takeover.begin(members.ids());
                 }
-                Step::Marking if payload == self.mark.as_bytes() => {
+                CrossingStep::Marking if payload == self.mark.as_bytes() => {
                     self.marked.insert(lane);
                 }
-                Step::Marking | Step::Done if self.marked.contains(&lane) => self.held.keep_of_own(incoming),
+                CrossingStep::Marking | CrossingStep::Done if self.marked.contains(&lane) => {
+                    self.held.keep_of_own(incoming)
+                }
                 _ => {}
             },
             Incoming::Down { reason, .. }
@@ -283,7 +285,7 @@ impl Crossing {
             Incoming::Message { payload, .. } => {
                 if self.is_passed {
                     self.held.keep_of_clients(incoming);
-                } else if self.step == Step::Marking && payload == self.mark.as_bytes() {
+                } else if self.step == CrossingStep::Marking && payload == self.mark.as_bytes() {
                     self.is_passed = true;
                 } else {
                     return Passage::Open;

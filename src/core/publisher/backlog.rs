@@ -6,7 +6,7 @@ use crate::core::effects::MemberId;
 
 /// A message that waits.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct BacklogMessage {
     /// Whose it is; 0 if that has left, or is not known any more.
     pub owner: MemberId,
     /// The channel and the payload.
@@ -15,12 +15,12 @@ pub struct Message {
     payload: usize,
 }
 
-impl Message {
+impl BacklogMessage {
     /// What a message takes beyond its bytes: its place in the queue, and what the allocator keeps of it.
-    pub(super) const OVERHEAD: usize = size_of::<Message>() + 16;
+    pub(super) const OVERHEAD: usize = size_of::<BacklogMessage>() + 16;
 
     fn new(owner: MemberId, channel: &[u8], payload: &[u8]) -> Self {
-        Message { owner, bytes: [channel, payload].concat().into(), payload: channel.len() }
+        BacklogMessage { owner, bytes: [channel, payload].concat().into(), payload: channel.len() }
     }
 
     /// Its channel and its payload.
@@ -29,18 +29,18 @@ impl Message {
     }
 
     fn held(&self) -> usize {
-        self.bytes.len() + Message::OVERHEAD
+        self.bytes.len() + BacklogMessage::OVERHEAD
     }
 }
 
 /// The messages that wait, oldest first, within a bound of bytes: at the bound the oldest give way.
 #[derive(Debug)]
 pub struct Backlog {
-    messages: VecDeque<Message>,
+    messages: VecDeque<BacklogMessage>,
     /// What was published already and came back: it goes before the others.
-    returned: VecDeque<Message>,
+    returned: VecDeque<BacklogMessage>,
     /// What has come back since something was last taken: it was published before what stands in `returned` could be.
-    latest: VecDeque<Message>,
+    latest: VecDeque<BacklogMessage>,
     /// What all of these take.
     held: usize,
     bound: usize,
@@ -61,7 +61,7 @@ impl Backlog {
 
     /// Adds a message, dropping the oldest ones for it.
     pub fn push(&mut self, owner: MemberId, channel: &[u8], payload: &[u8]) {
-        let message = Message::new(owner, channel, payload);
+        let message = BacklogMessage::new(owner, channel, payload);
         self.held += message.held();
         self.messages.push_back(message);
         self.give_way();
@@ -70,7 +70,7 @@ impl Backlog {
     /// Adds a message that has been published before all others that are here, but those which have come back too since
     /// something was last taken.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
-        let message = Message::new(0, channel, payload);
+        let message = BacklogMessage::new(0, channel, payload);
         self.held += message.held();
         self.latest.push_back(message);
         self.give_way();
@@ -83,14 +83,14 @@ impl Backlog {
     }
 
     /// Takes the oldest message.
-    pub fn pop(&mut self) -> Option<Message> {
+    pub fn pop(&mut self) -> Option<BacklogMessage> {
         while let Some(message) = self.latest.pop_back() {
             self.returned.push_front(message);
         }
         self.take()
     }
 
-    fn take(&mut self) -> Option<Message> {
+    fn take(&mut self) -> Option<BacklogMessage> {
         let queues = [&mut self.latest, &mut self.returned, &mut self.messages];
         let message = queues.into_iter().find_map(VecDeque::pop_front)?;
         self.held -= message.held();
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_oldest_give_way_at_the_bound() {
-        let mut backlog = Backlog::new(2 * (4 + Message::OVERHEAD));
+        let mut backlog = Backlog::new(2 * (4 + BacklogMessage::OVERHEAD));
         backlog.push(1, b"c", b"123");
         backlog.push(2, b"c", b"456");
         backlog.push(3, b"c", b"789");
@@ -151,7 +151,7 @@ mod tests {
         for _ in 0..100_000 {
             backlog.push(1, b"channel", b"payload");
         }
-        let taken = backlog.messages.capacity() * size_of::<Message>() + backlog.len() * (14 + 16);
+        let taken = backlog.messages.capacity() * size_of::<BacklogMessage>() + backlog.len() * (14 + 16);
         assert!(taken < 2 << 20, "{taken}: at most twice the bound, while the queue grows");
         assert_eq!(backlog.dropped() + backlog.len() as u64, 100_000);
     }
@@ -178,7 +178,7 @@ mod tests {
             backlog.give_back(b"c", payload);
         }
         for _ in 0..2 {
-            let two: Vec<Message> = (0..2).filter_map(|_| backlog.pop()).collect();
+            let two: Vec<BacklogMessage> = (0..2).filter_map(|_| backlog.pop()).collect();
             for message in &two {
                 let (channel, payload) = message.parts();
                 backlog.give_back(channel, payload);
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_what_comes_back_gives_way_and_the_rest_stays_in_order() {
-        let each = 2 + Message::OVERHEAD;
+        let each = 2 + BacklogMessage::OVERHEAD;
         let mut backlog = Backlog::new(3 * each);
         backlog.push(1, b"c", b"6");
         for payload in [b"1", b"2", b"3", b"4", b"5"] {

@@ -284,7 +284,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::backlog::Message;
+    use super::super::backlog::BacklogMessage;
     use super::*;
 
     const STEP: Duration = Duration::from_millis(25);
@@ -420,7 +420,7 @@ mod tests {
         let order: Vec<_> =
             std::iter::from_fn(|| flow.backlog.pop()).map(|message| message.parts().1[0]).collect();
         assert_eq!(order, b"123");
-        let mut small = Backlog::new(2 + Message::OVERHEAD);
+        let mut small = Backlog::new(2 + BacklogMessage::OVERHEAD);
         small.push(1, b"c", b"1");
         small.give_back(b"c", b"2");
         assert_eq!((small.dropped(), small.len()), (1, 1));

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::effects::{Batch, MemberId};
-use crate::wire::request::{Answer, Reply, RequestType};
-use records::{Outcome, Status, ack_record, answer_records, tell_end};
+use crate::wire::request::{Answer, RequestReply, RequestType};
+use records::{RequestOutcome, RequestStatus, ack_record, answer_records, tell_end};
 
 /// How many requests of a link may wait at once; one more fails at once, or is published without being followed if it is a
 /// broadcast. At the default timeout of 5 s this is 13,000 requests a second.
@@ -38,7 +38,7 @@ pub struct Ask<'a> {
 
 /// A request that waits.
 #[derive(Debug)]
-struct Pending {
+struct PendingRequest {
     member: MemberId,
     kind: RequestType,
     deadline: Instant,
@@ -63,7 +63,7 @@ struct Pending {
     due: Option<Due>,
 }
 
-impl Pending {
+impl PendingRequest {
     fn is_ack(&self) -> bool {
         self.kind == RequestType::Broadcast
     }
@@ -92,7 +92,7 @@ pub enum Counted {
 /// All requests of a link that wait: of each member, by their id.
 #[derive(Debug, Default)]
 pub struct Requests {
-    pending: HashMap<MemberId, HashMap<Box<str>, Pending>>,
+    pending: HashMap<MemberId, HashMap<Box<str>, PendingRequest>>,
     count: usize,
     /// When something is to be done about which: each stands here once.
     due: BTreeMap<Due, (MemberId, Box<str>)>,
@@ -124,7 +124,7 @@ impl Requests {
         if self.is_full() || self.contains(member, ask.id) {
             return false;
         }
-        let mut pending = Pending {
+        let mut pending = PendingRequest {
             member,
             kind: ask.kind,
             deadline: now + ask.timeout,
@@ -147,7 +147,7 @@ impl Requests {
         true
     }
 
-    fn get_mut(&mut self, member: MemberId, id: &str) -> Option<&mut Pending> {
+    fn get_mut(&mut self, member: MemberId, id: &str) -> Option<&mut PendingRequest> {
         self.pending.get_mut(&member)?.get_mut(id)
     }
 
@@ -204,11 +204,11 @@ impl Requests {
         &mut self,
         member: MemberId,
         id: &str,
-        reply: &Reply<'_>,
+        reply: &RequestReply<'_>,
         now: Instant,
         batch: &mut Batch,
     ) -> bool {
-        let &Reply { answer, payload, .. } = reply;
+        let &RequestReply { answer, payload, .. } = reply;
         let Some(pending) = self.get_mut(member, id) else {
             return false;
         };
@@ -234,7 +234,7 @@ impl Requests {
         }
         pending.last_answer = now;
         if pending.held > MAX_ANSWER_BYTES {
-            self.finish(member, id, Status::TooLarge, batch);
+            self.finish(member, id, RequestStatus::TooLarge, batch);
         } else {
             self.finish_if_complete(member, id, batch);
         }
@@ -252,7 +252,7 @@ impl Requests {
             };
             pending.due = None;
             if now >= pending.deadline {
-                self.finish(member, &id, Status::Timeout, batch);
+                self.finish(member, &id, RequestStatus::Timeout, batch);
             } else {
                 pending.counting = true;
                 schedule(&mut self.due, &mut self.next_due, pending, &id);
@@ -269,9 +269,9 @@ impl Requests {
 
     /// Tells the end of a request that was not added.
     pub fn refuse(&self, member: MemberId, ask: &Ask<'_>, batch: &mut Batch) {
-        let status = if self.is_full() { Status::TooMany } else { Status::Failed };
+        let status = if self.is_full() { RequestStatus::TooMany } else { RequestStatus::Failed };
         let is_ack = ask.kind == RequestType::Broadcast;
-        tell_end(batch, member, ask.id, is_ack, &Outcome { status, expected: 0, refusal: None });
+        tell_end(batch, member, ask.id, is_ack, &RequestOutcome { status, expected: 0, refusal: None });
     }
 
     /// Whether as many wait as may.
@@ -284,17 +284,17 @@ impl Requests {
         let ids: Vec<Box<str>> =
             self.pending.get(&member).map(|requests| requests.keys().cloned().collect()).unwrap_or_default();
         for id in ids {
-            self.finish(member, &id, Status::Failed, batch);
+            self.finish(member, &id, RequestStatus::Failed, batch);
         }
     }
 
     fn finish_if_complete(&mut self, member: MemberId, id: &str, batch: &mut Batch) {
         if self.get_mut(member, id).is_some_and(|pending| pending.is_complete()) {
-            self.finish(member, id, Status::Done, batch);
+            self.finish(member, id, RequestStatus::Done, batch);
         }
     }
 
-    fn finish(&mut self, member: MemberId, id: &str, status: Status, batch: &mut Batch) {
+    fn finish(&mut self, member: MemberId, id: &str, status: RequestStatus, batch: &mut Batch) {
         let Some(requests) = self.pending.get_mut(&member) else {
             return;
         };
@@ -308,14 +308,19 @@ impl Requests {
         if let Some(due) = pending.due {
             self.due.remove(&due);
         }
-        let Pending { expected, refusal, .. } = &pending;
-        let outcome = Outcome { status, expected: expected.unwrap_or(0), refusal: refusal.clone() };
+        let PendingRequest { expected, refusal, .. } = &pending;
+        let outcome = RequestOutcome { status, expected: expected.unwrap_or(0), refusal: refusal.clone() };
         tell_end(batch, member, id, pending.is_ack(), &outcome);
     }
 }
 
 /// Says when something is to be done about a request, and no longer when it was before.
-fn schedule(all: &mut BTreeMap<Due, (MemberId, Box<str>)>, next: &mut u64, pending: &mut Pending, id: &str) {
+fn schedule(
+    all: &mut BTreeMap<Due, (MemberId, Box<str>)>,
+    next: &mut u64,
+    pending: &mut PendingRequest,
+    id: &str,
+) {
     let when = if pending.counting || pending.is_ack() {
         pending.deadline
     } else {

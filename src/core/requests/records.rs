@@ -1,13 +1,13 @@
 //! What JS is told of the answers to a request, and of its end.
 
 use crate::core::effects::{Batch, Kind, MemberId};
-use crate::wire::request::Reply;
+use crate::wire::request::RequestReply;
 use crate::wire::slices::{self, PieceKind};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Status {
+pub(super) enum RequestStatus {
     /// All answers are there.
     Done,
     /// Its time is over.
@@ -22,9 +22,9 @@ pub(super) enum Status {
 
 /// What a finished request tells JS, in JSON.
 #[derive(Debug, serde::Serialize)]
-pub(super) struct Outcome {
+pub(super) struct RequestOutcome {
     /// How it has ended.
-    pub(super) status: Status,
+    pub(super) status: RequestStatus,
     /// How many answers were expected.
     pub(super) expected: u64,
     /// Why Redis did not say how many are to be expected, in its own words.
@@ -33,7 +33,13 @@ pub(super) struct Outcome {
 }
 
 /// The end of a request, for JS.
-pub(super) fn tell_end(batch: &mut Batch, member: MemberId, id: &str, is_ack: bool, outcome: &Outcome) {
+pub(super) fn tell_end(
+    batch: &mut Batch,
+    member: MemberId,
+    id: &str,
+    is_ack: bool,
+    outcome: &RequestOutcome,
+) {
     let mut draft = batch.draft(if is_ack { Kind::AckEnd } else { Kind::Answers }, member);
     draft.part(0, id.as_bytes());
     if !is_ack {
@@ -47,7 +53,7 @@ pub(super) fn answer_records(
     batch: &mut Batch,
     member: MemberId,
     id: &str,
-    &Reply { list, payload, .. }: &Reply<'_>,
+    &RequestReply { list, payload, .. }: &RequestReply<'_>,
 ) {
     let mut add = |kind: PieceKind, is_last: bool, parts: &[&[u8]]| {
         let mut draft = batch.draft(Kind::Answer, member);

@@ -16,8 +16,8 @@ fn outcome(batch: &Batch) -> Option<String> {
     Some(format!("{} {answers}", String::from_utf8_lossy(text)))
 }
 
-fn reply(answer: Answer, payload: &[u8]) -> Reply<'_> {
-    Reply { answer, list: &[], payload }
+fn reply(answer: Answer, payload: &[u8]) -> RequestReply<'_> {
+    RequestReply { answer, list: &[], payload }
 }
 
 #[test]

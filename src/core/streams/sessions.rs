@@ -8,7 +8,7 @@ use super::commands::Commands;
 use super::purpose::{Purpose, passes, reason_of};
 use crate::core::context::Context;
 use crate::core::effects::Effects;
-use crate::core::event::Event;
+use crate::core::event::{Event, Refused};
 use crate::core::stats::Stats;
 use crate::transport::resp::Reply;
 use crate::transport::{Args, Outcome, Port};
@@ -107,7 +107,7 @@ impl Sessions {
                 if self.remove(number) {
                     cx.stats.refused += 1;
                     let error = reason_of(outcome);
-                    cx.event(0, &Event::Refused { what: "publish", error: &error, stream: None });
+                    cx.event(0, &Event::Refused { what: Refused::Publish, error: &error, stream: None });
                 }
             }
             Outcome::Replied(Reply::Error(_)) | Outcome::NotRun { .. } | Outcome::Lost { .. } => {

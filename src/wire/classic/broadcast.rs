@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use crate::packet::{
-    EventText, Malformed, Reader, check_event, json_to_msgpack, write_array_len, write_map_len, write_str,
-    write_uint,
+    EventText, Malformed, MsgpackReader, check_event, json_to_msgpack, write_array_len, write_map_len,
+    write_str, write_uint,
 };
 use crate::wire::broadcast::{Arguments, Broadcast, EVENT, check_type, whole};
 use crate::wire::target::{Target, is_nil, write_plain_opts};
 
 /// The uid of a broadcast, without looking at the rest.
 pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
-    let mut reader = Reader::new(payload);
+    let mut reader = MsgpackReader::new(payload);
     if reader.array_len()? < 3 {
         return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
     }
@@ -21,7 +21,7 @@ pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
 /// Reads `[uid, packet, opts]`. Keys may come in any order, unknown ones are passed over, and what other
 /// implementations leave out (Go leaves out whatever is empty) may be missing.
 pub fn decode_broadcast(payload: &[u8]) -> Result<Broadcast<'_>, Malformed> {
-    let mut reader = Reader::new(payload);
+    let mut reader = MsgpackReader::new(payload);
     let len = reader.array_len()?;
     if len < 3 {
         return Err(Malformed::WrongShape("a broadcast is [uid, packet, opts]"));
@@ -54,7 +54,7 @@ pub(in crate::wire) struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    pub(in crate::wire) fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    pub(in crate::wire) fn decode(reader: &mut MsgpackReader<'a>) -> Result<Self, Malformed> {
         let mut packet = Packet { nsp: "/", id: None, data: &[] };
         let mut packet_type = None;
         for _ in 0..reader.map_len()? {

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use crate::packet::Malformed;
 use crate::wire::broadcast::whole;
-use crate::wire::request::{Answer, Reply};
-use crate::wire::shape::{ArrayOr, Items};
+use crate::wire::request::{Answer, RequestReply};
+use crate::wire::shape::{ArrayOr, ItemKinds};
 use crate::wire::typed::{decode, write_json_string};
 
 /// What this node has to know of a response to find the request that it answers.
@@ -41,14 +41,14 @@ impl Response {
     }
 
     /// The response, which came as `payload`.
-    pub fn reply<'a>(&self, payload: &'a [u8]) -> Reply<'a> {
+    pub fn reply<'a>(&self, payload: &'a [u8]) -> RequestReply<'a> {
         let answer = self.answer();
         let list: &[&str] = match answer {
             Answer::Sockets | Answer::SocketIds | Answer::NoSockets => &["sockets"],
             Answer::Rooms => &["rooms"],
             _ => &[],
         };
-        Reply { answer, list, payload }
+        RequestReply { answer, list, payload }
     }
 
     pub(super) fn answer(&self) -> Answer {
@@ -60,9 +60,9 @@ impl Response {
             Some(9) => Answer::Ack,
             Some(6) => Answer::ServerSideEmit,
             _ => match (&self.sockets, &self.rooms) {
-                (Some(ArrayOr::Array(Items::None)), _) => Answer::NoSockets,
-                (Some(ArrayOr::Array(Items::Sockets)), _) => Answer::Sockets,
-                (Some(ArrayOr::Array(Items::Texts)), _) => Answer::SocketIds,
+                (Some(ArrayOr::Array(ItemKinds::None)), _) => Answer::NoSockets,
+                (Some(ArrayOr::Array(ItemKinds::Sockets)), _) => Answer::Sockets,
+                (Some(ArrayOr::Array(ItemKinds::Texts)), _) => Answer::SocketIds,
                 (None, Some(ArrayOr::Array(_))) => Answer::Rooms,
                 _ => Answer::Other,
             },

@@ -7,7 +7,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
 use super::kind;
-use crate::packet::{Malformed, Reader};
+use crate::packet::{Malformed, MsgpackReader};
 use crate::wire::any::{FromAny, Scalar, from_any, pass_over};
 use crate::wire::broadcast::{Arguments, Broadcast, check_type, whole};
 use crate::wire::classic::Packet;
@@ -15,7 +15,7 @@ use crate::wire::target::{Target, is_nil};
 use crate::wire::typed::decode;
 
 /// What a first look at a message shows.
-pub(super) enum Head<'a> {
+pub(super) enum FirstLook<'a> {
     /// All of a broadcast without acknowledgements.
     Broadcast(Broadcast<'a>),
     /// The type of another message.
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-impl<'a> Head<'a> {
+impl<'a> FirstLook<'a> {
     /// Looks at a message in JSON.
     pub(super) fn from_json(payload: &'a [u8]) -> Result<Self, Malformed> {
         let Ok(envelope) = serde_json::from_slice::<JsonEnvelope<'a>>(payload) else {
@@ -115,18 +115,18 @@ impl<'a> Head<'a> {
                 #[serde(rename = "type")]
                 kind: u64,
             }
-            return decode::<Envelope>(payload).map(|envelope| Head::Other(envelope.kind));
+            return decode::<Envelope>(payload).map(|envelope| FirstLook::Other(envelope.kind));
         };
         let JsonEnvelope { kind: kind::BROADCAST, data: Some(data), .. } = envelope else {
-            return Ok(Head::Other(envelope.kind));
+            return Ok(FirstLook::Other(envelope.kind));
         };
         if data.request_id.is_some() {
-            return Ok(Head::Other(envelope.kind));
+            return Ok(FirstLook::Other(envelope.kind));
         }
         let packet = data.packet.unwrap_or_default();
         check_type(packet.kind)?;
         let arguments = packet.data.ok_or(Malformed::WrongShape("a packet needs data"))?.get();
-        Ok(Head::Broadcast(Broadcast {
+        Ok(FirstLook::Broadcast(Broadcast {
             uid: envelope.uid.unwrap_or_default(),
             nsp: envelope.nsp.ok_or(Malformed::WrongShape("an envelope needs nsp"))?,
             id: packet.id,
@@ -140,7 +140,7 @@ impl<'a> Head<'a> {
 
     /// Looks at a message in msgpack.
     pub(super) fn from_msgpack(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = MsgpackReader::new(payload);
         let (mut kind, mut uid, mut nsp, mut data) = (None, "", None, None);
         for _ in 0..reader.map_len()? {
             match reader.str()? {
@@ -158,22 +158,22 @@ impl<'a> Head<'a> {
         }
         let kind = kind.ok_or(Malformed::WrongShape("an envelope needs a type"))?;
         let Some(data) = data.filter(|_| kind == kind::BROADCAST) else {
-            return Ok(Head::Other(kind));
+            return Ok(FirstLook::Other(kind));
         };
-        let mut reader = Reader::new(data);
+        let mut reader = MsgpackReader::new(data);
         let (mut packet, mut target) = (None, Target::everyone());
         for _ in 0..reader.map_len()? {
             match reader.str()? {
                 "packet" => packet = Some(Packet::decode(&mut reader)?),
                 "opts" if !is_nil(&reader) => target = Target::from_msgpack(&mut reader)?,
-                "requestId" if !is_nil(&reader) => return Ok(Head::Other(kind)),
+                "requestId" if !is_nil(&reader) => return Ok(FirstLook::Other(kind)),
                 _ => {
                     reader.raw_value()?;
                 }
             }
         }
         let packet = packet.ok_or(Malformed::WrongShape("a broadcast needs a packet"))?;
-        Ok(Head::Broadcast(Broadcast {
+        Ok(FirstLook::Broadcast(Broadcast {
             uid: Cow::Borrowed(uid),
             nsp: Cow::Borrowed(nsp.ok_or(Malformed::WrongShape("an envelope needs nsp"))?),
             id: packet.id,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::decode::Head;
+use super::decode::FirstLook;
 use super::kind;
 use super::request::Request;
 use super::response::Response;
@@ -27,13 +27,13 @@ impl<'a> Message<'a> {
     /// Reads a message; `None` for a type that nothing is done about (heartbeats, and what is not known yet).
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let head = if payload.first() == Some(&JSON_MARK) {
-            Head::from_json(payload)?
+            FirstLook::from_json(payload)?
         } else {
-            Head::from_msgpack(payload)?
+            FirstLook::from_msgpack(payload)?
         };
         Ok(Some(match head {
-            Head::Broadcast(broadcast) => Message::Broadcast(broadcast),
-            Head::Other(
+            FirstLook::Broadcast(broadcast) => Message::Broadcast(broadcast),
+            FirstLook::Other(
                 kind::BROADCAST
                 | kind::SOCKETS_JOIN
                 | kind::SOCKETS_LEAVE
@@ -41,14 +41,14 @@ impl<'a> Message<'a> {
                 | kind::FETCH_SOCKETS
                 | kind::SERVER_SIDE_EMIT,
             ) => Message::Request(Request::decode(payload)?),
-            Head::Other(
+            FirstLook::Other(
                 kind::FETCH_SOCKETS_RESPONSE
                 | kind::SERVER_SIDE_EMIT_RESPONSE
                 | kind::BROADCAST_CLIENT_COUNT
                 | kind::BROADCAST_ACK,
             ) => Message::Response(decode(payload)?),
-            Head::Other(kind::HEARTBEAT) => Message::Hello(decode(payload)?),
-            Head::Other(_) => return Ok(None),
+            FirstLook::Other(kind::HEARTBEAT) => Message::Hello(decode(payload)?),
+            FirstLook::Other(_) => return Ok(None),
         }))
     }
 }

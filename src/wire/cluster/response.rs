@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::kind;
 use crate::wire::broadcast::whole;
-use crate::wire::request::{Answer, Reply};
-use crate::wire::shape::{ArrayOr, Items};
+use crate::wire::request::{Answer, RequestReply};
+use crate::wire::shape::{ArrayOr, ItemKinds};
 
 /// What this node has to know of a response to find the request that it answers.
 #[derive(Debug, Deserialize)]
@@ -35,17 +35,17 @@ impl Response {
     }
 
     /// The response, which came as `payload`.
-    pub fn reply<'a>(&self, payload: &'a [u8]) -> Reply<'a> {
+    pub fn reply<'a>(&self, payload: &'a [u8]) -> RequestReply<'a> {
         let answer = self.answer();
         let has_sockets = matches!(answer, Answer::Sockets | Answer::NoSockets);
-        Reply { answer, list: if has_sockets { &["data", "sockets"] } else { &[] }, payload }
+        RequestReply { answer, list: if has_sockets { &["data", "sockets"] } else { &[] }, payload }
     }
 
     pub(super) fn answer(&self) -> Answer {
         match self.kind {
             kind::FETCH_SOCKETS_RESPONSE => match self.data.sockets {
-                Some(ArrayOr::Array(Items::None)) => Answer::NoSockets,
-                Some(ArrayOr::Array(Items::Sockets)) => Answer::Sockets,
+                Some(ArrayOr::Array(ItemKinds::None)) => Answer::NoSockets,
+                Some(ArrayOr::Array(ItemKinds::Sockets)) => Answer::Sockets,
                 _ => Answer::Other,
             },
             kind::SERVER_SIDE_EMIT_RESPONSE => Answer::ServerSideEmit,

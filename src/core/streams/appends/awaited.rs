@@ -33,12 +33,12 @@ struct Waiter {
     args: Arc<Args>,
     /// The id, once Redis has answered.
     named: Option<EntryId>,
-    fate: Fate,
+    fate: EntryFate,
 }
 
 /// What is known of an entry that a member waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum EntryFate {
     /// The reader has not come by.
     Open,
     /// It has this id, and the reader has come by.
@@ -63,7 +63,7 @@ pub(super) struct Awaited {
 impl Awaited {
     /// A member waits for the id of the entry with this number.
     pub(super) fn push(&mut self, seq: u64, args: Arc<Args>, member: MemberId, ticket: u32, now: Instant) {
-        let waiter = Waiter { seq, since: now, member, ticket, args, named: None, fate: Fate::Open };
+        let waiter = Waiter { seq, since: now, member, ticket, args, named: None, fate: EntryFate::Open };
         self.waiters.push_back(waiter);
     }
 
@@ -99,7 +99,7 @@ impl Awaited {
     /// Tells JS that there is no id for the first one, which may come all the same.
     fn give_up_first(&mut self, fx: &mut Effects) {
         if let Some(waiter) = self.tell_first(fx)
-            && waiter.fate == Fate::Open
+            && waiter.fate == EntryFate::Open
         {
             self.late_ids.extend(waiter.named);
             self.late.push_back(waiter);
@@ -111,7 +111,7 @@ impl Awaited {
 
     /// Tells JS what can be told.
     pub(super) fn answer(&mut self, fx: &mut Effects) {
-        while self.waiters.front().is_some_and(|waiter| waiter.fate != Fate::Open) {
+        while self.waiters.front().is_some_and(|waiter| waiter.fate != EntryFate::Open) {
             self.tell_first(fx);
         }
     }
@@ -120,8 +120,8 @@ impl Awaited {
     fn tell_first(&mut self, fx: &mut Effects) -> Option<Waiter> {
         let waiter = self.waiters.pop_front()?;
         let id = match waiter.fate {
-            Fate::Passed(id) => Some(id),
-            Fate::Open | Fate::Gone => None,
+            EntryFate::Passed(id) => Some(id),
+            EntryFate::Open | EntryFate::Gone => None,
         };
         self.passed = self.passed.saturating_sub(usize::from(id.is_some()));
         added_record(waiter.member, waiter.ticket, id, fx);
@@ -131,8 +131,8 @@ impl Awaited {
     /// The entry with this number will never be in the stream.
     pub(super) fn forgo(&mut self, seq: u64) {
         if let Some(waiter) = find(&mut self.waiters, seq) {
-            let before = std::mem::replace(&mut waiter.fate, Fate::Gone);
-            self.passed = self.passed.saturating_sub(usize::from(matches!(before, Fate::Passed(_))));
+            let before = std::mem::replace(&mut waiter.fate, EntryFate::Gone);
+            self.passed = self.passed.saturating_sub(usize::from(matches!(before, EntryFate::Passed(_))));
         } else if let Ok(place) = self.late.binary_search_by_key(&seq, |late| late.seq) {
             self.remove_late(place);
         }
@@ -165,14 +165,14 @@ impl Awaited {
         }
         for waiter in &mut self.waiters {
             match waiter.named {
-                Some(named) if named < id && waiter.fate == Fate::Open => waiter.fate = Fate::Gone,
+                Some(named) if named < id && waiter.fate == EntryFate::Open => waiter.fate = EntryFate::Gone,
                 Some(named) if named < id => {}
                 _ => break,
             }
         }
         if let Some(waiter) = self.waiters.iter_mut().find(|waiter| waiter.named == Some(id)) {
-            let before = std::mem::replace(&mut waiter.fate, Fate::Passed(id));
-            self.passed += usize::from(!matches!(before, Fate::Passed(_)));
+            let before = std::mem::replace(&mut waiter.fate, EntryFate::Passed(id));
+            self.passed += usize::from(!matches!(before, EntryFate::Passed(_)));
             return;
         }
         if was_late {
@@ -180,14 +180,14 @@ impl Awaited {
         }
         // The reply to it is still on its way.
         let is_it = |waiter: &Waiter| {
-            waiter.named.is_none() && waiter.fate == Fate::Open && is_entry(&waiter.args, fields.clone())
+            waiter.named.is_none() && waiter.fate == EntryFate::Open && is_entry(&waiter.args, fields.clone())
         };
         let all_named = self.late.len() == self.late_ids.len();
         let place = if all_named { None } else { self.late.iter().position(is_it) };
         if let Some(place) = place {
             self.remove_late(place);
         } else if let Some(waiter) = self.waiters.iter_mut().find(|waiter| is_it(waiter)) {
-            waiter.fate = Fate::Passed(id);
+            waiter.fate = EntryFate::Passed(id);
             self.passed += 1;
         }
     }

@@ -15,7 +15,7 @@ use super::commands::Commands;
 use super::purpose::{Purpose, StreamKey, passes, reason_of};
 use crate::core::context::Context;
 use crate::core::effects::{Effects, MemberId};
-use crate::core::event::Event;
+use crate::core::event::{Event, Refused};
 use crate::transport::resp::{Items, Reply};
 use crate::transport::{Args, Outcome, Port};
 use crate::wire::streams::EntryId;
@@ -186,7 +186,10 @@ impl Appends {
                 self.sift.settle(&self.queue, cx.now());
                 self.awaited.answer(cx.fx);
                 let error = reason_of(outcome);
-                cx.event(0, &Event::Refused { what: "publish", error: &error, stream: Some(&key.name) });
+                cx.event(
+                    0,
+                    &Event::Refused { what: Refused::Publish, error: &error, stream: Some(&key.name) },
+                );
             }
             _ => {
                 self.queue.doubt(append);
