@@ -1,4 +1,4 @@
-//! What every part of the core is handed in a step: the settings, the counters, and the effects with the time.
+//! The surroundings of a step: the settings, the counters, and the effects with the time.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the transports report, and who takes it.
+//! The reports of the transports, each handed to the part that it concerns.
 
 use super::crossing::Passage;
 use super::effects::Effects;

@@ -27,7 +27,7 @@ pub(super) struct Members {
 pub(super) struct Confirmed {
     /// All that listen to it.
     pub(super) listeners: Vec<MemberId>,
-    /// Those of them whose vital subscriptions are all confirmed now, and were not before.
+    /// Those of them that this makes whole.
     pub(super) complete: Vec<MemberId>,
 }
 
@@ -134,7 +134,7 @@ impl Members {
 
     // --- rooms -----------------------------------------------------------------------------------------
 
-    /// What is known of a member's sockets.
+    /// The sockets of a member, as far as they are known.
     pub(super) fn interest(&mut self, id: MemberId) -> Option<&mut Interest> {
         self.get_mut(id).map(Member::interest)
     }
@@ -189,7 +189,7 @@ impl Members {
         }
     }
 
-    /// A subscription of a member is confirmed. True if all its vital ones are by that, and were not before.
+    /// A subscription of a member is confirmed. True if this makes the member whole.
     pub(super) fn confirm(&mut self, id: MemberId, name: &Subscription) -> bool {
         self.get_mut(id).is_some_and(|member| member.subscriptions.confirm(name))
     }
@@ -204,7 +204,7 @@ impl Members {
         Confirmed { listeners, complete }
     }
 
-    /// A name no longer holds. Returns the members that are deaf by that.
+    /// A name no longer holds. Returns the members that this makes deaf.
     pub(super) fn lost(&mut self, lane: Lane, name: &Subscription) -> Vec<MemberId> {
         self.routes.set_confirmed(lane, name.kind, &name.name, false);
         let mut deaf = Vec::new();
@@ -216,7 +216,7 @@ impl Members {
         deaf
     }
 
-    /// Nothing that a lane had holds any more. Returns the members that are deaf by that.
+    /// No subscription of a lane holds any more. Returns the members that this makes deaf.
     pub(super) fn lane_lost(&mut self, lane: Lane) -> Vec<MemberId> {
         let mut deaf = Vec::new();
         for (&id, member) in &mut self.list {
@@ -252,7 +252,7 @@ impl Members {
 
     // --- another carrier -------------------------------------------------------------------------------
 
-    /// Another transport carries the bytes from now on: nobody listens to anything there yet.
+    /// Another transport carries the bytes from now on: it has no subscriptions yet.
     pub(super) fn change_transport(&mut self, has_lanes: bool) {
         self.has_lanes = has_lanes;
         self.routes = Routes::default();
@@ -273,8 +273,8 @@ impl Members {
         member.lane = if self.has_lanes { self.routes.free_lane(&counted) } else { 0 };
     }
 
-    /// Own connections carry the bytes from now on, which have all subscriptions already. Returns the members that are
-    /// subscribed by that, and were not before.
+    /// Own connections carry the bytes from now on, and have all subscriptions already. Returns the members that this
+    /// makes whole.
     pub(super) fn move_to(&mut self, routes: Routes, lanes: &HashMap<MemberId, Lane>) -> Vec<MemberId> {
         self.has_lanes = true;
         self.routes = routes;

@@ -1,7 +1,7 @@
 //! The protocol without any I/O: commands, messages and `now` in, [`Effects`] out.
 //!
-//! No clock, lock, thread or socket here; the driver has those. [`Core`] has all state of a link, and only hands on
-//! what comes in. Who has what, and needs whom:
+//! No clock, lock, thread or socket here; the driver has those. [`Core`] has all state of a link, and only dispatches
+//! commands, messages and timers to its parts:
 //!
 //! ```text
 //! Core ─┬─ Messaging ─┬─ Members    members, their subscriptions, who listens to what
@@ -82,7 +82,7 @@ impl Core {
         }
     }
 
-    /// What its members speak.
+    /// The family of messages that its members speak.
     pub fn family(&self) -> Family {
         self.config.family
     }
@@ -114,7 +114,7 @@ impl Core {
         !self.messaging.members.is_empty()
     }
 
-    /// What is known of a member's sockets, to be updated by JS.
+    /// The sockets of a member, as far as they are known. JS updates them.
     pub fn interest(&mut self, id: MemberId) -> Option<&mut Interest> {
         self.messaging.members.interest(id)
     }
@@ -124,8 +124,8 @@ impl Core {
         self.messaging.members.set_room(id, room, present);
     }
 
-    /// Subscribes to what members have come to want since the last time, and no longer to what they do not want:
-    /// once for all that came in a step.
+    /// Subscribes to the channels of rooms that have got their first socket, and no longer to those of rooms that have lost
+    /// their last one: once for all rooms of a step.
     pub fn follow_rooms(&mut self, fx: &mut Effects) {
         if self.keeps_subscriptions() {
             return;
@@ -175,12 +175,12 @@ impl Core {
         self.streams.change_transport(known, &mut self.messaging.members, fx);
     }
 
-    /// Trusts the link without a proof: the user's clients have ended, and nothing else can carry what waits.
+    /// Trusts the link without a proof: the user's clients have ended, and nothing else can carry the backlog.
     pub fn trust(&mut self, fx: &mut Effects) {
         self.messaging.trust(context_of!(self, fx));
     }
 
-    /// Begins to change to own connections, which are about to be made. `secret` is known to nobody else.
+    /// Begins to change to own connections, which are about to be made. Nobody else knows `secret`.
     pub fn begin_crossing(&mut self, secret: &str, fx: &mut Effects) {
         let Messaging { members, publisher, .. } = &self.messaging;
         let may_cross = self.crossing.is_none()
@@ -217,7 +217,7 @@ impl Core {
         }
     }
 
-    /// Goes on, if what the step waits for is there. To be called once all that has come in is worked off.
+    /// Goes on with a change of the carrier. To be called once all reports are handled.
     pub fn advance_crossing(&mut self, fx: &mut Effects) {
         if let Some(crossing) = &mut self.crossing
             && let Some(reason) = crossing.advance(&mut self.messaging, context_of!(self, fx))
@@ -261,8 +261,8 @@ impl Core {
         fx.publishes.push_bytes(owner, channel, bytes);
     }
 
-    /// What the user's client has published without the link, and nobody could hear, waits for the peers like what a
-    /// transport has given back.
+    /// The user's client has published a message without the link, and nobody could hear it: it waits for the peers like
+    /// a message that a transport has given back.
     pub fn publish_again(&mut self, channel: &[u8], bytes: &[u8], fx: &mut Effects) {
         let Messaging { members, publisher, .. } = &mut self.messaging;
         publisher.publish_again(channel, bytes, members, context_of!(self, fx));
@@ -288,12 +288,13 @@ impl Core {
         self.messaging.server_count(id, token, fx);
     }
 
-    /// Counts the subscribers of channels, of all the least, for a member that has left; JS hears of it as above.
+    /// Counts the subscribers of channels for a member that has left. JS hears of the smallest number by a
+    /// [`Kind::Count`](effects::Kind::Count) record with this token.
     pub fn count_subscribers(&mut self, token: u32, channels: Vec<Vec<u8>>) {
         self.messaging.census.count_subscribers(token, channels);
     }
 
-    /// Sorts what [`Effects::publishes`] gathered: what may go out stays there, the rest goes to the backlog.
+    /// Sorts the messages in [`Effects::publishes`]: those that may go out stay there, the others go to the backlog.
     /// To be called before the publishes are handed to the transport. `room` is how many bytes it takes now.
     pub fn release(&mut self, room: usize, fx: &mut Effects) {
         let Core { messaging, streams, .. } = self;
@@ -317,7 +318,7 @@ impl Core {
         self.messaging.publisher.is_answered()
     }
 
-    /// Nobody will answer for what was handed to the transport.
+    /// Nobody will answer for the messages that were handed to the transport.
     pub fn lose_in_flight(&mut self) {
         self.messaging.publisher.lose_in_flight(&mut self.stats);
     }
@@ -332,8 +333,8 @@ impl Core {
         self.stats().dropped + self.messaging.publisher.unwritten()
     }
 
-    /// Says whether the link is shut for good, as far as anyone knows: then nothing waits for it, and what is
-    /// published is dropped and counted.
+    /// Says whether the link is shut for good, as far as anyone knows: then nothing waits for it, and messages are dropped
+    /// and counted.
     pub fn set_shut(&mut self, shut: bool) {
         self.messaging.publisher.set_shut(shut);
         if shut {
@@ -349,20 +350,20 @@ impl Core {
         self.streams.persist(id, key, session, lifetime, is_shut, &mut self.stats);
     }
 
-    /// Takes a session from a key, and gathers what it has missed.
+    /// Takes a session from a key, and gathers the entries that it has missed.
     pub fn restore(&mut self, id: MemberId, token: u32, key: &[u8], offset: &[u8], fx: &mut Effects) {
         self.streams.restore(id, token, key, offset, &self.messaging.publisher, fx);
     }
 
-    /// How far the streams are read whose clients are recovered, if that has changed. All up to there is among the records
-    /// that JS gets before.
+    /// How far the streams are read whose clients are recovered, if that has changed. JS gets the records of all entries up
+    /// to there before.
     pub fn take_positions(&mut self) -> Option<Vec<Position>> {
         self.streams.take_positions()
     }
 
     // --- time ------------------------------------------------------------------------------------------
 
-    /// Does what is due.
+    /// Does all that is due.
     pub fn tick(&mut self, fx: &mut Effects) {
         self.messaging.tick_requests(fx);
         self.streams.tick(fx);
@@ -384,7 +385,7 @@ impl Core {
         .min()
     }
 
-    // --- what JS and the operator see ------------------------------------------------------------------
+    // --- for JS and the operator -----------------------------------------------------------------------
 
     /// A message of JS has been seen, of whatever kind.
     pub fn saw_message(&mut self) {
@@ -396,7 +397,7 @@ impl Core {
         self.messaging.publisher.seen()
     }
 
-    /// Tells JS if publishes go out at once now, or no longer do. To be called when what was released is carried.
+    /// Tells JS if publishes go out at once now, or no longer do. To be called when the released messages are carried.
     pub fn tell_flowing(&mut self, fx: &mut Effects) {
         let by_clients = self.is_by_clients();
         self.messaging.publisher.tell_flowing(by_clients, context_of!(self, fx));

@@ -145,7 +145,7 @@ struct FrameHead<'o> {
 }
 
 impl FrameHead<'_> {
-    /// Puts `bytes` before what is there.
+    /// Puts `bytes` before those that are there.
     fn put(&mut self, bytes: &[u8]) {
         let from = self.at.saturating_sub(bytes.len());
         if let Some(room) = self.out.get_mut(from..self.at) {

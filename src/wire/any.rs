@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What is neither an object nor an array.
+/// A value that is neither an object nor an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scalar {
     /// A string.
@@ -17,9 +17,9 @@ pub(super) enum Scalar {
     Other,
 }
 
-/// What can be read from a value of any type.
+/// A type that can be read from a value of any type.
 pub(super) trait FromAny<'de>: Sized {
-    /// What an error says was expected.
+    /// The expected value, as errors name it.
     const EXPECTED: &'static str = "any value";
 
     /// Reads it from an object.

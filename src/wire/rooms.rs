@@ -21,7 +21,7 @@ mod mark {
 /// Whole numbers below this are kept in their mark.
 const SMALL: u64 = 1 << 32;
 
-/// Rooms: strings, numbers as JavaScript allows them too, and what names none.
+/// Rooms: strings, numbers since JavaScript allows them too, and values that name no room.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     /// The items, one after another.
@@ -42,7 +42,7 @@ pub(super) enum Room<'a> {
 }
 
 impl Room<'_> {
-    /// Whether it satisfies `is_here`, which knows names. What names no room counts as here: JS decides about it.
+    /// Whether it satisfies `is_here`, which knows names. A value that names no room counts as here: JS decides about it.
     pub(super) fn is_here(&self, is_here: &mut impl FnMut(&[u8]) -> bool) -> bool {
         match *self {
             Room::Name(name) => is_here(name),
@@ -53,7 +53,7 @@ impl Room<'_> {
 }
 
 impl<'a> Room<'a> {
-    /// Its name; `None` for what names no room.
+    /// Its name; `None` for a value that names no room.
     pub(super) fn name(&self) -> Option<Cow<'a, [u8]>> {
         match *self {
             Room::Name(name) => Some(name.into()),
@@ -227,7 +227,7 @@ impl<'de> Visitor<'de> for AddTo<'_> {
     }
 }
 
-/// Whether there is anything in a list or an object, without what that is.
+/// Whether a list or an object has any item.
 #[derive(Debug, Default)]
 pub(super) struct IsFilled(pub(super) bool);
 

@@ -1,4 +1,4 @@
-//! The shapes that values in requests and responses have: what this node checks before JS reads them.
+//! The shapes of values in requests and responses, which this node checks before JS reads them.
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess};
@@ -18,7 +18,7 @@ pub(super) enum ArrayOr {
     Other,
 }
 
-/// What is in an array.
+/// The kind of the items of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemKinds {
     /// Nothing.

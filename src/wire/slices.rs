@@ -16,7 +16,7 @@ pub enum PieceKind {
     Json = 0,
     /// The same in msgpack.
     Msgpack = 1,
-    /// Not a piece but the answer itself: what it answers with is no list.
+    /// Not a piece but the whole answer, which is no list.
     Whole = 2,
     /// As [`PieceKind::Json`], of ASCII characters alone: JS makes a string of those in a third of the time.
     Ascii = 3,

@@ -37,7 +37,7 @@ impl<'a> Target<'a> {
         Target { opts, rooms: TargetRooms::Text(rooms), plain: true }
     }
 
-    /// Reads it off the front of msgpack. What is empty may be missing: Go leaves it out.
+    /// Reads it off the front of msgpack. Empty fields may be missing: Go leaves them out.
     pub fn from_msgpack(reader: &mut MsgpackReader<'a>) -> Result<Self, Malformed> {
         let opts = reader.raw_value()?;
         let mut target =
@@ -67,7 +67,7 @@ impl<'a> Target<'a> {
 
     /// The same in JSON.
     pub fn from_json(opts: &'a str) -> Result<Self, Malformed> {
-        // What nearly all broadcasts to everyone have.
+        // Nearly all broadcasts to everyone have these options.
         if opts == r#"{"rooms":[],"except":[],"flags":{}}"# {
             return Ok(Target { opts: opts.as_bytes(), ..Self::everyone() });
         }

@@ -1,4 +1,4 @@
-//! What Redis answers to a count, and who is told.
+//! The answers of Redis to counts, and who is told.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const COUNT_AGAIN: Duration = Duration::from_millis(500);
 const MAX_DOUBTS: u8 = 5;
 
 impl Census {
-    /// Redis refuses a count, and says why: those who wait for the number alone are told. Requests wait for answers;
-    /// they are told in the end, and it is tried again until then.
+    /// Redis refuses a count. Calls that wait for the number are told why. Requests go on waiting for answers: the count is
+    /// tried again, and their outcome says why it failed.
     pub(in crate::core) fn refused(
         &mut self,
         token: u64,
@@ -96,7 +96,7 @@ impl Census {
             missing.retain(|&id| !has_found(id, count_of(id).unwrap_or(0), members));
             flow.counted(missing, now);
         } else if flow.is_open() {
-            // A count from before an outage that was answered in it says nothing.
+            // Otherwise the count was asked for before an outage: it says nothing.
             for &id in &ids {
                 self.learn(id, count_of(id).unwrap_or(0), members, cx.stats);
             }
@@ -147,7 +147,7 @@ impl Census {
         }
     }
 
-    /// A member is counted, itself included, or nobody is.
+    /// A count has found so many subscribers of a member's channels: the member itself is one of them, if any.
     fn find_own(&mut self, id: MemberId, count: u64, members: &mut Members) {
         if let Some(member) = members.get_mut(id).filter(|member| count > 0 && member.is_subscribed()) {
             member.unfound = false;
@@ -155,8 +155,8 @@ impl Census {
         }
     }
 
-    /// Whether it is to be doubted that nobody is subscribed to a channel, though this member is: a node that has just
-    /// lost the subscriptions says so, and one that never had them.
+    /// Whether to doubt a count of 0, though this member is subscribed: a node says so that has just lost the
+    /// subscriptions, and a node that never had them.
     fn doubts(&self, id: MemberId, before: u8, members: &mut Members) -> bool {
         let Some(member) = members.get_mut(id).filter(|member| member.is_subscribed()) else {
             return false;

@@ -1,7 +1,7 @@
-//! What was published at the end of an outage before all servers were back: counted, since it may not have reached
-//! them all.
+//! Messages that were published at the end of an outage before all servers were back: they are counted, since some
+//! servers may have missed them.
 //!
-//! Two things show it. Peers that were known before are still missing when the wait for them is over. Or more servers
+//! Two things show such messages. Peers that were known before are still missing when the wait for them is over. Or more servers
 //! are there soon afterwards than were known: some had joined too short a time before the outage to have been counted.
 
 use std::time::Instant;
@@ -30,7 +30,7 @@ impl Census {
         }
     }
 
-    /// Accounts for what goes out now.
+    /// Accounts for the messages that go out now.
     pub(in crate::core) fn note_early(&mut self, members: &mut Members, cx: &mut Context<'_>) {
         if self.watch.is_none() {
             return;

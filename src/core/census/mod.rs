@@ -40,10 +40,10 @@ impl Asker {
     }
 }
 
-/// What Redis was asked.
+/// A count that Redis was asked for.
 #[derive(Debug)]
 struct Count {
-    /// Whom it counts, in order, each once.
+    /// The members that it counts, in order, each once.
     members: Vec<MemberId>,
     askers: Vec<Asker>,
     /// Whether the end of an outage waits for it.
@@ -61,29 +61,29 @@ struct Named {
 /// The counts of a link: those that Redis was asked for, and those that it will be.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    /// What Redis has not answered, by token.
+    /// The counts that Redis has not answered, by token.
     asked: HashMap<u64, Count>,
     next_token: u64,
-    /// The same of those by name.
+    /// The counts by name that Redis has not answered, by token.
     asked_by_name: HashMap<u64, Named>,
-    /// Those by name that wait for the link.
+    /// The counts by name that wait for the link.
     named: Vec<Named>,
-    /// To be asked at the end of this step.
+    /// Those who wait for the count at the end of this step.
     asking: Vec<Asker>,
-    /// What waits for the link, or for the subscriptions of its member.
+    /// Those who wait for the link, or for the subscriptions of their member.
     waiting: Vec<Asker>,
-    /// How many of them were still wanted when that was last looked at.
+    /// How many of them were still wanted when they were last looked through.
     most_kept: usize,
-    /// When it is tried again, after a count that failed.
+    /// Until when no count is asked for, after one that failed.
     waiting_until: Option<Instant>,
-    /// Something has happened that those in `waiting` may have waited for.
+    /// Something has happened that may let those in `waiting` go on.
     may_go: bool,
     /// Who is to be counted without being asked for, and when.
     schedule: Schedule,
     /// A count has found a member that is here: Redis is asked where the members are subscribed. It is not where the
     /// user's clients are connected to a primary and to its replica.
     finds_own: bool,
-    /// An outage has ended: until then it shows who came too late for what was published.
+    /// An outage has ended: servers that are found until then came too late for the first publishes.
     watch: Option<Instant>,
 }
 
@@ -94,24 +94,24 @@ impl Census {
         self.waiting.len()
     }
 
-    /// Whether Redis has not answered yet.
+    /// Whether Redis has still to answer.
     pub(super) fn is_asking(&self) -> bool {
         !(self.asked.is_empty() && self.asked_by_name.is_empty())
     }
 
-    /// What waits may be asked now, perhaps.
+    /// Those who wait may perhaps go on: they are looked at when counts are next asked for.
     pub(super) fn let_go(&mut self) {
         self.may_go = true;
     }
 
-    /// When something is due, apart from what waits for the link.
+    /// When a count is due. `open` says whether publishes may go out.
     pub(super) fn deadline(&self, open: bool) -> Option<Instant> {
         let waiting = self.waiting_until.filter(|_| !(self.waiting.is_empty() && self.named.is_empty()));
         let scheduled = self.schedule.deadline().filter(|_| open);
         [waiting, scheduled, self.schedule.idle_deadline(), self.watch].into_iter().flatten().min()
     }
 
-    /// Another transport begins: what was asked is asked again, if somebody waits for it.
+    /// Another transport begins: counts that somebody waits for are asked for again.
     pub(super) fn interrupt(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         self.waiting.extend(asked.into_values().flat_map(|count| count.askers));
@@ -121,8 +121,8 @@ impl Census {
         self.may_go = true;
     }
 
-    /// A member leaves: JS is told 0 where it has asked for the number of members. What Redis was asked already is
-    /// answered to nobody.
+    /// A member leaves: JS is told 0 where it has asked for the number of members. Counts that are under way are answered
+    /// to nobody.
     pub(super) fn leave(&mut self, id: MemberId, fx: &mut Effects) {
         let mut gone = Vec::new();
         for askers in [&mut self.asking, &mut self.waiting] {
@@ -184,7 +184,8 @@ impl Census {
         }
     }
 
-    /// Counts the subscribers of channels, of all the least, for a member that has left; JS hears of it as above.
+    /// Counts the subscribers of channels for a member that has left. JS hears of the smallest number by a record with
+    /// this token.
     pub(super) fn count_subscribers(&mut self, token: u32, channels: Vec<Vec<u8>>) {
         self.named.push(Named { channels, token });
     }
@@ -202,8 +203,8 @@ impl Census {
         }
     }
 
-    /// A member publishes: its peers are counted now and then, so that an outage knows whom to wait for at its end.
-    /// Not while it is still waiting for them.
+    /// A member publishes: its peers are counted now and then, so that the end of an outage waits for them. They are not
+    /// counted while it does.
     pub(super) fn published(&mut self, id: MemberId, now: Instant, members: &mut Members, flow: &Flow) {
         if !flow.is_open() {
             return;
@@ -228,7 +229,7 @@ impl Census {
         self.count_soon(id, now, members);
     }
 
-    /// Counts the peers of those who have not published for a while: others may have joined since.
+    /// Counts the peers of members that have not published for a while: other servers may have joined since.
     pub(super) fn count_idle(&mut self, now: Instant, members: &mut Members, flow: &Flow) {
         if members.is_empty() {
             return self.schedule.stop();
@@ -244,9 +245,9 @@ impl Census {
         }
     }
 
-    // --- what Redis is asked ---------------------------------------------------------------------------
+    // --- questions to Redis ----------------------------------------------------------------------------
 
-    /// Asks Redis for what is due: one count for all, or a few if they are many.
+    /// Asks Redis for the counts that are due: one for all members, or a few if there are many.
     pub(super) fn ask(&mut self, members: &mut Members, flow: &mut Flow, cx: &mut Context<'_>) {
         let now = cx.now();
         if self.waiting_until.is_some_and(|until| now >= until) {
@@ -321,7 +322,7 @@ impl Census {
             }
             true
         });
-        // Redis is not asked for nothing; those who are gone are not waited for.
+        // Redis is not asked for an empty list; members that have left are not waited for.
         if channels.is_empty() && !(count.heals && clients_know_audiences(members, cx)) {
             if count.heals {
                 flow.counted(Vec::new(), now);

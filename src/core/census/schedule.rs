@@ -10,10 +10,10 @@ use crate::core::effects::MemberId;
 /// others is at most this old when an outage begins.
 const PEERS_EVERY: Duration = Duration::from_secs(2);
 
-/// The same as long as it is alone: others may be about to join.
+/// How often as long as it is alone: other servers may be about to join.
 pub(super) const ALONE_EVERY: Duration = Duration::from_millis(200);
 
-/// The same of those that do not publish, all at once.
+/// How often the peers of members that do not publish are counted, all at once.
 pub(super) const IDLE_EVERY: Duration = Duration::from_secs(5);
 
 /// How long Redis rests for each name that it was asked for: 4,000 names a second.
@@ -50,7 +50,7 @@ impl Schedule {
         self.due = Some(self.due.map_or(when, |due| due.min(when)));
     }
 
-    /// The same for a member that was never counted, as soon as possible.
+    /// A member that was never counted is to be counted as soon as possible.
     pub(super) fn queue_first(&mut self, id: MemberId, now: Instant) {
         self.first.push_back(id);
         self.first_due.get_or_insert(now);
@@ -106,7 +106,7 @@ impl Schedule {
         true
     }
 
-    /// There is nobody to be counted.
+    /// There are no members.
     pub(super) fn stop(&mut self) {
         self.idle = None;
         self.due = None;

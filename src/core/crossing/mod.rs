@@ -1,17 +1,17 @@
 //! The way back from the user's clients to the link's own connections, while both stand.
 //!
 //! Redis hands its messages to all subscribers in one order. So a *mark*, published on a channel that both listen to,
-//! divides what comes in: what is in front of it is taken from the clients, what is behind it from the own connections,
-//! and nothing is lost, doubled or out of order. Until the mark has come in everywhere, both keep what is behind it: the
-//! link can still stay with the clients, as if nothing had been.
+//! divides what comes in: messages in front of it are taken from the clients, messages behind it from the own connections,
+//! and nothing is lost, doubled or out of order. Until the mark has come in everywhere, messages behind it are kept of both
+//! ways: the link can still stay with the clients as if nothing had happened.
 //!
 //! So the own connections have to listen to everything before the mark is published. The rooms come first, in portions:
-//! there may be 100,000 of them. Meanwhile the clients go on as ever, and rooms that come and go are followed on both ways.
-//! What the own connections bring is dropped: the clients bring it, too.
+//! there may be 100,000 of them. Meanwhile the clients go on as before, and rooms that come and go are followed on both ways.
+//! Messages of the own connections are dropped: the clients bring them, too.
 //!
-//! From then on what goes out waits, for a few round trips: until Redis has answered for what the clients were given, and
-//! the own connections take it. Counts wait, too, since Redis counts both. That is why the channels that others count are
-//! subscribed to last, behind the last answer.
+//! From then on publishes wait for a few round trips: until Redis has answered all that the clients were given, and the own
+//! connections take over. Counts wait, too, since Redis counts both. That is why the own connections subscribe last to the
+//! channels that other servers count, behind the last answer.
 
 mod held;
 mod takeover;
@@ -41,24 +41,24 @@ enum CrossingStep {
     Proving,
     /// The own connections subscribe to the rooms.
     Joining,
-    /// Publishes wait: Redis is to answer for what the clients were given.
+    /// Publishes wait: Redis is to answer all that the clients were given.
     Draining,
     /// The own connections subscribe to the rest, which others count.
     Completing,
     /// The mark is to come in everywhere.
     Marking,
-    /// It has: the driver changes the carrier.
+    /// The mark has come in everywhere: the driver changes the carrier.
     Done,
 }
 
-/// What a message or a report of the user's clients means for the change.
+/// What a report of the user's clients means for the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage<'a> {
-    /// Nothing: the clients' report is worked off as ever.
+    /// Nothing: the report is handled as usual.
     Open,
     /// The message is kept, or was the mark.
     Closed,
-    /// The link stays with the clients, and says why. The report is worked off as ever.
+    /// The link stays with the clients, for this reason. The report is handled as usual.
     Stays(&'a str),
 }
 
@@ -85,15 +85,15 @@ pub(super) struct Crossing {
 }
 
 impl Crossing {
-    /// Begins to change to own connections, which are about to be made. `secret` is known to nobody else, and `first` is
-    /// one of the members.
+    /// Begins to change to own connections, which are about to be made. Nobody else knows `secret`; `first` is one of the
+    /// members.
     pub(super) fn begin(secret: &str, first: &Member, fx: &mut Effects) -> Self {
         let kind = first.routing.channels.counted().kind;
         let channel = Subscription { kind, name: first.routing.channels.own_response.as_slice().into() };
         fx.own_subscriptions.push((0, Change::Add, channel.clone()));
         Crossing {
             secret: secret.into(),
-            // Of no type that there is, as the proof of the beginning.
+            // Type 0 does not exist, as in the proof at the start of a link.
             proof: format!(r#"{{"type":0,"proof":"{secret}"}}"#),
             mark: format!(r#"{{"type":0,"mark":"{secret}"}}"#),
             began: fx.now,
@@ -131,7 +131,7 @@ impl Crossing {
         if self.takeover.goes_on() { self.began } else { self.until }
     }
 
-    // --- what goes on meanwhile ------------------------------------------------------------------------
+    // --- rooms and calls meanwhile ---------------------------------------------------------------------
 
     /// A member has come to listen to the channel of a room, or no longer does.
     pub(super) fn follow_room(
@@ -157,15 +157,15 @@ impl Crossing {
         self.waiters.retain(|&(_, other)| other != token);
     }
 
-    /// Redis has answered for all that JS has given to the clients by itself.
+    /// Redis has answered all that JS has given to the clients itself.
     pub(super) fn clients_drained(&mut self, secret: &str) {
         self.is_drained |= self.secret == secret;
     }
 
     // --- the steps -------------------------------------------------------------------------------------
 
-    /// Goes on, if what the step waits for is there. To be called once all that has come in is worked off. Returns why
-    /// the link has to stay with the clients, if it has to.
+    /// Takes the next steps, if they need not wait any more. To be called once all reports are handled. Returns why the
+    /// link has to stay with the clients, if it has to.
     pub(super) fn advance(
         &mut self,
         messaging: &mut Messaging,
@@ -175,7 +175,7 @@ impl Crossing {
             CrossingStep::Joining => {
                 self.takeover.ask_for_rooms(&messaging.members, cx.fx);
                 if self.takeover.goes_on() {
-                    // It is not Redis that takes its time.
+                    // The delay is not the fault of Redis.
                     self.until = cx.now() + STEP;
                 }
             }
@@ -230,9 +230,9 @@ impl Crossing {
         cx.event(0, &Event::Mark { channel: &channel, text });
     }
 
-    // --- what comes in ---------------------------------------------------------------------------------
+    // --- reports and messages --------------------------------------------------------------------------
 
-    /// Takes what the own connections report before they carry the bytes. Returns why the link has to stay with the
+    /// Takes a report of the own connections before they carry the bytes. Returns why the link has to stay with the
     /// clients, if it has to.
     pub(super) fn incoming_own<'a>(
         &mut self,
@@ -279,7 +279,7 @@ impl Crossing {
         None
     }
 
-    /// Looks at what the user's clients report.
+    /// Looks at a report of the user's clients.
     pub(super) fn pass<'a>(&mut self, incoming: &Incoming<'a>) -> Passage<'a> {
         match *incoming {
             Incoming::Message { payload, .. } => {

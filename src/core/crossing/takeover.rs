@@ -17,7 +17,7 @@ const PORTION: usize = 1000;
 pub(super) struct Takeover {
     /// Where the proof and the mark come in: a channel of this link alone, that nobody counts.
     channel: Subscription,
-    /// As they will be.
+    /// The routes, as they will be.
     routes: Routes,
     lanes: HashMap<MemberId, Lane>,
     lane_count: usize,
@@ -27,9 +27,9 @@ pub(super) struct Takeover {
     rooms: Option<(MemberId, Vec<Subscription>)>,
     /// The names that others count: to be asked for last.
     counted: VecDeque<(Lane, Subscription)>,
-    /// The names that were asked for, and that Redis has not confirmed.
+    /// The names that were asked for and that Redis has not confirmed, apart from `late`.
     missing: HashSet<(Lane, Subscription)>,
-    /// The same of rooms that have come since.
+    /// Those of rooms that have come since the member was looked at.
     late: HashSet<(Lane, Subscription)>,
     /// The portion is used up, and Redis would take more.
     goes_on: bool,

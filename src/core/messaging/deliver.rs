@@ -55,7 +55,7 @@ impl Messaging {
         self.tally(id, &channel_name(channel), done, cx);
     }
 
-    /// An entry of a stream, as an envelope; `offset` is what its clients are to know it by.
+    /// Delivers an entry of a stream, as an envelope; its clients are to know it by `offset`.
     pub(in crate::core) fn deliver_message(
         &mut self,
         id: MemberId,
@@ -147,7 +147,7 @@ impl Messaging {
             };
             return Ok(broadcast_record(cx.fx, id, encoding, payload, offset));
         }
-        // It is one more argument.
+        // The offset is one more argument.
         let arguments = match offset {
             Some(offset) if member.recovers() => broadcast.arguments.with(offset)?,
             _ => broadcast.arguments.clone(),
@@ -214,7 +214,7 @@ impl Messaging {
                 return Ok(Fate::Ignored);
             }
         }
-        // It may end in sockets joining rooms, and what is published next may be for those.
+        // JS may make sockets join rooms, and the next message may be for those.
         member.interest().unsettle();
         Ok(raw_record(cx.fx, Kind::Request, id, encoding, payload))
     }
@@ -265,7 +265,7 @@ impl Messaging {
                     member.routing.cover(joined.iter().map(|room| &**room), cx.now());
                 }
                 let is_alone = match request.kind() {
-                    // What a fetch finds nothing of may be asked to learn whether all rooms are listened to.
+                    // A server may ask for sockets that do not exist, to learn whether all rooms are listened to.
                     RequestType::RemoteFetch => !member.waits_for_rooms(),
                     RequestType::ServerSideEmit => false,
                     _ => true,
@@ -280,7 +280,7 @@ impl Messaging {
                     }
                     return Ok(Fate::Ignored);
                 }
-                // It may end in sockets joining rooms, and what is published next may be for those.
+                // JS may make sockets join rooms, and the next message may be for those.
                 member.interest().unsettle();
                 let json = payload.first() == Some(&JSON_MARK);
                 let encoding = if json { Encoding::Json } else { Encoding::Msgpack };

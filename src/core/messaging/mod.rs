@@ -1,8 +1,8 @@
-//! What passes between the members and the other servers by channels.
+//! The messages between the members and the other servers, by channels.
 //!
 //! Four parts: [`Members`] knows who is here and who listens to what, [`Publisher`] when messages may go out,
-//! [`Census`] how many other servers there are, and [`Requests`] which requests wait for answers. Here stands what
-//! needs several of them: to announce members, to send, to ask, and to deliver what comes in.
+//! [`Census`] how many other servers there are, and [`Requests`] which requests wait for answers. This file has what
+//! needs several of them: to announce members, to send, to ask, and to deliver.
 
 mod alone;
 mod deliver;
@@ -39,7 +39,7 @@ pub struct Emit<'a> {
     pub takes_room_channel: bool,
 }
 
-/// The members of a link, and what passes between them and the other servers.
+/// The members of a link, and the messages between them and the other servers.
 #[derive(Debug)]
 pub(super) struct Messaging {
     pub(super) members: Members,
@@ -119,8 +119,8 @@ impl Messaging {
         self.announce(&self.members.subscribed(), cx);
     }
 
-    /// Tells the others that a member has joined, once it hears them: they wait for it at the end of an outage from now
-    /// on.
+    /// Tells the other servers that a member has joined, once it hears them: from now on they wait for it at the end of an
+    /// outage.
     fn say_hello(&mut self, id: MemberId, cx: &mut Context<'_>) {
         let Some(member) = self.members.get_mut(id).filter(|member| member.listens()) else {
             return;
@@ -136,7 +136,7 @@ impl Messaging {
         self.census.greeted(id, cx.now(), &mut self.members, &self.publisher.flow);
     }
 
-    /// Trusts the link without a proof: the user's clients have ended, and nothing else can carry what waits.
+    /// Trusts the link without a proof: the user's clients have ended, and nothing else can carry the backlog.
     pub(super) fn trust(&mut self, cx: &mut Context<'_>) {
         if !self.publisher.flow.is_proven() {
             self.publisher.flow.set_proven(true);
@@ -182,8 +182,8 @@ impl Messaging {
         }
     }
 
-    /// Subscribes to the channels of rooms that members have come to want since the last time, and no longer to those
-    /// that they do not want. `changed` hears of each.
+    /// Subscribes to the channels of rooms that have got their first socket, and no longer to those of rooms that have lost
+    /// their last one. `changed` hears of each.
     pub(super) fn follow_rooms(
         &mut self,
         mut changed: impl FnMut(MemberId, Change, &Subscription, &mut Effects),
@@ -200,7 +200,7 @@ impl Messaging {
                 changed(id, Change::Remove, &name, cx.fx);
                 self.members.stop_listening(id, lane, name, cx.fx);
             }
-            // What is not wanted any more is not waited for.
+            // Calls do not wait for rooms that are not wanted any more.
             if has_removed {
                 self.members.answer_waiters(id, cx.fx);
             }
@@ -245,7 +245,7 @@ impl Messaging {
         cx.events(ids, &Event::Deaf { reason, silence });
     }
 
-    /// Another transport carries the bytes from now on; the one before has taken along what was in flight.
+    /// Another transport carries the bytes from now on. Messages in flight are lost with the one before.
     pub(super) fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, cx: &mut Context<'_>) {
         self.publisher.flow.reset(!needs_proof);
         self.publisher.lose_in_flight(cx.stats);
@@ -315,9 +315,9 @@ impl Messaging {
     // --- requests --------------------------------------------------------------------------------------
 
     /// Sends a request that other members answer. All but an acknowledged broadcast wait for the members to be
-    /// counted first. A broadcast keeps its place among what is published: where its acknowledgements cannot be heard
-    /// yet, it and what comes behind it wait for that. It goes out even if its acknowledgements cannot be followed,
-    /// since too many others wait.
+    /// counted first. A broadcast keeps its place among the other publishes: if its acknowledgements cannot be heard yet,
+    /// it waits until they can, with all publishes behind it. It goes out even if its acknowledgements cannot be followed
+    /// since too many other requests wait.
     pub(super) fn request(&mut self, id: MemberId, ask: &Ask<'_>, cx: &mut Context<'_>) {
         let at_once = ask.kind == RequestType::Broadcast;
         let known = self.members.contains(id);
@@ -372,7 +372,7 @@ impl Messaging {
         self.census.heal(&mut self.members, &mut self.publisher.flow, cx);
     }
 
-    /// What may go out is known: asks for the counts that are due, and accounts for what goes out early.
+    /// Messages are about to go out: asks for the counts that are due, and notes which messages go out early.
     pub(super) fn released(&mut self, cx: &mut Context<'_>) {
         if self.publisher.flow.is_open() {
             self.census.ask(&mut self.members, &mut self.publisher.flow, cx);
@@ -381,7 +381,7 @@ impl Messaging {
         cx.stats.published += cx.fx.publishes.len() as u64;
     }
 
-    /// Does what is due about counts.
+    /// Looks after the counts that are due.
     pub(super) fn tick_census(&mut self, fx: &Effects) {
         self.census.forget_late_askers(&self.requests);
         self.census.end_watch(fx.now, &mut self.members);

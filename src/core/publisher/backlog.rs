@@ -7,7 +7,7 @@ use crate::core::effects::MemberId;
 /// A message that waits.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BacklogMessage {
-    /// Whose it is; 0 if that has left, or is not known any more.
+    /// Its member; 0 if the member has left, or is not known any more.
     pub owner: MemberId,
     /// The channel and the payload.
     bytes: Box<[u8]>,
@@ -37,11 +37,11 @@ impl BacklogMessage {
 #[derive(Debug)]
 pub struct Backlog {
     messages: VecDeque<BacklogMessage>,
-    /// What was published already and came back: it goes before the others.
+    /// Messages that were published and came back: they go before the others.
     returned: VecDeque<BacklogMessage>,
-    /// What has come back since something was last taken: it was published before what stands in `returned` could be.
+    /// Messages that have come back since one was last taken: they were published before those in `returned`.
     latest: VecDeque<BacklogMessage>,
-    /// What all of these take.
+    /// How many bytes all of these take.
     held: usize,
     bound: usize,
     dropped: u64,
@@ -67,8 +67,8 @@ impl Backlog {
         self.give_way();
     }
 
-    /// Adds a message that has been published before all others that are here, but those which have come back too since
-    /// something was last taken.
+    /// Adds a message that has come back. It was published before all others that wait, except those that have also come
+    /// back since a message was last taken.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) {
         let message = BacklogMessage::new(0, channel, payload);
         self.held += message.held();

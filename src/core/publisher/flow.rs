@@ -1,8 +1,8 @@
-//! When publishes go out, and what waits meanwhile.
+//! When publishes may go out.
 //!
-//! They wait while the link is down, while it is not proven to reach the Redis of the user's clients, and after
-//! an outage until the peers that were there before have subscribed again: what is published earlier is lost to
-//! them. An acknowledged broadcast, and what comes behind it, waits until its acknowledgements can be heard.
+//! They wait while the link is down, while it is not proven to reach the Redis of the user's clients, and after an outage
+//! until the peers that were there before have subscribed again: they would miss earlier messages. An acknowledged
+//! broadcast, and all messages behind it, wait until its acknowledgements can be heard.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::transport::Trial;
 /// time to be answered.
 pub const HEAL_BOUND: Duration = Duration::from_secs(4);
 
-/// How long a link waits whose first attempts to connect have failed: nobody knows how many peers have tried as
-/// long, but all of them try again within that time.
+/// How long a link waits if its first attempts to connect have failed: other servers may have tried as long, and all of
+/// them try again within that time.
 pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 
 /// How long publishes wait at least when subscriptions have to be made elsewhere and Redis stands: the others are told
@@ -29,7 +29,7 @@ const MOVE_SETTLE: Duration = Duration::from_millis(100);
 pub const HEAR_BOUND: Duration = Duration::from_secs(1);
 
 /// How long one message goes first at most if it may be with a node that hangs: no node is silent for as long without
-/// being suspected of that.
+/// being suspected of hanging.
 const TRIAL_BOUND: Duration = Duration::from_secs(1);
 
 /// Whether publishes may go out.
@@ -44,17 +44,17 @@ pub struct Flow {
     deaf: Vec<MemberId>,
     /// How long they are waited for. It begins when nothing else is waited for.
     deaf_until: Option<Instant>,
-    /// Redis has refused what it takes later, and has taken nothing since: what is to show that it does.
+    /// Redis has refused messages for now, and has taken none since: this goes out first.
     trial: Option<Trial>,
     /// When a brief trial ends, once it has begun.
     trial_ends: Option<Instant>,
-    /// The link has not been up yet, and not for want of trying.
+    /// The link has not been up yet, though it was tried.
     late: bool,
     was_up: bool,
     settle: Duration,
     /// The wait is over since [`Flow::take_ended`] was last asked: the members whose peers may be missing.
     ended: Option<Vec<MemberId>>,
-    /// What waits.
+    /// The messages that wait.
     pub backlog: Backlog,
 }
 
@@ -63,7 +63,7 @@ pub struct Flow {
 enum Wait {
     /// For the peers that were there before, and not longer than to then.
     Peers(Healing, Instant),
-    /// Until then: nobody knows whom to wait for.
+    /// Until then: it is not known which peers to wait for.
     Time(Instant),
 }
 
@@ -88,7 +88,7 @@ impl Flow {
         }
     }
 
-    /// Whether publishes may go out at once, apart from what waits.
+    /// Whether publishes may go out. Those in the backlog go first.
     pub fn is_open(&self) -> bool {
         self.deaf.is_empty() && self.waits_for_no_other()
     }
@@ -97,7 +97,7 @@ impl Flow {
         self.up && self.proven && !self.held && self.wait.is_none()
     }
 
-    /// A member asks for acknowledgements that it cannot hear yet: what is published from now on waits until it does.
+    /// A member asks for acknowledgements that it cannot hear yet: publishes wait from now on until it can.
     pub fn wait_for_hearing(&mut self, id: MemberId) {
         if !self.deaf.contains(&id) {
             self.deaf.push(id);
@@ -150,8 +150,8 @@ impl Flow {
         self.wait.is_some()
     }
 
-    /// Subscriptions of these members are lost, though the link stands. So may be those of the others: publishes wait
-    /// until they are back.
+    /// Subscriptions of these members are lost, though the link stands. Other servers may have lost theirs, too: publishes
+    /// wait until those are back.
     pub fn heal(&mut self, now: Instant, members: Vec<MemberId>) {
         match &mut self.wait {
             Some(Wait::Peers(healing, _)) => healing.extend(&members),
@@ -203,7 +203,7 @@ impl Flow {
         if self.trial.is_none() { usize::MAX } else { usize::from(is_answered) }
     }
 
-    /// Another transport begins; what waits goes on waiting.
+    /// Another transport begins; the backlog goes on waiting.
     pub fn reset(&mut self, proven: bool) {
         self.up = false;
         self.wait = None;
@@ -227,7 +227,7 @@ impl Flow {
         self.held = held;
     }
 
-    /// Whether it is known.
+    /// Whether the link is known to reach the Redis of the user's clients.
     pub fn is_proven(&self) -> bool {
         self.proven
     }

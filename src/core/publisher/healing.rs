@@ -1,4 +1,4 @@
-//! Whether the other servers are back after an outage, asked of Redis with as few names as will do.
+//! Whether the other servers are back after an outage: Redis is asked for as few names as possible.
 //!
 //! As long as something is missing, a few namespaces are looked at again and again: the *probe*. Once the probe is
 //! complete the others are looked at, each once, in chunks. So Redis is asked for every namespace about once in an
@@ -12,10 +12,10 @@ use crate::core::effects::MemberId;
 /// How often the probe is looked at.
 const STEP: Duration = Duration::from_millis(25);
 
-/// The same when this has lasted [`PATIENT`].
+/// How often the probe is looked at once this has lasted [`PATIENT`].
 const LATE_STEP: Duration = Duration::from_millis(50);
 
-/// From then on nobody is expected from one moment to the next.
+/// After this time no server is expected from one moment to the next.
 const PATIENT: Duration = Duration::from_secs(1);
 
 /// How many members are a probe.
@@ -29,12 +29,12 @@ const CHUNK: usize = 1000;
 pub(super) struct Healing {
     began: Instant,
     next: Instant,
-    /// Until then whoever is found may be about to go.
+    /// Until then a server that is found may be about to go.
     rests: Instant,
-    /// Members whose peers have not been found: the last ones are asked for first. Whoever comes back subscribes to
+    /// Members whose peers have not been found. The last ones are asked for first: a server that comes back subscribes to
     /// them last.
     missing: BTreeSet<MemberId>,
-    /// What is being looked at.
+    /// The members that are being looked at.
     asked: Vec<MemberId>,
     counting: bool,
     /// The probe is complete, and the others are looked at.
@@ -66,7 +66,7 @@ impl Healing {
         self.found = false;
     }
 
-    /// Looks at nobody until then, and again at those who have been found.
+    /// Looks at no member until then, and then again at those whose peers have been found.
     pub(super) fn rest(&mut self, until: Instant) {
         self.rests = self.rests.max(until);
         self.next = self.next.max(until);

@@ -1,4 +1,4 @@
-//! What the link publishes: when it may go out, what waits meanwhile, and what is in flight.
+//! The messages that the link publishes: when they may go out, which wait meanwhile, and how many are in flight.
 
 mod backlog;
 pub(super) mod flow;
@@ -20,7 +20,7 @@ pub(super) struct Publisher {
     /// Whether messages may go out, and those that wait.
     pub(super) flow: Flow,
     flush_points: FlushPoints,
-    /// The link is shut: what is published is dropped and counted.
+    /// The link is shut: messages are dropped and counted.
     shut: bool,
     /// How many messages and entries were lost before they were with the kernel.
     unwritten: u64,
@@ -43,8 +43,8 @@ impl Publisher {
         }
     }
 
-    /// What the user's client has published without the link, and nobody could hear, waits for the peers like what a
-    /// transport has given back.
+    /// The user's client has published a message without the link, and nobody could hear it: it waits for the peers like
+    /// a message that a transport has given back.
     pub(super) fn publish_again(
         &mut self,
         channel: &[u8],
@@ -64,8 +64,8 @@ impl Publisher {
         self.flow.heal(cx.now(), missed);
     }
 
-    /// Sorts what [`Effects::publishes`] gathered: what may go out stays there, the rest goes to the backlog. `room` is
-    /// how many bytes the transport takes now; returns how many it takes besides. `settled` says whether Redis has
+    /// Sorts the messages in [`Effects::publishes`]: those that may go out stay there, the others go to the backlog. `room`
+    /// is how many bytes the transport takes now; returns how many it takes besides. `settled` says whether Redis has
     /// answered for so many entries of a stream.
     pub(super) fn release(
         &mut self,
@@ -113,7 +113,7 @@ impl Publisher {
         self.flush_points.add(waiting, entries, token);
     }
 
-    // --- what becomes of it ----------------------------------------------------------------------------
+    // --- in flight -------------------------------------------------------------------------------------
 
     /// Redis has answered a publish for good.
     pub(super) fn answered(&mut self) {
@@ -143,7 +143,7 @@ impl Publisher {
         self.flow.down();
     }
 
-    /// Nobody will answer for what was handed to the transport.
+    /// Nobody will answer for the messages that were handed to the transport.
     pub(super) fn lose_in_flight(&mut self, stats: &mut Stats) {
         stats.lost_in_flight += self.flush_points.lose_all();
     }
@@ -169,7 +169,7 @@ impl Publisher {
         self.shut
     }
 
-    /// Drops what [`Effects::publishes`] gathered since the link was shut.
+    /// Drops the messages in [`Effects::publishes`] if the link is shut.
     pub(super) fn drop_if_shut(&mut self, cx: &mut Context<'_>) {
         if self.shut {
             cx.stats.dropped += cx.fx.publishes.len() as u64;
@@ -193,7 +193,7 @@ impl Publisher {
         !self.shut && self.flow.is_connected() && self.flow.is_proven()
     }
 
-    // --- what JS knows ---------------------------------------------------------------------------------
+    // --- told to JS ------------------------------------------------------------------------------------
 
     /// A message of JS has been seen, of whatever kind.
     pub(super) fn saw_message(&mut self) {

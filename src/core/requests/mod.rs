@@ -1,4 +1,4 @@
-//! The requests of this node that wait for answers: how many are expected, what has come, until when.
+//! The requests of this node that wait for answers: how many answers are expected, how many have come, until when.
 
 mod records;
 #[cfg(test)]
@@ -42,7 +42,7 @@ struct PendingRequest {
     member: MemberId,
     kind: RequestType,
     deadline: Instant,
-    /// What is still to be published, once the members are counted.
+    /// The request, if it is still to be published: once the members are counted.
     body: Option<Box<[u8]>>,
     /// How many other members are expected to answer; `None` until counted.
     expected: Option<u64>,
@@ -50,7 +50,7 @@ struct PendingRequest {
     refusal: Option<Box<str>>,
     /// How many answers have come.
     answers: u64,
-    /// What they took.
+    /// How many bytes they took.
     held: usize,
     last_answer: Instant,
     recount: Instant,
@@ -99,7 +99,7 @@ pub struct Requests {
     next_due: u64,
 }
 
-/// When something is due; the number tells those of the same time apart.
+/// When something is due; the number tells apart what is due at the same time.
 type Due = (Instant, u64);
 
 impl Requests {
@@ -178,7 +178,8 @@ impl Requests {
         match pending.expected {
             None => {
                 pending.expected = Some(others);
-                // Published ahead of the count, it may have been answered twice by one: what has come first counts.
+                // A request that was published before the count may have been answered twice by one server: no more
+                // answers count than there are servers.
                 pending.answers = pending.answers.min(others);
             }
             // The lowered number may be that of nodes which have answered already, while another still works
@@ -241,7 +242,7 @@ impl Requests {
         true
     }
 
-    /// Ends what is out of time; returns the ids whose members are to be counted again.
+    /// Ends requests that are out of time. Returns the ids of those whose members are to be counted again.
     pub fn tick(&mut self, now: Instant, batch: &mut Batch) -> Vec<(MemberId, Box<str>)> {
         let mut recount = Vec::new();
         while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {

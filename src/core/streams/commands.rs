@@ -29,7 +29,7 @@ impl Commands {
         self.send_patiently(port, purpose, key, args, None, fx);
     }
 
-    /// The same, with a bound for how long its connection may bring nothing.
+    /// Sends a command, with a bound for how long its connection may bring nothing.
     pub(super) fn send_patiently(
         &mut self,
         port: Port,

@@ -9,11 +9,11 @@ use crate::packet::Malformed;
 use crate::transport::resp::{Items, Reply};
 use crate::wire::streams::{Entry, EntryId, event_of, id_and_fields};
 
-/// The memory for a single envelope that is kept for the next one.
+/// How much memory of one envelope is kept for the next one.
 const MAX_SCRATCH: usize = 1 << 16;
 
 impl Stream {
-    /// Takes an entry. `envelope` is memory for what is put together.
+    /// Takes an entry. `envelope` is memory to write envelopes in.
     pub(super) fn take_entry(
         &mut self,
         item: Reply<'_>,

@@ -10,14 +10,14 @@ use crate::core::effects::Effects;
 use crate::transport::Port;
 use crate::wire::streams::EntryId;
 
-/// How long a look at a stream serves those who come to be restored.
+/// How long a look at a stream serves sessions that come to be restored.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The looks at the streams of a link.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     list: BTreeMap<StreamId, Look>,
-    /// What was last seen of each stream, and when.
+    /// The ends of each stream when it was last looked at, and when that was.
     seen: BTreeMap<StreamId, (Instant, Bounds)>,
 }
 
@@ -32,7 +32,8 @@ struct Look {
 }
 
 impl Looks {
-    /// What a stream had a moment ago: that will do for all of a burst, unless the client knows of more.
+    /// The ends of a stream as of a moment ago: they will do for all sessions of a burst, unless the client knows of a later
+    /// entry.
     pub(super) fn recent(&self, stream: StreamId, offset: EntryId, now: Instant) -> Option<Bounds> {
         let &(at, bounds) = self.seen.get(&stream)?;
         (now < at + LOOK_AGAIN && bounds.newest >= Some(offset)).then_some(bounds)
@@ -67,7 +68,7 @@ impl Looks {
         self.list.contains_key(&stream)
     }
 
-    /// Nobody needs to look at a stream any more.
+    /// No restore needs a look at a stream any more.
     pub(super) fn forget(&mut self, stream: StreamId) {
         self.list.remove(&stream);
     }

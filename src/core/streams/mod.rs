@@ -1,7 +1,7 @@
-//! Streams: what is added to them, what is read from them, and the sessions that are restored from them.
+//! Streams: entries that are added, entries that are read, and sessions that are restored.
 //!
-//! All I/O is commands about keys: each stream has a reader of its own that blocks until there is something, and what
-//! is added goes by the connection that publishes.
+//! All I/O is commands about keys: each stream has a reader of its own that blocks until there are entries, and entries are
+//! added by the connection that publishes.
 //!
 //! ```text
 //! Streams ─┬─ Stream, one each ─┬─ StreamReader  pages of entries, to the members and to the History
@@ -55,8 +55,8 @@ use restores::{NotRestored, Restores};
 use sessions::Sessions;
 use stream::{Author, Stream};
 
-/// So many members that have left can still add to their streams: what is emitted after `close()` goes out, as with
-/// the reference.
+/// So many members that have left can still add to their streams: an event that is emitted after `close()` goes out, as
+/// with the reference.
 const MAX_DEPARTED: usize = 256;
 
 /// The streams of a link.
@@ -74,7 +74,7 @@ pub(super) struct Streams {
     sessions: Sessions,
     /// What the driver was last told of how far they are read.
     told: Vec<(StreamId, EntryId, EntryId)>,
-    /// Memory for what is put together.
+    /// Memory to write envelopes in.
     envelope: Vec<u8>,
 }
 
@@ -168,7 +168,7 @@ impl Streams {
         self.is_waiting(id)
     }
 
-    /// A member leaves. What it has added goes out, and what it still may add, too.
+    /// A member leaves. The entries that it has added still go out, and so do those that it adds later.
     pub(super) fn leave(&mut self, id: MemberId, fx: &mut Effects) {
         let Some(author) = self.authors.get_mut(&id) else {
             return;
@@ -241,8 +241,8 @@ impl Streams {
         self.add(id, u64::from(kind), write, publisher, cx);
     }
 
-    /// Adds an event to the stream of a member. JS encodes an event with attachments itself: @msgpack writes of values
-    /// what their text does not say.
+    /// Adds an event to the stream of a member. JS encodes an event with attachments itself: the text of values does not say
+    /// all that @msgpack writes of them.
     pub(super) fn broadcast(
         &mut self,
         id: MemberId,
@@ -314,7 +314,7 @@ impl Streams {
 
     // --- the link --------------------------------------------------------------------------------------
 
-    /// Sends what waits and may go out. `room` is how many bytes the transport takes now.
+    /// Sends entries and sessions that wait. `room` is how many bytes the transport takes now.
     pub(super) fn release(&mut self, room: usize, publisher: &Publisher, cx: &mut Context<'_>) {
         if !publisher.reaches_redis() {
             return;
@@ -328,15 +328,15 @@ impl Streams {
         self.sessions.drive(&mut self.commands, cx.fx);
     }
 
-    /// The link is lost: nobody waits for the ids of what is added meanwhile.
+    /// The link is lost: nobody waits for the ids of entries that are added meanwhile.
     pub(super) fn down(&mut self, fx: &mut Effects) {
         for stream in self.list.values_mut() {
             stream.appends.answer_all(fx);
         }
     }
 
-    /// Another transport begins: what was under way has no end any more. `known` says that the link was known to reach
-    /// the same Redis, so that what was read there still tells where to read on.
+    /// Another transport begins: commands that were under way do not end any more. `known` says that the link was known to
+    /// reach the same Redis, so that reading goes on where it was.
     pub(super) fn change_transport(&mut self, known: bool, members: &mut Members, fx: &mut Effects) {
         self.down(fx);
         self.commands.forget_all();
@@ -357,7 +357,7 @@ impl Streams {
         }
     }
 
-    /// The link is shut: what waits is dropped and counted, and what is under way is of no interest.
+    /// The link is shut: entries and sessions that wait are dropped and counted.
     pub(super) fn shut(&mut self, publisher: &mut Publisher, stats: &mut Stats) {
         for stream in self.list.values_mut() {
             let (dropped, lost) = stream.appends.clear();
@@ -368,7 +368,7 @@ impl Streams {
         stats.dropped += self.sessions.clear();
     }
 
-    /// Does what is due.
+    /// Does all that is due.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         for stream in self.list.values_mut() {
             stream.reader.drive(&stream.key, &mut self.commands, fx);

@@ -1,5 +1,5 @@
 //! The past of a stream, read from Redis where the memory does not reach back: page by page, and once for all sessions
-//! that need the same.
+//! that need the same entries.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::wire::streams::{Entry, EntryId};
 /// How many entries come in one go. More would keep Redis from serving others: it runs a command whole.
 const PAGE: usize = 500;
 
-/// How many bytes of a passage go into the memory. What is more is for those alone who have asked.
+/// How many bytes of a passage go into the memory. Further entries are only for the sessions that have asked.
 const MAX_KEPT: usize = 8 << 20;
 
 /// How long a page may take.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     run: Option<Run>,
-    /// Those that need what the present run has passed already.
+    /// The restores that need entries which the present run has passed already.
     queue: Vec<u32>,
 }
 
@@ -37,7 +37,7 @@ struct Run {
     from: EntryId,
     /// The restores that are served.
     served: Vec<u32>,
-    /// The events that have come, for the memory: who comes back next has missed about the same.
+    /// The events that have come, for the memory: the next session has missed about the same.
     events: Vec<Kept>,
     bytes: usize,
 }
@@ -79,7 +79,7 @@ impl Pages {
         served.retain(|&id| !restores.is_in_memory(id, key.number, floor));
         let from = served.iter().filter_map(|&id| restores.wants_from(id, key.number)).min();
         let Some(from) = from else {
-            // An idle connection would be one more for nothing.
+            // The connection would be idle.
             fx.closed_readers.push(paging_port(key.number));
             return;
         };
@@ -139,7 +139,7 @@ impl Pages {
             let floor = history.as_ref().and_then(History::floor);
             return self.begin(key, floor, restores, commands, fx);
         }
-        // Those that have failed meanwhile are not served any more.
+        // Restores that have failed meanwhile are not served any more.
         run.served.retain(|&id| restores.wants_from(id, number).is_some());
         if run.served.is_empty() {
             return self.begin(key, floor, restores, commands, fx);

@@ -1,5 +1,5 @@
-//! How far streams are read, for the sessions of clients that go: one that has been sent nothing for long is restored from
-//! there, since what it was sent last may be gone from the stream.
+//! How far streams are read, for the sessions of clients that go: a client that has been sent nothing for long is restored
+//! from there, since the last entry that it was sent may be gone from the stream.
 
 use super::Streams;
 use super::purpose::StreamId;
@@ -13,13 +13,13 @@ pub struct Position {
     pub stream: String,
     /// The last event in it that was read.
     pub last: EntryId,
-    /// Nothing behind this one was left out.
+    /// No event behind this one was left out.
     pub since: EntryId,
 }
 
 impl Streams {
-    /// How far the streams are read whose clients are recovered, if that has changed. All up to there is among the records
-    /// that JS gets before.
+    /// How far the streams are read whose clients are recovered, if that has changed. JS gets the records of all entries up
+    /// to there before.
     pub(in crate::core) fn take_positions(&mut self) -> Option<Vec<Position>> {
         let told = &self.told;
         let now: Vec<(StreamId, EntryId, EntryId)> = self

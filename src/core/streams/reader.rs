@@ -1,4 +1,5 @@
-//! Who reads a stream: from where it stood when the first member joined, and on from there whatever happens.
+//! The reader of a stream: it begins where the stream ended when the first member joined, and goes on from there whatever
+//! happens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,20 +20,20 @@ const SCAN_PAGE: usize = 500;
 /// How long one command waits for entries at most, in milliseconds.
 const MAX_BLOCK: u64 = 10_000;
 
-/// After so many attempts in a row JS is told of what passes as a rule, which takes 7 seconds.
+/// After so many attempts in a row, which take 7 seconds, JS is told even of an error that passes as a rule.
 const PASSES_FOR: u32 = 12;
 
-/// The same for a stream that is said to be elsewhere: a transport that knows the nodes of a cluster has looked there by
-/// then.
+/// After so many attempts JS is told that the stream is said to be elsewhere: a transport that knows the nodes of a
+/// cluster has looked there by then.
 const MOVED_FOR: u32 = 3;
 
 /// How long the first command waits after reading was refused, in milliseconds: when Redis takes it, JS is to know.
 const TRIAL_BLOCK: u64 = 1;
 
-/// How much later than a command has to end Redis is taken to be gone.
+/// How long after the end of a command Redis is taken to be gone if it does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who reads a stream, and how far.
+/// The reader of a stream, and how far it has read.
 #[derive(Debug, Default)]
 pub(super) struct StreamReader {
     /// None as long as nobody listens.
@@ -40,15 +41,15 @@ pub(super) struct StreamReader {
     /// The last entry that was read, or the last that there was before.
     position: Option<EntryId>,
     state: ReaderState,
-    /// What the stream has is to be looked at before reading goes on: entries may be gone, or all of it.
+    /// The ends of the stream are to be looked at before reading goes on: entries may be gone, or all of it.
     unsure: bool,
     /// The last page was full, so that there are more, and they may be about to be trimmed.
     behind: bool,
-    /// How far the way to the last entry has led.
+    /// The last entry that was passed on the way to the end.
     scanned: Option<EntryId>,
-    /// How often it failed since XREAD last succeeded. That the looks succeed says nothing about XREAD.
+    /// How often reading failed since XREAD last succeeded. Looks that succeed say nothing about XREAD.
     failures: u32,
-    /// How often it failed in a row though the link stands.
+    /// How often reading failed in a row though the link stands.
     troubles: u32,
     /// JS has been told that it cannot be read.
     told: bool,
@@ -75,7 +76,7 @@ enum ReaderState {
     Reading,
 }
 
-/// What is known once the ends of a stream were looked at.
+/// The result of a look at the ends of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looked {
     /// Not enough.
@@ -108,12 +109,12 @@ impl StreamReader {
         self.options.get_or_insert(ReaderOptions { count: count.max(1), block });
     }
 
-    /// Nobody listens any more; whether somebody did.
+    /// Nobody listens any more. Returns whether somebody did.
     pub(super) fn close(&mut self) -> bool {
         std::mem::take(self).options.is_some()
     }
 
-    /// What was under way has no end any more. `known` says that the same Redis is read on.
+    /// Commands that were under way do not end any more. `known` says that the next ones go to the same Redis.
     pub(super) fn interrupt(&mut self, known: bool) {
         self.state = ReaderState::Idle;
         self.unsure = true;
@@ -123,7 +124,7 @@ impl StreamReader {
         }
     }
 
-    /// Whether its members hear what is added.
+    /// Whether its members hear the entries that are added.
     pub(super) fn is_readable(&self) -> bool {
         self.readable
     }
@@ -151,7 +152,7 @@ impl StreamReader {
         }
     }
 
-    /// Sends what is to be done next.
+    /// Sends the next command.
     pub(super) fn drive(&mut self, key: &StreamKey, commands: &mut Commands, fx: &mut Effects) {
         let Some(ReaderOptions { count, block }) = self.options else {
             return;
@@ -207,7 +208,7 @@ impl StreamReader {
                     _ => Looked::Nothing,
                 }
             }
-            // In front of a page.
+            // This look was sent in front of a page.
             ReaderState::Reading => Looked::Oldest(entry),
             _ => Looked::Nothing,
         }

@@ -1,4 +1,4 @@
-//! What is read from a stream: pages of entries, gaps between them, and failures.
+//! Reading a stream: pages of entries, gaps between them, and failures.
 
 use super::commands::Commands;
 use super::purpose::{passes, reason_of};
@@ -90,7 +90,7 @@ impl Stream {
         if position == EntryId::ZERO || oldest <= position {
             return;
         }
-        // What is read next is behind it.
+        // Reading goes on behind it.
         let before = oldest.previous();
         self.reader.set_position(position.max(before));
         if let Some(history) = &mut self.history {
@@ -101,7 +101,7 @@ impl Stream {
         cx.events(&self.readers(), &trimmed);
     }
 
-    /// A page has come. `envelope` is memory for what is put together.
+    /// A page has come. `envelope` is memory to write envelopes in.
     pub(super) fn read(
         &mut self,
         outcome: Outcome<'_>,

@@ -67,7 +67,7 @@ pub(super) struct Restore {
     pub(super) member: MemberId,
     pub(super) token: u32,
     pub(super) key: Vec<u8>,
-    /// What the client has got, or what its session says instead.
+    /// The last entry that the client has got, or the one that its session says instead.
     pub(super) offset: EntryId,
     /// Where it resumes if the stream holds `offset` no more: looked at once.
     pub(super) resume: Option<EntryId>,
@@ -85,7 +85,7 @@ pub(super) struct KeptSession {
     pub(super) rooms: SessionRooms,
 }
 
-/// What is known of it in one stream.
+/// A restore in one stream.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) stream: StreamId,
@@ -136,7 +136,7 @@ impl Restores {
         self.list.keys().copied().collect()
     }
 
-    /// What is known of a restore in one stream.
+    /// A restore in one stream.
     pub(super) fn part_mut(&mut self, id: u32, stream: StreamId) -> Option<&mut Part> {
         self.list.get_mut(&id)?.parts.iter_mut().find(|part| part.stream == stream)
     }
@@ -170,7 +170,7 @@ impl Restores {
         }
     }
 
-    /// Shows an entry of a page to those who wait for it.
+    /// Shows an entry of a page to the restores that wait for it.
     pub(super) fn see(
         &mut self,
         number: StreamId,
@@ -256,8 +256,8 @@ fn gathered(data: &[u8]) -> usize {
 }
 
 impl Restore {
-    /// Begins where the session says if what the client has got last is gone, and if nothing is gone from there on. What
-    /// the reference has led astray has ids of its own.
+    /// Begins where the session says if the last entry that the client has got is gone, and if no entry is gone from there
+    /// on. Entries that the reference has added to a wrong stream have ids of that stream.
     pub(super) fn resume(&mut self) {
         let Some(resume) = self.resume.take() else {
             return;

@@ -1,7 +1,7 @@
-//! Sessions that are restored: taken from Redis, with all that they have missed up to where this node reads.
+//! Sessions that are restored: taken from Redis, with all entries that they have missed up to where this node reads.
 //!
-//! What is missed comes from memory where that reaches back far enough; the rest is read in pages. The answer takes its
-//! place among the entries that JS gets: all before it are in it, and all behind it come by themselves.
+//! The missed entries come from memory where that reaches back far enough; the others are read in pages. The answer takes
+//! its place among the entries that JS gets: it has all entries before it, and all behind it come as usual.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::transport::resp::Reply;
 use crate::transport::{Args, Outcome, Port};
 use crate::wire::streams::{EntryId, Progress, SessionRooms};
 
-/// What is to be done about a restore.
+/// The next thing to do about a restore.
 enum Verdict {
     Wait,
     Page(StreamId, EntryId),
@@ -26,7 +26,7 @@ enum Verdict {
 }
 
 impl Streams {
-    /// Takes a session from a key, and gathers what it has missed.
+    /// Takes a session from a key, and gathers the entries that it has missed.
     pub(in crate::core) fn restore(
         &mut self,
         id: MemberId,
@@ -104,7 +104,7 @@ impl Streams {
         }
     }
 
-    /// What was seen of a stream a moment ago may be older than what the session knows of.
+    /// The session may know of a later entry than the last look at the stream has seen.
     fn look_for_resume(&mut self, number: u32, fx: &mut Effects) {
         let Some(restore) = self.restores.get_mut(number).filter(|restore| restore.resume.is_some()) else {
             return;
@@ -137,7 +137,7 @@ impl Streams {
             return;
         }
         let stream = self.list.get(&number);
-        // Where that is not allowed, what this node has read will do.
+        // Where the look is not allowed, the last entry that this node has read will do.
         let looked = match entry_looked_at(outcome) {
             None if !is_oldest && is_forbidden(outcome) => {
                 Some(stream.and_then(|stream| stream.reader.position()))
@@ -229,7 +229,7 @@ impl Streams {
                 part.verified = true;
                 part.found = history.contains(restore.offset);
             }
-            // What is gone from Redis is gone for all nodes.
+            // An entry that is gone from Redis is gone for all nodes.
             let offset = restore.offset;
             found |= part.found && oldest.is_some_and(|oldest| oldest <= offset) && newest >= Some(offset);
         }

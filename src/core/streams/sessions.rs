@@ -43,7 +43,7 @@ impl Sessions {
         self.list.is_empty()
     }
 
-    /// What was under way has no end any more.
+    /// Commands that were under way do not end any more.
     pub(super) fn interrupt(&mut self) {
         self.list.values_mut().for_each(|session| session.sent = false);
     }
@@ -86,7 +86,7 @@ impl Sessions {
         }
     }
 
-    /// Sends those that are not.
+    /// Sends the sessions that are not sent.
     pub(super) fn drive(&mut self, commands: &mut Commands, fx: &mut Effects) {
         if self.resting.is_some_and(|until| fx.now < until) {
             return;
@@ -111,7 +111,7 @@ impl Sessions {
                 }
             }
             Outcome::Replied(Reply::Error(_)) | Outcome::NotRun { .. } | Outcome::Lost { .. } => {
-                // It is kept again as it was: that does no harm.
+                // It is sent again: to keep it twice does no harm.
                 if let Some(session) = self.list.get_mut(&number) {
                     session.sent = false;
                     self.resting = Some(cx.now() + REST);

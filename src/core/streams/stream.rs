@@ -19,9 +19,9 @@ pub(super) struct Stream {
     pub(super) max_len: u64,
     /// The members that read it, by their namespaces.
     listeners: HashMap<String, Vec<MemberId>>,
-    /// Who reads it.
+    /// Its reader.
     pub(super) reader: StreamReader,
-    /// What is added to it.
+    /// The entries that are added to it.
     pub(super) appends: Appends,
     /// Recent entries, if any of the members recovers connections.
     pub(super) history: Option<History>,

@@ -18,8 +18,8 @@ pub fn peek_uid(payload: &[u8]) -> Result<&str, Malformed> {
     reader.str()
 }
 
-/// Reads `[uid, packet, opts]`. Keys may come in any order, unknown ones are passed over, and what other
-/// implementations leave out (Go leaves out whatever is empty) may be missing.
+/// Reads `[uid, packet, opts]`. Keys may come in any order, unknown ones are passed over, and fields may be missing that
+/// other implementations leave out: Go leaves out empty ones.
 pub fn decode_broadcast(payload: &[u8]) -> Result<Broadcast<'_>, Malformed> {
     let mut reader = MsgpackReader::new(payload);
     let len = reader.array_len()?;
@@ -78,8 +78,8 @@ impl<'a> Packet<'a> {
 /// printed. `opts` is the msgpack of `{rooms, except, flags}`; none for those of a plain emit to `room` or everyone.
 ///
 /// # Errors
-/// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
-/// take back.
+/// If the payload is not the text of an event, or nested too deep. The caller takes back the bytes that were appended by
+/// then.
 pub fn encode_broadcast(
     uid: &str,
     nsp: &str,

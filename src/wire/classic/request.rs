@@ -8,8 +8,8 @@ use crate::wire::rooms::Rooms;
 use crate::wire::shape::ArrayOr;
 use crate::wire::typed::{decode, write_json_string};
 
-/// What this node has to know of a request to decide who deals with it. The rest is left to JS, which does
-/// the local sockets' part, but its shape is checked here.
+/// The part of a request by which this node decides who handles it. JS reads the rest, for the local sockets, but its
+/// shape is checked here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
@@ -48,11 +48,11 @@ struct RequestPacket {
     data: Option<ArrayOr>,
 }
 
-/// The type of a request that says that its sender has joined. Other implementations pass over requests of a type that
-/// they do not know.
+/// The type of the message of a member that has joined. Other implementations pass over requests of a type that they do
+/// not know.
 const HELLO: u64 = 100;
 
-/// What a member says that has joined.
+/// The message of a member that has joined.
 pub fn hello(uid: &str) -> Vec<u8> {
     let mut request = br#"{"uid":"#.to_vec();
     write_json_string(&mut request, uid);
@@ -73,7 +73,7 @@ impl Request {
         Ok(request)
     }
 
-    /// What it asks for; `None` for a number that this version does not know.
+    /// Its type; `None` for a number that this version does not know.
     pub fn kind(&self) -> Option<RequestType> {
         Some(match self.request_type {
             0 => RequestType::Sockets,
@@ -102,7 +102,7 @@ impl Request {
         }
     }
 
-    /// The same for a request of sockets' ids, whose rooms stand elsewhere.
+    /// Whether the sockets may be here that a request for ids addresses: its rooms stand in another field.
     pub fn addresses_in_rooms(&self, any_socket: bool, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
         match self.rooms.as_ref().filter(|rooms| !rooms.is_empty()) {
             None => any_socket,
@@ -110,7 +110,7 @@ impl Request {
         }
     }
 
-    /// Whether it says whom it is for by rooms, as today's nodes do; older ones name one socket.
+    /// Whether it addresses sockets by rooms, as today's nodes do; older nodes name one socket.
     pub fn has_target(&self) -> bool {
         self.opts.is_some()
     }

@@ -8,7 +8,7 @@ use crate::wire::request::{Answer, RequestReply};
 use crate::wire::shape::{ArrayOr, ItemKinds};
 use crate::wire::typed::{decode, write_json_string};
 
-/// What this node has to know of a response to find the request that it answers.
+/// The part of a response by which this node finds the request that it answers.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Response {

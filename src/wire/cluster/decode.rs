@@ -14,7 +14,7 @@ use crate::wire::classic::Packet;
 use crate::wire::target::{Target, is_nil};
 use crate::wire::typed::decode;
 
-/// What a first look at a message shows.
+/// The result of a first look at a message.
 pub(super) enum FirstLook<'a> {
     /// All of a broadcast without acknowledgements.
     Broadcast(Broadcast<'a>),
@@ -109,7 +109,7 @@ impl<'a> FirstLook<'a> {
     /// Looks at a message in JSON.
     pub(super) fn from_json(payload: &'a [u8]) -> Result<Self, Malformed> {
         let Ok(envelope) = serde_json::from_slice::<JsonEnvelope<'a>>(payload) else {
-            // Half a surrogate pair, perhaps, in what a broadcast does not have.
+            // There may be half a surrogate pair in a field that broadcasts do not have.
             #[derive(Deserialize)]
             struct Envelope {
                 #[serde(rename = "type")]

@@ -13,7 +13,7 @@ use crate::wire::request::{Encoding, RequestType};
 use crate::wire::target::{write_plain_opts, write_plain_opts_json};
 use crate::wire::typed::write_json_string;
 
-/// What a member says that has joined: in msgpack where all messages are.
+/// The message of a member that has joined: in msgpack where all messages are.
 pub fn hello(uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
     let mut out = Vec::new();
     if msgpack {
@@ -36,8 +36,8 @@ pub fn hello(uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
 /// attachments. `opts` are the options, in the same encoding; none for those of a plain emit to `room` or everyone.
 ///
 /// # Errors
-/// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
-/// take back.
+/// If the payload is not the text of an event, or nested too deep. The caller takes back the bytes that were appended by
+/// then.
 pub fn encode_broadcast(
     uid: &str,
     nsp: &str,
@@ -64,7 +64,7 @@ pub fn encode_broadcast(
     write_str(out, nsp)
 }
 
-/// Appends the `data` of the same message.
+/// Appends the `data` of a broadcast.
 ///
 /// # Errors
 /// As [`encode_broadcast`].
@@ -106,8 +106,8 @@ pub fn encode_broadcast_data(
     Ok(())
 }
 
-/// What a node answers that has no client for an acknowledged broadcast, or no socket to tell of: in JSON, or in msgpack
-/// as those of streams speak.
+/// The answer of a node that has no client for an acknowledged broadcast, or no socket to tell of: in JSON, or in msgpack
+/// as members with streams speak.
 pub fn nothing_here(request: &Request, uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
     #[derive(Serialize)]
     struct Envelope<'a> {
@@ -140,8 +140,8 @@ pub fn nothing_here(request: &Request, uid: &str, nsp: &str, msgpack: bool) -> V
     }
 }
 
-/// What a node answers that has sockets which were asked for. Their descriptions stand in `pieces`: in JSON with commas between
-/// them; or in msgpack, `count` of them.
+/// The answer of a node with sockets that were asked for. Their descriptions stand in `pieces`: in JSON with commas
+/// between them; or in msgpack, `count` of them.
 ///
 /// # Errors
 /// If there are more than msgpack can count.

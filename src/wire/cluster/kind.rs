@@ -1,7 +1,6 @@
-//! The types of messages, as far as this node does something about them.
+//! The types of messages that this node handles.
 
-/// What a member says that has joined. The adapters of streams and sharded channels of the reference do nothing
-/// about it.
+/// A member has joined. The adapters of streams and sharded channels of the reference do nothing about it.
 pub(super) const HEARTBEAT: u64 = 2;
 /// A broadcast.
 pub const BROADCAST: u64 = 3;

@@ -1,4 +1,4 @@
-//! A message, whatever it is.
+//! A message of any type.
 
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ use crate::wire::typed::{JSON_MARK, decode};
 pub enum Message<'a> {
     /// An event for the sockets, without acknowledgement.
     Broadcast(Broadcast<'a>),
-    /// Anything that JS has to do something about.
+    /// A request that JS may have to handle.
     Request(Request),
     /// The answer to a request.
     Response(Response),
@@ -24,7 +24,7 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a message; `None` for a type that nothing is done about (heartbeats, and what is not known yet).
+    /// Reads a message; `None` for types that this node does not handle (heartbeats, and unknown ones).
     pub fn decode(payload: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let head = if payload.first() == Some(&JSON_MARK) {
             FirstLook::from_json(payload)?
@@ -53,13 +53,13 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a member says that has joined.
+/// The message of a member that has joined.
 #[derive(Debug, Deserialize)]
 pub struct Hello {
-    /// Who.
+    /// The uid of the member.
     #[serde(default)]
     pub uid: Option<String>,
-    /// Where.
+    /// Its namespace.
     #[serde(default)]
     pub nsp: Option<String>,
 }

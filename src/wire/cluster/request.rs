@@ -13,8 +13,8 @@ use crate::wire::rooms::Rooms;
 use crate::wire::shape::ArrayOr;
 use crate::wire::typed::decode;
 
-/// What this node has to know of a request to decide who deals with it. The rest is left to JS, which does the local
-/// sockets' part, but its shape is checked here.
+/// The part of a request by which this node decides who handles it. JS reads the rest, for the local sockets, but its
+/// shape is checked here.
 #[derive(Debug, Deserialize)]
 pub struct Request {
     #[serde(rename = "type")]
@@ -93,7 +93,7 @@ impl Request {
         Ok(request)
     }
 
-    /// What it asks for.
+    /// Its type.
     pub fn kind(&self) -> RequestType {
         match self.kind {
             kind::SOCKETS_JOIN => RequestType::RemoteJoin,

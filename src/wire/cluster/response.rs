@@ -7,12 +7,12 @@ use crate::wire::broadcast::whole;
 use crate::wire::request::{Answer, RequestReply};
 use crate::wire::shape::{ArrayOr, ItemKinds};
 
-/// What this node has to know of a response to find the request that it answers.
+/// The part of a response by which this node finds the request that it answers.
 #[derive(Debug, Deserialize)]
 pub struct Response {
     #[serde(rename = "type")]
     kind: u64,
-    /// Who answers.
+    /// The answering member.
     #[serde(default)]
     pub uid: Option<String>,
     data: ResponseData,

@@ -7,7 +7,7 @@ pub fn is_own(payload: &[u8], tail: &[u8]) -> bool {
     payload.first() == Some(&JSON_MARK) && payload.ends_with(tail)
 }
 
-/// What the messages of a member end with, in JSON.
+/// The end of the messages of a member, in JSON.
 pub fn tail(uid: &str, nsp: &str) -> Vec<u8> {
     let mut tail = br#","uid":"#.to_vec();
     write_json_string(&mut tail, uid);

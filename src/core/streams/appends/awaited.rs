@@ -1,4 +1,4 @@
-//! Members that wait for the ids of what they have added.
+//! Members that wait for the ids of entries that they have added.
 //!
 //! A member is told the id in the order of the stream, between what other servers have added before and behind: when the
 //! reader comes by. So the offsets that a client sees only grow.
@@ -16,7 +16,7 @@ use crate::wire::streams::EntryId;
 /// How long a packet waits for the id of its entry before it is delivered here without.
 const ID_BOUND: Duration = Duration::from_secs(1);
 
-/// How many entries are looked out for that nobody waits for any more.
+/// How many entries are remembered that nobody waits for any more.
 const MAX_LATE: usize = 10_000;
 
 /// Where the fields begin in `XADD stream MAXLEN ~ n * field value…`.
@@ -36,25 +36,25 @@ struct Waiter {
     fate: EntryFate,
 }
 
-/// What is known of an entry that a member waits for.
+/// The fate of an entry that a member waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryFate {
     /// The reader has not come by.
     Open,
     /// It has this id, and the reader has come by.
     Passed(EntryId),
-    /// It is not in the stream, nor will be.
+    /// It is not in the stream, and will not be sent again.
     Gone,
 }
 
-/// Those who wait, in the order in which they will get their ids.
+/// The members that wait, in the order in which they will get their ids.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     waiters: VecDeque<Waiter>,
     /// How many of these the reader has come by, though their members are not told yet: an earlier one is open.
     passed: usize,
-    /// Those that were not waited for any longer, and may come by all the same: what looks alike is not to be taken for
-    /// what came later.
+    /// Those that have waited too long, though the reader may still come by their entries: an entry that looks alike is not
+    /// to be taken for a later one.
     late: VecDeque<Waiter>,
     /// The ids of those among them that Redis has named.
     late_ids: BTreeSet<EntryId>,
@@ -82,7 +82,7 @@ impl Awaited {
         self.waiters.front().map(|waiter| waiter.since + ID_BOUND)
     }
 
-    /// Tells JS of what is late.
+    /// Tells JS which entries have no id in time.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         while self.waiters.front().is_some_and(|waiter| fx.now >= waiter.since + ID_BOUND) {
             self.give_up_first(fx);
@@ -96,7 +96,7 @@ impl Awaited {
         }
     }
 
-    /// Tells JS that there is no id for the first one, which may come all the same.
+    /// Tells JS that there is no id for the first one. The reader may still come by its entry.
     fn give_up_first(&mut self, fx: &mut Effects) {
         if let Some(waiter) = self.tell_first(fx)
             && waiter.fate == EntryFate::Open
@@ -128,7 +128,7 @@ impl Awaited {
         Some(waiter)
     }
 
-    /// The entry with this number will never be in the stream.
+    /// The entry with this number is not in the stream, and will not be sent again.
     pub(super) fn forgo(&mut self, seq: u64) {
         if let Some(waiter) = find(&mut self.waiters, seq) {
             let before = std::mem::replace(&mut waiter.fate, EntryFate::Gone);
@@ -158,7 +158,7 @@ impl Awaited {
 
     /// The reader comes by an entry with these fields, which one of the link's members has added.
     pub(super) fn pass(&mut self, id: EntryId, fields: &Items<'_>) {
-        // What has this id or an earlier one and was not passed is not there any more.
+        // Entries with this id or an earlier one that were not passed are not in the stream any more.
         let was_late = self.late_ids.contains(&id);
         while self.late.front().is_some_and(|late| late.named.is_some_and(|named| named <= id)) {
             self.remove_late(0);

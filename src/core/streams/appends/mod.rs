@@ -1,6 +1,7 @@
-//! What is added to a stream: kept until Redis has answered, so that no entry is lost and none is there twice.
+//! The entries that are added to a stream: each is kept until Redis has answered, so that none is lost and none is there
+//! twice.
 //!
-//! A [`Queue`] has the entries on their way, [`Sift`] finds those that have arrived when a connection was lost, [`Unread`]
+//! [`Queue`] has the entries on their way, [`Sift`] finds those that have arrived when a connection was lost, [`Unread`]
 //! bounds how many the link adds ahead of its own reader, and [`Awaited`] tells the members the ids.
 
 mod awaited;
@@ -24,7 +25,7 @@ use queue::Queue;
 use sift::Sift;
 use unread::Unread;
 
-/// What is added to one stream.
+/// The entries that are added to one stream.
 #[derive(Debug, Default)]
 pub(super) struct Appends {
     queue: Queue,
@@ -44,12 +45,12 @@ impl Appends {
         self.queue.added()
     }
 
-    /// Of how many of these, the oldest, it is certain what became of them.
+    /// How many of these, the oldest, have arrived for certain or never will.
     pub(super) fn settled(&self) -> u64 {
         self.queue.settled()
     }
 
-    /// How many entries are not sent, or have to be sent again perhaps.
+    /// How many entries are not sent, or may have to be sent again.
     pub(super) fn unsent(&self) -> u64 {
         self.queue.unsent()
     }
@@ -70,7 +71,7 @@ impl Appends {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Tells JS of what is late.
+    /// Tells JS which entries have no id in time.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         self.awaited.tick(fx);
     }
@@ -91,7 +92,7 @@ impl Appends {
         self.unread.has_read(position);
     }
 
-    /// What was under way has no end any more.
+    /// Commands that were under way do not end any more.
     pub(super) fn interrupt(&mut self) {
         self.queue.doubt_all();
         self.sift.interrupt();
@@ -123,8 +124,8 @@ impl Appends {
         self.awaited.answer(cx.fx);
     }
 
-    /// Sends what may go out, `room` bytes at most; returns how many are left of that. The stream keeps `max_len`
-    /// entries, and `reads` says whether this node reads it.
+    /// Sends entries, `room` bytes at most. Returns how many bytes are left of that. The stream keeps `max_len` entries, and
+    /// `reads` says whether this node reads it.
     pub(super) fn drive(
         &mut self,
         key: &StreamKey,
@@ -199,7 +200,7 @@ impl Appends {
         }
     }
 
-    /// What was in the stream before anything is added.
+    /// The last entry of the stream is known, before any is added.
     pub(super) fn baseline(&mut self, outcome: &Outcome<'_>, now: Instant) {
         self.sift.baseline(outcome, now);
     }

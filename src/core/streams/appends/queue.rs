@@ -1,5 +1,4 @@
-//! The entries on their way to a stream, in their order: not sent, sent and not answered, and those of which nobody knows
-//! what became.
+//! The entries on their way to a stream, in their order: not sent, sent and not answered, and those that may have arrived.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ pub(super) struct Queue {
     waiting: VecDeque<Append>,
     /// Sent, and not answered.
     sent: VecDeque<Append>,
-    /// Sent, and nobody knows what became of it.
+    /// Sent with a connection that was lost: they may have arrived.
     unsure: VecDeque<Append>,
     /// How much memory all of these take.
     taken: usize,
@@ -46,12 +45,12 @@ impl Queue {
         self.added
     }
 
-    /// Of how many of these, the oldest, it is certain what became of them.
+    /// How many of these, the oldest, have arrived for certain or never will.
     pub(super) fn settled(&self) -> u64 {
         self.added - (self.waiting.len() + self.sent.len() + self.unsure.len()) as u64
     }
 
-    /// How many are not sent, or have to be sent again perhaps.
+    /// How many are not sent, or may have to be sent again.
     pub(super) fn unsent(&self) -> u64 {
         (self.waiting.len() + self.unsure.len()) as u64
     }
@@ -66,7 +65,7 @@ impl Queue {
         !self.waiting.is_empty()
     }
 
-    /// Whether there is any of which nobody knows what became.
+    /// Whether there is any that may have arrived.
     pub(super) fn is_unsure(&self) -> bool {
         !self.unsure.is_empty()
     }
@@ -115,19 +114,19 @@ impl Queue {
         self.taken = self.taken.saturating_sub(append.args.held());
     }
 
-    /// Nobody knows what became of an entry that was sent.
+    /// An entry that was sent may have arrived.
     pub(super) fn doubt(&mut self, append: Append) {
         self.unsure.push_back(append);
     }
 
-    /// Nobody knows what became of all that was sent.
+    /// All entries that were sent may have arrived.
     pub(super) fn doubt_all(&mut self) {
         self.unsure.append(&mut self.sent);
         self.sent_bytes = 0;
         self.sent_taken = 0;
     }
 
-    /// The oldest entry of which nobody knows what became has arrived if `has_arrived` says so.
+    /// Takes the oldest entry that may have arrived, if `has_arrived` says so of its command.
     pub(super) fn take_arrived(&mut self, has_arrived: impl Fn(&Args) -> bool) -> Option<Append> {
         if !self.unsure.front().is_some_and(|append| has_arrived(&append.args)) {
             return None;
@@ -137,14 +136,14 @@ impl Queue {
         Some(append)
     }
 
-    /// Those of which nobody knew what became have not arrived: they are sent again, before all others.
+    /// The entries that may have arrived have not: they are sent again, before all others.
     pub(super) fn send_again(&mut self) {
         while let Some(append) = self.unsure.pop_back() {
             self.waiting.push_front(append);
         }
     }
 
-    /// Takes all of which nobody knows, nor will know, what became.
+    /// Takes the entries that may have arrived: nobody will know.
     pub(super) fn take_unsure(&mut self) -> VecDeque<Append> {
         let lost = std::mem::take(&mut self.unsure);
         for append in &lost {

@@ -1,7 +1,7 @@
-//! What of that which was sent has arrived.
+//! Which of the entries that were sent have arrived.
 //!
-//! A connection that is lost leaves it open whether the last entries have arrived. Those that have are found in the
-//! stream, behind the last one that was answered, and the others are sent again.
+//! When a connection is lost, the last entries may have arrived or not. Those that have are found in the stream, behind the
+//! last one that was answered; the others are sent again.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ const SIFT_PAGE: usize = 200;
 /// How long adding rests at most.
 const MAX_REST: Duration = Duration::from_secs(1);
 
-/// What is known of the end of a stream.
+/// The end of a stream, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Sift {
-    /// All that was added before is not behind this entry.
+    /// All entries that were added before stand up to this one.
     base: Option<EntryId>,
     state: SiftState,
     failures: u32,
@@ -55,7 +55,7 @@ impl Sift {
         }
     }
 
-    /// What was under way has no end any more.
+    /// Commands that were under way do not end any more.
     pub(super) fn interrupt(&mut self) {
         self.state = SiftState::Unknown;
     }
@@ -74,7 +74,7 @@ impl Sift {
         }
     }
 
-    /// Asks Redis for what is to be known before more is sent. Returns whether something was asked.
+    /// Asks Redis what has to be known before more entries are sent. Returns whether it was asked.
     pub(super) fn drive(
         &mut self,
         queue: &Queue,
@@ -112,7 +112,7 @@ impl Sift {
         self.failures = 0;
     }
 
-    /// If nothing more is answered, it rests before it looks for those of which nobody knows what became.
+    /// If no more answers are to come, it rests before it looks for the entries that may have arrived.
     pub(super) fn settle(&mut self, queue: &Queue, now: Instant) {
         if queue.sent() == 0 && queue.is_unsure() && self.is_ready() {
             self.rest(now);
@@ -124,11 +124,11 @@ impl Sift {
         self.state = SiftState::Resting(now + rest(self.failures, MAX_REST));
     }
 
-    /// What was in the stream before anything is added.
+    /// The last entry of the stream is known, before any is added.
     pub(super) fn baseline(&mut self, outcome: &Outcome<'_>, now: Instant) {
         match (entry_looked_at(outcome), outcome) {
             (Some(last), _) => self.base = Some(last.unwrap_or(EntryId::ZERO)),
-            // Not allowed, say: then all that the stream has is looked at, if it comes to that.
+            // The look may be forbidden: then the whole stream is looked through, should that be needed.
             (None, Outcome::Replied(Reply::Error(error))) if !passes(error) => {
                 self.base = Some(EntryId::ZERO);
             }
@@ -148,7 +148,7 @@ impl Sift {
         let items = match outcome {
             Outcome::Replied(Reply::Array(items)) => items.clone(),
             Outcome::Replied(Reply::Error(error)) if !passes(error) => {
-                // Nobody can tell: sent again, some might be there twice.
+                // Nobody can tell which have arrived: if they were sent again, some might be there twice.
                 let lost = queue.take_unsure();
                 lost.iter().for_each(|append| awaited.forgo(append.seq));
                 cx.stats.published += lost.len() as u64;
