@@ -8,7 +8,7 @@ const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const { freePort } = require("./support/ports");
 
-/** As `MAX_PENDING` in src/core/requests.rs. */
+/** As `MAX_PENDING` in src/core/requests/mod.rs. */
 const MOST = 65_536;
 
 describe("too many requests", function () {

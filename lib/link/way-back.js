@@ -4,7 +4,7 @@
 /**
  * The way back from the user's clients to a link's own connections, for a link that has left these since they failed. It
  * is tried now and then, ever more seldom: where the clients sit behind a tunnel, say, it leads nowhere.
- * `src/core/crossing.rs` does it.
+ * `src/core/crossing/` does it.
  */
 
 const { randomBytes } = require("node:crypto");

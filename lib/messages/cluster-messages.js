@@ -3,7 +3,7 @@
 
 /**
  * The messages of the cluster family, `{ type, data, uid, nsp }`: how they look, and what a server does about those
- * of others. Rust knows them as `src/wire/cluster.rs`.
+ * of others. Rust knows them as `src/wire/cluster/`.
  */
 
 const { eventOf, readTarget } = require("../delivery/delivery");

@@ -153,7 +153,7 @@ class Responder {
 
 /**
  * Throws unless a request that the user's parser has decoded has the shape of one. The others were checked in Rust
- * (`Request` in src/wire/classic.rs).
+ * (`Request` in src/wire/classic/request.rs).
  *
  * @param {any} request
  */

@@ -52,12 +52,12 @@ pub enum Kind {
     Command = 14,
     /// For the user's client of a reader to be closed: `n` its number.
     CloseReader = 15,
-    /// What was added to the stream is there, of a member that recovers connections: `token` its number, counted from
-    /// 1 for each member, `a` the id of its entry; empty if that is not known in time, or will never be.
+    /// An entry that a member has added is in the stream, if the member recovers connections: `token` its number, counted from
+    /// 1 for each member, `a` the id of its entry; empty if the id is not known in time, or if there is no entry.
     Added = 16,
-    /// The answer to a restore: `token`, `a` the session as it was persisted, `d` a table of `n` items: id and data of
-    /// each entry that was missed, in turn; JS has to settle the member then, when it has made the socket. `b` is why there is nothing to restore, if there is not; `c` the id up to
-    /// which entries have been looked at, in each stream that the namespace has.
+    /// The answer to a restore: `token`, `a` the session as it was kept, `b` why there is nothing to restore (empty if there
+    /// is), `c` the id up to which entries have been looked at in each stream of the namespace, `d` a table of `n` items:
+    /// id and data of each missed entry, in turn. JS has to settle the member once it has made the socket.
     Restored = 17,
     /// A count that Redis refuses: `token`, `a` its own words.
     CountRefused = 18,
@@ -107,6 +107,14 @@ impl Batch {
             finished: false,
             batch: self,
         }
+    }
+
+    /// Answers a call of JS that wants a number, or only to be answered.
+    pub fn count(&mut self, member: MemberId, token: u32, count: u64) {
+        let mut draft = self.draft(Kind::Count, member);
+        draft.record.token = token;
+        draft.record.n = u32::try_from(count).unwrap_or(u32::MAX);
+        draft.done();
     }
 
     /// Whether there is nothing for JS.
@@ -200,7 +208,7 @@ impl Drop for Draft<'_> {
 #[derive(Debug, Default)]
 pub struct Publishes {
     bytes: Vec<u8>,
-    /// Of each message: whose it is, where its channel ends, where its payload ends.
+    /// Of each message: its owner, where its channel ends, where its payload ends.
     ends: Vec<(MemberId, usize, usize)>,
 }
 
@@ -227,6 +235,14 @@ impl Publishes {
         }
     }
 
+    /// Adds a message whose payload is ready.
+    pub fn push_bytes(&mut self, owner: MemberId, channel: &[u8], payload: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(channel);
+        self.bytes.extend_from_slice(payload);
+        self.ends.push((owner, start + channel.len(), self.bytes.len()));
+    }
+
     /// The messages, each as channel and payload, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
@@ -237,7 +253,7 @@ impl Publishes {
         })
     }
 
-    /// Whose they are, in the same order.
+    /// The owners of the messages, in the same order.
     pub fn owners(&self) -> impl Iterator<Item = MemberId> {
         self.ends.iter().map(|&(owner, ..)| owner)
     }
@@ -273,7 +289,7 @@ pub enum Change {
 /// All that one step of the core wants done.
 #[derive(Debug)]
 pub struct Effects {
-    /// When the step is: the driver's to set, the core has no clock.
+    /// When the step is. The driver sets it: the core has no clock.
     pub now: Instant,
     /// For JS.
     pub batch: Batch,
@@ -281,7 +297,7 @@ pub struct Effects {
     pub publishes: Publishes,
     /// Subscriptions to add to a lane, or to take from it, in order.
     pub subscriptions: Vec<(Lane, Change, Subscription)>,
-    /// The same for own connections that do not carry the bytes yet.
+    /// Subscriptions of own connections that do not carry the bytes yet, in order.
     pub own_subscriptions: Vec<(Lane, Change, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,

@@ -1,4 +1,4 @@
-//! What JS is told besides messages.
+//! Events of the link that JS is told of.
 
 use serde::Serialize;
 
@@ -17,9 +17,9 @@ pub enum Event<'a> {
     },
     /// The address leads to a replica; a `Down` that says so follows.
     Replica,
-    /// The link has ended by a fault of its own: nothing that was asked of it is answered any more.
+    /// The link has ended by a fault of its own, and answers nothing any more.
     Failed {
-        /// What it says.
+        /// The message of the fault.
         reason: &'a str,
     },
     /// The link listens on `channel`: the proof may be sent there through the user's client.
@@ -37,12 +37,12 @@ pub enum Event<'a> {
     /// Own connections are about to carry the bytes: nothing more goes straight to the user's clients, and JS says with
     /// `drained` when Redis has answered for what did.
     Drain {
-        /// That of the call that it belongs to.
+        /// The secret of the call that it belongs to.
         secret: &'a str,
     },
     /// Own connections carry the bytes.
     Own,
-    /// They do not: the user's clients go on.
+    /// Own connections do not carry the bytes: the user's clients go on.
     Stayed {
         /// Why.
         reason: &'a str,
@@ -55,13 +55,13 @@ pub enum Event<'a> {
     Deaf {
         /// What went wrong.
         reason: &'a str,
-        /// How long nothing may have been heard already, in milliseconds.
+        /// For how long nothing may have been heard, in milliseconds.
         silence: u64,
     },
-    /// Redis refuses something, or it is nothing that Redis could be given.
+    /// Redis refuses something, or a broadcast cannot be put on the wire.
     Refused {
-        /// What is refused: `publish`, `subscribe`, `count` or `encode`.
-        what: &'a str,
+        /// What is refused.
+        what: Refused,
         /// Its own words.
         error: &'a str,
         /// The stream that something was to be added to.
@@ -87,7 +87,7 @@ pub enum Event<'a> {
     },
     /// Publishes go out at once, or wait from now on.
     Flowing {
-        /// Which of the two.
+        /// Whether they go out at once.
         flowing: bool,
         /// How many messages of JS the link has seen by now.
         seen: u64,
@@ -97,11 +97,25 @@ pub enum Event<'a> {
         /// How many messages that were.
         messages: u64,
     },
-    /// All that was published is with the kernel, or given up.
+    /// All that was published has been handed to the kernel, or is given up.
     Flushed,
     /// A message was dropped; only if JS asked to hear of it.
     Note {
         /// Why.
         text: &'a str,
     },
+}
+
+/// What is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refused {
+    /// A message, an entry or a session.
+    Publish,
+    /// A subscription.
+    Subscribe,
+    /// A count.
+    Count,
+    /// A broadcast, since it cannot be put on the wire.
+    Encode,
 }

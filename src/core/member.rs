@@ -1,4 +1,4 @@
-//! A member of the cluster: one Socket.IO server's adapter for one namespace, and what is known of its sockets.
+//! A member of the cluster: one Socket.IO server's adapter for one namespace, and its sockets as far as they are known.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use crate::transport::{Lane, Space, Subscription};
 use crate::wire::Family;
 use crate::wire::channel::Channels;
 
-/// What JS says of a member when it joins.
+/// A member as it joins.
 #[derive(Clone, Debug)]
 pub struct MemberSpec {
-    /// Its uid: six characters, its own.
+    /// Its uid: six characters that no other member has.
     pub uid: String,
     /// Its namespace.
     pub nsp: String,
     /// The `key` option: the prefix of the channels.
     pub prefix: String,
-    /// Whether the user gave a parser of his own: then only JS can read what does not begin with `{`.
+    /// Whether the user gave a parser: then only JS can read a message that does not begin with `{`.
     pub custom_parser: bool,
     /// The `publishOnSpecificResponseChannel` option: responses go to the requester alone.
     pub specific_responses: bool,
@@ -33,7 +33,7 @@ pub struct MemberSpec {
     /// The name of its own channel if it is an emitter: it publishes as `uid`, listens to nothing but that channel as
     /// long as the link is not proven, and nobody counts it.
     pub emitter: Option<String>,
-    /// The rooms that sockets were told to join of late.
+    /// The rooms that sockets were recently told to join.
     pub joins: Joins,
 }
 
@@ -72,17 +72,17 @@ pub struct Member {
     pub routing: Routing,
     /// Where its subscriptions sit.
     pub lane: Lane,
-    /// What it listens to.
+    /// Its subscriptions.
     pub subscriptions: Subscriptions,
     /// Whether it is an emitter that listens for the proof.
     pub proves: bool,
-    /// What its messages end with, if it is sharded.
+    /// The end of its messages, if it is sharded.
     pub tail: Vec<u8>,
-    /// What the messages to its namespace end with, if it is.
+    /// The end of the messages to its namespace, if it is sharded.
     pub ending: Vec<u8>,
     /// Rooms that have come or gone since their subscriptions were last looked at.
     dirty: Vec<Box<[u8]>>,
-    /// Subscribers of its channels when last counted, itself included if it listens: what an outage waits for at its end.
+    /// Subscribers of its channels when last counted, itself included if it listens: the end of an outage waits for as many.
     pub peers: u64,
     /// When they were last counted.
     pub counted: Option<Instant>,
@@ -90,15 +90,17 @@ pub struct Member {
     pub queued: bool,
     /// Whether another server has said hello since they were last counted.
     pub greeted: bool,
-    /// Whether even the last of several counts did not find it, though it was found before: the next is believed.
+    /// Whether several counts in a row did not find it, though it was found before: the next one is believed.
     pub unfound: bool,
+    /// Whether Redis has still to let it read one of its streams.
+    pub waits_for_streams: bool,
     /// Whether it has said hello itself.
     pub known: bool,
-    /// Whether it was waited for in vain until it was subscribed, and is not again: Redis may refuse it.
+    /// Whether publishes have waited in vain until it was subscribed, and wait no more: Redis may refuse it.
     pub stays_deaf: bool,
-    /// Whether some of them were not found when an outage ended, and they have not been counted since.
+    /// Whether some of its peers were not found when an outage ended, and have not been counted since.
     pub missed: bool,
-    /// What it has published since an outage ended.
+    /// How many messages it has published since an outage ended.
     pub since: u64,
     interest: Interest,
 }
@@ -120,6 +122,7 @@ impl Member {
             queued: false,
             greeted: false,
             unfound: false,
+            waits_for_streams: false,
             known: false,
             stays_deaf: false,
             missed: false,
@@ -131,6 +134,11 @@ impl Member {
     /// Whether all its subscriptions hold.
     pub fn is_subscribed(&self) -> bool {
         self.subscriptions.is_whole() || (!self.listens() && !self.proves)
+    }
+
+    /// Whether it hears all that the others say.
+    pub fn is_ready(&self) -> bool {
+        self.is_subscribed() && !self.waits_for_streams
     }
 
     /// Whether it hears the others, and they count it.
@@ -148,7 +156,7 @@ impl Member {
         self.spec.stream.as_ref().is_some_and(|stream| stream.recovers)
     }
 
-    /// What it listens to as long as it is there.
+    /// The subscriptions that it has as long as it is there.
     pub fn vital(&self) -> Vec<(Subscription, Role)> {
         let channels = &self.routing.channels;
         let own = channels.own_response.as_slice();
@@ -196,8 +204,8 @@ impl Member {
         !self.dirty.is_empty()
     }
 
-    /// The subscriptions of rooms that are to be made, and those that are to end. What came and went in one tick is
-    /// neither.
+    /// The subscriptions of rooms that are to be made, and those that are to end. A room that came and went in one tick is
+    /// in neither list.
     pub fn changed_rooms(&mut self) -> (Vec<Subscription>, Vec<Subscription>) {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for room in std::mem::take(&mut self.dirty) {
@@ -228,7 +236,7 @@ impl Member {
             .then(|| rooms.keys().filter_map(|name| std::str::from_utf8(name).ok()))
     }
 
-    /// What is known of its sockets.
+    /// Its sockets, as far as they are known.
     pub fn interest(&mut self) -> &mut Interest {
         &mut self.interest
     }
@@ -244,13 +252,13 @@ impl Member {
     }
 }
 
-/// Which rooms have local sockets, so that what nobody here needs is dropped before it costs the JS thread
-/// anything.
+/// Which rooms have local sockets, so that a message that no socket here needs is dropped before it costs the JS
+/// thread anything.
 #[derive(Debug, Default)]
 pub struct Interest {
     /// A room may be there twice: as the number 1 and as the string "1".
     rooms: HashMap<Box<[u8]>, u32>,
-    /// How many of them are no strings, or none that UTF-8 can say.
+    /// How many of them are no strings, or strings that UTF-8 cannot express.
     odd_rooms: u32,
     occupied: bool,
     /// Requests on their way to JS that may make sockets join rooms. Until JS has worked them off, a message
@@ -279,7 +287,7 @@ impl Interest {
         }
     }
 
-    /// One of the rooms is no string, or none that UTF-8 can say.
+    /// One of the rooms is no string, or one that UTF-8 cannot express.
     pub fn set_odd_room(&mut self, present: bool) {
         self.odd_rooms = if present { self.odd_rooms + 1 } else { self.odd_rooms.saturating_sub(1) };
     }

@@ -1,4 +1,4 @@
-//! Who listens to what: from the name of a subscription to the members, in one look-up.
+//! The listeners of each subscription: from its name to the members, in one look-up.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,41 +20,41 @@ pub enum Role {
     Cluster,
 }
 
-/// Those who listen to one name in one lane.
+/// The listeners of one name in one lane.
 #[derive(Debug)]
 struct Listeners {
-    members: Members,
-    /// Whether Redis has confirmed it: who comes later need not wait.
+    members: ListenerList,
+    /// Whether Redis has confirmed it: a listener that comes later need not wait.
     confirmed: bool,
 }
 
-/// Most names have one listener, and there may be 100,000 names: that one needs no memory of its own.
+/// Most names have one listener, and there may be 100,000 names: a single listener needs no memory of its own.
 #[derive(Debug)]
-enum Members {
+enum ListenerList {
     One((MemberId, Role)),
     Many(Vec<(MemberId, Role)>),
 }
 
-impl Members {
+impl ListenerList {
     fn as_slice(&self) -> &[(MemberId, Role)] {
         match self {
-            Members::One(one) => std::slice::from_ref(one),
-            Members::Many(many) => many,
+            ListenerList::One(one) => std::slice::from_ref(one),
+            ListenerList::Many(many) => many,
         }
     }
 
     fn push(&mut self, member: (MemberId, Role)) {
         match self {
-            Members::One(one) => *self = Members::Many(vec![*one, member]),
-            Members::Many(many) => many.push(member),
+            ListenerList::One(one) => *self = ListenerList::Many(vec![*one, member]),
+            ListenerList::Many(many) => many.push(member),
         }
     }
 
     /// Removes a member; true if none is left.
     fn remove(&mut self, id: MemberId) -> bool {
         match self {
-            Members::One((one, _)) => *one == id,
-            Members::Many(many) => {
+            ListenerList::One((one, _)) => *one == id,
+            ListenerList::Many(many) => {
                 many.retain(|&(listener, _)| listener != id);
                 many.is_empty()
             }
@@ -105,8 +105,8 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The first lane in which nobody listens to this name yet: Redis counts the subscribers of that channel, and
-    /// each member has to be one of them.
+    /// The first lane in which nobody listens to this name: Redis counts the subscribers of that channel, and each
+    /// member has to be one of them.
     pub fn free_lane(&self, counted: &Subscription) -> Lane {
         self.lanes
             .iter()
@@ -124,7 +124,7 @@ impl Routes {
         };
         match lane.of_mut(name.kind).entry(Arc::clone(&name.name)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Listeners { members: Members::One((id, role)), confirmed: false });
+                vacant.insert(Listeners { members: ListenerList::One((id, role)), confirmed: false });
                 Added::Fresh
             }
             Entry::Occupied(mut occupied) => {
@@ -135,8 +135,8 @@ impl Routes {
         }
     }
 
-    /// Makes room for so many names of a kind, which come one after another: to move 50,000 of them takes longer than a
-    /// link may be busy for.
+    /// Makes room for so many names of a kind, which come one after another: moving 50,000 of them takes longer than a link
+    /// may be busy for.
     pub fn reserve(&mut self, lane: Lane, kind: SubscriptionKind, count: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.of_mut(kind).reserve(count);
@@ -173,7 +173,7 @@ impl Routes {
         }
     }
 
-    /// Nothing that a lane had holds any more.
+    /// No subscription of a lane holds any more.
     pub fn lose_lane(&mut self, lane: Lane) {
         let Some(lane) = self.lanes.get_mut(lane) else {
             return;

@@ -13,7 +13,7 @@ use crate::wire::Family;
 use crate::wire::channel::Channels;
 
 /// How long a room that sockets were told to join is treated as if it had no channel. A server subscribes within
-/// milliseconds of the message; this leaves time for one whose event loop is blocked.
+/// milliseconds of the message; this leaves time for a server whose event loop is blocked.
 const JOIN_COVER: Duration = Duration::from_secs(2);
 
 /// More joins than this are not remembered one by one: all rooms are then treated as if they had no channel.
@@ -94,7 +94,7 @@ impl Routing {
         }
     }
 
-    /// Whom a response goes to: the channel of its requester, or all.
+    /// The requester, if a response goes to its channel; none if it goes to all servers.
     pub fn response_to<'a>(&self, requester: Option<&'a str>) -> Option<&'a str> {
         requester.filter(|_| self.specific_responses)
     }
@@ -113,7 +113,7 @@ pub struct Joins(Arc<Mutex<Recent>>);
 struct Recent {
     /// Until when each counts.
     until: HashMap<Box<[u8]>, Instant>,
-    /// The same in the order in which they end; one that was renewed since stands there again.
+    /// The same in the order in which they end; a room that was renewed stands there again.
     order: VecDeque<(Instant, Box<[u8]>)>,
     /// Until when all rooms count.
     all: Option<Instant>,
@@ -142,7 +142,7 @@ impl Joins {
         })
     }
 
-    /// Whoever has panicked meanwhile has left no room half added that would matter.
+    /// A thread that has panicked with the lock may have left a room half added, which does no harm.
     fn with<R>(&self, call: impl FnOnce(&mut Recent) -> R) -> R {
         call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

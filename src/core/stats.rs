@@ -8,9 +8,9 @@ use serde::Serialize;
 pub struct Stats {
     /// Handed to the transport.
     pub published: u64,
-    /// That Redis has answered for.
+    /// That Redis has answered.
     pub acknowledged: u64,
-    /// How many subscribers Redis has handed those to, summed up.
+    /// How many subscribers Redis has handed those to, in total.
     pub receivers: u64,
     /// That Redis has refused for good (NOPERM, OOM, …).
     pub refused: u64,
@@ -20,7 +20,7 @@ pub struct Stats {
     pub dropped: u64,
     /// That wait for the link now.
     pub backlog: u64,
-    /// Published at the end of an outage before all servers were back: some may not have had them.
+    /// Published at the end of an outage before all servers were back: some servers may have missed them.
     pub early: u64,
     /// That could not be put on the wire (nested too deep).
     pub unencodable: u64,
@@ -28,16 +28,16 @@ pub struct Stats {
     pub received: u64,
     /// Handed to JS.
     pub delivered: u64,
-    /// Received, and dropped since nobody here is concerned.
+    /// Received, and dropped since they concern no socket and no request of this node.
     pub ignored: u64,
-    /// Received, and dropped since this node had sent them.
+    /// Received, and dropped since this node has sent them.
     pub own: u64,
-    /// Received, and dropped since they make no sense.
+    /// Received, and dropped since they are malformed.
     pub malformed: u64,
     /// How often the link was lost.
     pub outages: u64,
     /// Requests that wait for answers now.
     pub pending_requests: u64,
-    /// Bytes that what waits for JS takes now.
+    /// How many bytes the records take now that wait for JS.
     pub inbox_bytes: u64,
 }

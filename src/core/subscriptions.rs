@@ -1,4 +1,4 @@
-//! What a member listens to, and what of it Redis has confirmed.
+//! The subscriptions of a member, and which of them Redis has confirmed.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -7,39 +7,39 @@ use crate::transport::Subscription;
 
 /// The subscriptions of one member.
 ///
-/// Without the *vital* ones the member is deaf: those of its namespace, and any that held and was lost. One that is
-/// new (the channel of a room that has just got its first socket) is waited for by those alone who ask.
+/// Without the *vital* ones the member is deaf: those of its namespace, and any that held and was lost. For a new one (the
+/// channel of a room that has just got its first socket) only the calls wait that ask for it.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    states: HashMap<Subscription, State>,
-    pending: Pending,
+    states: HashMap<Subscription, SubscriptionState>,
+    pending: Unconfirmed,
     /// Calls that wait: the ticket that each was given, and its token. Tickets only grow.
     waiters: VecDeque<(u64, u32)>,
 }
 
-/// What is not confirmed.
+/// The subscriptions that Redis has not confirmed.
 #[derive(Debug, Default)]
-struct Pending {
+struct Unconfirmed {
     /// By ticket: in the order in which it was asked for.
     asked: BTreeMap<u64, Subscription>,
     next_ticket: u64,
-    /// How many of the vital ones are among it.
+    /// How many of them are vital.
     vital: usize,
 }
 
-impl Pending {
+impl Unconfirmed {
     /// Asks for one; returns its state from now on.
-    fn ask(&mut self, name: Subscription, vital: bool) -> State {
+    fn ask(&mut self, name: Subscription, vital: bool) -> SubscriptionState {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.vital += usize::from(vital);
         self.asked.insert(ticket, name);
-        State::Asked { ticket, vital }
+        SubscriptionState::Asked { ticket, vital }
     }
 
     /// One that was in this state is not waited for any more.
-    fn forget(&mut self, state: State) {
-        if let State::Asked { ticket, vital } = state {
+    fn forget(&mut self, state: SubscriptionState) {
+        if let SubscriptionState::Asked { ticket, vital } = state {
             self.asked.remove(&ticket);
             self.vital -= usize::from(vital);
         }
@@ -47,7 +47,7 @@ impl Pending {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum SubscriptionState {
     Confirmed,
     Asked { ticket: u64, vital: bool },
 }
@@ -70,32 +70,32 @@ impl Subscriptions {
         true
     }
 
-    /// Redis has confirmed one. True if the member is whole by that, and was not before.
+    /// Redis has confirmed one. True if this makes the member whole.
     pub fn confirm(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
         if let Some(state) = self.states.get_mut(name) {
-            let before = std::mem::replace(state, State::Confirmed);
+            let before = std::mem::replace(state, SubscriptionState::Confirmed);
             self.pending.forget(before);
         }
         !whole && self.is_whole()
     }
 
-    /// Redis has confirmed all of them. True if the member is whole by that, and was not before.
+    /// Redis has confirmed all of them. True if this makes the member whole.
     pub fn confirm_all(&mut self) -> bool {
         let whole = self.is_whole();
         for name in std::mem::take(&mut self.pending.asked).into_values() {
             if let Some(state) = self.states.get_mut(&name) {
-                *state = State::Confirmed;
+                *state = SubscriptionState::Confirmed;
             }
         }
         self.pending.vital = 0;
         !whole && self.is_whole()
     }
 
-    /// One no longer holds. True if the member is no longer whole by that.
+    /// One no longer holds. True if the member was whole until now.
     pub fn lose(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
-        if let Some((name, State::Confirmed)) = self.states.get_key_value(name) {
+        if let Some((name, SubscriptionState::Confirmed)) = self.states.get_key_value(name) {
             // The name that is held already, and not the other copy of it.
             let name = name.clone();
             let state = self.pending.ask(name.clone(), true);
@@ -104,11 +104,11 @@ impl Subscriptions {
         whole && !self.is_whole()
     }
 
-    /// None holds any more. True if the member is no longer whole by that.
+    /// None holds any more. True if the member was whole until now.
     pub fn lose_all(&mut self) -> bool {
         let whole = self.is_whole();
         for (name, state) in &mut self.states {
-            if matches!(state, State::Confirmed) {
+            if matches!(state, SubscriptionState::Confirmed) {
                 *state = self.pending.ask(name.clone(), true);
             }
         }
@@ -130,7 +130,7 @@ impl Subscriptions {
         self.states.keys()
     }
 
-    /// What tells later whether all that has been asked for by now is confirmed.
+    /// Returns a ticket for all that was asked for by now, for [`Subscriptions::is_confirmed`].
     pub fn ticket(&self) -> u64 {
         self.pending.next_ticket
     }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::msgpack::{Item, Reader};
+use super::msgpack::{Item, MsgpackReader};
 use super::msgpack_to_json::msgpack_to_json;
 use super::{Malformed, Printed};
 
@@ -84,7 +84,7 @@ fn begin(nsp: &str, id: Option<u64>, out: &mut Vec<u8>) -> usize {
 
 /// Fills the room.
 fn finish(start: usize, attachments: Vec<Range<usize>>, exact: bool, out: &mut Vec<u8>) -> Frame {
-    let mut head = Head { out, at: start + ROOM };
+    let mut head = FrameHead { out, at: start + ROOM };
     if attachments.is_empty() {
         head.put(b"42");
     } else {
@@ -101,7 +101,7 @@ const NAME: Malformed = Malformed::WrongShape("an event name");
 
 /// Checks that clients will take `data` for an event, as far as its first element tells.
 pub fn check_event(data: &[u8]) -> Result<(), Malformed> {
-    let mut reader = Reader::new(data);
+    let mut reader = MsgpackReader::new(data);
     if reader.array_len()? == 0 {
         return Err(NAME);
     }
@@ -139,13 +139,13 @@ fn check_event_text(json: &str) -> Result<(), Malformed> {
 }
 
 /// The room before what was written, filled from its end.
-struct Head<'o> {
+struct FrameHead<'o> {
     out: &'o mut Vec<u8>,
     at: usize,
 }
 
-impl Head<'_> {
-    /// Puts `bytes` before what is there.
+impl FrameHead<'_> {
+    /// Puts `bytes` before those that are there.
     fn put(&mut self, bytes: &[u8]) {
         let from = self.at.saturating_sub(bytes.len());
         if let Some(room) = self.out.get_mut(from..self.at) {

@@ -7,7 +7,7 @@ use super::writer::{write_array_len, write_bin_len, write_map_len, write_uint};
 const PLACEHOLDER: &[u8] = b"\x82\xac_placeholder\xc3\xa3num";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContainerKind {
     /// Around the one value of the text.
     Nothing,
     Array,
@@ -17,7 +17,7 @@ pub enum Kind {
 /// An array or map whose end has not been seen.
 #[derive(Clone, Copy)]
 pub struct Container {
-    pub kind: Kind,
+    pub kind: ContainerKind,
     /// Where its head goes: one byte, which holds a count below 16.
     pub head: usize,
     /// Members so far; a pair counts as one.
@@ -43,7 +43,7 @@ impl<'a> Heads<'a> {
     /// Writes the head of a container that is complete, or remembers it; or makes it an attachment.
     #[inline]
     pub fn close(&mut self, done: Container, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let marker = if done.kind == Kind::Map { 0x80 } else { 0x90 };
+        let marker = if done.kind == ContainerKind::Map { 0x80 } else { 0x90 };
         match u8::try_from(done.count) {
             Ok(count @ 0..16) => {
                 if let Some(head) = out.get_mut(done.head) {
@@ -96,7 +96,7 @@ impl<'a> Heads<'a> {
             out.copy_within(body..end, body + shift);
             long_head.clear();
             match container.kind {
-                Kind::Map => write_map_len(&mut long_head, container.count)?,
+                ContainerKind::Map => write_map_len(&mut long_head, container.count)?,
                 _ => write_array_len(&mut long_head, container.count)?,
             }
             shift -= long_head.len() - 1;

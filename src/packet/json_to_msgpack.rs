@@ -1,7 +1,7 @@
 //! The outgoing way: what the JS parser printed becomes what notepack.io would have put on Redis.
 
 use super::Malformed;
-use super::heads::{Container, Heads, Kind};
+use super::heads::{Container, ContainerKind, Heads};
 use super::json_string::{check_utf8, plain_start, read_string, split_plain};
 use super::nesting::Nesting;
 use super::number::read_number;
@@ -31,7 +31,7 @@ pub fn json_to_msgpack(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) ->
 /// in a struct, which the compiler would keep in memory.
 fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut heads = Heads::new(attachments);
-    let mut here = Container { kind: Kind::Nothing, head: 0, count: 0 };
+    let mut here = Container { kind: ContainerKind::Nothing, head: 0, count: 0 };
     let mut outer = Nesting::new(here);
     let mut rest = json;
     'value: loop {
@@ -40,7 +40,8 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
             b'"' => string(after, out)?,
             b'{' | b'[' => {
                 outer.push(here)?;
-                let (kind, end) = if first == b'{' { (Kind::Map, b'}') } else { (Kind::Array, b']') };
+                let (kind, end) =
+                    if first == b'{' { (ContainerKind::Map, b'}') } else { (ContainerKind::Array, b']') };
                 here = Container { kind, head: out.len(), count: 0 };
                 out.push(0);
                 match token(after)? {
@@ -50,7 +51,7 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
                         after
                     }
                     _ => {
-                        rest = if kind == Kind::Map { key(after, out)? } else { after };
+                        rest = if kind == ContainerKind::Map { key(after, out)? } else { after };
                         continue 'value;
                     }
                 }
@@ -64,7 +65,7 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
         // A value is complete, and perhaps what it stands in.
         loop {
             here.count += 1;
-            if here.kind == Kind::Nothing {
+            if here.kind == ContainerKind::Nothing {
                 return match token(rest) {
                     Ok(_) => Err(Malformed::TrailingBytes),
                     Err(_) => heads.finish(out),
@@ -72,7 +73,7 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
             }
             let (next, after) = token(rest)?;
             rest = match (here.kind, next) {
-                (Kind::Map, b',') => {
+                (ContainerKind::Map, b',') => {
                     rest = key(after, out)?;
                     continue 'value;
                 }
@@ -80,7 +81,7 @@ fn transcode(json: &[u8], attachments: &[&[u8]], out: &mut Vec<u8>) -> Result<()
                     rest = after;
                     continue 'value;
                 }
-                (Kind::Map, b'}') | (Kind::Array, b']') => after,
+                (ContainerKind::Map, b'}') | (ContainerKind::Array, b']') => after,
                 _ => return Err(Malformed::NotJson),
             };
             heads.close(here, out)?;

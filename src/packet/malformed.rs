@@ -21,7 +21,7 @@ pub enum Malformed {
     UnknownMarker,
     /// The text is not JSON.
     NotJson,
-    /// Well-formed, and not what belongs here: the text says what does.
+    /// Well-formed, but something else was expected: the text says what.
     WrongShape(&'static str),
     /// A length that msgpack's 32 bits do not hold.
     TooLarge,

@@ -2,7 +2,7 @@
 //!
 //! Outgoing, [`EventText`] takes apart what the JS parser printed and [`json_to_msgpack`] turns it into what
 //! `notepack.io` would have put on Redis. Incoming, [`write_event_frame`] makes of a packet's `data` the
-//! WebSocket frame that every local client gets. [`Reader`] and the `write_*` functions are for what surrounds
+//! WebSocket frame that every local client gets. [`MsgpackReader`] and the `write_*` functions are for what surrounds
 //! the data: uid, options, envelopes.
 //!
 //! Nothing here builds a tree of values, and nothing recurses: what is open waits in a short list that
@@ -34,7 +34,7 @@ pub use frame::{Frame, check_event, write_event_frame, write_event_frame_of_text
 pub use json_to_msgpack::json_to_msgpack;
 pub use malformed::Malformed;
 pub use misleading::misleads;
-pub use msgpack::{Reader, skip_value};
+pub use msgpack::{MsgpackReader, skip_value};
 pub use msgpack_to_json::{Printed, msgpack_to_json};
 pub use writer::{
     write_array_len, write_bin_len, write_double, write_int, write_map_len, write_str, write_uint,

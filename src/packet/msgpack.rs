@@ -29,12 +29,12 @@ pub(super) enum Item<'a> {
 ///
 /// After an error it stands somewhere within the value that was refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct MsgpackReader<'a> {
     input: &'a [u8],
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MsgpackReader<'a> {
     /// A reader at the start of `input`.
     #[inline]
     pub const fn new(input: &'a [u8]) -> Self {
@@ -316,7 +316,7 @@ impl<'a> Reader<'a> {
 /// # Errors
 /// If it is malformed or nested too deep.
 pub fn skip_value(input: &[u8]) -> Result<usize, Malformed> {
-    Reader::new(input).raw_value().map(<[u8]>::len)
+    MsgpackReader::new(input).raw_value().map(<[u8]>::len)
 }
 
 #[cfg(test)]
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn an_envelope_is_walked() -> Result<(), Malformed> {
         let input = b"\x93\xa65sZd1M\x83\xa4type\x02\xa4data\x91\xa1a\xa3nsp\xa1/\xc0";
-        let mut reader = Reader::new(input);
+        let mut reader = MsgpackReader::new(input);
         assert_eq!(reader.peek(), Ok(0x93));
         assert_eq!(reader.array_len(), Ok(3));
         assert_eq!(reader.str(), Ok("5sZd1M"));
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn numbers_are_taken_in_any_form() {
-        let uint = |input| Reader::new(input).uint();
+        let uint = |input| MsgpackReader::new(input).uint();
         for input in [&b"\x07"[..], b"\xcc\x07", b"\xcd\0\x07", b"\xce\0\0\0\x07", b"\xcf\0\0\0\0\0\0\0\x07"]
         {
             assert_eq!(uint(input), Ok(7));
@@ -368,10 +368,10 @@ mod tests {
         ] {
             assert!(uint(input).is_err(), "{input:?}");
         }
-        assert_eq!(Reader::new(b"\xff").number(), Ok(-1.0));
-        assert_eq!(Reader::new(b"\xca\x40\xe8\0\0").number(), Ok(7.25));
+        assert_eq!(MsgpackReader::new(b"\xff").number(), Ok(-1.0));
+        assert_eq!(MsgpackReader::new(b"\xca\x40\xe8\0\0").number(), Ok(7.25));
         assert_eq!(
-            Reader::new(b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff").number(),
+            MsgpackReader::new(b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff").number(),
             Ok(18_446_744_073_709_551_616.0)
         );
     }
@@ -379,17 +379,17 @@ mod tests {
     #[test]
     fn other_shapes_are_refused() {
         let shape = |result: Result<(), Malformed>| matches!(result, Err(Malformed::WrongShape(_)));
-        assert!(shape(Reader::new(b"\x80").array_len().map(drop)));
-        assert!(shape(Reader::new(b"\x90").map_len().map(drop)));
-        assert!(shape(Reader::new(b"\xc4\0").str().map(drop)));
-        assert!(shape(Reader::new(b"\xa0").bin().map(drop)));
-        assert!(shape(Reader::new(b"\xc0").bool().map(drop)));
-        assert!(shape(Reader::new(b"\xc2").nil()));
-        assert!(shape(Reader::new(b"\xc0").number().map(drop)));
-        assert_eq!(Reader::new(b"\xc3").bool(), Ok(true));
-        assert_eq!(Reader::new(b"\xc4\x01x").bin(), Ok(&b"x"[..]));
-        assert_eq!(Reader::new(b"\xa1\xff").str(), Err(Malformed::InvalidUtf8));
-        assert_eq!(Reader::new(b"\xc1").raw_value(), Err(Malformed::UnknownMarker));
+        assert!(shape(MsgpackReader::new(b"\x80").array_len().map(drop)));
+        assert!(shape(MsgpackReader::new(b"\x90").map_len().map(drop)));
+        assert!(shape(MsgpackReader::new(b"\xc4\0").str().map(drop)));
+        assert!(shape(MsgpackReader::new(b"\xa0").bin().map(drop)));
+        assert!(shape(MsgpackReader::new(b"\xc0").bool().map(drop)));
+        assert!(shape(MsgpackReader::new(b"\xc2").nil()));
+        assert!(shape(MsgpackReader::new(b"\xc0").number().map(drop)));
+        assert_eq!(MsgpackReader::new(b"\xc3").bool(), Ok(true));
+        assert_eq!(MsgpackReader::new(b"\xc4\x01x").bin(), Ok(&b"x"[..]));
+        assert_eq!(MsgpackReader::new(b"\xa1\xff").str(), Err(Malformed::InvalidUtf8));
+        assert_eq!(MsgpackReader::new(b"\xc1").raw_value(), Err(Malformed::UnknownMarker));
     }
 
     #[test]

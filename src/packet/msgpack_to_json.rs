@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::Malformed;
 use super::date::{legacy_date, print_date, timestamp};
 use super::json_string::print_string;
-use super::msgpack::{Item, Reader};
+use super::msgpack::{Item, MsgpackReader};
 use super::nesting::Nesting;
 use super::number::{print_double, print_int, print_uint};
 
@@ -33,7 +33,7 @@ pub fn msgpack_to_json(
     attachments: &mut Vec<Range<usize>>,
 ) -> Result<(usize, Printed), Malformed> {
     let (text, parts) = (out.len(), attachments.len());
-    let mut transcoder = Transcoder { reader: Reader::new(input), exact: true, out, attachments };
+    let mut transcoder = Transcoder { reader: MsgpackReader::new(input), exact: true, out, attachments };
     let result = transcoder.run();
     let done = (transcoder.reader.position(), Printed { exact: transcoder.exact });
     if result.is_err() {
@@ -44,7 +44,7 @@ pub fn msgpack_to_json(
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum OpenKind {
     /// Around the one value.
     Nothing,
     Array,
@@ -54,12 +54,12 @@ enum Kind {
 /// An array or map, and how many of its members are still to come.
 #[derive(Clone, Copy)]
 struct Container {
-    kind: Kind,
+    kind: OpenKind,
     left: u32,
 }
 
 struct Transcoder<'a, 'o> {
-    reader: Reader<'a>,
+    reader: MsgpackReader<'a>,
     exact: bool,
     out: &'o mut Vec<u8>,
     attachments: &'o mut Vec<Range<usize>>,
@@ -68,12 +68,12 @@ struct Transcoder<'a, 'o> {
 impl Transcoder<'_, '_> {
     /// Prints the value. Each member is followed by a comma, which the closing bracket replaces.
     fn run(&mut self) -> Result<(), Malformed> {
-        let mut here = Container { kind: Kind::Nothing, left: 0 };
+        let mut here = Container { kind: OpenKind::Nothing, left: 0 };
         let mut outer = Nesting::new(here);
         loop {
             let opened = match self.reader.item()? {
-                Item::Array(left) => Some((Container { kind: Kind::Array, left }, b'[')),
-                Item::Map(left) => Some((Container { kind: Kind::Map, left }, b'{')),
+                Item::Array(left) => Some((Container { kind: OpenKind::Array, left }, b'[')),
+                Item::Map(left) => Some((Container { kind: OpenKind::Map, left }, b'{')),
                 leaf => {
                     self.leaf(leaf)?;
                     None
@@ -83,19 +83,19 @@ impl Transcoder<'_, '_> {
                 outer.push(here)?;
                 here = container;
                 self.out.push(bracket);
-            } else if here.kind == Kind::Nothing {
+            } else if here.kind == OpenKind::Nothing {
                 return Ok(());
             } else {
                 self.out.push(b',');
             }
             while !self.next(&mut here)? {
-                let bracket = if here.kind == Kind::Map { b'}' } else { b']' };
+                let bracket = if here.kind == OpenKind::Map { b'}' } else { b']' };
                 match self.out.last_mut() {
                     Some(comma @ b',') => *comma = bracket,
                     _ => self.out.push(bracket),
                 }
                 here = outer.pop().ok_or(Malformed::TrailingBytes)?;
-                if here.kind == Kind::Nothing {
+                if here.kind == OpenKind::Nothing {
                     return Ok(());
                 }
                 self.out.push(b',');
@@ -108,7 +108,7 @@ impl Transcoder<'_, '_> {
     fn next(&mut self, here: &mut Container) -> Result<bool, Malformed> {
         while let Some(left) = here.left.checked_sub(1) {
             here.left = left;
-            if here.kind == Kind::Array || self.key()? {
+            if here.kind == OpenKind::Array || self.key()? {
                 return Ok(true);
             }
         }

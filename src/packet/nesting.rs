@@ -1,4 +1,4 @@
-//! What is open around the value at hand.
+//! The containers that are open around the current value.
 
 use super::{MAX_DEPTH, Malformed};
 

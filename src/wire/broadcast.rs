@@ -3,18 +3,18 @@
 use std::borrow::Cow;
 
 use super::target::Target;
-use crate::packet::{Malformed, Reader, write_array_len, write_str};
+use crate::packet::{Malformed, MsgpackReader, write_array_len, write_str};
 
 /// The type of an event packet in the Socket.IO protocol.
 pub const EVENT: u64 = 2;
 
-/// The type that old emitters give to an event with binary attachments; what is in it says so anyway.
+/// The type that old emitters give to an event with binary attachments. The attachments stand in its data anyway.
 pub(super) const BINARY_EVENT: u64 = 5;
 
 /// A broadcast, with its parts still in the buffer.
 #[derive(Debug)]
 pub struct Broadcast<'a> {
-    /// Who sent it.
+    /// The uid of its sender.
     pub uid: Cow<'a, str>,
     /// The namespace.
     pub nsp: Cow<'a, str>,
@@ -36,7 +36,7 @@ pub enum Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    /// The same with one more, a text that needs no escapes.
+    /// These arguments with one more, a text that needs no escapes.
     ///
     /// # Errors
     /// If they are no array, or an empty one.
@@ -57,12 +57,12 @@ fn with_argument_text(arguments: &str, text: &str) -> Result<String, Malformed> 
     Ok(format!("{open},\"{text}\"]"))
 }
 
-/// It would take what is appended for its name.
+/// The appended value would be taken for its name.
 const NO_EVENT: Malformed = Malformed::WrongShape("an event without a name");
 
-/// The same in msgpack.
+/// Appends a value to the arguments of an event, in msgpack.
 fn with_argument(arguments: &[u8], text: &str) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader::new(arguments);
+    let mut reader = MsgpackReader::new(arguments);
     let len = reader.array_len()?;
     if len == 0 {
         return Err(NO_EVENT);

@@ -10,7 +10,7 @@ use crate::transport::{Space, Subscription};
 /// A sharded one has a single channel, `P#N#`, for broadcasts and requests, and its own below it, `P#N#U#`.
 #[derive(Clone, Debug)]
 pub struct Channels {
-    /// What it speaks.
+    /// The family of its messages.
     pub family: Family,
     /// `P#N#`: broadcasts to everyone or to several rooms. One room has a channel below it.
     pub broadcast: Vec<u8>,
@@ -106,7 +106,7 @@ impl Channels {
         Some(rest.split_last().map_or(rest, |(_, room)| room))
     }
 
-    /// Those whose subscribers answer requests.
+    /// The channel whose subscribers answer requests.
     pub fn answering(&self) -> Vec<Vec<u8>> {
         match self.family {
             Family::Classic => vec![self.request.clone(), self.response.clone()],

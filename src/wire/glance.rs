@@ -18,21 +18,21 @@ use super::typed::write_json_string;
 /// How a broadcast begins that wants no acknowledgement.
 const HEAD: &[u8] = br#"{"type":3,"data":{"packet":{"type":2,"data":["#;
 
-/// What stands between the arguments and the rooms. No string has this in it: its quotes would be escaped.
+/// The text between the arguments and the rooms. No string contains it: its quotes would be escaped.
 const ROOMS: &[u8] = br#"]},"opts":{"rooms":["#;
 
 /// Where the options begin in it.
 const TO_OPTS: usize = br#"]},"opts":"#.len();
 
-/// What follows the rooms where there is nothing else to know.
+/// The text behind the rooms if there are no exceptions and no flags.
 const PLAIN: &[u8] = br#"],"except":[],"flags":{}}}"#;
 
 static BEFORE_ROOMS: Lazy<FinderRev<'static>> = Lazy::new(|| FinderRev::new(ROOMS));
 
-/// What was seen of a broadcast.
+/// A broadcast, as far as it was looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Glance<'a> {
-    /// The arguments, an array; nobody has looked at what is in it.
+    /// The arguments: an array whose items are unchecked.
     arguments: &'a [u8],
     /// The options.
     opts: &'a [u8],
@@ -44,10 +44,10 @@ pub struct Glance<'a> {
     nsp: &'a [u8],
 }
 
-/// Where the name of the namespace begins in what messages end with.
+/// Where the name of the namespace begins in the end of a message.
 const OF_NSP: usize = br#"","nsp":""#.len();
 
-/// What the messages to a namespace end with.
+/// The end of the messages to a namespace.
 pub fn ending(nsp: &str) -> Vec<u8> {
     let mut ending = br#"","nsp":"#.to_vec();
     write_json_string(&mut ending, nsp);

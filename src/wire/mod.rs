@@ -1,10 +1,11 @@
-//! What goes over Redis: one file per message family, and the names of the channels.
+//! The messages on the wire: one folder per family, the shapes in them, and the names of the channels.
 //!
 //! Bytes become types here, at the edge; nothing above this layer looks at raw payloads.
 
 use crate::packet::Malformed;
 use crate::transport::Space;
 
+mod any;
 pub mod broadcast;
 pub mod channel;
 pub mod classic;
@@ -19,7 +20,7 @@ pub mod streams;
 pub mod target;
 pub mod typed;
 
-/// What the members of a link speak.
+/// The family of messages that the members of a link speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// As `createAdapter` of `@socket.io/redis-adapter`.
@@ -28,7 +29,7 @@ pub enum Family {
     Sharded,
     /// As `createAdapter` of `@socket.io/redis-streams-adapter`.
     Streams {
-        /// Where what does not go to the stream goes: the `useShardedPubSub` option.
+        /// Where messages go that are no entries of a stream: the `useShardedPubSub` option.
         space: Space,
     },
 }
@@ -48,7 +49,7 @@ impl Family {
         self != Family::Classic
     }
 
-    /// What a member says that has joined: those of this package then know of it at once, and all others do nothing
+    /// The message of a member that has joined. Servers with this package then know of it at once; all others do nothing
     /// about it.
     pub fn hello(self, uid: &str, nsp: &str) -> Vec<u8> {
         match self {
@@ -62,8 +63,8 @@ impl Family {
     /// family encodes them; none for those of a plain emit to `room` or everyone.
     ///
     /// # Errors
-    /// If the payload is not the text of an event, or nested too deep. What was appended by then is the caller's to
-    /// take back.
+    /// If the payload is not the text of an event, or nested too deep. The caller takes back the bytes that were appended
+    /// by then.
     #[allow(clippy::too_many_arguments)] // they are the message
     pub fn encode_broadcast(
         self,

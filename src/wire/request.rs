@@ -1,6 +1,6 @@
-//! What one member asks of the others, and what these answer: the vocabulary that the families share.
+//! Requests of one member to the others, and their answers: the vocabulary that the families share.
 
-/// What a request asks for; the numbers are the wire's.
+/// The type of a request; the numbers are those on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RequestType {
@@ -36,16 +36,16 @@ pub enum Encoding {
 
 /// A response to a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
-    /// What it carries.
+pub struct RequestReply<'a> {
+    /// The kind of its answer.
     pub answer: Answer,
-    /// Where the list stands in it that it answers with, by the names of the fields; empty if it is none.
+    /// The names of the fields that lead to the list in the answer; empty if it is no list.
     pub list: &'static [&'static str],
     /// The response as it came.
     pub payload: &'a [u8],
 }
 
-/// What a response carries.
+/// The answer in a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     /// The sockets of a node.

@@ -21,7 +21,7 @@ mod mark {
 /// Whole numbers below this are kept in their mark.
 const SMALL: u64 = 1 << 32;
 
-/// Rooms: strings, numbers as JavaScript allows them too, and what names none.
+/// Rooms: strings, numbers since JavaScript allows them too, and values that name no room.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     /// The items, one after another.
@@ -42,7 +42,7 @@ pub(super) enum Room<'a> {
 }
 
 impl Room<'_> {
-    /// Whether it satisfies `is_here`, which knows names. What names no room counts as here: JS decides about it.
+    /// Whether it satisfies `is_here`, which knows names. A value that names no room counts as here: JS decides about it.
     pub(super) fn is_here(&self, is_here: &mut impl FnMut(&[u8]) -> bool) -> bool {
         match *self {
             Room::Name(name) => is_here(name),
@@ -53,7 +53,7 @@ impl Room<'_> {
 }
 
 impl<'a> Room<'a> {
-    /// Its name; `None` for what names no room.
+    /// Its name; `None` for a value that names no room.
     pub(super) fn name(&self) -> Option<Cow<'a, [u8]>> {
         match *self {
             Room::Name(name) => Some(name.into()),
@@ -103,18 +103,18 @@ impl Rooms {
         })
     }
 
-    fn add(&mut self, item: Item<'_>) {
+    fn add(&mut self, item: RoomItem<'_>) {
         match item {
-            Item::Name(name) => {
+            RoomItem::Name(name) => {
                 self.mark(mark::NAME, name.len() as u64);
                 self.bytes.extend_from_slice(name.as_bytes());
             }
-            Item::Whole(number) => self.mark(mark::WHOLE, number),
-            Item::Number(number) => {
+            RoomItem::Whole(number) => self.mark(mark::WHOLE, number),
+            RoomItem::Number(number) => {
                 self.mark(mark::NUMBER, 0);
                 self.bytes.extend_from_slice(&number.to_le_bytes());
             }
-            Item::Other => {
+            RoomItem::Other => {
                 self.mark(mark::OTHER, 0);
                 self.odd = true;
             }
@@ -167,7 +167,7 @@ impl<'de> Deserialize<'de> for Rooms {
     }
 }
 
-enum Item<'a> {
+enum RoomItem<'a> {
     Name(&'a str),
     Whole(u64),
     Number(f64),
@@ -190,44 +190,44 @@ impl<'de> Visitor<'de> for AddTo<'_> {
         f.write_str("a room")
     }
     fn visit_str<E: de::Error>(self, name: &str) -> Result<(), E> {
-        self.0.add(Item::Name(name));
+        self.0.add(RoomItem::Name(name));
         Ok(())
     }
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<(), E> {
-        self.0.add(Item::Number(number));
+        self.0.add(RoomItem::Number(number));
         Ok(())
     }
     #[allow(clippy::cast_precision_loss)] // as JS reads it
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<(), E> {
-        self.0.add(if number < SMALL { Item::Whole(number) } else { Item::Number(number as f64) });
+        self.0.add(if number < SMALL { RoomItem::Whole(number) } else { RoomItem::Number(number as f64) });
         Ok(())
     }
     #[allow(clippy::cast_precision_loss)] // as JS reads it
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<(), E> {
-        self.0.add(Item::Number(number as f64));
+        self.0.add(RoomItem::Number(number as f64));
         Ok(())
     }
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        self.0.add(Item::Other);
+        self.0.add(RoomItem::Other);
         Ok(())
     }
 }
 
-/// Whether there is anything in a list or an object, without what that is.
+/// Whether a list or an object has any item.
 #[derive(Debug, Default)]
 pub(super) struct IsFilled(pub(super) bool);
 

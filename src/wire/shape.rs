@@ -1,15 +1,15 @@
-//! The shapes that values in requests and responses have: what this node checks before JS reads them.
-
-use std::fmt;
+//! The shapes of values in requests and responses, which this node checks before JS reads them.
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess};
+
+use super::any::{FromAny, Scalar, from_any, pass_over};
 
 /// Whether a value is an array, and of what.
 #[derive(Debug)]
 pub(super) enum ArrayOr {
     /// An array.
-    Array(Items),
+    Array(ItemKinds),
     /// An object.
     Object,
     /// A string.
@@ -18,9 +18,9 @@ pub(super) enum ArrayOr {
     Other,
 }
 
-/// What is in an array.
+/// The kind of the items of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Items {
+pub(super) enum ItemKinds {
     /// Nothing.
     None,
     /// Objects with an id.
@@ -33,105 +33,52 @@ pub(super) enum Items {
 
 impl<'de> Deserialize<'de> for ArrayOr {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ShapeVisitor;
-        impl<'de> Visitor<'de> for ShapeVisitor {
-            type Value = ArrayOr;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<ArrayOr, A::Error> {
-                let mut items = Items::None;
-                while let Some(Shallow(kind)) = seq.next_element()? {
-                    items = if items == Items::None || items == kind { kind } else { Items::Mixed };
-                }
-                Ok(ArrayOr::Array(items))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ArrayOr, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(ArrayOr::Object)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Text)
-            }
-            fn visit_bytes<E>(self, _: &[u8]) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            fn visit_unit<E>(self) -> Result<ArrayOr, E> {
-                Ok(ArrayOr::Other)
-            }
-            /// An extension of msgpack: a Date.
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, ext: D) -> Result<ArrayOr, D::Error> {
-                IgnoredAny::deserialize(ext).map(|_| ArrayOr::Other)
-            }
+        from_any(deserializer)
+    }
+}
+
+impl<'de> FromAny<'de> for ArrayOr {
+    fn from_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(ArrayOr::Object)
+    }
+    fn from_seq<A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
+        let mut items = ItemKinds::None;
+        while let Some(Shallow(kind)) = seq.next_element()? {
+            items = if items == ItemKinds::None || items == kind { kind } else { ItemKinds::Mixed };
         }
-        deserializer.deserialize_any(ShapeVisitor)
+        Ok(ArrayOr::Array(items))
+    }
+    fn from_scalar<E: de::Error>(scalar: Scalar) -> Result<Self, E> {
+        Ok(if scalar == Scalar::Text { ArrayOr::Text } else { ArrayOr::Other })
     }
 }
 
 /// The kind of one item, whose own items do not matter: they are passed over, however deep.
-struct Shallow(Items);
+struct Shallow(ItemKinds);
 
 impl<'de> Deserialize<'de> for Shallow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemVisitor;
-        impl<'de> Visitor<'de> for ItemVisitor {
-            type Value = Shallow;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Shallow, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Shallow, A::Error> {
-                let mut named = false;
-                while let Some(key) = map.next_key::<String>()? {
-                    if key == "id" {
-                        named = matches!(map.next_value()?, ArrayOr::Text);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Shallow(if named { Items::Sockets } else { Items::Mixed }))
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Texts))
-            }
-            fn visit_bytes<E>(self, _: &[u8]) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            fn visit_unit<E>(self) -> Result<Shallow, E> {
-                Ok(Shallow(Items::Mixed))
-            }
-            /// An extension of msgpack: a Date.
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, ext: D) -> Result<Shallow, D::Error> {
-                IgnoredAny::deserialize(ext).map(|_| Shallow(Items::Mixed))
+        from_any(deserializer)
+    }
+}
+
+impl<'de> FromAny<'de> for Shallow {
+    fn from_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let mut named = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "id" {
+                named = matches!(map.next_value()?, ArrayOr::Text);
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-        deserializer.deserialize_any(ItemVisitor)
+        Ok(Shallow(if named { ItemKinds::Sockets } else { ItemKinds::Mixed }))
+    }
+    fn from_seq<A: SeqAccess<'de>>(seq: A) -> Result<Self, A::Error> {
+        pass_over(seq).map(|()| Shallow(ItemKinds::Mixed))
+    }
+    fn from_scalar<E: de::Error>(scalar: Scalar) -> Result<Self, E> {
+        Ok(Shallow(if scalar == Scalar::Text { ItemKinds::Texts } else { ItemKinds::Mixed }))
     }
 }

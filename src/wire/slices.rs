@@ -2,7 +2,7 @@
 //! tens of milliseconds.
 
 use super::typed::JSON_MARK;
-use crate::packet::{Malformed, Reader, write_array_len};
+use crate::packet::{Malformed, MsgpackReader, write_array_len};
 
 /// How many bytes a piece has at least, but for the last one: reading it takes JS two milliseconds. It has more if one element
 /// is that long.
@@ -16,7 +16,7 @@ pub enum PieceKind {
     Json = 0,
     /// The same in msgpack.
     Msgpack = 1,
-    /// Not a piece but the answer itself: what it answers with is no list.
+    /// Not a piece but the whole answer, which is no list.
     Whole = 2,
     /// As [`PieceKind::Json`], of ASCII characters alone: JS makes a string of those in a third of the time.
     Ascii = 3,
@@ -67,7 +67,7 @@ fn cut_json(list: &[u8], each: &mut Take<'_>) {
 }
 
 fn cut_msgpack(list: &[u8], each: &mut Take<'_>) -> Result<(), Malformed> {
-    let mut reader = Reader::new(list);
+    let mut reader = MsgpackReader::new(list);
     let count = reader.array_len()?;
     let (mut elements, mut piece) = (0, Vec::new());
     for n in 0..count {
@@ -119,7 +119,7 @@ fn find_in_json<'a>(text: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
 }
 
 fn find_in_msgpack<'a>(bytes: &'a [u8], path: &[&str]) -> Result<Option<&'a [u8]>, Malformed> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = MsgpackReader::new(bytes);
     let Some((key, rest)) = path.split_first() else {
         return Ok(reader.array_len().is_ok().then_some(bytes));
     };
@@ -129,7 +129,7 @@ fn find_in_msgpack<'a>(bytes: &'a [u8], path: &[&str]) -> Result<Option<&'a [u8]
     for _ in 0..members {
         let name = reader.raw_value()?;
         let value = reader.raw_value()?;
-        if Reader::new(name).str().is_ok_and(|name| name == *key) {
+        if MsgpackReader::new(name).str().is_ok_and(|name| name == *key) {
             return find_in_msgpack(value, rest);
         }
     }

@@ -1,6 +1,6 @@
 //! The entries of streams, as `@socket.io/redis-streams-adapter` adds them: `uid`, `nsp`, `type` and `data`.
 //!
-//! What stands in `data` is what the envelope of [`super::cluster`] has there: JSON, or base64 of msgpack.
+//! Its `data` are those of an envelope of [`super::cluster`]: JSON, or base64 of msgpack.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -67,9 +67,9 @@ impl fmt::Display for EntryId {
 /// The streams of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamNames {
-    /// What this package adds to, and the reference reads.
+    /// The stream that this package adds to, and the reference reads.
     pub written: String,
-    /// What the reference adds to and does not read: its hash is signed, and so is the number that it makes of it.
+    /// The stream that the reference adds to and does not read: its hash is signed, and so is the number of the stream.
     pub astray: Option<String>,
 }
 
@@ -90,12 +90,12 @@ impl StreamNames {
     }
 }
 
-/// An entry, as far as it says what it is.
+/// An entry that is a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Its id.
     pub id: EntryId,
-    /// Who has added it.
+    /// The uid of the member that has added it.
     pub uid: &'a str,
     /// The namespace.
     pub nsp: &'a str,
@@ -110,7 +110,7 @@ impl<'a> Entry<'a> {
     /// has no namespace.
     ///
     /// # Errors
-    /// If it makes no sense. `id` is set even so, if there is one.
+    /// If it is malformed. `id` is set even so, if there is one.
     pub fn of(item: Reply<'a>, id: &mut EntryId) -> Result<Option<Self>, Malformed> {
         let (read, fields) = id_and_fields(item).ok_or(Malformed::WrongShape("an entry"))?;
         *id = read;
@@ -227,7 +227,7 @@ impl Audience {
     /// Reads the options of a broadcast, in JSON or msgpack; none mean everyone.
     ///
     /// # Errors
-    /// If they make no sense.
+    /// If they are malformed.
     pub fn of(opts: &[u8]) -> Result<Self, Malformed> {
         if opts.is_empty() { Ok(Audience::default()) } else { decode(opts) }
     }
@@ -253,7 +253,7 @@ impl Audience {
     }
 }
 
-/// How far a client had got when it went, as its session says it beside what the reference keeps there.
+/// How far a client had got when it went. Its session says so in a field that the reference does not have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The event up to which its server had sent it all that was for it.

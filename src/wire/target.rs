@@ -5,22 +5,22 @@ use serde::de::IgnoredAny;
 
 use super::rooms::{IsFilled, Rooms as List};
 use super::rooms_text::RoomsText;
-use crate::packet::{Malformed, Reader, write_array_len, write_map_len, write_str};
+use crate::packet::{Malformed, MsgpackReader, write_array_len, write_map_len, write_str};
 
 /// The options of a broadcast.
 #[derive(Debug)]
 pub struct Target<'a> {
     /// The object as it came, in msgpack or JSON.
     pub opts: &'a [u8],
-    rooms: Rooms<'a>,
+    rooms: TargetRooms<'a>,
     /// Whether there is nothing but (at most) rooms in it: no exception, no flag.
     plain: bool,
 }
 
 #[derive(Debug)]
-enum Rooms<'a> {
+enum TargetRooms<'a> {
     /// Where they stand, one after another, and how many there are.
-    Msgpack(Reader<'a>, usize),
+    Msgpack(MsgpackReader<'a>, usize),
     Json(List),
     /// In JSON as it is usually printed.
     Text(RoomsText<'a>),
@@ -29,32 +29,33 @@ enum Rooms<'a> {
 impl<'a> Target<'a> {
     /// To everyone.
     pub fn everyone() -> Self {
-        Target { opts: &[], rooms: Rooms::Json(List::default()), plain: true }
+        Target { opts: &[], rooms: TargetRooms::Json(List::default()), plain: true }
     }
 
     /// To these rooms, with nothing else in `opts`.
     pub(super) fn plain(opts: &'a [u8], rooms: RoomsText<'a>) -> Self {
-        Target { opts, rooms: Rooms::Text(rooms), plain: true }
+        Target { opts, rooms: TargetRooms::Text(rooms), plain: true }
     }
 
-    /// Reads it off the front of msgpack. What is empty may be missing: Go leaves it out.
-    pub fn from_msgpack(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    /// Reads it off the front of msgpack. Empty fields may be missing: Go leaves them out.
+    pub fn from_msgpack(reader: &mut MsgpackReader<'a>) -> Result<Self, Malformed> {
         let opts = reader.raw_value()?;
-        let mut target = Target { opts, rooms: Rooms::Msgpack(Reader::new(&[]), 0), plain: true };
-        let mut inner = Reader::new(opts);
+        let mut target =
+            Target { opts, rooms: TargetRooms::Msgpack(MsgpackReader::new(&[]), 0), plain: true };
+        let mut inner = MsgpackReader::new(opts);
         for _ in 0..inner.map_len()? {
             match inner.str()? {
                 "rooms" if !is_nil(&inner) => {
                     let list = inner.raw_value()?;
-                    let mut items = Reader::new(list);
+                    let mut items = MsgpackReader::new(list);
                     let len = items.array_len()?;
-                    target.rooms = Rooms::Msgpack(items, len);
+                    target.rooms = TargetRooms::Msgpack(items, len);
                 }
                 "except" if !is_nil(&inner) => {
-                    target.plain &= Reader::new(inner.raw_value()?).array_len()? == 0;
+                    target.plain &= MsgpackReader::new(inner.raw_value()?).array_len()? == 0;
                 }
                 "flags" if !is_nil(&inner) => {
-                    target.plain &= Reader::new(inner.raw_value()?).map_len()? == 0;
+                    target.plain &= MsgpackReader::new(inner.raw_value()?).map_len()? == 0;
                 }
                 _ => {
                     inner.raw_value()?;
@@ -66,21 +67,21 @@ impl<'a> Target<'a> {
 
     /// The same in JSON.
     pub fn from_json(opts: &'a str) -> Result<Self, Malformed> {
-        // What nearly all broadcasts to everyone have.
+        // Nearly all broadcasts to everyone have these options.
         if opts == r#"{"rooms":[],"except":[],"flags":{}}"# {
             return Ok(Target { opts: opts.as_bytes(), ..Self::everyone() });
         }
         #[derive(Default, Deserialize)]
         #[serde(default)]
-        struct Options {
+        struct TargetOptions {
             rooms: Option<List>,
             except: Option<Vec<IgnoredAny>>,
             flags: Option<IsFilled>,
         }
-        let options: Options = super::typed::decode(opts.as_bytes())?;
+        let options: TargetOptions = super::typed::decode(opts.as_bytes())?;
         let plain = options.except.is_none_or(|except| except.is_empty())
             && options.flags.is_none_or(|flags| !flags.0);
-        let rooms = Rooms::Json(options.rooms.unwrap_or_default());
+        let rooms = TargetRooms::Json(options.rooms.unwrap_or_default());
         Ok(Target { opts: opts.as_bytes(), rooms, plain })
     }
 
@@ -92,9 +93,9 @@ impl<'a> Target<'a> {
     /// Whether it is for everyone rather than for rooms.
     pub fn is_for_all(&self) -> bool {
         match &self.rooms {
-            Rooms::Msgpack(_, count) => *count == 0,
-            Rooms::Json(rooms) => rooms.is_empty(),
-            Rooms::Text(rooms) => rooms.is_empty(),
+            TargetRooms::Msgpack(_, count) => *count == 0,
+            TargetRooms::Json(rooms) => rooms.is_empty(),
+            TargetRooms::Text(rooms) => rooms.is_empty(),
         }
     }
 
@@ -102,9 +103,9 @@ impl<'a> Target<'a> {
     /// here: JS decides about those.
     pub fn any_room(&self, mut is_here: impl FnMut(&[u8]) -> bool) -> bool {
         let (mut reader, count) = match &self.rooms {
-            Rooms::Msgpack(reader, count) => (*reader, *count),
-            Rooms::Json(rooms) => return rooms.iter().any(|room| room.is_here(&mut is_here)),
-            Rooms::Text(rooms) => return rooms.any(is_here),
+            TargetRooms::Msgpack(reader, count) => (*reader, *count),
+            TargetRooms::Json(rooms) => return rooms.iter().any(|room| room.is_here(&mut is_here)),
+            TargetRooms::Text(rooms) => return rooms.any(is_here),
         };
         let mut digits = ryu_js::Buffer::new();
         for _ in 0..count {
@@ -123,7 +124,7 @@ impl<'a> Target<'a> {
     }
 }
 
-pub(super) fn is_nil(reader: &Reader<'_>) -> bool {
+pub(super) fn is_nil(reader: &MsgpackReader<'_>) -> bool {
     reader.peek() == Ok(0xc0)
 }
 
@@ -161,9 +162,10 @@ mod tests {
             write_plain_opts(&mut msgpack, room).unwrap();
             write_plain_opts_json(&mut json, room);
             let json = String::from_utf8(json).unwrap();
-            for target in
-                [Target::from_msgpack(&mut Reader::new(&msgpack)).unwrap(), Target::from_json(&json).unwrap()]
-            {
+            for target in [
+                Target::from_msgpack(&mut MsgpackReader::new(&msgpack)).unwrap(),
+                Target::from_json(&json).unwrap(),
+            ] {
                 assert_eq!(target.is_trivial(), trivial);
                 assert_eq!(target.is_for_all(), room.is_none());
                 assert_eq!(target.any_room(|name| Some(name) == room.map(str::as_bytes)), room.is_some());

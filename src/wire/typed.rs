@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::packet::{MAX_DEPTH, Malformed, Reader};
+use crate::packet::{MAX_DEPTH, Malformed, MsgpackReader};
 
 /// The first byte of a JSON request or response; anything else is the parser's encoding.
 pub const JSON_MARK: u8 = b'{';
@@ -19,7 +19,7 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed
     if crate::packet::skip_value(payload)? != payload.len() {
         return Err(Malformed::TrailingBytes);
     }
-    let first = Reader::new(payload).map_len();
+    let first = MsgpackReader::new(payload).map_len();
     if first.is_err() {
         // rmp-serde would read an array as a struct, field by field.
         return Err(Malformed::WrongShape("a map was expected"));
@@ -27,8 +27,8 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed
     rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
 }
 
-/// Refuses JSON that is nested too deep for those who will print it again: serde passes over what it does not know, however
-/// deep. What is no JSON is somebody else's to refuse.
+/// Refuses JSON that is nested too deep to be printed again: serde passes over unknown fields, however deep. Text that is no
+/// JSON is refused elsewhere.
 pub fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for &byte in json {

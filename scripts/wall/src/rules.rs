@@ -74,15 +74,6 @@ pub const OUTSIDE: &[&str] = &["src/lib.rs", "build.rs"];
 
 /// May only grow shorter.
 pub const KNOWN: &[Known] = &[
-    // Each has an `impl Core` of its own, and `Core` has their state.
-    Known { from: "src/core/counting.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/crossing.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/mod.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/appends.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/pages.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/reader.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/restore.rs", to: "src/core/mod.rs" },
-    Known { from: "src/core/streams/sessions.rs", to: "src/core/mod.rs" },
     // An address stands with all other settings, and one by way of sentinels has what asks them, which connects.
     Known { from: "src/transport/redis/allowed.rs", to: "src/transport/redis/settings.rs" },
     Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::wire::streams::{Audience, EntryId};
 
 /// How many bytes of a stream are kept in memory: 10,000 entries, the reference's default length of a stream, of 1.6 KB.
-/// What was before is read from Redis again when a session needs it.
+/// Earlier entries are read from Redis again when a session needs them.
 const MAX_BYTES: usize = 16 << 20;
 
 /// What an entry takes beside its data.
@@ -60,7 +60,7 @@ impl History {
         self.since = position;
     }
 
-    /// Forgets what is behind `last`: Redis has lost it.
+    /// Forgets the entries behind `last`: Redis has lost them.
     pub(super) fn go_back(&mut self, last: EntryId) {
         while self.entries.back().is_some_and(|kept| kept.id > last)
             && let Some(kept) = self.entries.pop_back()

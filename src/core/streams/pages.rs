@@ -1,21 +1,21 @@
 //! The past of a stream, read from Redis where the memory does not reach back: page by page, and once for all sessions
-//! that need the same.
+//! that need the same entries.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::{Commands, range};
 use super::history::{History, Kept};
-use super::purpose::{Purpose, StreamId, paging_port, reason_of};
-use crate::core::Core;
+use super::purpose::{Purpose, StreamKey, paging_port, reason_of};
+use super::restores::{NotRestored, Restores};
 use crate::core::effects::Effects;
 use crate::transport::resp::Reply;
-use crate::transport::{Args, Outcome, Port};
+use crate::transport::{Outcome, Port};
 use crate::wire::streams::{Entry, EntryId};
 
 /// How many entries come in one go. More would keep Redis from serving others: it runs a command whole.
 const PAGE: usize = 500;
 
-/// How many bytes of a passage go into the memory. What is more is for those alone who have asked.
+/// How many bytes of a passage go into the memory. Further entries are only for the sessions that have asked.
 const MAX_KEPT: usize = 8 << 20;
 
 /// How long a page may take.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     run: Option<Run>,
-    /// Those that need what the present run has passed already.
+    /// The restores that need entries which the present run has passed already.
     queue: Vec<u32>,
 }
 
@@ -37,7 +37,7 @@ struct Run {
     from: EntryId,
     /// The restores that are served.
     served: Vec<u32>,
-    /// The events that have come, for the memory: who comes back next has missed about the same.
+    /// The events that have come, for the memory: the next session has missed about the same.
     events: Vec<Kept>,
     bytes: usize,
 }
@@ -53,68 +53,60 @@ impl Run {
     }
 }
 
-impl Core {
-    /// A restore needs the entries of a stream from `from` on.
-    pub(super) fn want_pages(&mut self, number: StreamId, restore: u32, from: EntryId, fx: &mut Effects) {
-        let Some(pages) = self.streams.list.get_mut(&number).map(|stream| &mut stream.pages) else {
-            return;
-        };
-        match &mut pages.run {
+impl Pages {
+    /// A restore needs the entries of a stream from `from` on. [`Pages::begin`] follows.
+    pub(super) fn want(&mut self, restore: u32, from: EntryId) {
+        match &mut self.run {
             Some(run) if run.from <= from => run.served.push(restore),
-            _ => pages.queue.push(restore),
+            _ => self.queue.push(restore),
         }
-        self.begin_run(number, fx);
     }
 
-    fn begin_run(&mut self, number: StreamId, fx: &mut Effects) {
-        let Some(stream) = self.streams.list.get_mut(&number) else {
-            return;
-        };
-        if stream.pages.run.is_some() {
+    /// Begins a passage for those that wait, if there is none. `floor` is where the memory begins.
+    pub(super) fn begin(
+        &mut self,
+        key: &StreamKey,
+        floor: Option<EntryId>,
+        restores: &mut Restores,
+        commands: &mut Commands,
+        fx: &mut Effects,
+    ) {
+        if self.run.is_some() {
             return;
         }
-        let mut served = std::mem::take(&mut stream.pages.queue);
+        let mut served = std::mem::take(&mut self.queue);
         // The memory may reach back by now.
-        let floor = stream.history.as_ref().and_then(History::floor);
-        served.retain(|&id| !self.streams.restores.is_in_memory(id, number, floor));
-        let Some(stream) = self.streams.list.get_mut(&number) else {
-            return;
-        };
-        let from = served.iter().filter_map(|&id| self.streams.restores.wants_from(id, number)).min();
+        served.retain(|&id| !restores.is_in_memory(id, key.number, floor));
+        let from = served.iter().filter_map(|&id| restores.wants_from(id, key.number)).min();
         let Some(from) = from else {
-            // An idle connection would be one more for nothing.
-            fx.closed_readers.push(paging_port(number));
+            // The connection would be idle.
+            fx.closed_readers.push(paging_port(key.number));
             return;
         };
-        stream.pages.run = Some(Run { begin: from, from, served, events: Vec::new(), bytes: 0 });
-        self.ask_page(number, from, fx);
-    }
-
-    fn ask_page(&mut self, number: StreamId, from: EntryId, fx: &mut Effects) {
-        let Some(name) = self.streams.list.get(&number).map(|stream| stream.name.clone()) else {
-            return;
-        };
-        let (from, count) = (from.to_string(), PAGE.to_string());
-        let args = Args::of(&[b"XRANGE", name.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
-        let port = Port::Reader(paging_port(number));
-        self.streams.send_patiently(port, Purpose::Page(number), 1, Arc::new(args), Some(PATIENCE), fx);
+        self.run = Some(Run { begin: from, from, served, events: Vec::new(), bytes: 0 });
+        ask(key, from, commands, fx);
     }
 
     /// A page has come.
-    pub(super) fn paged(&mut self, number: StreamId, outcome: Outcome<'_>, fx: &mut Effects) {
-        let Some(stream) = self.streams.list.get_mut(&number) else {
+    pub(super) fn paged(
+        &mut self,
+        outcome: &Outcome<'_>,
+        key: &StreamKey,
+        history: &mut Option<History>,
+        restores: &mut Restores,
+        commands: &mut Commands,
+        fx: &mut Effects,
+    ) {
+        let Some(mut run) = self.run.take() else {
             return;
         };
-        let Some(mut run) = stream.pages.run.take() else {
-            return;
-        };
-        let floor = stream.history.as_ref().and_then(History::floor);
-        let (Outcome::Replied(Reply::Array(items)), Some(floor)) = (&outcome, floor) else {
-            let reason = reason_of(&outcome);
+        let number = key.number;
+        let floor = history.as_ref().and_then(History::floor);
+        let (Outcome::Replied(Reply::Array(items)), Some(begins)) = (outcome, floor) else {
             let mut failed = run.served;
-            failed.append(&mut stream.pages.queue);
-            self.fail_some_restores(&failed, &reason, fx);
-            return self.begin_run(number, fx);
+            failed.append(&mut self.queue);
+            restores.fail(&failed, NotRestored::Failed(&reason_of(outcome)), fx);
+            return self.begin(key, floor, restores, commands, fx);
         };
         let (mut count, mut ends) = (0, false);
         let mut envelope = Vec::new();
@@ -122,7 +114,7 @@ impl Core {
             count += 1;
             let mut id = EntryId::ZERO;
             let entry = Entry::of(item, &mut id);
-            if id > floor {
+            if id > begins {
                 ends = true;
                 break;
             }
@@ -131,31 +123,35 @@ impl Core {
                 Ok(Some(entry)) => entry.as_event(&mut envelope).map(|audience| (entry, audience)),
                 _ => None,
             };
-            self.streams.restores.see(number, &run.served, id, event.as_ref());
+            restores.see(number, &run.served, id, event.as_ref());
             if let Some((entry, audience)) = event {
                 run.keep(Kept { id, nsp: entry.nsp.into(), audience, data: entry.data.into() });
             }
         }
         ends |= count < PAGE;
         if ends {
-            self.streams.restores.reach(number, &run.served, floor);
-            let stream = self.streams.list.get_mut(&number);
-            if let Some(history) = stream.and_then(|stream| stream.history.as_mut())
+            restores.reach(number, &run.served, begins);
+            if let Some(history) = history
                 && run.bytes <= MAX_KEPT
             {
                 history.extend_back(run.events, run.begin.previous());
             }
-            return self.begin_run(number, fx);
+            let floor = history.as_ref().and_then(History::floor);
+            return self.begin(key, floor, restores, commands, fx);
         }
-        // Those that have failed meanwhile are not served any more.
-        run.served.retain(|&id| self.streams.restores.wants_from(id, number).is_some());
+        // Restores that have failed meanwhile are not served any more.
+        run.served.retain(|&id| restores.wants_from(id, number).is_some());
         if run.served.is_empty() {
-            return self.begin_run(number, fx);
+            return self.begin(key, floor, restores, commands, fx);
         }
-        let from = run.from;
-        if let Some(stream) = self.streams.list.get_mut(&number) {
-            stream.pages.run = Some(run);
-        }
-        self.ask_page(number, from, fx);
+        ask(key, run.from, commands, fx);
+        self.run = Some(run);
     }
+}
+
+/// Asks for the page that begins with this entry.
+fn ask(key: &StreamKey, from: EntryId, commands: &mut Commands, fx: &mut Effects) {
+    let port = Port::Reader(paging_port(key.number));
+    let args = range(&key.name, from, PAGE);
+    commands.send_patiently(port, Purpose::Page(key.number), 1, args, Some(PATIENCE), fx);
 }

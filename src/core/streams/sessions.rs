@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::commands::Commands;
 use super::purpose::{Purpose, passes, reason_of};
-use crate::core::Core;
-use crate::core::effects::{Effects, MemberId};
-use crate::core::event::Event;
+use crate::core::context::Context;
+use crate::core::effects::Effects;
+use crate::core::event::{Event, Refused};
+use crate::core::stats::Stats;
 use crate::transport::resp::Reply;
 use crate::transport::{Args, Outcome, Port};
 
@@ -23,14 +25,14 @@ const REST: Duration = Duration::from_millis(200);
 /// The sessions that Redis has not taken yet, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    list: BTreeMap<u64, Session>,
+    list: BTreeMap<u64, UnkeptSession>,
     next: u64,
     bytes: usize,
     resting: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Session {
+struct UnkeptSession {
     args: Arc<Args>,
     sent: bool,
 }
@@ -41,7 +43,7 @@ impl Sessions {
         self.list.is_empty()
     }
 
-    /// What was under way has no end any more.
+    /// Commands that were under way do not end any more.
     pub(super) fn interrupt(&mut self) {
         self.list.values_mut().for_each(|session| session.sent = false);
     }
@@ -68,67 +70,55 @@ impl Sessions {
             None => false,
         }
     }
-}
 
-impl Core {
     /// Keeps a session under a key.
-    pub fn persist(&mut self, id: MemberId, key: &[u8], session: &[u8], lifetime: Duration) {
-        if self.shut || !self.streams.authors.contains_key(&id) {
-            self.stats.dropped += 1;
-            return;
-        }
+    pub(super) fn keep(&mut self, key: &[u8], session: &[u8], lifetime: Duration, stats: &mut Stats) {
         let lifetime = lifetime.as_millis().max(1).to_string();
         let args = Arc::new(Args::of(&[b"SET", key, session, b"PX", lifetime.as_bytes()]));
-        let sessions = &mut self.streams.sessions;
-        sessions.bytes += args.held();
-        sessions.list.insert(sessions.next, Session { args, sent: false });
-        sessions.next += 1;
-        while sessions.bytes > MAX_BYTES
-            && let Some((&first, _)) = sessions.list.first_key_value()
+        self.bytes += args.held();
+        self.list.insert(self.next, UnkeptSession { args, sent: false });
+        self.next += 1;
+        while self.bytes > MAX_BYTES
+            && let Some((&first, _)) = self.list.first_key_value()
         {
-            sessions.remove(first);
-            self.stats.dropped += 1;
+            self.remove(first);
+            stats.dropped += 1;
         }
     }
 
-    /// Sends those that are not.
-    pub(super) fn drive_sessions(&mut self, fx: &mut Effects) {
-        let streams = &mut self.streams;
-        if streams.sessions.resting.is_some_and(|until| fx.now < until) {
+    /// Sends the sessions that are not sent.
+    pub(super) fn drive(&mut self, commands: &mut Commands, fx: &mut Effects) {
+        if self.resting.is_some_and(|until| fx.now < until) {
             return;
         }
-        streams.sessions.resting = None;
-        let mut sent = Vec::new();
-        for (&number, session) in streams.sessions.list.iter_mut().take(MAX_SENT) {
+        self.resting = None;
+        for (&number, session) in self.list.iter_mut().take(MAX_SENT) {
             if !std::mem::replace(&mut session.sent, true) {
-                sent.push((number, Arc::clone(&session.args)));
+                let args = Arc::clone(&session.args);
+                commands.send(Port::Shared, Purpose::Persist(number), 1, args, fx);
             }
-        }
-        for (number, args) in sent {
-            streams.send(Port::Shared, Purpose::Persist(number), 1, args, fx);
         }
     }
 
     /// Redis has answered.
-    pub(super) fn persisted(&mut self, number: u64, outcome: Outcome<'_>, fx: &mut Effects) {
-        let sessions = &mut self.streams.sessions;
-        match &outcome {
+    pub(super) fn replied(&mut self, number: u64, outcome: &Outcome<'_>, cx: &mut Context<'_>) {
+        match outcome {
             Outcome::Replied(Reply::Error(error)) if !passes(error) => {
-                if sessions.remove(number) {
-                    self.stats.refused += 1;
-                    let error = reason_of(&outcome);
-                    self.event(fx, 0, &Event::Refused { what: "publish", error: &error, stream: None });
+                if self.remove(number) {
+                    cx.stats.refused += 1;
+                    let error = reason_of(outcome);
+                    cx.event(0, &Event::Refused { what: Refused::Publish, error: &error, stream: None });
                 }
             }
             Outcome::Replied(Reply::Error(_)) | Outcome::NotRun { .. } | Outcome::Lost { .. } => {
-                // It is kept again as it was: that does no harm.
-                if let Some(session) = sessions.list.get_mut(&number) {
+                // It is sent again: to keep it twice does no harm.
+                if let Some(session) = self.list.get_mut(&number) {
                     session.sent = false;
-                    sessions.resting = Some(fx.now + REST);
+                    self.resting = Some(cx.now() + REST);
                 }
             }
             Outcome::Replied(_) => {
-                sessions.remove(number);
+                self.remove(number);
             }
         }
     }
