@@ -162,6 +162,30 @@ describe("bench", function () {
       assert.match(stdout, /^ {2}answerer: longest turn, wall( +[\d.]+){6}$/m);
     });
 
+  it("measures what it costs to deliver to real clients", async function () {
+    // The clients are built first.
+    this.timeout(300_000);
+    const file = path.join(dir, "bench.json");
+    const few = ["--rounds", "1", "--messages", "16", "--sizes", "1,3"];
+    const given = ["--no-setup", "--only", "delivery", "--json", file, ...few];
+    const { stdout } = await run(process.execPath, [SCRIPT, ...given]);
+    const { delivery } = JSON.parse(fs.readFileSync(file, "utf8"));
+    const payloads = ["small text (100 B)", "large text (16 KB)", "binary (100 B)"];
+    assert.deepEqual(
+      delivery.rows.map((/** @type {any} */ row) => [row.sockets, row.payload, row.perTick]),
+      [1, 3].flatMap((sockets) => payloads.flatMap((payload) => [1, 16].map((n) => [sockets, payload, n]))),
+    );
+    for (const { subjects, payload } of delivery.rows) {
+      assert.deepEqual(Object.keys(subjects), ["ours+redis", "reference+redis", "memory"]);
+      for (const { failed, median } of Object.values(subjects)) {
+        assert.equal(failed, undefined, payload);
+        assert.ok(median.processUs > 0 && median.longestWallMs > 0 && median.lastMs > 0, payload);
+        assert.ok(median.threadUs === null || median.threadUs > 0, payload);
+      }
+    }
+    assert.match(stdout, /^ {2}classic +binary \(100 B\) +16 +3( +[\d.]+){5}$/m);
+  });
+
   it("refuses what it does not know", async () => {
     await assert.rejects(
       run(process.execPath, [SCRIPT, "--no-setup", "--only", "publsh"]),
@@ -169,7 +193,7 @@ describe("bench", function () {
         assert.equal(err.code, 1);
         assert.match(
           err.stderr,
-          /--only knows publish, receive, latency, sharded, streams, emitter, scale, fetch, not "publsh"/,
+          /--only knows publish, receive, latency, sharded, streams, emitter, scale, fetch, delivery, not "publsh"/,
         );
         return true;
       },

@@ -74,9 +74,17 @@ function aboutDelivery(sizes, rounds) {
 /**
  * Resolves with everything that was measured, ready to be written as JSON.
  *
- * @param {{ quick: boolean, rounds: number, sizes?: number[], families?: string[] | null, subjects?: string[] | null, onProgress?: (text: string) => void }} options
+ * @param {{ quick: boolean, rounds: number, most?: number, sizes?: number[], families?: string[] | null, subjects?: string[] | null, onProgress?: (text: string) => void }} options
  */
-async function runDelivery({ quick, rounds, families, subjects, onProgress = () => {}, ...options }) {
+async function runDelivery({
+  quick,
+  rounds,
+  most = MESSAGES.most,
+  families,
+  subjects,
+  onProgress = () => {},
+  ...options
+}) {
   onProgress("delivery: building the clients (cargo, release)");
   const program = buildClients();
   const sizes = deliverySizes(quick, options.sizes);
@@ -99,7 +107,7 @@ async function runDelivery({ quick, rounds, families, subjects, onProgress = () 
           for (const payload of PAYLOADS)
             for (const perTick of PER_TICK) {
               onProgress(`delivery: ${family}, ${sockets} sockets, ${payload.title}, ${perTick} per turn`);
-              rows.push(await measure(stages, { family, sockets, perTick, payload }, rounds));
+              rows.push(await measure(stages, { family, sockets, perTick, payload }, rounds, most));
             }
         } finally {
           for (const stage of stages.values()) await stage.close();
@@ -132,9 +140,10 @@ function buildClients() {
  * @param {Map<string, Stage>} stages
  * @param {{ family: Family, sockets: number, perTick: number, payload: typeof PAYLOADS[number] }} kind
  * @param {number} rounds
+ * @param {number} most messages a round
  * @returns {Promise<DeliveryRow>}
  */
-async function measure(stages, { family, sockets, perTick, payload }, rounds) {
+async function measure(stages, { family, sockets, perTick, payload }, rounds, most) {
   /** @type {Record<string, Outcome>} */
   const subjects = {};
   for (const name of stages.keys()) subjects[name] = { rounds: [] };
@@ -142,7 +151,7 @@ async function measure(stages, { family, sockets, perTick, payload }, rounds) {
     for (const [name, outcome] of Object.entries(subjects)) {
       if (outcome.failed) continue;
       try {
-        const measured = await stages.get(name)?.round(perTick, payload);
+        const measured = await stages.get(name)?.round(perTick, payload, most);
         if (measured && round > 0) outcome.rounds.push(measured);
       } catch (err) {
         outcome.failed = /** @type {Error} */ (err).message;
@@ -198,10 +207,13 @@ class Stage {
     }
   }
 
-  /** @param {number} perTick @param {typeof PAYLOADS[number]} payload @returns {Promise<Round>} */
-  async round(perTick, { bytes, binary }) {
-    const { least, most } = MESSAGES;
-    const wanted = Math.min(Math.max(Math.round(DELIVERIES / this.#sockets), least), most);
+  /** @param {number} perTick @param {typeof PAYLOADS[number]} payload @param {number} most messages @returns {Promise<Round>} */
+  async round(perTick, { bytes, binary }, most) {
+    const wanted = Math.min(
+      Math.max(Math.round(DELIVERIES / this.#sockets), MESSAGES.least),
+      MESSAGES.most,
+      most,
+    );
     const count = Math.ceil(wanted / perTick) * perTick;
     const deliveries = count * this.#sockets;
     const interval = Math.max(2, Math.ceil(2 * COST * perTick * this.#sockets));
