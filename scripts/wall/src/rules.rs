@@ -73,12 +73,4 @@ pub const LAYERS: &[Layer] = &[
 pub const OUTSIDE: &[&str] = &["src/lib.rs", "build.rs"];
 
 /// May only grow shorter.
-pub const KNOWN: &[Known] = &[
-    // An address stands with all other settings, and one by way of sentinels has what asks them, which connects.
-    Known { from: "src/transport/redis/allowed.rs", to: "src/transport/redis/settings.rs" },
-    Known { from: "src/transport/redis/predecessor.rs", to: "src/transport/redis/settings.rs" },
-    Known { from: "src/transport/redis/settings.rs", to: "src/transport/redis/sentinel.rs" },
-    Known { from: "src/transport/redis/connection.rs", to: "src/transport/redis/sentinel.rs" },
-    // A part of `impl ClusterTransport`.
-    Known { from: "src/transport/redis/cluster/keys.rs", to: "src/transport/redis/cluster/mod.rs" },
-];
+pub const KNOWN: &[Known] = &[];

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::settings::Address;
+use super::address::Address;
 
 /// Hosts by name, by the end of the name, by address or by network.
 #[derive(Clone, Debug, PartialEq, Eq)]

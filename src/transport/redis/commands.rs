@@ -8,9 +8,10 @@ use super::command::{write_args, write_count, write_names, write_publish};
 use super::connection::{Connection, Opened};
 use super::hold::{Change, Hold};
 use super::kept::Kept;
+use super::loss::Loss;
 use super::sentinel::Master;
-use super::settings::Settings;
-use super::stream::{Loss, REPLICA};
+use super::stream::REPLICA;
+use super::target::Target;
 use super::{Incoming, KeyCommand, Outcome, Space, Step, Trial};
 use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{Items, ProtocolError, Reply};
@@ -86,10 +87,10 @@ impl Lost {
 
 impl Commands {
     /// Returns a connection that opens when it is first needed.
-    pub(super) fn new(settings: Arc<Settings>, space: Space) -> Self {
+    pub(super) fn new(target: Arc<Target>, space: Space) -> Self {
         Self {
             space,
-            connection: Connection::new(settings),
+            connection: Connection::new(target),
             in_flight: VecDeque::new(),
             kept: Kept::default(),
             lengths: VecDeque::new(),
@@ -157,8 +158,8 @@ impl Commands {
     }
 
     #[cfg(test)]
-    pub(super) fn redirect_for_tests(&mut self, settings: Arc<Settings>) {
-        self.connection.set_settings(settings);
+    pub(super) fn redirect_for_tests(&mut self, target: Arc<Target>) {
+        self.connection.set_target(target);
     }
 
     fn note_peer(&mut self) {
@@ -202,7 +203,7 @@ impl Commands {
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> bool {
-        let astray = self.connection.is_astray(master);
+        let astray = master.is_missed_by(&self.connection);
         if astray {
             let lost = self.lost();
             self.connection.leave();

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::address::Address;
 use super::backoff::Backoff;
 use super::buffer::{ReadBuffer, WriteBuffer};
-use super::liveness::SignOfLife;
+use super::liveness::{PERIOD, SignOfLife};
+use super::loss::Loss;
 use super::predecessor::ClientId;
-use super::sentinel::Master;
-use super::settings::{Address, Settings};
-use super::stream::{self, Connected, Loss, Stream};
+use super::stream::{Connected, Stream};
+use super::target::{Target, open};
 use crate::transport::resp::{Message, ProtocolError, Reply};
 
 /// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
@@ -33,7 +34,7 @@ const BREAK: Duration = Duration::from_millis(50);
 
 /// One connection that is kept up: opened when wanted, and opened again with backoff when lost.
 pub(super) struct Connection {
-    settings: Arc<Settings>,
+    target: Arc<Target>,
     state: State,
     backoff: Backoff,
     /// What came and is not yet parsed.
@@ -73,16 +74,25 @@ pub(super) enum Opened {
     Before,
 }
 
+/// Where a connection goes.
+pub(super) enum Whereabouts<'a> {
+    /// It stands.
+    At(&'a Address),
+    /// An attempt is under way.
+    OnItsWay,
+    Nowhere,
+}
+
 impl Connection {
     /// Returns a connection that is not wanted yet.
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self::with_backoff(settings, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Self::with_backoff(target, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
     }
 
     /// The same, with other waits after a loss, until it is closed.
-    pub(super) fn with_backoff(settings: Arc<Settings>, backoff: Backoff) -> Self {
+    pub(super) fn with_backoff(target: Arc<Target>, backoff: Backoff) -> Self {
         Self {
-            settings,
+            target,
             state: State::Closed,
             backoff,
             replies: ReadBuffer::new(),
@@ -91,8 +101,8 @@ impl Connection {
     }
 
     /// Goes elsewhere with the next attempt.
-    pub(super) fn set_settings(&mut self, settings: Arc<Settings>) {
-        self.settings = settings;
+    pub(super) fn set_target(&mut self, target: Arc<Target>) {
+        self.target = target;
     }
 
     /// Wants the connection.
@@ -104,12 +114,12 @@ impl Connection {
 
     /// Drops the connection and what it holds, and wants it no more.
     pub(super) fn close(&mut self) {
-        *self = Self::new(Arc::clone(&self.settings));
+        *self = Self::new(Arc::clone(&self.target));
     }
 
     /// Returns the connection as it is, in place of which is one that is not wanted.
     pub(super) fn take(&mut self) -> Self {
-        let new = Self::new(Arc::clone(&self.settings));
+        let new = Self::new(Arc::clone(&self.target));
         std::mem::replace(self, new)
     }
 
@@ -139,8 +149,7 @@ impl Connection {
                     self.state = State::Due;
                 }
                 State::Due => {
-                    let opening = stream::open(Arc::clone(&self.settings));
-                    self.state = State::Opening(Box::pin(opening));
+                    self.state = State::Opening(Box::pin(open(Arc::clone(&self.target))));
                 }
                 State::Opening(opening) => {
                     let opened = ready!(opening.as_mut().poll(cx))?;
@@ -196,7 +205,7 @@ impl Connection {
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         match &mut self.state {
             State::Open { address, life, .. } if life.is_missing() => {
-                Poll::Ready(Err(Loss::Frozen(address.clone())))
+                Poll::Ready(Err(Loss::Frozen(address.clone(), PERIOD)))
             }
             State::Open { stream, life, address, .. } => {
                 let filled = stream.poll_fill(cx, &mut self.replies);
@@ -244,7 +253,7 @@ impl Connection {
     /// ends it there first.
     pub(super) fn bequeath(&mut self) {
         if let State::Open { address, client, .. } = &mut self.state
-            && let (Some(client), Some(predecessors)) = (client.take(), &self.settings.predecessors)
+            && let (Some(client), Some(predecessors)) = (client.take(), &self.target.settings.predecessors)
         {
             predecessors.add(address, client);
         }
@@ -289,12 +298,12 @@ impl Connection {
         self.replies.taken()
     }
 
-    /// Whether the connection goes elsewhere than to the master, or may be about to.
-    pub(super) fn is_astray(&self, master: &Master) -> bool {
+    /// Where it goes.
+    pub(super) fn whereabouts(&self) -> Whereabouts<'_> {
         match &self.state {
-            State::Open { address, .. } => master.replaces(address),
-            State::Opening(_) => master.moved,
-            State::Closed | State::Due | State::Waiting(_) => false,
+            State::Open { address, .. } => Whereabouts::At(address),
+            State::Opening(_) => Whereabouts::OnItsWay,
+            State::Closed | State::Due | State::Waiting(_) => Whereabouts::Nowhere,
         }
     }
 
@@ -324,7 +333,7 @@ mod tests {
     use super::super::command::write_publish;
     use super::super::mock_authority::Authority;
     use super::super::mock_peer::{MockPeer, block_on};
-    use super::super::settings::Address;
+    use super::super::settings::Settings;
     use super::super::tls::{Tls, TlsOptions};
     use super::*;
     use std::future::poll_fn;
@@ -334,7 +343,7 @@ mod tests {
         block_on(async {
             tokio::time::pause();
             let nowhere = Address::Unix("/nonexistent/redis.sock".into());
-            let mut connection = Connection::new(Arc::new(Settings::new(nowhere)));
+            let mut connection = Connection::new(Arc::new(Target::new(nowhere, Settings::default())));
             connection.open();
             let mut last = Instant::now();
             for attempt in 0..12 {
@@ -359,8 +368,8 @@ mod tests {
             let authority = Authority::new("one");
             let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
             let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
-            let settings = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::new(peer.address()) };
-            let mut connection = Connection::new(Arc::new(settings));
+            let settings = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
+            let mut connection = Connection::new(Arc::new(Target::new(peer.address(), settings)));
             connection.open();
             let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
             let mut published = 0;
@@ -387,7 +396,7 @@ mod tests {
     fn the_last_messages_are_those_since_the_last_break() {
         block_on(async {
             let mut peer = MockPeer::tcp().await;
-            let mut connection = Connection::new(Arc::new(Settings::new(peer.address())));
+            let mut connection = Connection::new(Arc::new(Target::new(peer.address(), Settings::default())));
             connection.open();
             let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
             tokio::time::pause();
@@ -413,7 +422,7 @@ mod tests {
     fn a_server_that_accepts_and_drops_is_not_stormed() {
         block_on(async {
             let mut peer = MockPeer::tcp().await;
-            let mut connection = Connection::new(Arc::new(Settings::new(peer.address())));
+            let mut connection = Connection::new(Arc::new(Target::new(peer.address(), Settings::default())));
             connection.open();
             for failures in 1..4 {
                 let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;

@@ -13,10 +13,10 @@ use super::backoff::Backoff;
 use super::cluster::{Redirect, Slot, in_slots};
 use super::command::{MAX_NAMES, write_names};
 use super::connection::{Connection, Opened};
+use super::loss::Loss;
 use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
 use super::sentinel::Master;
-use super::settings::Settings;
-use super::stream::Loss;
+use super::target::Target;
 use super::{Incoming, Lane, Step, Subscription, SubscriptionKind};
 use crate::transport::passing::{Passing, passing};
 use crate::transport::resp::{Message, ProtocolError, Reply};
@@ -149,10 +149,10 @@ struct Refused {
 
 impl LaneConnection {
     /// Returns a lane without names, which needs no connection.
-    pub(super) fn new(number: Lane, settings: Arc<Settings>, holding: Holding) -> Self {
+    pub(super) fn new(number: Lane, target: Arc<Target>, holding: Holding) -> Self {
         Self {
             number,
-            connection: Connection::new(settings),
+            connection: Connection::new(target),
             names: BTreeMap::new(),
             held: 0,
             unheld: 0,
@@ -253,12 +253,12 @@ impl LaneConnection {
 
     /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
     /// connection was up or on its way.
-    pub(super) fn move_to(&mut self, settings: Arc<Settings>) -> bool {
+    pub(super) fn move_to(&mut self, target: Arc<Target>) -> bool {
         let mut reported = false;
         if !self.connection.is_waiting() {
             reported = self.close();
         }
-        self.connection.set_settings(settings);
+        self.connection.set_target(target);
         self.open();
         reported
     }
@@ -345,7 +345,7 @@ impl LaneConnection {
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> bool {
-        let astray = self.connection.is_astray(master);
+        let astray = master.is_missed_by(&self.connection);
         if astray {
             self.forget_sent();
             self.connection.leave();
@@ -438,7 +438,7 @@ impl LaneConnection {
                 );
                 (reason, u64::try_from(unread.as_millis()).unwrap_or(u64::MAX))
             }
-            (_, Loss::Frozen(_) | Loss::Broken(..)) => (reason, self.silence()),
+            (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence()),
             // Another loss ends what the node sends in that moment.
             _ => (reason, 0),
         }
@@ -764,6 +764,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::super::mock_peer::{Client, MockPeer, block_on};
+    use super::super::settings::Settings;
     use super::super::tests::channel;
     use super::*;
 
@@ -785,7 +786,8 @@ mod tests {
     fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
         block_on(async {
             let mut peer = MockPeer::tcp().await;
-            let mut lane = LaneConnection::new(0, Arc::new(Settings::new(peer.address())), Holding::Lane);
+            let target = Target::new(peer.address(), Settings::default());
+            let mut lane = LaneConnection::new(0, Arc::new(target), Holding::Lane);
             let name = |n: usize| format!("m{n:05}");
             lane.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
             lane.open();

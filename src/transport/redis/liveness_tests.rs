@@ -4,7 +4,7 @@ use tokio::time::{Duration, Instant};
 
 use super::liveness::PERIOD;
 use super::mock_peer::{Client, MockPeer, block_on};
-use super::settings::{Address, Role, Settings};
+use super::settings::{Role, Settings};
 use super::tests::{Event, Rig, channel, is_down, push};
 use super::*;
 
@@ -30,7 +30,7 @@ async fn accept(rig: &mut Rig, role: &str) -> Client {
 
 async fn picky() -> Rig {
     let peer = MockPeer::tcp().await;
-    let settings = Settings { role: Role::NotReplica, ..Settings::new(peer.address()) };
+    let settings = Settings { role: Role::NotReplica, ..Settings::default() };
     let mut rig = Rig::over(settings, peer);
     rig.transport.open();
     rig

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
-use super::settings::Address;
+use super::address::Address;
 use crate::transport::resp::{Reply, Scanner};
 
 /// Runs a test on a runtime like the link's.

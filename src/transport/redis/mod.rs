@@ -10,6 +10,7 @@
 //! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
 
 mod abandoned;
+mod address;
 mod allowed;
 mod backoff;
 mod buffer;
@@ -20,6 +21,7 @@ mod command_tests;
 mod commands;
 mod connection;
 mod credentials;
+mod endpoint;
 mod hold;
 #[cfg(test)]
 mod hold_tests;
@@ -28,6 +30,7 @@ mod lane;
 mod liveness;
 #[cfg(test)]
 mod liveness_tests;
+mod loss;
 #[cfg(test)]
 mod mock_authority;
 #[cfg(test)]
@@ -40,23 +43,27 @@ mod sent;
 mod sentinel;
 #[cfg(test)]
 mod sentinel_tests;
+mod sentinels;
 mod settings;
 mod step;
 mod stream;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
 #[cfg(test)]
 mod tls_tests;
-
 mod unreachable;
 
+pub use address::Address;
 pub use allowed::AllowedHosts;
 pub use cluster::{ClusterSettings, ClusterTransport, slot_of};
 pub use credentials::{Answer, AskCredentials, Credentials, Login};
+pub use endpoint::Endpoint;
 pub use predecessor::Predecessors;
-pub use sentinel::Sentinels;
-pub use settings::{Address, Role, Settings, SettingsError};
+pub use sentinels::Sentinels;
+pub use settings::{Role, Settings, SettingsError};
+pub use target::Target;
 pub use tls::{Tls, TlsError, TlsOptions};
 
 use std::collections::BTreeMap;
@@ -72,10 +79,10 @@ use abandoned::Abandoned;
 use commands::{Commands, Lost};
 use lane::{Holding, LaneConnection};
 use liveness::Pulse;
+use loss::Loss;
 use reader::Reader;
 use sentinel::{Master, Watches};
 use step::Step;
-use stream::Loss;
 
 /// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
 const READS_PER_CALL: usize = 16;
@@ -86,7 +93,7 @@ const BUDGET: Duration = Duration::from_millis(2);
 /// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
 /// tokio runtime with I/O and time enabled.
 pub struct RedisTransport {
-    settings: Arc<Settings>,
+    target: Arc<Target>,
     watches: Watches,
     commands: Commands,
     /// Whether the command connection was ever needed.
@@ -111,12 +118,12 @@ enum Deferred {
 
 impl RedisTransport {
     /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
-    pub fn new(settings: Settings, space: Space) -> Self {
-        let settings = Arc::new(settings);
+    pub fn new(target: Target, space: Space) -> Self {
+        let target = Arc::new(target);
         Self {
-            commands: Commands::new(Arc::clone(&settings), space),
-            watches: Watches::new(&settings),
-            settings,
+            commands: Commands::new(Arc::clone(&target), space),
+            watches: Watches::new(&target.endpoint),
+            target,
             wanted: false,
             lanes: Vec::new(),
             first_lane: 0,
@@ -126,11 +133,6 @@ impl RedisTransport {
             pulse: Pulse::default(),
             deferred: Vec::new(),
         }
-    }
-
-    /// Returns what it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     /// Opens the command connection without waiting for the first publish; [`Incoming::Up`] tells when it is.
@@ -246,9 +248,9 @@ impl RedisTransport {
     /// The name of the address leads elsewhere from now on.
     #[cfg(test)]
     fn redirect_for_tests(&mut self, address: Address) {
-        let settings = Arc::new(Settings { address, ..(*self.settings).clone() });
-        self.commands.redirect_for_tests(Arc::clone(&settings));
-        self.settings = settings;
+        let target = Arc::new(Target { endpoint: address.into(), ..(*self.target).clone() });
+        self.commands.redirect_for_tests(Arc::clone(&target));
+        self.target = target;
     }
 
     /// Asks for signs of life.
@@ -309,7 +311,7 @@ impl Transport for RedisTransport {
         self.open();
         while self.lanes.len() <= lane {
             let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings), Holding::Lane));
+            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.target), Holding::Lane));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.subscribe(names);
@@ -344,7 +346,7 @@ impl Transport for RedisTransport {
             Port::Shared => self.commands.command(&command),
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);
-                reader.or_insert_with(|| Reader::new(Arc::clone(&self.settings), false)).command(&command);
+                reader.or_insert_with(|| Reader::new(Arc::clone(&self.target), false)).command(&command);
             }
         }
     }

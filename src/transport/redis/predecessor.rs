@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::settings::Address;
+use super::address::Address;
 
 /// The last connections to each node that may have left commands behind.
 #[derive(Clone, Default)]

@@ -12,9 +12,9 @@ use super::abandoned::Abandoned;
 use super::cluster::Redirect;
 use super::command::write_args;
 use super::connection::{Connection, Opened};
+use super::loss::Loss;
 use super::sentinel::Master;
-use super::settings::Settings;
-use super::stream::Loss;
+use super::target::Target;
 use super::{Incoming, KeyCommand, Outcome, Step};
 use crate::transport::resp::{ProtocolError, Reply};
 
@@ -53,9 +53,9 @@ pub(super) struct News {
 
 impl Reader {
     /// Returns a reader that opens with its first command.
-    pub(super) fn new(settings: Arc<Settings>, in_cluster: bool) -> Self {
+    pub(super) fn new(target: Arc<Target>, in_cluster: bool) -> Self {
         Self {
-            connection: Connection::new(settings),
+            connection: Connection::new(target),
             in_flight: VecDeque::new(),
             silent_since: Instant::now(),
             timer: None,
@@ -84,12 +84,12 @@ impl Reader {
 
     /// Goes to another node: with the next command if it has a connection, else with the next attempt. Returns the
     /// commands that go down with the connection.
-    pub(super) fn move_to(&mut self, settings: Arc<Settings>) -> Vec<Abandoned> {
+    pub(super) fn move_to(&mut self, target: Arc<Target>) -> Vec<Abandoned> {
         let abandoned = self.abandon();
         if !self.connection.is_waiting() {
             self.connection.close();
         }
-        self.connection.set_settings(settings);
+        self.connection.set_target(target);
         abandoned
     }
 
@@ -129,7 +129,7 @@ impl Reader {
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> bool {
-        if !self.connection.is_astray(master) {
+        if !master.is_missed_by(&self.connection) {
             return false;
         }
         let abandoned = self.abandon();

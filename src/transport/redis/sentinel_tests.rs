@@ -8,10 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::address::Address;
 use super::command_tests::command;
+use super::endpoint::Endpoint;
 use super::mock_peer::{Client, MockPeer, block_on};
-use super::sentinel::Sentinels;
-use super::settings::{Address, Settings};
+use super::sentinels::Sentinels;
+use super::settings::Settings;
+use super::target::Target;
 use super::tests::{Event, Rig, channel, confirmation, push};
 use crate::transport::{Outcome, Port, Transport};
 
@@ -152,9 +155,9 @@ async fn tell(mut client: Client, mut known: watch::Receiver<Known>) {
 }
 
 async fn rig(nodes: &[&Address]) -> Rig {
-    let sentinels = Sentinels::new("mymaster", nodes.iter().map(|&node| Settings::new(node.clone())));
+    let sentinels = Sentinels::new("mymaster", nodes.iter().copied().cloned(), Settings::default());
     let nobody = MockPeer::tcp().await;
-    Rig::over(Settings::new(Address::Sentinels(Arc::new(sentinels))), nobody)
+    Rig::to(Target::new(Endpoint::Sentinels(Arc::new(sentinels)), Settings::default()), nobody)
 }
 
 /// Accepts a connection, which asks for the role.

@@ -1,8 +1,6 @@
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,20 +11,17 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
+use super::address::Address;
 use super::buffer::ReadBuffer;
 use super::credentials::Login;
-use super::liveness::PERIOD;
+use super::loss::Loss;
 use super::predecessor::ClientId;
 use super::refusal::{Asked, explain};
 use super::resolver;
-use super::settings::{Address, Role, Settings};
+use super::settings::{Role, Settings};
 use super::tls::Tls;
 use super::unreachable;
 use crate::transport::resp::{ProtocolError, Reply};
-
-/// How long an attempt may take in all, name lookup and handshake included: Redis answers in milliseconds, and
-/// a host that drops packets would otherwise be waited for for minutes.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The kernel asks a silent peer after this time, then at [`KEEPALIVE_INTERVAL`], and gives it up after
 /// [`KEEPALIVE_RETRIES`] questions: 25 s. A subscriber writes nothing, so it would never find out otherwise.
@@ -37,122 +32,6 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long written bytes may go unacknowledged; the kernel's default is a quarter of an hour.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why a connection is lost, or could not be made. Its text goes to the operator with `degraded`.
-#[derive(Debug)]
-pub(super) enum Loss {
-    /// The socket could not be opened.
-    Connect(Address, io::Error),
-    /// The name of the host could not be looked up.
-    NoAddress(Address, io::Error),
-    /// Reading or writing failed, where it is not known of which server.
-    Io(io::Error),
-    /// The same of a connection that stood.
-    Broken(Address, io::Error),
-    /// The server closed the connection, where it is not known which one.
-    Closed,
-    /// The same of a connection that stood.
-    ClosedBy(Address),
-    /// Opening took longer than [`OPEN_TIMEOUT`].
-    Slow(Address),
-    /// A cluster or a sentinel names a host that the user does not allow.
-    NotAllowed(Address),
-    /// No sentinel says where the master is; why the last of them does not.
-    NoMaster { name: String, problem: String },
-    /// What the sentinels take for the master says that it is something else.
-    NotMaster { address: Address, role: String },
-    /// There are no credentials to show to Redis.
-    Credentials(String),
-    /// The server refused the handshake, or ended it; what is wrong and what to do.
-    Handshake(Address, String),
-    /// Redis refused the connection later on, in its own words.
-    Refused(String),
-    /// The node has not given a sign of life for a whole period.
-    Frozen(Address),
-    /// The node is a replica, or has become one.
-    Replica(Address),
-    /// A command got no reply for as long as it was to be waited for.
-    Silent(Address, Duration),
-    /// Redis sent what can't be understood.
-    Protocol(ProtocolError),
-    /// The user's clients are gone, and the link with them.
-    Ended,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(address, error) => {
-                write!(f, "cannot connect to {address}: {}", unreachable::explain(error))
-            }
-            Self::NoAddress(address, error) => {
-                write!(f, "cannot find {address}: {error}. Check the name of the host, and DNS")
-            }
-            Self::Io(error) => write!(f, "connection to Redis lost: {error}"),
-            Self::Broken(address, error) => write!(f, "connection to {address} lost: {error}"),
-            Self::Closed => f.write_str("Redis closed the connection"),
-            Self::ClosedBy(address) => write!(f, "{address} closed the connection"),
-            Self::Slow(address) => {
-                write!(
-                    f,
-                    "no connection to {address} within {} s: it hangs, the network between drops everything, or \
-                     one side speaks TLS and the other does not",
-                    OPEN_TIMEOUT.as_secs()
-                )
-            }
-            Self::NotAllowed(address) => {
-                write!(
-                    f,
-                    "{address} is not among `allowedHosts`, so nothing connects to it: add it if it is yours"
-                )
-            }
-            Self::NoMaster { name, problem } => {
-                write!(
-                    f,
-                    "no sentinel says where the master \"{name}\" is: {problem}. Check the name and the sentinels"
-                )
-            }
-            Self::NotMaster { address, role } => {
-                write!(f, "the sentinels take {address} for the master, but its role is {role}")
-            }
-            Self::Credentials(problem) => write!(f, "no credentials for Redis: {problem}"),
-            Self::Handshake(address, problem) => write!(f, "{address} {problem}"),
-            Self::Refused(error) => f.write_str(error),
-            Self::Frozen(address) => write!(
-                f,
-                "{address} has not answered for {} s: it hangs, or the network between drops everything",
-                PERIOD.as_secs()
-            ),
-            Self::Replica(address) => write!(
-                f,
-                "{address} is a replica: what is published there reaches its own subscribers alone. Connect to the \
-                 primary; if this was the address of the primary, it is followed as soon as the name leads to the new one"
-            ),
-            Self::Silent(address, patience) => {
-                write!(f, "{address} has said nothing for {} s", patience.as_secs_f32())
-            }
-            Self::Protocol(error) => error.fmt(f),
-            Self::Ended => f.write_str("the link is closed"),
-        }
-    }
-}
-
-impl Loss {
-    /// Says where a connection was lost that stood: of several servers the operator has to know which one it is.
-    pub(super) fn at(self, address: &Address) -> Self {
-        match self {
-            Self::Io(error) => Self::Broken(address.clone(), error),
-            Self::Closed => Self::ClosedBy(address.clone()),
-            loss => loss,
-        }
-    }
-}
-
-impl From<ProtocolError> for Loss {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
 
 /// A socket to Redis.
 pub(super) enum Stream {
@@ -242,7 +121,6 @@ impl Stream {
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-            Address::Sentinels(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -280,29 +158,7 @@ pub(super) struct Connected {
     pub(super) client: Option<ClientId>,
 }
 
-/// Connects to where the settings say.
-///
-/// # Errors
-/// All of [`Loss`] but [`Loss::Silent`] and [`Loss::Ended`].
-pub(super) async fn open(settings: Arc<Settings>) -> Result<Connected, Loss> {
-    let deadline = Instant::now() + OPEN_TIMEOUT;
-    let attempt = async {
-        match &settings.address {
-            Address::Sentinels(sentinels) => {
-                let named = sentinels.master().await?;
-                let connected = open_at(&named.address, &settings, Role::Master, deadline).await?;
-                named.was_right();
-                Ok(connected)
-            }
-            address => open_at(address, &settings, settings.role, deadline).await,
-        }
-    };
-    tokio::time::timeout_at(deadline, attempt)
-        .await
-        .unwrap_or_else(|_| Err(Loss::Slow(settings.address.clone())))
-}
-
-/// Connects to an address that is not sentinels'. The caller waits until the deadline at most; credentials that are not
+/// Connects to an address. The caller waits until the deadline at most; credentials that are not
 /// there by then are named as the reason.
 pub(super) async fn open_at(
     address: &Address,
@@ -487,20 +343,22 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 mod tests {
     use super::super::credentials::{Answer, AskCredentials, Credentials};
     use super::super::mock_peer::{MockPeer, block_on};
+    use super::super::target::{OPEN_TIMEOUT, Target, open};
     use super::*;
     use std::collections::VecDeque;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
-    fn settings(peer: &MockPeer) -> Settings {
-        Settings {
+    fn target(peer: &MockPeer) -> Arc<Target> {
+        let settings = Settings {
             credentials: Credentials::Fixed(Login {
                 username: Some("app".to_owned()),
                 password: Some("secret".to_owned()),
             }),
             database: 3,
             client_name: Some("link".to_owned()),
-            ..Settings::new(peer.address())
-        }
+            ..Settings::default()
+        };
+        Arc::new(Target::new(peer.address(), settings))
     }
 
     const HANDSHAKE: &[&[&str]] =
@@ -508,7 +366,7 @@ mod tests {
 
     async fn answered(answer: &str) -> Result<(), Loss> {
         let mut peer = MockPeer::tcp().await;
-        let opening = tokio::spawn(open(Arc::new(settings(&peer))));
+        let opening = tokio::spawn(open(target(&peer)));
         let mut client = peer.accept_raw().await;
         for command in HANDSHAKE {
             client.expect(command).await;
@@ -580,10 +438,11 @@ mod tests {
                 Err("the vault is sealed".to_owned()),
             ];
             let mut peer = MockPeer::tcp().await;
-            let settings = Arc::new(Settings {
+            let settings = Settings {
                 credentials: Credentials::Asked(Arc::new(Source(Mutex::new(answers.into())))),
-                ..Settings::new(peer.address())
-            });
+                ..Settings::default()
+            };
+            let target = Arc::new(Target::new(peer.address(), settings));
             for auth in [&["AUTH", "app", "one"][..], &["AUTH", "two"], &[]] {
                 let serve = async {
                     let mut client = peer.accept_raw().await;
@@ -594,13 +453,13 @@ mod tests {
                     client.expect(&["PING"]).await;
                     client.send(b"+PONG\r\n").await;
                 };
-                tokio::join!(open(Arc::clone(&settings)), serve).0.unwrap();
+                tokio::join!(open(Arc::clone(&target)), serve).0.unwrap();
             }
-            let loss = open(Arc::clone(&settings)).await.err().unwrap();
+            let loss = open(Arc::clone(&target)).await.err().unwrap();
             assert_eq!(loss.to_string(), "no credentials for Redis: the vault is sealed");
             tokio::time::pause();
             let asked = Instant::now();
-            let loss = open(settings).await.err().unwrap();
+            let loss = open(target).await.err().unwrap();
             assert!(matches!(loss, Loss::Credentials(_)), "{loss}");
             assert!(asked.elapsed() >= OPEN_TIMEOUT);
         });
@@ -611,8 +470,8 @@ mod tests {
         block_on(async {
             tokio::time::pause();
             let peer = MockPeer::tcp().await;
-            let loss = open(Arc::new(settings(&peer))).await.err().unwrap();
-            assert!(matches!(loss, Loss::Slow(_)), "{loss}");
+            let loss = open(target(&peer)).await.err().unwrap();
+            assert!(matches!(loss, Loss::Slow(..)), "{loss}");
         });
     }
 }

@@ -71,11 +71,15 @@ impl Rig {
     }
 
     pub(super) fn with(peer: MockPeer) -> Self {
-        Self::over(Settings::new(peer.address()), peer)
+        Self::over(Settings::default(), peer)
     }
 
     pub(super) fn over(settings: Settings, peer: MockPeer) -> Self {
-        Self { transport: RedisTransport::new(settings, Space::Global), events: VecDeque::new(), peer }
+        Self::to(Target::new(peer.address(), settings), peer)
+    }
+
+    pub(super) fn to(target: Target, peer: MockPeer) -> Self {
+        Self { transport: RedisTransport::new(target, Space::Global), events: VecDeque::new(), peer }
     }
 
     /// With the command connection up.
@@ -250,7 +254,7 @@ fn an_attempt_that_fails_is_reported_once_with_what_waited() {
     block_on(async {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
-        let mut transport = RedisTransport::new(Settings::new(nowhere), Space::Global);
+        let mut transport = RedisTransport::new(Target::new(nowhere, Settings::default()), Space::Global);
         transport.publish(b"a", b"1");
         transport.count(9, &[b"a"]);
         let mut events = Vec::new();

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::transport::Transport;
 
+use super::loss::Loss;
 use super::mock_authority::{Authority, Identity};
 use super::mock_peer::{MockPeer, block_on};
 use super::settings::Settings;
-use super::stream::{self, Loss};
+use super::target::{self, Target};
 use super::tests::{Event, Rig, channel, push};
 use super::tls::{Tls, TlsOptions};
 
@@ -18,7 +19,8 @@ fn trusting(authority: &Authority) -> TlsOptions {
 /// Connects to a server that is `identity`, and shakes hands with Redis.
 async fn connect(identity: &Identity, clients: Option<&Authority>, options: &TlsOptions) -> Result<(), Loss> {
     let mut peer = MockPeer::tls(identity.acceptor(clients)).await;
-    let settings = Settings { tls: Some(Tls::new(options).unwrap()), ..Settings::new(peer.address()) };
+    let settings = Settings { tls: Some(Tls::new(options).unwrap()), ..Settings::default() };
+    let target = Target::new(peer.address(), settings);
     let serve = async {
         // A client that does not like the server says so and goes.
         let mut client = peer.try_accept().await?;
@@ -26,7 +28,7 @@ async fn connect(identity: &Identity, clients: Option<&Authority>, options: &Tls
         client.send(b"+PONG\r\n").await;
         std::io::Result::Ok(client)
     };
-    let (opened, served) = tokio::join!(stream::open(Arc::new(settings)), serve);
+    let (opened, served) = tokio::join!(target::open(Arc::new(target)), serve);
     assert!(opened.is_err() || served.is_ok());
     opened.map(|_| ())
 }
@@ -107,7 +109,7 @@ fn large_messages_pass_both_ways() {
         let authority = Authority::new("one");
         let peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
         let tls = Some(Tls::new(&trusting(&authority)).unwrap());
-        let mut rig = Rig::over(Settings { tls, ..Settings::new(peer.address()) }, peer);
+        let mut rig = Rig::over(Settings { tls, ..Settings::default() }, peer);
         rig.transport.open();
         let mut commands = rig.accept().await;
         assert_eq!(rig.next().await, Event::Up);

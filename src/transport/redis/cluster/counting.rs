@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::settings::Address;
+use super::super::address::Address;
 use super::super::{Incoming, Space};
 use super::node::{Node, Uncounted};
 use super::settings::ClusterSettings;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::super::settings::Address;
+use super::super::address::Address;
 use super::slot::Slot;
 use super::topology::Topology;
 

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::settings::Address;
+use super::super::address::Address;
 use super::super::{Incoming, Subscription, SubscriptionKind};
 use super::last::{ANSWER, Last, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
 use crate::transport::resp::Message;

@@ -348,7 +348,7 @@ fn a_reader_follows_its_slot() {
         let mut rig = Rig::reading(LOW).await;
         rig.cluster.all_see(ALL_AT_1);
         let lost = rig.lost(1).await;
-        assert!(lost.contains(keys::MOVED), "{lost}");
+        assert!(lost.contains(reader::MOVED), "{lost}");
         rig.transport.command(read(0, 2, LOW));
         rig.until_cluster(|cluster| cluster.readers(1) == 1 && cluster.readers(0) == 0).await;
 

@@ -6,49 +6,12 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::super::abandoned::Abandoned;
-use super::super::reader::{News, Reader};
-use super::super::settings::Address;
+use super::super::reader::News;
 use super::super::{Incoming, KeyCommand, Port, Step};
 use super::node::Node;
-use super::settings::ClusterSettings;
-use super::slot::{Slot, slot_of};
+use super::reader::{ClusterReader, Ended};
+use super::slot::slot_of;
 use super::{ClusterTransport, Deferred};
-
-/// Why a reader leaves a node.
-pub(super) const MOVED: &str = "the slot of the key is another node's now";
-
-/// A command without a reply.
-pub(super) struct Ended {
-    pub(super) command: Abandoned,
-    pub(super) reason: String,
-}
-
-/// A reader, and the node that it is at: the master of the slot that it was last asked about.
-pub(super) struct ClusterReader {
-    reader: Reader,
-    at: Address,
-    slot: Slot,
-}
-
-impl ClusterReader {
-    fn new(settings: &ClusterSettings, at: &Address, slot: Slot) -> Self {
-        Self { reader: Reader::new(settings.of(at), true), at: at.clone(), slot }
-    }
-
-    /// Goes to a node, unless it is there; returns the commands that end with that.
-    fn move_to(
-        &mut self,
-        settings: &ClusterSettings,
-        owner: &Address,
-    ) -> impl Iterator<Item = Ended> + use<> {
-        let mut abandoned = Vec::new();
-        if self.at != *owner {
-            self.at = owner.clone();
-            abandoned = self.reader.move_to(settings.of(owner));
-        }
-        abandoned.into_iter().map(|command| Ended { command, reason: MOVED.to_owned() })
-    }
-}
 
 impl ClusterTransport {
     /// Sends a command to the master of its key's slot, or keeps it until the topology is known.

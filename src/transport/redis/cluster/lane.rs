@@ -1,14 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::address::Address;
 use super::super::lane::{Holding, LaneConnection, WITHDRAWN};
-use super::super::settings::Address;
-use super::super::stream::Loss;
+use super::super::loss::Loss;
+use super::super::target::Target;
 use super::super::{BUDGET, Incoming, Lane, Step, Subscription, SubscriptionKind};
 use super::former::FormerNode;
 use super::handover::{Handovers, Held, Relation};
@@ -127,12 +129,13 @@ pub(super) struct Hints {
 impl ClusterLane {
     /// Returns a lane without names, which needs no connection.
     pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize, open: bool) -> Self {
-        let base = Arc::new(settings.base.clone());
+        // It is not opened before it has a node.
+        let nowhere = Target::new(Address::Unix(PathBuf::new()), settings.base.clone());
         Self {
             number,
             settings,
             open,
-            anywhere: LaneConnection::new(number, base, Holding::Lane),
+            anywhere: LaneConnection::new(number, Arc::new(nowhere), Holding::Lane),
             at: None,
             former: None,
             missing: None,

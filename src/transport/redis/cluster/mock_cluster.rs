@@ -134,7 +134,7 @@ impl MockCluster {
 
     pub(super) fn settings(&self, seeds: &[usize]) -> ClusterSettings {
         let seeds: Vec<Address> = seeds.iter().map(|&index| self.address(index)).collect();
-        ClusterSettings { base: Settings::new(seeds[0].clone()), seeds, nat_map: Vec::new() }
+        ClusterSettings { base: Settings::default(), seeds, nat_map: Vec::new() }
     }
 
     /// The commands of a node that begin with a word.

@@ -29,6 +29,7 @@ mod mastership;
 mod mock_cluster;
 mod node;
 mod poll;
+mod reader;
 mod redirect;
 mod refresh;
 mod settings;
@@ -52,16 +53,16 @@ use std::sync::Arc;
 use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
+use super::address::Address;
 use super::commands::MAX_UNANSWERED;
 use super::liveness::Pulse;
-use super::settings::Address;
-use super::stream::Loss;
+use super::loss::Loss;
 use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport, Trial};
 use counting::Counting;
 use disowned::Disowned;
-use keys::{ClusterReader, Ended};
 use lane::ClusterLane;
 use node::{Node, Report};
+use reader::{ClusterReader, Ended};
 use refresh::Refresh;
 use topology::Topology;
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::abandoned::Abandoned;
+use super::super::address::Address;
 use super::super::command::{write_args, write_count, write_publish};
 use super::super::commands::read_counts;
 use super::super::connection::{Connection, Opened};
 use super::super::hold::Hold;
 use super::super::kept::Kept;
-use super::super::settings::Address;
-use super::super::stream::Loss;
+use super::super::loss::Loss;
 use super::super::{Incoming, KeyCommand, Outcome, Space, Step};
 use super::mastership::{Mastership, Role, Watch};
 use super::redirect::Redirect;
@@ -625,9 +625,9 @@ impl Node {
     fn reason(&self, loss: &Loss) -> String {
         match loss {
             Loss::Connect(..)
-            | Loss::Slow(_)
+            | Loss::Slow(..)
             | Loss::Handshake(..)
-            | Loss::Frozen(_)
+            | Loss::Frozen(..)
             | Loss::Broken(..)
             | Loss::ClosedBy(_)
             | Loss::Silent(..)
@@ -822,7 +822,7 @@ mod tests {
             let authority = Authority::new("one");
             let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
             let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
-            let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::new(peer.address()) };
+            let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
             let settings = ClusterSettings { base, seeds: vec![peer.address()], nat_map: Vec::new() };
             let mut node = Node::new(&settings, &peer.address(), Space::Global);
             let mut reports = Vec::new();

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::{BUDGET, READS_PER_CALL, Step};
-use super::keys::Ended;
 use super::lane::{ClusterLane, Hints, MISSING};
 use super::mastership::{LEASE, Role, SETTLE};
 use super::node::{GRACE, Node, Report};
+use super::reader::Ended;
 use super::redirect::Redirect;
 use super::refresh::{Answer, Turn};
 use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space, Trial};

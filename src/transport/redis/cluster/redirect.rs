@@ -1,4 +1,4 @@
-use super::super::settings::Address;
+use super::super::address::Address;
 use super::settings::ClusterSettings;
 use super::slot::{SLOTS, Slot};
 use crate::transport::passing::{Passing, passing};

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::address::Address;
 use super::super::backoff::Backoff;
-use super::super::settings::Address;
 use super::topology::Topology;
 
 /// How often the cluster is asked though nothing looks wrong: a slot may move without a word to us. As ioredis does.

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
-use super::super::settings::{Address, Settings};
+use super::super::address::Address;
+use super::super::settings::Settings;
+use super::super::target::Target;
 
 /// Where a Redis cluster is, and as whom to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
-    /// As whom, and over what, each node is spoken to. Its address and its database are not used.
+    /// How to speak to each node. Its database is not used.
     pub base: Settings,
     /// The nodes to ask first. One that answers is enough.
     pub seeds: Vec<Address>,
@@ -14,9 +16,9 @@ pub struct ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// Returns the settings for one node.
-    pub(super) fn of(&self, address: &Address) -> Arc<Settings> {
-        Arc::new(Settings { address: address.clone(), database: 0, ..self.base.clone() })
+    /// Returns one node, to connect to.
+    pub(super) fn of(&self, address: &Address) -> Arc<Target> {
+        Arc::new(Target::new(address.clone(), Settings { database: 0, ..self.base.clone() }))
     }
 
     /// Returns where a node is that `asked` named; `None` and an empty host mean `asked`'s own, and so does `?`,
@@ -25,7 +27,7 @@ impl ClusterSettings {
         let host = match (host, asked) {
             (Some(host), _) if !host.is_empty() && host != "?" => host,
             (_, Address::Tcp { host, .. }) => host,
-            (_, Address::Unix(_) | Address::Sentinels(_)) => return asked.clone(),
+            (_, Address::Unix(_)) => return asked.clone(),
         };
         let address = Address::Tcp { host: host.to_owned(), port };
         if self.nat_map.is_empty() {
@@ -48,7 +50,7 @@ mod tests {
     #[test]
     fn nodes_are_where_the_nat_map_says() {
         let settings = ClusterSettings {
-            base: Settings::new(tcp("seed", 1)),
+            base: Settings::default(),
             seeds: Vec::new(),
             nat_map: vec![
                 ("10.0.0.1:6379".to_owned(), tcp("localhost", 7001)),
@@ -69,12 +71,11 @@ mod tests {
 
     #[test]
     fn a_node_has_the_settings_of_the_whole() {
-        let base =
-            Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::new(tcp("seed", 1)) };
+        let base = Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::default() };
         let settings = ClusterSettings { base, seeds: Vec::new(), nat_map: Vec::new() };
         let node = settings.of(&tcp("node", 2));
-        assert_eq!(node.address, tcp("node", 2));
-        assert_eq!(node.client_name.as_deref(), Some("n"));
-        assert_eq!(node.database, 0);
+        assert_eq!(node.endpoint, tcp("node", 2).into());
+        assert_eq!(node.settings.client_name.as_deref(), Some("n"));
+        assert_eq!(node.settings.database, 0);
     }
 }

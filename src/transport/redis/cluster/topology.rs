@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::super::settings::Address;
+use super::super::address::Address;
 use super::settings::ClusterSettings;
 use super::slot::{SLOTS, Slot};
 use crate::transport::resp::{Items, ProtocolError, Reply};
@@ -250,7 +250,7 @@ mod tests {
     fn read(reply: &[u8]) -> Result<Topology, ProtocolError> {
         let asked = tcp("asked", 1);
         let settings = ClusterSettings {
-            base: Settings::new(asked.clone()),
+            base: Settings::default(),
             seeds: Vec::new(),
             nat_map: vec![("10.0.0.9:9".to_owned(), tcp("outside", 99))],
         };

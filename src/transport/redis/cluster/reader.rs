@@ -1,0 +1,43 @@
+//! A reader, and the node that it is at.
+
+use super::super::abandoned::Abandoned;
+use super::super::address::Address;
+use super::super::reader::Reader;
+use super::settings::ClusterSettings;
+use super::slot::Slot;
+
+/// Why a reader leaves a node.
+pub(super) const MOVED: &str = "the slot of the key is another node's now";
+
+/// A command without a reply.
+pub(super) struct Ended {
+    pub(super) command: Abandoned,
+    pub(super) reason: String,
+}
+
+/// A reader, and the node that it is at: the master of the slot that it was last asked about.
+pub(super) struct ClusterReader {
+    pub(super) reader: Reader,
+    pub(super) at: Address,
+    pub(super) slot: Slot,
+}
+
+impl ClusterReader {
+    pub(super) fn new(settings: &ClusterSettings, at: &Address, slot: Slot) -> Self {
+        Self { reader: Reader::new(settings.of(at), true), at: at.clone(), slot }
+    }
+
+    /// Goes to a node, unless it is there; returns the commands that end with that.
+    pub(super) fn move_to(
+        &mut self,
+        settings: &ClusterSettings,
+        owner: &Address,
+    ) -> impl Iterator<Item = Ended> + use<> {
+        let mut abandoned = Vec::new();
+        if self.at != *owner {
+            self.at = owner.clone();
+            abandoned = self.reader.move_to(settings.of(owner));
+        }
+        abandoned.into_iter().map(|command| Ended { command, reason: MOVED.to_owned() })
+    }
+}
