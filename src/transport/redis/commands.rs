@@ -6,19 +6,16 @@ use std::task::{Context, Poll};
 use super::abandoned::Abandoned;
 use super::command::{write_args, write_count, write_names, write_publish};
 use super::connection::{Connection, Opened};
+use super::counts::read_counts;
 use super::hold::{Change, Hold};
-use super::kept::Kept;
+use super::kept::{Kept, MAX_UNANSWERED};
 use super::loss::Loss;
 use super::sentinel::Master;
 use super::stream::REPLICA;
 use super::target::Target;
 use super::{Incoming, KeyCommand, Outcome, Space, Step, Trial};
 use crate::transport::passing::{Passing, passing};
-use crate::transport::resp::{Items, ProtocolError, Reply};
-
-/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the caller
-/// is told to hold back.
-pub(super) const MAX_UNANSWERED: usize = 8 << 20;
+use crate::transport::resp::{ProtocolError, Reply};
 
 /// The command connection: publishes, counts, commands about keys, and the replies to all of them.
 pub(super) struct Commands {
@@ -363,28 +360,4 @@ fn is_of_replica(reply: Reply<'_>) -> bool {
         Reply::Array(mut items) => items.next_bulk() == Some(REPLICA.as_bytes()),
         _ => false,
     }
-}
-
-/// Reads `name, count, name, count…`, in the order asked.
-pub(super) fn read_counts(
-    mut items: Items<'_>,
-    channels: usize,
-    counts: &mut Vec<u64>,
-) -> Result<(), ProtocolError> {
-    counts.clear();
-    if items.len() != 2 * channels {
-        return Err(ProtocolError::Unexpected);
-    }
-    while items.next_bulk().is_some() {
-        match items.next() {
-            Some(Reply::Integer(count)) => {
-                counts.push(u64::try_from(count).map_err(|_| ProtocolError::Unexpected)?);
-            }
-            _ => return Err(ProtocolError::Unexpected),
-        }
-    }
-    if counts.len() != channels {
-        return Err(ProtocolError::Unexpected);
-    }
-    Ok(())
 }

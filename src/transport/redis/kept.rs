@@ -1,3 +1,9 @@
+//! Publishes that Redis has not answered: they are kept, since they may have to go back to the caller.
+
+/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the caller
+/// is told to hold back.
+pub(super) const MAX_UNANSWERED: usize = 8 << 20;
+
 /// What the room for publishes keeps when it is empty.
 const KEEP: usize = 256 * 1024;
 

@@ -20,6 +20,7 @@ mod command;
 mod command_tests;
 mod commands;
 mod connection;
+mod counts;
 mod credentials;
 mod endpoint;
 mod hold;
@@ -70,7 +71,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
     Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport, Trial,
@@ -82,13 +83,7 @@ use liveness::Pulse;
 use loss::Loss;
 use reader::Reader;
 use sentinel::{Master, Watches};
-use step::Step;
-
-/// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
-const READS_PER_CALL: usize = 16;
-
-/// How long one [`Transport::incoming`] goes on with what is there: the other links of the process wait meanwhile.
-const BUDGET: Duration = Duration::from_millis(2);
+use step::{BUDGET, READS_PER_CALL, Step};
 
 /// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
 /// tokio runtime with I/O and time enabled.

@@ -1,6 +1,7 @@
 //! Scripts against a peer that plays Redis, over the whole transport.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::mock_peer::{Client, MockPeer, block_on, drive};
 use super::*;

@@ -54,7 +54,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
 use super::address::Address;
-use super::commands::MAX_UNANSWERED;
+use super::kept::MAX_UNANSWERED;
 use super::liveness::Pulse;
 use super::loss::Loss;
 use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport, Trial};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{BUDGET, READS_PER_CALL, Step};
+use super::super::step::{BUDGET, READS_PER_CALL, Step};
 use super::lane::{ClusterLane, Hints, MISSING};
 use super::mastership::{LEASE, Role, SETTLE};
 use super::node::{GRACE, Node, Report};
@@ -396,7 +396,7 @@ impl ClusterTransport {
 
     /// Believes a node that says whose a slot is. Returns whether that helps: the slot has another owner than the node.
     pub(super) fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
-        let Some((slot, owner)) = redirect.owner(&self.settings, asked) else {
+        let Some((slot, owner)) = self.settings.owner(redirect, asked) else {
             // It may own the slot no more, which the others would not know.
             self.refresh.hint(Some(asked), now);
             return false;

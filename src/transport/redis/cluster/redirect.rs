@@ -1,5 +1,3 @@
-use super::super::address::Address;
-use super::settings::ClusterSettings;
 use super::slot::{SLOTS, Slot};
 use crate::transport::passing::{Passing, passing};
 
@@ -34,16 +32,6 @@ impl Redirect {
         let port = port.parse().ok().filter(|&port| port != 0)?;
         let host = Some(host.to_owned()).filter(|host| !host.is_empty());
         Some(Self::Moved { slot, host, port })
-    }
-
-    /// Returns the slot and its owner if the node `asked` has named one.
-    pub(super) fn owner(&self, settings: &ClusterSettings, asked: &Address) -> Option<(Slot, Address)> {
-        match self {
-            Self::Moved { slot, host, port } => {
-                Some((*slot, settings.resolve(host.as_deref(), *port, asked)))
-            }
-            Self::Later => None,
-        }
     }
 }
 

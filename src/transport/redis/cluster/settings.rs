@@ -3,6 +3,8 @@ use std::sync::Arc;
 use super::super::address::Address;
 use super::super::settings::Settings;
 use super::super::target::Target;
+use super::redirect::Redirect;
+use super::slot::Slot;
 
 /// Where a Redis cluster is, and as whom to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,16 @@ impl ClusterSettings {
         let plain = format!("{host}:{port}");
         let known = self.nat_map.iter().find(|(from, _)| *from == plain || *from == address.to_string());
         known.map_or(address, |(_, to)| to.clone())
+    }
+
+    /// Returns the slot and its owner if the node `asked` has named one.
+    pub(super) fn owner(&self, redirect: &Redirect, asked: &Address) -> Option<(Slot, Address)> {
+        match redirect {
+            Redirect::Moved { slot, host, port } => {
+                Some((*slot, self.resolve(host.as_deref(), *port, asked)))
+            }
+            Redirect::Later => None,
+        }
     }
 }
 
