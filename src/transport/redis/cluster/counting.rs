@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::address::Address;
-use super::super::{Incoming, Space};
 use super::node::{Node, Uncounted};
 use super::settings::ClusterSettings;
-use super::slot::slot_of;
 use super::topology::Topology;
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::slot::slot_of;
+use crate::transport::{Incoming, Space};
 
 /// How long the nodes have to answer a count.
 const PATIENCE: Duration = Duration::from_secs(1);

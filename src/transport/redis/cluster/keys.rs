@@ -5,13 +5,13 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
-use super::super::abandoned::Abandoned;
-use super::super::reader::News;
-use super::super::{Incoming, KeyCommand, Port, Step};
 use super::node::Node;
 use super::reader::{ClusterReader, Ended};
-use super::slot::slot_of;
 use super::{ClusterTransport, Deferred};
+use crate::transport::redis::commands::{Abandoned, News};
+use crate::transport::redis::slot::slot_of;
+use crate::transport::redis::step::Step;
+use crate::transport::{Incoming, KeyCommand, Port};
 
 impl ClusterTransport {
     /// Sends a command to the master of its key's slot, or keeps it until the topology is known.

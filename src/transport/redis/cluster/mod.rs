@@ -10,39 +10,23 @@
 //! | a command about a key | the master of the key's slot | the same |
 //! | a reader | a connection of its own to that master | the same |
 //!
-//! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
-//! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
-//! while a former master goes on holding it ([`handover`]). A node that hangs and was left is listened to until it answers
-//! ([`former`], [`last`]). All of it is polled by one future, as in the standalone transport.
+//! The topology comes from `CLUSTER SLOTS` (`topology`), which is asked on the command connections (`node`);
+//! MOVED patches it. A name belongs to the lane's connection to the owner of its slot (`subscriber`); it has two only
+//! while a former master goes on holding it (`subscriber/handover.rs`). A node that hangs and was left is listened to until it answers
+//! (`subscriber/former.rs`, `subscriber/last.rs`). All of it is polled by one future, as in the standalone transport.
 
 mod counting;
-mod disowned;
-mod former;
-mod handover;
-#[cfg(test)]
-mod key_tests;
 mod keys;
-mod lane;
-mod last;
-mod mastership;
-#[cfg(test)]
-mod mock_cluster;
 mod node;
 mod poll;
 mod reader;
-mod redirect;
-mod refresh;
 mod settings;
-mod slot;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod topology;
 
 pub use settings::ClusterSettings;
-pub use slot::slot_of;
-
-pub(super) use redirect::Redirect;
-pub(super) use slot::{Slot, in_slots};
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -52,19 +36,16 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, Sleep};
 
-use super::abandoned::Abandoned;
-use super::address::Address;
-use super::kept::MAX_UNANSWERED;
-use super::liveness::Pulse;
-use super::loss::Loss;
-use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport, Trial};
+use crate::transport::redis::commands::{Abandoned, MAX_UNANSWERED};
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::connection::Pulse;
+use crate::transport::redis::slot::slot_of;
+use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
 use counting::Counting;
-use disowned::Disowned;
-use lane::ClusterLane;
 use node::{Node, Report};
 use reader::{ClusterReader, Ended};
-use refresh::Refresh;
-use topology::Topology;
+use subscriber::ClusterLane;
+use topology::{Disowned, Refresh, Topology};
 
 /// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
 /// then on. Lives on a tokio runtime with I/O and time enabled.

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::step::{BUDGET, READS_PER_CALL, Step};
-use super::lane::{ClusterLane, Hints, MISSING};
-use super::mastership::{LEASE, Role, SETTLE};
-use super::node::{GRACE, Node, Report};
+use super::node::{GRACE, LEASE, Node, Report, Role, SETTLE};
 use super::reader::Ended;
-use super::redirect::Redirect;
-use super::refresh::{Answer, Turn};
-use super::{Address, ClusterTransport, Deferred, Homeless, Incoming, Loss, Outage, Space, Trial};
+use super::subscriber::{ClusterLane, Hints, MISSING};
+use super::topology::{Answer, Turn};
+use super::{ClusterTransport, Deferred, Homeless, Outage};
+use crate::transport::redis::connect::{Address, Loss};
+use crate::transport::redis::slot::Redirect;
+use crate::transport::redis::step::{BUDGET, READS_PER_CALL, Step};
+use crate::transport::{Incoming, Space, Trial};
 
 /// Why what it does not answer then is given up.
 const LEFT: &str = "the node is no longer the one to ask";

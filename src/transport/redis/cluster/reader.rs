@@ -1,10 +1,9 @@
 //! A reader, and the node that it is at.
 
-use super::super::abandoned::Abandoned;
-use super::super::address::Address;
-use super::super::reader::Reader;
 use super::settings::ClusterSettings;
-use super::slot::Slot;
+use crate::transport::redis::commands::{Abandoned, Reader};
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::slot::Slot;
 
 /// Why a reader leaves a node.
 pub(super) const MOVED: &str = "the slot of the key is another node's now";

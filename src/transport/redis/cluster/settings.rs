@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
-use super::super::address::Address;
-use super::super::settings::Settings;
-use super::super::target::Target;
-use super::redirect::Redirect;
-use super::slot::Slot;
+use crate::transport::redis::connect::{Address, Settings, Target};
+use crate::transport::redis::slot::{Redirect, Slot};
 
 /// Where a Redis cluster is, and as whom to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

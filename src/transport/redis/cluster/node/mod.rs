@@ -1,0 +1,848 @@
+//! The command connection to one node of a cluster, and whether that node still is the master that it was taken for.
+
+mod mastership;
+
+pub(super) use mastership::{AWAY, LEASE, Role, SETTLE, Watch};
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::settings::ClusterSettings;
+use super::topology::{Answer, Topology, read_info};
+use crate::transport::passing::{Passing, passing};
+use crate::transport::redis::buffer::{write_args, write_count, write_publish};
+use crate::transport::redis::commands::{Abandoned, Hold, Kept, read_counts};
+use crate::transport::redis::connect::{Address, Loss};
+use crate::transport::redis::connection::{Connection, Opened};
+use crate::transport::redis::slot::Redirect;
+use crate::transport::redis::step::Step;
+use crate::transport::resp::{ProtocolError, Reply};
+use crate::transport::{Incoming, KeyCommand, Outcome, Space};
+use mastership::Mastership;
+
+/// How long a node may leave its commands without any reply before it is suspected to hang.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long a node is kept for commands about keys after the last one.
+const COMMANDED: Duration = Duration::from_secs(60);
+
+/// How many bytes of publishes that have reached nobody wait for one question what the node is.
+const MAX_DOUBTFUL: usize = 1 << 20;
+
+/// How long after the topology has named another master a publish that reaches nobody was held back by the node, and may
+/// go back. One that comes later was on its way for longer than subscribers stay away.
+const LATE: Duration = Duration::from_millis(100);
+
+/// How long a node that is not needed any more has to answer what it was sent.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// The command connection of one node: publishes, which are kept until they are answered, counts, commands about keys,
+/// and questions about the cluster.
+pub(super) struct Node {
+    address: Address,
+    space: Space,
+    connection: Connection,
+    in_flight: VecDeque<InFlight>,
+    /// What of publishes is not answered, those that wait behind those that do not.
+    kept: Kept,
+    /// Publishes that wait until it is known that the node is a master, or that it takes publishes again: the lengths of
+    /// their channels and payloads.
+    waiting: VecDeque<(usize, usize)>,
+    /// How many bytes those have.
+    waiting_bytes: usize,
+    /// Publishes that have reached nobody, as long as it is not known what the node was then.
+    doubtful: VecDeque<(usize, usize)>,
+    doubted: Kept,
+    /// Counts that are worth something if the node was the master, as long as that is not known.
+    doubtful_counts: Vec<(u64, Vec<u64>)>,
+    mastership: Mastership,
+    hold: Hold,
+    /// Something was published since the last poll.
+    active: bool,
+    publishes: u64,
+    /// Commands about keys that are not answered.
+    commands: u64,
+    /// When the last one came.
+    commanded: Option<Instant>,
+    /// How many bytes of commands were appended on this connection.
+    appended: u64,
+    /// What the last CLUSTER INFO said.
+    info: (bool, u64),
+    counts: Vec<u64>,
+    /// Since when a reply is missing.
+    quiet_since: Instant,
+    /// The first attempt to connect has not ended.
+    is_new: bool,
+    /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
+    pub(super) hangs: bool,
+    /// When it was last seen to hang, unless it was asked later and has said that it is a master. If it was replaced meanwhile, those of its
+    /// subscribers that know of that are at its successor already: what it then hands on has reached them, or not.
+    pub(super) frozen_at: Option<Instant>,
+    /// It is no master any more, as the topology says.
+    pub(super) superseded: bool,
+    /// Nobody wants the connection any more: what is unanswered then is given up.
+    pub(super) leaves_at: Option<Instant>,
+}
+
+/// A command whose reply is not in.
+enum InFlight {
+    /// Its bytes are the next in [`Kept`]; `end` is where the command ends among all that was appended.
+    Publish {
+        channel: usize,
+        payload: usize,
+        end: u64,
+    },
+    Count {
+        token: u64,
+        channels: usize,
+        /// It is asked as the master.
+        as_master: bool,
+    },
+    /// As with a publish, of which nothing is kept. Without a token nobody waits for the reply.
+    Command {
+        token: Option<u64>,
+        end: u64,
+    },
+    Info,
+    Slots,
+    Hello,
+    /// The question whether commands are taken.
+    Hold,
+}
+
+/// What a node has to say.
+pub(super) enum Report {
+    /// The connection is up.
+    Opened,
+    /// The connection is lost, or could not be made.
+    Lost {
+        reason: String,
+        /// Publishes that may or may not have run.
+        unanswered: u64,
+        /// The connection was up.
+        stood: bool,
+    },
+    /// What the node knows of the cluster.
+    Answer(Answer),
+    /// The node does not say what it knows.
+    NoAnswer(String),
+    Counted {
+        token: u64,
+        counts: Result<Vec<u64>, Uncounted>,
+    },
+    /// A publish or a command was not run.
+    Redirected {
+        redirect: Redirect,
+        /// What keeps publishes from being run there.
+        stalls: Option<String>,
+    },
+    /// The node says what it is, to who wanted to hear it, or since it is no master any more.
+    Role(Role),
+    /// A publish has run, and nobody knows whom it has reached.
+    Unknown,
+    /// A command gets no reply.
+    Abandoned {
+        command: Abandoned,
+        reason: String,
+    },
+}
+
+/// Why a node has not counted.
+pub(super) enum Uncounted {
+    /// It was lost, or is not the one to ask.
+    Lost,
+    /// It stands, and so do those who are subscribed there; it takes nothing for now.
+    Busy,
+    /// It stands, and refuses, in its own words.
+    Refused(String),
+}
+
+impl Node {
+    /// Returns a node whose connection opens with the next poll.
+    pub(super) fn new(settings: &ClusterSettings, address: &Address, space: Space) -> Self {
+        let mut connection = Connection::new(settings.of(address));
+        connection.open();
+        Self {
+            address: address.clone(),
+            space,
+            connection,
+            in_flight: VecDeque::new(),
+            kept: Kept::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            doubtful: VecDeque::new(),
+            doubted: Kept::default(),
+            doubtful_counts: Vec::new(),
+            mastership: Mastership::default(),
+            hold: Hold::new(),
+            active: false,
+            publishes: 0,
+            commands: 0,
+            commanded: None,
+            appended: 0,
+            info: (true, 0),
+            counts: Vec::new(),
+            quiet_since: Instant::now(),
+            is_new: true,
+            hangs: false,
+            frozen_at: None,
+            superseded: false,
+            leaves_at: None,
+        }
+    }
+
+    /// Returns whether commands go out.
+    pub(super) fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
+    /// Returns why publishes wait until it is no longer busy, if they do.
+    pub(super) fn held(&self) -> Option<&str> {
+        self.hold.reason()
+    }
+
+    /// Returns whether the first attempt to connect goes on.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Returns whether it has said that it is no master.
+    pub(super) fn is_replica(&self) -> bool {
+        self.mastership.has_ended()
+    }
+
+    /// Returns whether it hangs, or its connection is lost and not made anew.
+    pub(super) fn is_failing(&self) -> bool {
+        self.hangs || !(self.is_open() || self.is_new)
+    }
+
+    /// Returns whether the last attempt has failed and the next is not begun.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.connection.is_waiting()
+    }
+
+    /// Returns whether a publish or a command is not answered for good.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.publishes > 0 || self.commands > 0 || !self.doubtful.is_empty()
+    }
+
+    /// Returns whether it may run publishes yet that its successor's must not overtake.
+    pub(super) fn is_outrun(&self) -> bool {
+        self.superseded && self.publishes > 0 && self.space == Space::Shard
+    }
+
+    /// Returns whether it hangs, and its subscribers hear nothing of it either.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.hangs && self.frozen_at.is_some()
+    }
+
+    /// The connection is about to be dropped: what the node has not read of it is not to come behind what its successor is
+    /// published to.
+    pub(super) fn discard(&mut self) {
+        // In the global space what one node has taken may come from any, whoever is published to next.
+        if self.space == Space::Shard {
+            self.connection.discard();
+        }
+    }
+
+    /// Returns whether commands about keys go there.
+    pub(super) fn is_commanded(&self, now: Instant) -> bool {
+        self.commands > 0 || self.commanded.is_some_and(|last| now < last + COMMANDED)
+    }
+
+    /// The bytes that wait for the kernel, those that TLS holds included.
+    pub(super) fn unwritten(&self) -> usize {
+        self.connection.unwritten() + self.waiting_bytes
+    }
+
+    /// Returns whether all that does not wait is with the kernel.
+    pub(super) fn is_written(&self) -> bool {
+        self.connection.unwritten() == 0
+    }
+
+    /// The bytes of all publishes that are not answered for good.
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len() + self.doubted.len()
+    }
+
+    /// Appends a publish, or has it wait until it may go out. Only while the connection is up.
+    pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
+        self.active = true;
+        let goes = self.waiting.is_empty() && self.may_send(now);
+        self.kept.push(channel, payload);
+        if goes {
+            let space = self.space;
+            let end = self.append(|out| write_publish(out, space, channel, payload));
+            self.sent(channel.len(), payload.len(), end);
+        } else {
+            self.waiting.push_back((channel.len(), payload.len()));
+            self.waiting_bytes += channel.len() + payload.len();
+        }
+    }
+
+    /// Whether a publish may go out: the node is a master, and none would be overtaken that it refuses for now.
+    fn may_send(&self, now: Instant) -> bool {
+        let is_known = self.space == Space::Global || self.mastership.is_known(now);
+        is_known && (self.publishes == 0 || self.hold.takes_more())
+    }
+
+    fn sent(&mut self, channel: usize, payload: usize, end: u64) {
+        self.publishes += 1;
+        self.in_flight.push_back(InFlight::Publish { channel, payload, end });
+    }
+
+    /// Sends the publishes that wait, as far as they may go out.
+    fn send_waiting(&mut self, now: Instant) {
+        let mut at = self.kept.len().saturating_sub(self.waiting_bytes);
+        while self.may_send(now)
+            && let Some((channel, payload)) = self.waiting.pop_front()
+        {
+            let out = self.connection.commands.commands();
+            let before = out.len();
+            let (of, text) = self.kept.at(at, channel, payload);
+            write_publish(out, self.space, of, text);
+            self.appended += u64::try_from(out.len() - before).unwrap_or_default();
+            if self.in_flight.is_empty() {
+                self.quiet_since = Instant::now();
+            }
+            at += channel + payload;
+            self.waiting_bytes -= channel + payload;
+            self.sent(channel, payload, self.appended);
+        }
+    }
+
+    /// Gives back the publishes that wait if they need not wait any longer: those before them are answered, and the node is
+    /// not the one to ask.
+    fn return_waiting_if_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let ended = self.mastership.has_ended() || self.leaves_at.is_some() || self.hold.reason().is_some();
+        if ended && self.publishes == 0 && !self.waiting.is_empty() {
+            self.return_waiting(sink);
+        }
+    }
+
+    /// Gives back the publishes that wait.
+    fn return_waiting(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
+        let at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
+        let mut next = at;
+        for (channel, payload) in self.waiting.drain(..) {
+            let (of, text) = self.kept.at(next, channel, payload);
+            sink(Incoming::Returned { channel: of, payload: text });
+            next += channel + payload;
+        }
+        self.kept.truncate(at);
+    }
+
+    /// Gives back the publishes that have reached nobody, or has them be answered.
+    fn settle_doubtful(
+        &mut self,
+        is_master: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
+        for (channel, payload) in self.doubtful.drain(..) {
+            if is_master {
+                sink(Incoming::Published { receivers: 0 });
+            } else if self.frozen_at.is_some() {
+                reports.push((self.address.clone(), Report::Unknown));
+            } else {
+                let (channel, payload) = self.doubted.front(channel, payload);
+                sink(Incoming::Returned { channel, payload });
+            }
+            self.doubted.pop(channel + payload);
+        }
+    }
+
+    /// Returns whether it has to be known what the node holds for us.
+    pub(super) fn is_watched(&self, now: Instant) -> bool {
+        self.is_open()
+            && self.space == Space::Shard
+            && (self.active || !self.waiting.is_empty())
+            && self.mastership.is_due(now)
+    }
+
+    /// What it was holding when it was last known that the node is a master.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.mastership.watch()
+    }
+
+    /// Takes note of what it holds: of what it was holding before, and of anything.
+    pub(super) fn sees(&mut self, same: Option<Watch>, any: Option<Watch>, now: Instant) {
+        self.mastership.sees(same, now);
+        self.send_waiting(now);
+        self.inquire(any, now);
+    }
+
+    /// Asks the node what it is if that is due.
+    pub(super) fn inquire(&mut self, watch: Option<Watch>, now: Instant) {
+        self.active = false;
+        if self.mastership.is_due(now) && !self.mastership.is_asked() {
+            self.say_hello(watch, false, now);
+        }
+    }
+
+    /// It may not be what it was: asks it, and has its answer reported.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.mastership.doubt();
+        if self.is_open() {
+            self.say_hello(None, true, now);
+        }
+    }
+
+    fn say_hello(&mut self, watch: Option<Watch>, told: bool, now: Instant) {
+        self.mastership.asks(watch, told, now);
+        self.append(|out| out.extend_from_slice(HELLO));
+        self.in_flight.push_back(InFlight::Hello);
+    }
+
+    /// Asks what it is if there are publishes that have reached nobody, and that is due.
+    fn ask_about_doubtful(&mut self, now: Instant) {
+        if self.ask_at().is_some_and(|at| now >= at) {
+            self.say_hello(self.mastership.watch(), false, now);
+        }
+    }
+
+    /// Returns when it is to be asked because of publishes that have reached nobody.
+    pub(super) fn ask_at(&self) -> Option<Instant> {
+        if self.doubtful.is_empty() || self.mastership.is_asked() || !self.is_open() {
+            return None;
+        }
+        let due = self.mastership.may_ask_at().filter(|_| self.doubted.len() < MAX_DOUBTFUL);
+        Some(due.unwrap_or(self.quiet_since))
+    }
+
+    /// The node has said what it is.
+    fn take_role(
+        &mut self,
+        role: Role,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
+        let Some((told, asked_at)) = self.mastership.answered(role) else {
+            return;
+        };
+        let is_master = role != Role::Replica;
+        self.settle_doubtful(is_master, sink, reports);
+        self.frozen_at = self.frozen_at.filter(|&at| !is_master || asked_at <= at);
+        for (token, counts) in self.doubtful_counts.drain(..) {
+            let counts = if is_master { Ok(counts) } else { Err(Uncounted::Lost) };
+            reports.push((self.address.clone(), Report::Counted { token, counts }));
+        }
+        if told || !is_master {
+            reports.push((self.address.clone(), Report::Role(role)));
+        }
+        if is_master {
+            self.send_waiting(Instant::now());
+        }
+    }
+
+    /// A publish has reached nobody, as the node says.
+    fn reached_nobody(
+        &mut self,
+        channel: usize,
+        payload: usize,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) {
+        let now = Instant::now();
+        let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
+        if self.space == Space::Global || self.mastership.is_silent() {
+            sink(Incoming::Published { receivers: 0 });
+        } else if late || (self.frozen_at.is_some() && self.mastership.has_ended()) {
+            reports.push((self.address.clone(), Report::Unknown));
+        } else {
+            let (channel, payload) = self.kept.front(channel, payload);
+            if self.mastership.has_ended() {
+                sink(Incoming::Returned { channel, payload });
+            } else {
+                self.doubted.push(channel, payload);
+                self.doubtful.push_back((channel.len(), payload.len()));
+            }
+        }
+    }
+
+    /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
+    pub(super) fn count(&mut self, token: u64, channels: &[&[u8]], as_master: bool) {
+        let space = self.space;
+        let as_master = as_master && !self.mastership.is_silent();
+        self.append(|out| write_count(out, space, channels));
+        self.in_flight.push_back(InFlight::Count { token, channels: channels.len(), as_master });
+        if as_master {
+            self.say_hello(self.mastership.watch(), false, Instant::now());
+        }
+    }
+
+    /// Appends a command about a key. Waits as a count does.
+    pub(super) fn command(&mut self, command: &KeyCommand) {
+        let end = self.append(|out| write_args(out, &command.args));
+        self.commands += 1;
+        self.commanded = Some(Instant::now());
+        self.in_flight.push_back(InFlight::Command { token: Some(command.token), end });
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn pulse(&mut self) {
+        if self.connection.pulse() {
+            let end = self.append(|out| redis::cmd("PING").write_packed_command(out));
+            self.in_flight.push_back(InFlight::Command { token: None, end });
+        }
+    }
+
+    /// Asks what the node knows of the cluster.
+    pub(super) fn ask(&mut self) {
+        self.append(|out| {
+            redis::cmd("CLUSTER").arg("INFO").write_packed_command(out);
+            redis::cmd("CLUSTER").arg("SLOTS").write_packed_command(out);
+        });
+        self.in_flight.push_back(InFlight::Info);
+        self.in_flight.push_back(InFlight::Slots);
+    }
+
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        if self.in_flight.is_empty() {
+            self.quiet_since = Instant::now();
+        }
+        let out = self.connection.commands.commands();
+        let before = out.len();
+        write(out);
+        self.appended += u64::try_from(out.len() - before).unwrap_or_default();
+        self.appended
+    }
+
+    /// Returns when it is to be suspected to hang.
+    pub(super) fn suspect_at(&self) -> Option<Instant> {
+        (self.is_open() && !self.in_flight.is_empty()).then(|| self.quiet_since + QUIET)
+    }
+
+    /// Takes note of the suspicion; the next one comes as much later.
+    pub(super) fn suspected(&mut self, now: Instant) {
+        self.quiet_since = now;
+        self.hangs = true;
+    }
+
+    /// Opens, writes all, reads once.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &ClusterSettings,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) -> Step {
+        let mut reported = false;
+        let mut sink = |incoming: Incoming<'_>| {
+            reported = true;
+            sink(incoming);
+        };
+        let more = match self.advance(cx, settings, &mut sink, reports) {
+            Ok(more) => more,
+            Err(loss) => {
+                self.is_new = false;
+                let reason = self.reason(&loss);
+                let unanswered = self.give_up(&reason, &mut sink, reports);
+                let stood = self.is_open();
+                if unanswered > 0 {
+                    self.discard();
+                }
+                self.connection.lose();
+                reports.push((self.address.clone(), Report::Lost { reason, unanswered, stood }));
+                false
+            }
+        };
+        Step { reported, more }
+    }
+
+    /// Gives back what has certainly not run; returns how many publishes may have.
+    pub(super) fn give_up(
+        &mut self,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) -> u64 {
+        // What waits for the connection included.
+        let unwritten = u64::try_from(self.connection.commands.unwritten().len()).unwrap_or_default();
+        let written = self.appended.saturating_sub(unwritten);
+        let mut unanswered = 0;
+        // Whatever the node was: they have reached nobody.
+        self.settle_doubtful(false, sink, reports);
+        self.frozen_at = None;
+        for (token, _) in self.doubtful_counts.drain(..) {
+            reports.push((self.address.clone(), Report::Counted { token, counts: Err(Uncounted::Lost) }));
+        }
+        let begun = |sent: &InFlight| matches!(sent, InFlight::Command { end, .. } if *end <= written);
+        if self.in_flight.iter().any(begun) {
+            self.connection.bequeath();
+        }
+        for command in std::mem::take(&mut self.in_flight) {
+            match command {
+                InFlight::Publish { channel, payload, end } => {
+                    if end <= written {
+                        unanswered += 1;
+                    } else {
+                        let (channel, payload) = self.kept.front(channel, payload);
+                        sink(Incoming::Returned { channel, payload });
+                    }
+                    self.kept.pop(channel + payload);
+                }
+                InFlight::Count { token, .. } => {
+                    let counts = Err(Uncounted::Lost);
+                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                }
+                InFlight::Command { token: None, .. } => {}
+                InFlight::Command { token: Some(token), end } => {
+                    let command = Abandoned { token, begun: end <= written };
+                    let reason = reason.to_owned();
+                    reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+                }
+                InFlight::Info | InFlight::Slots | InFlight::Hello | InFlight::Hold => {}
+            }
+        }
+        self.return_waiting(sink);
+        self.hold.forget();
+        if std::mem::take(&mut self.mastership).is_told() {
+            reports.push((self.address.clone(), Report::Role(Role::Unknown)));
+        }
+        self.publishes = 0;
+        self.commands = 0;
+        self.appended = 0;
+        unanswered
+    }
+
+    /// Waits no more for the replies to commands about keys.
+    pub(super) fn abandon_commands(&mut self, reason: &str, reports: &mut Vec<(Address, Report)>) {
+        for command in &mut self.in_flight {
+            if let InFlight::Command { token, .. } = command
+                && let Some(token) = token.take()
+            {
+                let command = Abandoned { token, begun: true };
+                let reason = reason.to_owned();
+                reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+            }
+        }
+        self.commands = 0;
+    }
+
+    /// The loss in words that tell which node it was.
+    fn reason(&self, loss: &Loss) -> String {
+        match loss {
+            Loss::Connect(..)
+            | Loss::Slow(..)
+            | Loss::Handshake(..)
+            | Loss::Frozen(..)
+            | Loss::Broken(..)
+            | Loss::ClosedBy(_)
+            | Loss::Silent(..)
+            | Loss::NotAllowed(_)
+            | Loss::NoAddress(..) => loss.to_string(),
+            _ => format!("{}: {loss}", self.address),
+        }
+    }
+
+    /// Returns whether a read brought something.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &ClusterSettings,
+        sink: &mut dyn FnMut(Incoming<'_>),
+        reports: &mut Vec<(Address, Report)>,
+    ) -> Result<bool, Loss> {
+        let mut more = false;
+        match self.connection.poll_open(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(opened) => {
+                if opened? == Opened::Now {
+                    self.quiet_since = Instant::now();
+                    self.hangs = false;
+                    self.is_new = false;
+                    reports.push((self.address.clone(), Report::Opened));
+                }
+            }
+        }
+        if !self.doubtful.is_empty() {
+            self.ask_about_doubtful(Instant::now());
+        }
+        if self.hold.poll_asks(cx) {
+            self.append(|out| redis::cmd("PING").write_packed_command(out));
+            self.in_flight.push_back(InFlight::Hold);
+        }
+        self.connection.poll_flush(cx)?;
+        if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
+            filled?;
+            more = true;
+            self.hangs = false;
+            self.quiet_since = Instant::now();
+        }
+        while let Some(reply) = self.connection.next_reply()? {
+            let Some(command) = self.in_flight.front() else {
+                return Err(match reply {
+                    Reply::Error(error) => Loss::Refused(String::from_utf8_lossy(error).into_owned()),
+                    _ => ProtocolError::Unexpected.into(),
+                });
+            };
+            match (command, reply) {
+                (&InFlight::Publish { channel, payload, .. }, Reply::Integer(0)) => {
+                    self.hold.accepted();
+                    self.reached_nobody(channel, payload, sink, reports);
+                }
+                (InFlight::Hello, Reply::Array(items)) => {
+                    let role = Role::of(items);
+                    self.take_role(role, sink, reports);
+                }
+                (InFlight::Hello, Reply::Error(_)) => self.take_role(Role::Unknown, sink, reports),
+                (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
+                    let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
+                    self.hold.accepted();
+                    sink(Incoming::Published { receivers });
+                }
+                (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) if is_busy(error) => {
+                    self.hold.refused(error);
+                    let (channel, payload) = self.kept.front(channel, payload);
+                    sink(Incoming::Returned { channel, payload });
+                }
+                (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) => {
+                    self.hold.accepted();
+                    let text = String::from_utf8_lossy(error);
+                    match Redirect::of(error) {
+                        Some(redirect) => {
+                            let (channel, payload) = self.kept.front(channel, payload);
+                            sink(Incoming::Returned { channel, payload });
+                            let stalls = Some(text.into_owned());
+                            reports.push((self.address.clone(), Report::Redirected { redirect, stalls }));
+                        }
+                        None => sink(Incoming::PublishRefused { error: &text }),
+                    }
+                }
+                (&InFlight::Count { token, channels, as_master }, Reply::Array(items)) => {
+                    read_counts(items, channels, &mut self.counts)?;
+                    let counts = std::mem::take(&mut self.counts);
+                    if as_master {
+                        self.doubtful_counts.push((token, counts));
+                    } else {
+                        let counts = Ok(counts);
+                        reports.push((self.address.clone(), Report::Counted { token, counts }));
+                    }
+                }
+                (&InFlight::Count { token, .. }, Reply::Error(error)) => {
+                    let counts = Err(match passing(error) {
+                        Some(Passing::Busy) => {
+                            self.hold.suspect();
+                            Uncounted::Busy
+                        }
+                        Some(_) => Uncounted::Lost,
+                        None => Uncounted::Refused(String::from_utf8_lossy(error).into_owned()),
+                    });
+                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                }
+                (InFlight::Hold, reply) => {
+                    let error = match reply {
+                        Reply::Error(error) if is_busy(error) => Some(error),
+                        _ => None,
+                    };
+                    self.hold.answered(error);
+                }
+                (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
+                (InFlight::Command { token: None, .. }, _) => {}
+                (&InFlight::Command { token: Some(token), .. }, reply) => {
+                    // Who has sent it sends it again.
+                    if matches!(reply, Reply::Error(error) if is_busy(error)) {
+                        self.hold.suspect();
+                    }
+                    let redirect = match reply {
+                        Reply::Error(error) => Redirect::of(error).map(|redirect| (redirect, error)),
+                        _ => None,
+                    };
+                    let outcome = match &redirect {
+                        Some((_, error)) => Outcome::NotRun { reason: &String::from_utf8_lossy(error) },
+                        None => Outcome::Replied(reply),
+                    };
+                    sink(Incoming::Replied { token, outcome });
+                    if let Some((redirect, _)) = redirect {
+                        let report = Report::Redirected { redirect, stalls: None };
+                        reports.push((self.address.clone(), report));
+                    }
+                }
+                (InFlight::Info, Reply::Bulk(info)) => self.info = read_info(info),
+                // An ACL may forbid it; the slots say enough.
+                (InFlight::Info, Reply::Error(_)) => self.info = (true, u64::MAX),
+                (InFlight::Slots, Reply::Array(slots)) => {
+                    let topology = Topology::of(slots, settings, &self.address)?;
+                    let (ok, epoch) = self.info;
+                    reports.push((self.address.clone(), Report::Answer(Answer { ok, epoch, topology })));
+                }
+                (InFlight::Slots, Reply::Error(error)) => {
+                    let error = String::from_utf8_lossy(error);
+                    let advice = if error.contains("cluster support disabled") {
+                        ". It is no node of a cluster: connect to it without `cluster`"
+                    } else {
+                        ""
+                    };
+                    let reason =
+                        format!("{} does not say who owns which slot: {error}{advice}", self.address);
+                    reports.push((self.address.clone(), Report::NoAnswer(reason)));
+                }
+                _ => return Err(ProtocolError::Unexpected.into()),
+            }
+            match self.in_flight.pop_front() {
+                Some(InFlight::Publish { channel, payload, .. }) => {
+                    self.kept.pop(channel + payload);
+                    self.publishes -= 1;
+                }
+                Some(InFlight::Command { token: Some(_), .. }) => self.commands -= 1,
+                _ => {}
+            }
+        }
+        self.return_waiting_if_ended(sink);
+        if !self.waiting.is_empty() && self.leaves_at.is_none() {
+            self.send_waiting(Instant::now());
+        }
+        Ok(more)
+    }
+}
+
+/// Whether a node answers so to everybody.
+fn is_busy(error: &[u8]) -> bool {
+    passing(error) == Some(Passing::Busy)
+}
+
+/// Asks a node what it is, among other things. Unlike ROLE no ACL can forbid it.
+const HELLO: &[u8] = b"*1\r\n$5\r\nHELLO\r\n";
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::transport::redis::connect::{Settings, Tls, TlsOptions};
+    use crate::transport::redis::mock::{Authority, MockPeer, block_on};
+
+    #[test]
+    fn what_tls_holds_back_is_not_written() {
+        block_on(async {
+            let authority = Authority::new("one");
+            let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
+            let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
+            let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
+            let settings = ClusterSettings { base, seeds: vec![peer.address()], nat_map: Vec::new() };
+            let mut node = Node::new(&settings, &peer.address(), Space::Global);
+            let mut reports = Vec::new();
+            let mut poll = |node: &mut Node, cx: &mut Context<'_>| {
+                node.poll(cx, &settings, &mut |_| {}, &mut reports);
+            };
+            let open = poll_fn(|cx| {
+                poll(&mut node, cx);
+                if node.is_open() { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let _client = peer.accept_while(open).await;
+            while node.connection.unwritten() == 0 || !node.connection.commands.unwritten().is_empty() {
+                node.publish(b"channel", &[b'x'; 1000], Instant::now());
+                poll_fn(|cx| {
+                    poll(&mut node, cx);
+                    Poll::Ready(())
+                })
+                .await;
+            }
+            assert!(node.unwritten() > 0, "TLS has taken it, the kernel has not");
+        });
+    }
+}

@@ -1,0 +1,14 @@
+//! What connections for commands are made of, whether to one Redis or to a node of a cluster: publishes that wait for their
+//! answer, what is known of a Redis that refuses publishes for now, the replies to counts, and the connection of a reader.
+
+mod abandoned;
+mod counts;
+mod hold;
+mod kept;
+mod reader;
+
+pub(super) use abandoned::Abandoned;
+pub(super) use counts::read_counts;
+pub(super) use hold::{Change, Hold};
+pub(super) use kept::{Kept, MAX_UNANSWERED};
+pub(super) use reader::{News, Reader};

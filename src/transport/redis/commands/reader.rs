@@ -1,0 +1,262 @@
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::abandoned::Abandoned;
+use crate::transport::redis::buffer::write_args;
+use crate::transport::redis::connect::{Loss, Target};
+use crate::transport::redis::connection::{Connection, Opened};
+use crate::transport::redis::sentinel::Master;
+use crate::transport::redis::slot::Redirect;
+use crate::transport::redis::step::Step;
+use crate::transport::resp::{ProtocolError, Reply};
+use crate::transport::{Incoming, KeyCommand, Outcome};
+
+/// What Redis answers to a command that blocks when the node is no longer the one to ask: a master that becomes a
+/// replica ends all of them so.
+const UNBLOCKED: &[u8] = b"UNBLOCKED";
+
+/// One connection for commands that may block. They are pipelined, and answered in order.
+pub(crate) struct Reader {
+    connection: Connection,
+    /// The commands whose reply is not in.
+    in_flight: VecDeque<Asked>,
+    /// Since when nothing has come for them.
+    silent_since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the node may say that the key is another one's.
+    in_cluster: bool,
+    news: News,
+    /// Whether the last read brought something, so that another one may.
+    pub(crate) more: bool,
+}
+
+struct Asked {
+    token: u64,
+    patience: Option<Duration>,
+}
+
+/// What came up that concerns more than the connection.
+#[derive(Default)]
+pub(crate) struct News {
+    /// What the node said of keys that it does not have.
+    pub(crate) redirects: Vec<Redirect>,
+    /// The connection is lost, or could not be made, or the node is no longer a master.
+    pub(crate) trouble: bool,
+}
+
+impl Reader {
+    /// Returns a reader that opens with its first command.
+    pub(crate) fn new(target: Arc<Target>, in_cluster: bool) -> Self {
+        Self {
+            connection: Connection::new(target),
+            in_flight: VecDeque::new(),
+            silent_since: Instant::now(),
+            timer: None,
+            in_cluster,
+            news: News::default(),
+            more: false,
+        }
+    }
+
+    /// Appends a command. Before the connection is up it waits for it, or for the failure of the attempt.
+    pub(crate) fn command(&mut self, command: &KeyCommand) {
+        self.connection.open();
+        if self.in_flight.is_empty() {
+            self.silent_since = Instant::now();
+        }
+        write_args(self.connection.commands.commands(), &command.args);
+        self.in_flight.push_back(Asked { token: command.token, patience: command.patience });
+    }
+
+    /// Drops the connection; returns the commands that go down with it.
+    pub(crate) fn close(&mut self) -> Vec<Abandoned> {
+        let abandoned = self.abandon();
+        self.connection.close();
+        abandoned
+    }
+
+    /// Goes to another node: with the next command if it has a connection, else with the next attempt. Returns the
+    /// commands that go down with the connection.
+    pub(crate) fn move_to(&mut self, target: Arc<Target>) -> Vec<Abandoned> {
+        let abandoned = self.abandon();
+        if !self.connection.is_waiting() {
+            self.connection.close();
+        }
+        self.connection.set_target(target);
+        abandoned
+    }
+
+    /// Takes what came up since the last time.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Opens, writes all, and reads once unless paused.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Step {
+        let mut reported = false;
+        let mut sink = |incoming: Incoming<'_>| {
+            reported = true;
+            sink(incoming);
+        };
+        match self.advance(cx, paused, &mut sink) {
+            Ok(more) => self.more = more,
+            Err(loss) => {
+                self.news.trouble = true;
+                let abandoned = self.abandon();
+                self.connection.lose();
+                report(&abandoned, &loss.to_string(), &mut sink);
+            }
+        }
+        Step { reported, more: self.more }
+    }
+
+    /// Leaves a connection that does not go to the master; returns whether there was something to report.
+    pub(crate) fn follow(
+        &mut self,
+        master: &Master,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        if !master.is_missed_by(&self.connection) {
+            return false;
+        }
+        let abandoned = self.abandon();
+        self.connection.leave();
+        report(&abandoned, reason, sink);
+        !abandoned.is_empty()
+    }
+
+    /// Leaves the connection if it goes to this node; returns whether there was something to report.
+    pub(crate) fn leave(
+        &mut self,
+        node: Option<SocketAddr>,
+        reason: &str,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        if !self.connection.is_open() || self.connection.peer() != node {
+            return false;
+        }
+        let abandoned = self.abandon();
+        self.connection.leave();
+        report(&abandoned, reason, sink);
+        !abandoned.is_empty()
+    }
+
+    /// Returns whether a read brought something.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<bool, Loss> {
+        // A connection that was lost is not made again for nobody.
+        if self.in_flight.is_empty() && !self.connection.is_open() {
+            return Ok(false);
+        }
+        match self.connection.poll_open(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(opened) => {
+                if opened? == Opened::Now {
+                    self.silent_since = Instant::now();
+                }
+            }
+        }
+        self.connection.poll_flush(cx)?;
+        if paused {
+            return Ok(false);
+        }
+        let filled = self.connection.poll_fill(cx);
+        let more = filled.is_ready();
+        if let Poll::Ready(filled) = filled {
+            filled?;
+            self.silent_since = Instant::now();
+        }
+        self.take_replies(sink)?;
+        if !more {
+            self.poll_patience(cx)?;
+        }
+        Ok(more)
+    }
+
+    /// Reports all whole replies.
+    fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Loss> {
+        while let Some(reply) = self.connection.next_reply()? {
+            if matches!(reply, Reply::Message(_)) {
+                return Err(ProtocolError::Unexpected.into());
+            }
+            let Some(Asked { token, .. }) = self.in_flight.pop_front() else {
+                return Err(match reply {
+                    Reply::Error(error) => Loss::Refused(String::from_utf8_lossy(error).into_owned()),
+                    _ => ProtocolError::Unexpected.into(),
+                });
+            };
+            let not_run = match &reply {
+                Reply::Error(error) if error.starts_with(UNBLOCKED) => {
+                    self.news.trouble = true;
+                    Some(String::from_utf8_lossy(error))
+                }
+                Reply::Error(error) if self.in_cluster => Redirect::of(error).map(|redirect| {
+                    self.news.redirects.push(redirect);
+                    String::from_utf8_lossy(error)
+                }),
+                _ => None,
+            };
+            let outcome = match &not_run {
+                Some(reason) => Outcome::NotRun { reason },
+                None => Outcome::Replied(reply),
+            };
+            sink(Incoming::Replied { token, outcome });
+        }
+        Ok(())
+    }
+
+    /// Becomes a loss when Redis was silent for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
+        let patience = self.in_flight.iter().find_map(|asked| asked.patience);
+        let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
+        let (Some(patience), Some(deadline), Some(address)) = (patience, deadline, self.connection.address())
+        else {
+            self.timer = None;
+            return Ok(());
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that ends early costs less than one that is set anew with each read.
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Err(Loss::Silent(address.clone(), patience));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Ok(())
+    }
+
+    /// Takes the commands that would go down with the connection now.
+    fn abandon(&mut self) -> Vec<Abandoned> {
+        let not_begun = usize::try_from(self.connection.commands.unwritten_commands()).unwrap_or(usize::MAX);
+        let begun = self.in_flight.len().saturating_sub(not_begun);
+        self.connection.commands.clear();
+        self.timer = None;
+        self.more = false;
+        let commands = self.in_flight.drain(..).enumerate();
+        commands.map(|(place, Asked { token, .. })| Abandoned { token, begun: place < begun }).collect()
+    }
+}
+
+fn report(abandoned: &[Abandoned], reason: &str, sink: &mut dyn FnMut(Incoming<'_>)) {
+    abandoned.iter().for_each(|command| command.report(reason, sink));
+}

@@ -1,0 +1,33 @@
+//! From a [`Target`] to a connection that Redis has answered on: the address, the name lookup, TLS, the login and the other
+//! commands of the handshake, and the texts that explain a failure. Whatever keeps a connection up is in `connection`.
+
+mod address;
+mod allowed_hosts;
+mod credentials;
+mod endpoint;
+mod loss;
+mod predecessors;
+mod refusal;
+mod resolver;
+mod sentinels;
+mod settings;
+mod stream;
+mod target;
+mod tls;
+mod unreachable;
+
+pub use address::Address;
+pub use allowed_hosts::AllowedHosts;
+pub use credentials::{Answer, AskCredentials, Credentials, Login};
+pub use endpoint::Endpoint;
+pub use predecessors::Predecessors;
+pub use sentinels::Sentinels;
+pub use settings::{Role, Settings, SettingsError};
+pub use target::Target;
+pub use tls::{Tls, TlsError, TlsOptions};
+
+pub(super) use loss::Loss;
+pub(super) use predecessors::ClientId;
+pub(super) use sentinels::parse_address;
+pub(super) use stream::{Connected, REPLICA, Stream};
+pub(super) use target::open;
