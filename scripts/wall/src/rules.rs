@@ -30,7 +30,7 @@ pub const LAYERS: &[Layer] = &[
     // What Redis calls things.
     Layer {
         name: "terms",
-        files: &["src/transport/pubsub.rs", "src/transport/resp.rs"],
+        files: &["src/transport/pubsub.rs", "src/transport/resp/**"],
         imports: &[],
         bars: NO_IO,
     },

@@ -5,7 +5,9 @@ mod address;
 mod allowed_hosts;
 mod credentials;
 mod endpoint;
+mod handshake;
 mod loss;
+mod open;
 mod predecessors;
 mod refusal;
 mod resolver;
@@ -13,6 +15,8 @@ mod sentinels;
 mod settings;
 mod stream;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod unreachable;
 
@@ -26,8 +30,10 @@ pub use settings::{Role, Settings, SettingsError};
 pub use target::Target;
 pub use tls::{Tls, TlsError, TlsOptions};
 
+pub(super) use handshake::REPLICA;
 pub(super) use loss::Loss;
+pub(super) use open::Connected;
 pub(super) use predecessors::ClientId;
 pub(super) use sentinels::parse_address;
-pub(super) use stream::{Connected, REPLICA, Stream};
+pub(super) use stream::Stream;
 pub(super) use target::open;

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::loss::Loss;
+use super::open::{Connected, open_at};
 use super::settings::{Role, Settings};
-use super::stream::{Connected, open_at};
 use crate::transport::resp::{ProtocolError, Reply};
 
 /// How long one sentinel has to answer before the next is asked. They answer in milliseconds, and the first of

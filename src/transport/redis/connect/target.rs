@@ -9,8 +9,8 @@ use super::address::Address;
 use super::credentials::{Credentials, Login};
 use super::endpoint::Endpoint;
 use super::loss::Loss;
+use super::open::{Connected, open_at};
 use super::settings::{Settings, SettingsError};
-use super::stream::{Connected, open_at};
 use super::tls::{Tls, TlsOptions};
 
 /// How long an attempt may take in total, including name lookup and handshake. Redis answers in milliseconds. Without this

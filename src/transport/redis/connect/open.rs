@@ -1,0 +1,70 @@
+//! One attempt to connect to an address, up to the answer of Redis.
+
+use std::io;
+
+use tokio::time::Instant;
+
+use super::address::Address;
+use super::handshake::{Found, IS_SENTINEL, REPLICA, ended, shake_hands};
+use super::loss::Loss;
+use super::predecessors::ClientId;
+use super::resolver;
+use super::settings::{Role, Settings};
+use super::stream::Stream;
+use crate::transport::redis::buffer::ReadBuffer;
+
+/// A connection that Redis has answered on.
+pub(crate) struct Connected {
+    pub(crate) stream: Stream,
+    pub(crate) replies: ReadBuffer,
+    /// Where it goes: with sentinels, where the master was.
+    pub(crate) address: Address,
+    /// Whether the node says what role it has.
+    pub(crate) tells_role: bool,
+    /// How Redis knows the connection, if that matters and Redis says it.
+    pub(crate) client: Option<ClientId>,
+}
+
+/// Connects to an address. The caller waits until the deadline at most; credentials that are not
+/// there by then are named as the reason.
+pub(crate) async fn open_at(
+    address: &Address,
+    settings: &Settings,
+    role: Role,
+    deadline: Instant,
+) -> Result<Connected, Loss> {
+    if settings.allowed.as_ref().is_some_and(|allowed| !allowed.allows(address)) {
+        return Err(Loss::NotAllowed(address.clone()));
+    }
+    let addresses = match address {
+        Address::Tcp { host, port } => tokio::time::timeout_at(deadline, resolver::addresses(host, *port))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the look-up takes too long")))
+            .map_err(|error| Loss::NoAddress(address.clone(), error))?,
+        _ => Vec::new(),
+    };
+    let mut stream = Stream::connect(address, &addresses, settings.tls.as_ref())
+        .await
+        .map_err(|error| Loss::Connect(address.clone(), error))?;
+    let mut replies = ReadBuffer::new();
+    let login = tokio::time::timeout_at(deadline, settings.credentials.login())
+        .await
+        .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
+        .map_err(Loss::Credentials)?;
+    let Found { role: found, client } =
+        shake_hands(address, settings, login, role, &mut stream, &mut replies).await.map_err(|loss| {
+            match ended(&loss) {
+                Some(problem) => Loss::Handshake(address.clone(), problem),
+                None => loss,
+            }
+        })?;
+    let address = address.clone();
+    match (role, found.as_deref()) {
+        (Role::Master, Some(found)) if found != "master" => {
+            Err(Loss::NotMaster { address, role: found.to_owned() })
+        }
+        (Role::NotReplica, Some(REPLICA)) => Err(Loss::Replica(address)),
+        (Role::NotReplica, Some("sentinel")) => Err(Loss::Handshake(address, IS_SENTINEL.to_owned())),
+        (_, found) => Ok(Connected { stream, replies, address, tells_role: found.is_some(), client }),
+    }
+}
