@@ -12,15 +12,18 @@
 //!
 //! The topology comes from `CLUSTER SLOTS` (`topology`), which is asked on the command connections (`node`);
 //! MOVED patches it. A name belongs to the lane's connection to the owner of its slot (`subscriber`); it has two only
-//! while a former master goes on holding it (`subscriber/handover.rs`). A node that hangs and was left is listened to until it answers
+//! while a former master goes on holding it (`subscriber/handovers`). A node that hangs and was left is listened to until it answers
 //! (`subscriber/former.rs`, `subscriber/last.rs`). All of it is polled by one future, as in the standalone transport.
 
 mod counting;
 mod keys;
 mod node;
+mod plan;
 mod poll;
 mod reader;
+mod refreshing;
 mod settings;
+mod standing;
 mod subscriber;
 #[cfg(test)]
 mod tests;

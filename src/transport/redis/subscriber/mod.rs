@@ -1,48 +1,42 @@
 //! A subscriber connection: the names that it is to hold, what is on its way, and what its replies say. Which names belong on
 //! which connection is decided above.
 
+mod behind;
+mod names;
+mod refused;
+mod replies;
+mod sending;
 mod sent;
+#[cfg(test)]
+mod tests;
+mod unsent;
 
 pub(super) use sent::Verb;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::ops::Bound;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use crate::transport::passing::{Passing, passing};
-use crate::transport::redis::buffer::{MAX_NAMES, write_names};
-use crate::transport::redis::connect::{Loss, Target};
-use crate::transport::redis::connection::{Backoff, Connection, Opened};
-use crate::transport::redis::sentinel::Master;
-use crate::transport::redis::slot::{Redirect, Slot, in_slots};
-use crate::transport::redis::step::Step;
-use crate::transport::resp::{Message, ProtocolError, Reply};
-use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
-use sent::{Confirmed, Sent, confirm, take_redirected};
-
-/// The first wait before a refused subscription is tried again.
-const REFUSED_BASE: Duration = Duration::from_millis(250);
-
-/// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
-/// enough for Redis' log.
-const REFUSED_CAP: Duration = Duration::from_secs(5);
-
-/// The longest such wait if the refusal passes by itself.
-const PASSING_CAP: Duration = Duration::from_secs(1);
+use super::connect::{Loss, Target};
+use super::connection::{Connection, Opened};
+use super::sentinel::Master;
+use super::slot::Redirect;
+use super::step::Step;
+use crate::transport::resp::Message;
+use crate::transport::{Incoming, Lane, Subscription};
+use behind::Behind;
+use names::Names;
+use refused::Refused;
+use sent::Sent;
+use unsent::Unsent;
 
 /// How long a node has to answer the question whether it is alive until it counts as one that hangs. One that merely holds
 /// back publishes, for a failover by hand, answers at once.
 const SILENT: Duration = Duration::from_millis(500);
-
-/// How long the end of a connection may take to be told behind what it has brought.
-const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// How many replies are taken, or names sent anew, in one go: some milliseconds of work, for which the other links of the
 /// process wait.
@@ -55,13 +49,7 @@ pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another
 pub(super) struct LaneConnection {
     number: Lane,
     connection: Connection,
-    /// What is wanted, and sent anew on each connection; and whether Redis has confirmed it on this one. It stands
-    /// here since looking through what is in flight for each name is quadratic.
-    names: BTreeMap<Subscription, bool>,
-    /// How many are confirmed.
-    held: usize,
-    /// How often there was none.
-    unheld: u64,
+    names: Names,
     /// Which names are still to be sent on a new connection, backwards.
     unsent: Option<Unsent>,
     /// Replies may be left in the buffer.
@@ -77,45 +65,6 @@ pub(super) struct LaneConnection {
     news: News,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
-}
-
-/// What came while a connection was not read is not read to its end yet, or was a moment ago.
-#[derive(Clone, Copy)]
-struct Behind {
-    since: Instant,
-    /// When there was nothing more to read. The end of the connection may have come by then, and be told later.
-    caught_up: Option<Instant>,
-}
-
-impl Behind {
-    fn is_over(&self, now: Instant) -> bool {
-        self.caught_up.is_some_and(|at| now.saturating_duration_since(at) >= CATCH_UP)
-    }
-}
-
-/// Where to go on with the names that are to be sent anew. They are not copied: there may be 100,000 of them.
-enum Unsent {
-    /// With the last one.
-    All,
-    /// Before this one.
-    Before(Subscription),
-}
-
-impl Unsent {
-    fn bound(&self) -> Bound<&Subscription> {
-        match self {
-            Unsent::All => Bound::Unbounded,
-            Unsent::Before(name) => Bound::Excluded(name),
-        }
-    }
-
-    /// Whether a name is still to come.
-    fn covers(&self, name: &Subscription) -> bool {
-        match self {
-            Unsent::All => true,
-            Unsent::Before(sent) => name < sent,
-        }
-    }
 }
 
 /// What came up that concerns more than the connection.
@@ -140,39 +89,17 @@ pub(super) enum Holding {
     Slot,
 }
 
-/// Names that Redis refused, to be tried again together.
-struct Refused {
-    names: Vec<Subscription>,
-    /// Those that are no longer wanted, and that Redis holds as long as it refuses to let them go.
-    leaving: Vec<Subscription>,
-    /// Whether the refusal passes by itself.
-    passes: bool,
-    timer: Option<Pin<Box<Sleep>>>,
-    backoff: Backoff,
-    /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
-    reported: bool,
-}
-
 impl LaneConnection {
     /// Returns a lane without names, which needs no connection.
     pub(super) fn new(number: Lane, target: Arc<Target>, holding: Holding) -> Self {
         Self {
             number,
             connection: Connection::new(target),
-            names: BTreeMap::new(),
-            held: 0,
-            unheld: 0,
+            names: Names::default(),
             unsent: None,
             unread: false,
             in_flight: VecDeque::new(),
-            refused: Refused {
-                names: Vec::new(),
-                leaving: Vec::new(),
-                passes: false,
-                timer: None,
-                backoff: Backoff::new(REFUSED_BASE, REFUSED_CAP),
-                reported: false,
-            },
+            refused: Refused::new(),
             holding,
             probed: None,
             behind: None,
@@ -183,11 +110,7 @@ impl LaneConnection {
 
     /// Adds names, and sends them if the connection is up; else all go out once it is.
     pub(super) fn subscribe(&mut self, mut names: Vec<Subscription>) {
-        for name in &names {
-            if !self.names.contains_key(name) {
-                self.names.insert(name.clone(), false);
-            }
-        }
+        names.iter().for_each(|name| self.names.add(name));
         if self.connection.is_open() {
             if let Some(unsent) = &self.unsent {
                 names.retain(|name| !unsent.covers(name));
@@ -198,7 +121,7 @@ impl LaneConnection {
 
     /// Removes names; a name that was not there is passed over.
     pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
-        names.retain(|name| self.remove(name));
+        names.retain(|name| self.names.remove(name));
         if self.connection.is_open() {
             self.send_all(names, Verb::unsubscribe);
         }
@@ -222,39 +145,6 @@ impl LaneConnection {
     /// Forgets the names.
     pub(super) fn clear(&mut self) {
         self.names.clear();
-        self.holds_none();
-    }
-
-    /// Removes a name; returns whether it was there.
-    fn remove(&mut self, name: &Subscription) -> bool {
-        let removed = self.names.remove(name);
-        if removed == Some(true) {
-            self.holds_one_less();
-        }
-        removed.is_some()
-    }
-
-    /// Takes note of whether Redis has confirmed a name; returns whether it is one of this connection's.
-    fn set_held(&mut self, name: &Subscription, now: bool) -> bool {
-        let Some(held) = self.names.get_mut(name) else {
-            return false;
-        };
-        match (std::mem::replace(held, now), now) {
-            (false, true) => self.held += 1,
-            (true, false) => self.holds_one_less(),
-            _ => {}
-        }
-        true
-    }
-
-    fn holds_one_less(&mut self) {
-        self.held -= 1;
-        self.unheld += u64::from(self.held == 0);
-    }
-
-    fn holds_none(&mut self) {
-        self.held = 0;
-        self.unheld += 1;
     }
 
     /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
@@ -288,7 +178,7 @@ impl LaneConnection {
 
     /// Returns the names it is to hold, and whether Redis has confirmed each.
     pub(super) fn names(&self) -> impl Iterator<Item = (&Subscription, bool)> {
-        self.names.iter().map(|(name, &held)| (name, held))
+        self.names.iter()
     }
 
     /// Returns whether it is to hold any name.
@@ -298,17 +188,17 @@ impl LaneConnection {
 
     /// Returns whether it is to hold a name.
     pub(super) fn wants(&self, name: &Subscription) -> bool {
-        self.names.contains_key(name)
+        self.names.has(name)
     }
 
     /// Returns whether Redis has confirmed a name on the connection that stands.
     pub(super) fn holds(&self, name: &Subscription) -> bool {
-        self.names.get(name) == Some(&true)
+        self.names.holds(name)
     }
 
     /// Returns what stays the same as long as Redis holds something for this connection; `None` if it holds nothing.
     pub(super) fn watch(&self) -> Option<u64> {
-        (self.held > 0).then_some(self.unheld)
+        self.names.watch()
     }
 
     /// Returns whether the connection is up.
@@ -425,11 +315,6 @@ impl LaneConnection {
         self.probed = None;
     }
 
-    fn ping(&mut self) {
-        write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
-        self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
-    }
-
     /// Why the connection is lost, and how long nothing may have been heard by then, in milliseconds.
     fn explain(&self, loss: &Loss) -> (String, u64) {
         let reason = loss.to_string();
@@ -533,214 +418,6 @@ impl LaneConnection {
         Ok(step)
     }
 
-    /// Reports all whole replies; returns whether there was something to report.
-    fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<bool, Loss> {
-        let lane = self.number;
-        let mut reported = false;
-        // Refusals wait until the borrow of the read buffer ends; they are rare.
-        let mut refusals: Vec<Sent> = Vec::new();
-        let mut withdrawn: Vec<Subscription> = Vec::new();
-        let mut left = PORTION;
-        while left > 0
-            && let Some(reply) = self.connection.next_reply()?
-        {
-            left -= 1;
-            match reply {
-                Reply::Message(message) => {
-                    // A name that has moved and is not yet let go of comes from its new node, too.
-                    if self.holding == Holding::Slot
-                        && !self.in_flight.is_empty()
-                        && !self.names.contains_key(&Subscription::shard(message.name))
-                    {
-                        continue;
-                    }
-                    sink(Incoming::Message {
-                        lane,
-                        kind: message.kind,
-                        name: message.name,
-                        channel: message.channel,
-                        payload: message.payload,
-                    });
-                    reported = true;
-                }
-                Reply::Array(items) => match confirm(&mut self.in_flight, items)? {
-                    Confirmed::Subscribed(name) => {
-                        if self.set_held(&name, true) {
-                            sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
-                            reported = true;
-                        }
-                    }
-                    // If it is wanted again, that is still on its way.
-                    Confirmed::Unsubscribed(name) => _ = self.set_held(&name, false),
-                    Confirmed::Alive => {}
-                    Confirmed::Withdrawn(name) => {
-                        if self.set_held(&name, false) {
-                            // Another connection may hold it by now, where there is one for each slot.
-                            if self.holding == Holding::Lane {
-                                let Subscription { kind, name: of } = &name;
-                                sink(Incoming::Unsubscribed {
-                                    lane,
-                                    kind: *kind,
-                                    name: of,
-                                    reason: WITHDRAWN,
-                                    silence: 0,
-                                });
-                                reported = true;
-                            }
-                            withdrawn.push(name);
-                        }
-                    }
-                },
-                Reply::Error(error) => {
-                    if self.holding == Holding::Slot
-                        && let Some(redirect) = Redirect::of(error)
-                    {
-                        if let Some(sent) = take_redirected(&mut self.in_flight, &redirect)
-                            && sent.verb.subscribes()
-                        {
-                            for name in sent.names {
-                                if self.remove(&name) {
-                                    self.news.strays.push(name);
-                                }
-                            }
-                        }
-                        self.news.redirects.push(redirect);
-                        continue;
-                    }
-                    let passes = passing(error).is_some_and(Passing::is_here);
-                    let error = String::from_utf8_lossy(error);
-                    let Some(sent) = self.in_flight.pop_front() else {
-                        return Err(Loss::Refused(error.into_owned()));
-                    };
-                    if sent.verb == Verb::Ping {
-                        // Forbidden, and answered.
-                        continue;
-                    }
-                    let divisible = sent.names.len() > 1 && is_about_a_channel(&error);
-                    if divisible {
-                        refusals.push(sent);
-                        continue;
-                    }
-                    if !self.refused.reported {
-                        self.refused.reported = true;
-                        reported = true;
-                        sink(Incoming::SubscribeRefused { lane, error: &error });
-                    }
-                    self.refused.passes = passes;
-                    if sent.verb.subscribes() {
-                        self.refused.names.extend(sent.names);
-                    } else if passes {
-                        self.refused.leaving.extend(sent.names);
-                    }
-                }
-                // Before the first subscription, or after the last one.
-                Reply::Simple(_) if self.in_flight.front().is_some_and(|sent| sent.verb == Verb::Ping) => {
-                    self.in_flight.pop_front();
-                }
-                _ => return Err(ProtocolError::Unexpected.into()),
-            }
-        }
-        self.unread = left == 0;
-        for sent in refusals {
-            self.send_halves(sent);
-        }
-        if self.holding == Holding::Slot {
-            withdrawn.retain(|name| self.remove(name));
-            self.news.withdrawn.append(&mut withdrawn);
-        } else {
-            self.send_all(withdrawn, Verb::subscribe);
-        }
-        Ok(reported)
-    }
-
-    /// Sends some of the names that are to be sent anew.
-    fn send_portion(&mut self) {
-        let Some(unsent) = self.unsent.take() else {
-            return;
-        };
-        let left = self.names.range((Bound::Unbounded, unsent.bound())).rev();
-        let names: Vec<Subscription> = left.take(PORTION).map(|(name, _)| name.clone()).collect();
-        if names.len() == PORTION {
-            self.unsent = names.last().cloned().map(Unsent::Before);
-        }
-        self.send_all(names, Verb::subscribe);
-    }
-
-    /// Sends a refused command again as two, so that the names that are allowed get through.
-    fn send_halves(&mut self, sent: Sent) {
-        let Sent { verb, slot, mut names, .. } = sent;
-        if verb.subscribes() {
-            names.retain(|name| self.names.contains_key(name));
-        }
-        let second = names.split_off(names.len() / 2);
-        self.send(verb, slot, names);
-        self.send(verb, slot, second);
-    }
-
-    /// Sends the refused names again when their time has come; starts their timer before.
-    fn try_refused_again(&mut self, cx: &mut Context<'_>) {
-        if self.refused.names.is_empty() && self.refused.leaving.is_empty() {
-            if self.in_flight.is_empty() && self.refused.timer.is_none() {
-                self.refused.backoff.reset();
-                self.refused.reported = false;
-            }
-            return;
-        }
-        let refused = &mut self.refused;
-        let cap = if refused.passes { PASSING_CAP } else { REFUSED_CAP };
-        let timer = refused
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(refused.backoff.next_delay().min(cap))));
-        if timer.as_mut().poll(cx).is_ready() {
-            refused.timer = None;
-            refused.reported = false;
-            let mut names = std::mem::take(&mut refused.names);
-            names.retain(|name| self.names.contains_key(name));
-            let mut leaving = std::mem::take(&mut refused.leaving);
-            leaving.retain(|name| !self.names.contains_key(name));
-            self.send_all(names, Verb::subscribe);
-            self.send_all(leaving, Verb::unsubscribe);
-        }
-    }
-
-    fn send_all(&mut self, names: Vec<Subscription>, verb: fn(SubscriptionKind) -> Verb) {
-        if self.holding == Holding::Slot {
-            for (slot, names) in in_slots(names) {
-                self.send_kinds(names, Some(slot), verb);
-            }
-        } else {
-            self.send_kinds(names, None, verb);
-        }
-    }
-
-    fn send_kinds(
-        &mut self,
-        names: Vec<Subscription>,
-        slot: Option<Slot>,
-        verb: fn(SubscriptionKind) -> Verb,
-    ) {
-        // Globs first: the others count the subscribers of exact channels.
-        for kind in [SubscriptionKind::Pattern, SubscriptionKind::Channel, SubscriptionKind::Shard] {
-            let mut names = names.iter().filter(|name| name.kind == kind).cloned().peekable();
-            while names.peek().is_some() {
-                self.send(verb(kind), slot, names.by_ref().take(MAX_NAMES).collect());
-            }
-        }
-    }
-
-    fn send(&mut self, verb: Verb, slot: Option<Slot>, names: Vec<Subscription>) {
-        if names.is_empty() {
-            // UNSUBSCRIBE without a name would mean all.
-            return;
-        }
-        write_names(
-            self.connection.commands.commands(),
-            verb.command(),
-            names.iter().map(|name| &*name.name),
-        );
-        self.in_flight.push_back(Sent { verb, slot, names, confirmed: 0 });
-    }
-
     /// Forgets what depends on the connection; the names are sent anew on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
@@ -748,86 +425,8 @@ impl LaneConnection {
         self.unread = false;
         self.probed = None;
         self.behind = None;
-        self.names.values_mut().for_each(|held| *held = false);
-        self.holds_none();
-        self.refused.names.clear();
-        self.refused.leaving.clear();
-        self.refused.timer = None;
-        self.refused.reported = false;
+        self.names.let_go();
+        self.refused.forget();
         self.more = false;
-    }
-}
-
-/// Whether an error is about a name and not about the command or the server, so that other names may pass.
-/// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
-fn is_about_a_channel(error: &str) -> bool {
-    error.starts_with("NOPERM") && error.contains("channel")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::future::poll_fn;
-
-    use super::*;
-    use crate::transport::redis::connect::Settings;
-    use crate::transport::redis::mock::{Client, MockPeer, block_on};
-
-    fn channel(name: &str) -> Subscription {
-        Subscription::channel(name)
-    }
-
-    /// The next command of a lane that is polled meanwhile.
-    async fn command(lane: &mut LaneConnection, client: &mut Client) -> Vec<String> {
-        let polled = poll_fn(|cx| {
-            if lane.poll(cx, false, &mut |_| {}).more {
-                cx.waker().wake_by_ref();
-            }
-            Poll::<()>::Pending
-        });
-        tokio::select! {
-            command = client.command() => command,
-            () = polled => Vec::new(),
-        }
-    }
-
-    #[test]
-    fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
-        block_on(async {
-            let mut peer = MockPeer::tcp().await;
-            let target = Target::new(peer.address(), Settings::default());
-            let mut lane = LaneConnection::new(0, Arc::new(target), Holding::Lane);
-            let name = |n: usize| format!("m{n:05}");
-            lane.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
-            lane.open();
-            let opened = poll_fn(|cx| {
-                lane.poll(cx, false, &mut |_| {});
-                if lane.is_open() { Poll::Ready(()) } else { Poll::Pending }
-            });
-            let mut client = peer.accept_while(opened).await;
-            assert!(lane.unsent.is_some(), "a portion is sent, and no more");
-            // Two are still to come, one of which is there already, and one is not.
-            lane.subscribe(vec![channel("a"), channel(&name(7)), channel("z")]);
-            lane.unsubscribe(vec![channel(&name(8))]);
-            let mut wanted: BTreeSet<String> = (0..3 * PORTION).filter(|&n| n != 8).map(name).collect();
-            wanted.extend(["a".to_owned(), "z".to_owned()]);
-            while !wanted.is_empty() {
-                let command = command(&mut lane, &mut client).await;
-                match command[0].as_str() {
-                    "SUBSCRIBE" => {
-                        for name in &command[1..] {
-                            assert!(wanted.remove(name), "{name} is not wanted, or was sent before");
-                        }
-                    }
-                    _ => assert_eq!(command, ["UNSUBSCRIBE".to_owned(), name(8)]),
-                }
-            }
-            lane.unsubscribe(vec![channel("z")]);
-            assert_eq!(
-                command(&mut lane, &mut client).await,
-                ["UNSUBSCRIBE", "z"],
-                "nothing else was to be sent"
-            );
-        });
     }
 }

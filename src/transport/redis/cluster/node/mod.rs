@@ -1,26 +1,30 @@
 //! The command connection to one node of a cluster, and whether that node still is the master that it was taken for.
 
+mod in_flight;
 mod mastership;
+mod publishing;
+mod replies;
+mod report;
+#[cfg(test)]
+mod tests;
 
 pub(super) use mastership::{AWAY, LEASE, Role, SETTLE, Watch};
+pub(super) use report::{Report, Uncounted};
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::settings::ClusterSettings;
-use super::topology::{Answer, Topology, read_info};
-use crate::transport::passing::{Passing, passing};
-use crate::transport::redis::buffer::{write_args, write_count, write_publish};
-use crate::transport::redis::commands::{Abandoned, Hold, Kept, read_counts};
+use crate::transport::redis::buffer::{write_args, write_count};
+use crate::transport::redis::commands::{Abandoned, Hold, Kept};
 use crate::transport::redis::connect::{Address, Loss};
-use crate::transport::redis::connection::{Connection, Opened};
-use crate::transport::redis::slot::Redirect;
+use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::Step;
-use crate::transport::resp::{ProtocolError, Reply};
-use crate::transport::{Incoming, KeyCommand, Outcome, Space};
+use crate::transport::{Incoming, KeyCommand, Space};
+use in_flight::InFlight;
 use mastership::Mastership;
 
 /// How long a node may leave its commands without any reply before it is suspected to hang.
@@ -28,13 +32,6 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// How long a node is kept for commands about keys after the last one.
 const COMMANDED: Duration = Duration::from_secs(60);
-
-/// How many bytes of publishes that have reached nobody wait for one question what the node is.
-const MAX_DOUBTFUL: usize = 1 << 20;
-
-/// How long after the topology has named another master a publish that reaches nobody was held back by the node, and may
-/// go back. One that comes later was on its way for longer than subscribers stay away.
-const LATE: Duration = Duration::from_millis(100);
 
 /// How long a node that is not needed any more has to answer what it was sent.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
@@ -85,79 +82,6 @@ pub(super) struct Node {
     pub(super) superseded: bool,
     /// Nobody wants the connection any more: what is unanswered then is given up.
     pub(super) leaves_at: Option<Instant>,
-}
-
-/// A command whose reply is not in.
-enum InFlight {
-    /// Its bytes are the next in [`Kept`]; `end` is where the command ends among all that was appended.
-    Publish {
-        channel: usize,
-        payload: usize,
-        end: u64,
-    },
-    Count {
-        token: u64,
-        channels: usize,
-        /// It is asked as the master.
-        as_master: bool,
-    },
-    /// As with a publish, of which nothing is kept. Without a token nobody waits for the reply.
-    Command {
-        token: Option<u64>,
-        end: u64,
-    },
-    Info,
-    Slots,
-    Hello,
-    /// The question whether commands are taken.
-    Hold,
-}
-
-/// What a node has to say.
-pub(super) enum Report {
-    /// The connection is up.
-    Opened,
-    /// The connection is lost, or could not be made.
-    Lost {
-        reason: String,
-        /// Publishes that may or may not have run.
-        unanswered: u64,
-        /// The connection was up.
-        stood: bool,
-    },
-    /// What the node knows of the cluster.
-    Answer(Answer),
-    /// The node does not say what it knows.
-    NoAnswer(String),
-    Counted {
-        token: u64,
-        counts: Result<Vec<u64>, Uncounted>,
-    },
-    /// A publish or a command was not run.
-    Redirected {
-        redirect: Redirect,
-        /// What keeps publishes from being run there.
-        stalls: Option<String>,
-    },
-    /// The node says what it is, to who wanted to hear it, or since it is no master any more.
-    Role(Role),
-    /// A publish has run, and nobody knows whom it has reached.
-    Unknown,
-    /// A command gets no reply.
-    Abandoned {
-        command: Abandoned,
-        reason: String,
-    },
-}
-
-/// Why a node has not counted.
-pub(super) enum Uncounted {
-    /// It was lost, or is not the one to ask.
-    Lost,
-    /// It stands, and so do those who are subscribed there; it takes nothing for now.
-    Busy,
-    /// It stands, and refuses, in its own words.
-    Refused(String),
 }
 
 impl Node {
@@ -268,93 +192,6 @@ impl Node {
         self.kept.len() + self.doubted.len()
     }
 
-    /// Appends a publish, or has it wait until it may go out. Only while the connection is up.
-    pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
-        self.active = true;
-        let goes = self.waiting.is_empty() && self.may_send(now);
-        self.kept.push(channel, payload);
-        if goes {
-            let space = self.space;
-            let end = self.append(|out| write_publish(out, space, channel, payload));
-            self.sent(channel.len(), payload.len(), end);
-        } else {
-            self.waiting.push_back((channel.len(), payload.len()));
-            self.waiting_bytes += channel.len() + payload.len();
-        }
-    }
-
-    /// Whether a publish may go out: the node is a master, and none would be overtaken that it refuses for now.
-    fn may_send(&self, now: Instant) -> bool {
-        let is_known = self.space == Space::Global || self.mastership.is_known(now);
-        is_known && (self.publishes == 0 || self.hold.takes_more())
-    }
-
-    fn sent(&mut self, channel: usize, payload: usize, end: u64) {
-        self.publishes += 1;
-        self.in_flight.push_back(InFlight::Publish { channel, payload, end });
-    }
-
-    /// Sends the publishes that wait, as far as they may go out.
-    fn send_waiting(&mut self, now: Instant) {
-        let mut at = self.kept.len().saturating_sub(self.waiting_bytes);
-        while self.may_send(now)
-            && let Some((channel, payload)) = self.waiting.pop_front()
-        {
-            let out = self.connection.commands.commands();
-            let before = out.len();
-            let (of, text) = self.kept.at(at, channel, payload);
-            write_publish(out, self.space, of, text);
-            self.appended += u64::try_from(out.len() - before).unwrap_or_default();
-            if self.in_flight.is_empty() {
-                self.quiet_since = Instant::now();
-            }
-            at += channel + payload;
-            self.waiting_bytes -= channel + payload;
-            self.sent(channel, payload, self.appended);
-        }
-    }
-
-    /// Gives back the publishes that wait if they need not wait any longer: those before them are answered, and the node is
-    /// not the one to ask.
-    fn return_waiting_if_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        let ended = self.mastership.has_ended() || self.leaves_at.is_some() || self.hold.reason().is_some();
-        if ended && self.publishes == 0 && !self.waiting.is_empty() {
-            self.return_waiting(sink);
-        }
-    }
-
-    /// Gives back the publishes that wait.
-    fn return_waiting(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        let at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
-        let mut next = at;
-        for (channel, payload) in self.waiting.drain(..) {
-            let (of, text) = self.kept.at(next, channel, payload);
-            sink(Incoming::Returned { channel: of, payload: text });
-            next += channel + payload;
-        }
-        self.kept.truncate(at);
-    }
-
-    /// Gives back the publishes that have reached nobody, or has them be answered.
-    fn settle_doubtful(
-        &mut self,
-        is_master: bool,
-        sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
-    ) {
-        for (channel, payload) in self.doubtful.drain(..) {
-            if is_master {
-                sink(Incoming::Published { receivers: 0 });
-            } else if self.frozen_at.is_some() {
-                reports.push((self.address.clone(), Report::Unknown));
-            } else {
-                let (channel, payload) = self.doubted.front(channel, payload);
-                sink(Incoming::Returned { channel, payload });
-            }
-            self.doubted.pop(channel + payload);
-        }
-    }
-
     /// Returns whether it has to be known what the node holds for us.
     pub(super) fn is_watched(&self, now: Instant) -> bool {
         self.is_open()
@@ -397,22 +234,6 @@ impl Node {
         self.in_flight.push_back(InFlight::Hello);
     }
 
-    /// Asks what it is if there are publishes that have reached nobody, and that is due.
-    fn ask_about_doubtful(&mut self, now: Instant) {
-        if self.ask_at().is_some_and(|at| now >= at) {
-            self.say_hello(self.mastership.watch(), false, now);
-        }
-    }
-
-    /// Returns when it is to be asked because of publishes that have reached nobody.
-    pub(super) fn ask_at(&self) -> Option<Instant> {
-        if self.doubtful.is_empty() || self.mastership.is_asked() || !self.is_open() {
-            return None;
-        }
-        let due = self.mastership.may_ask_at().filter(|_| self.doubted.len() < MAX_DOUBTFUL);
-        Some(due.unwrap_or(self.quiet_since))
-    }
-
     /// The node has said what it is.
     fn take_role(
         &mut self,
@@ -435,31 +256,6 @@ impl Node {
         }
         if is_master {
             self.send_waiting(Instant::now());
-        }
-    }
-
-    /// A publish has reached nobody, as the node says.
-    fn reached_nobody(
-        &mut self,
-        channel: usize,
-        payload: usize,
-        sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
-    ) {
-        let now = Instant::now();
-        let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
-        if self.space == Space::Global || self.mastership.is_silent() {
-            sink(Incoming::Published { receivers: 0 });
-        } else if late || (self.frozen_at.is_some() && self.mastership.has_ended()) {
-            reports.push((self.address.clone(), Report::Unknown));
-        } else {
-            let (channel, payload) = self.kept.front(channel, payload);
-            if self.mastership.has_ended() {
-                sink(Incoming::Returned { channel, payload });
-            } else {
-                self.doubted.push(channel, payload);
-                self.doubtful.push_back((channel.len(), payload.len()));
-            }
         }
     }
 
@@ -638,211 +434,7 @@ impl Node {
             _ => format!("{}: {loss}", self.address),
         }
     }
-
-    /// Returns whether a read brought something.
-    fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        settings: &ClusterSettings,
-        sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
-    ) -> Result<bool, Loss> {
-        let mut more = false;
-        match self.connection.poll_open(cx) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(opened) => {
-                if opened? == Opened::Now {
-                    self.quiet_since = Instant::now();
-                    self.hangs = false;
-                    self.is_new = false;
-                    reports.push((self.address.clone(), Report::Opened));
-                }
-            }
-        }
-        if !self.doubtful.is_empty() {
-            self.ask_about_doubtful(Instant::now());
-        }
-        if self.hold.poll_asks(cx) {
-            self.append(|out| redis::cmd("PING").write_packed_command(out));
-            self.in_flight.push_back(InFlight::Hold);
-        }
-        self.connection.poll_flush(cx)?;
-        if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
-            filled?;
-            more = true;
-            self.hangs = false;
-            self.quiet_since = Instant::now();
-        }
-        while let Some(reply) = self.connection.next_reply()? {
-            let Some(command) = self.in_flight.front() else {
-                return Err(match reply {
-                    Reply::Error(error) => Loss::Refused(String::from_utf8_lossy(error).into_owned()),
-                    _ => ProtocolError::Unexpected.into(),
-                });
-            };
-            match (command, reply) {
-                (&InFlight::Publish { channel, payload, .. }, Reply::Integer(0)) => {
-                    self.hold.accepted();
-                    self.reached_nobody(channel, payload, sink, reports);
-                }
-                (InFlight::Hello, Reply::Array(items)) => {
-                    let role = Role::of(items);
-                    self.take_role(role, sink, reports);
-                }
-                (InFlight::Hello, Reply::Error(_)) => self.take_role(Role::Unknown, sink, reports),
-                (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
-                    let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
-                    self.hold.accepted();
-                    sink(Incoming::Published { receivers });
-                }
-                (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) if is_busy(error) => {
-                    self.hold.refused(error);
-                    let (channel, payload) = self.kept.front(channel, payload);
-                    sink(Incoming::Returned { channel, payload });
-                }
-                (&InFlight::Publish { channel, payload, .. }, Reply::Error(error)) => {
-                    self.hold.accepted();
-                    let text = String::from_utf8_lossy(error);
-                    match Redirect::of(error) {
-                        Some(redirect) => {
-                            let (channel, payload) = self.kept.front(channel, payload);
-                            sink(Incoming::Returned { channel, payload });
-                            let stalls = Some(text.into_owned());
-                            reports.push((self.address.clone(), Report::Redirected { redirect, stalls }));
-                        }
-                        None => sink(Incoming::PublishRefused { error: &text }),
-                    }
-                }
-                (&InFlight::Count { token, channels, as_master }, Reply::Array(items)) => {
-                    read_counts(items, channels, &mut self.counts)?;
-                    let counts = std::mem::take(&mut self.counts);
-                    if as_master {
-                        self.doubtful_counts.push((token, counts));
-                    } else {
-                        let counts = Ok(counts);
-                        reports.push((self.address.clone(), Report::Counted { token, counts }));
-                    }
-                }
-                (&InFlight::Count { token, .. }, Reply::Error(error)) => {
-                    let counts = Err(match passing(error) {
-                        Some(Passing::Busy) => {
-                            self.hold.suspect();
-                            Uncounted::Busy
-                        }
-                        Some(_) => Uncounted::Lost,
-                        None => Uncounted::Refused(String::from_utf8_lossy(error).into_owned()),
-                    });
-                    reports.push((self.address.clone(), Report::Counted { token, counts }));
-                }
-                (InFlight::Hold, reply) => {
-                    let error = match reply {
-                        Reply::Error(error) if is_busy(error) => Some(error),
-                        _ => None,
-                    };
-                    self.hold.answered(error);
-                }
-                (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
-                (InFlight::Command { token: None, .. }, _) => {}
-                (&InFlight::Command { token: Some(token), .. }, reply) => {
-                    // Who has sent it sends it again.
-                    if matches!(reply, Reply::Error(error) if is_busy(error)) {
-                        self.hold.suspect();
-                    }
-                    let redirect = match reply {
-                        Reply::Error(error) => Redirect::of(error).map(|redirect| (redirect, error)),
-                        _ => None,
-                    };
-                    let outcome = match &redirect {
-                        Some((_, error)) => Outcome::NotRun { reason: &String::from_utf8_lossy(error) },
-                        None => Outcome::Replied(reply),
-                    };
-                    sink(Incoming::Replied { token, outcome });
-                    if let Some((redirect, _)) = redirect {
-                        let report = Report::Redirected { redirect, stalls: None };
-                        reports.push((self.address.clone(), report));
-                    }
-                }
-                (InFlight::Info, Reply::Bulk(info)) => self.info = read_info(info),
-                // An ACL may forbid it; the slots say enough.
-                (InFlight::Info, Reply::Error(_)) => self.info = (true, u64::MAX),
-                (InFlight::Slots, Reply::Array(slots)) => {
-                    let topology = Topology::of(slots, settings, &self.address)?;
-                    let (ok, epoch) = self.info;
-                    reports.push((self.address.clone(), Report::Answer(Answer { ok, epoch, topology })));
-                }
-                (InFlight::Slots, Reply::Error(error)) => {
-                    let error = String::from_utf8_lossy(error);
-                    let advice = if error.contains("cluster support disabled") {
-                        ". It is no node of a cluster: connect to it without `cluster`"
-                    } else {
-                        ""
-                    };
-                    let reason =
-                        format!("{} does not say who owns which slot: {error}{advice}", self.address);
-                    reports.push((self.address.clone(), Report::NoAnswer(reason)));
-                }
-                _ => return Err(ProtocolError::Unexpected.into()),
-            }
-            match self.in_flight.pop_front() {
-                Some(InFlight::Publish { channel, payload, .. }) => {
-                    self.kept.pop(channel + payload);
-                    self.publishes -= 1;
-                }
-                Some(InFlight::Command { token: Some(_), .. }) => self.commands -= 1,
-                _ => {}
-            }
-        }
-        self.return_waiting_if_ended(sink);
-        if !self.waiting.is_empty() && self.leaves_at.is_none() {
-            self.send_waiting(Instant::now());
-        }
-        Ok(more)
-    }
-}
-
-/// Whether a node answers so to everybody.
-fn is_busy(error: &[u8]) -> bool {
-    passing(error) == Some(Passing::Busy)
 }
 
 /// Asks a node what it is, among other things. Unlike ROLE no ACL can forbid it.
 const HELLO: &[u8] = b"*1\r\n$5\r\nHELLO\r\n";
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-    use crate::transport::redis::connect::{Settings, Tls, TlsOptions};
-    use crate::transport::redis::mock::{Authority, MockPeer, block_on};
-
-    #[test]
-    fn what_tls_holds_back_is_not_written() {
-        block_on(async {
-            let authority = Authority::new("one");
-            let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
-            let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
-            let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
-            let settings = ClusterSettings { base, seeds: vec![peer.address()], nat_map: Vec::new() };
-            let mut node = Node::new(&settings, &peer.address(), Space::Global);
-            let mut reports = Vec::new();
-            let mut poll = |node: &mut Node, cx: &mut Context<'_>| {
-                node.poll(cx, &settings, &mut |_| {}, &mut reports);
-            };
-            let open = poll_fn(|cx| {
-                poll(&mut node, cx);
-                if node.is_open() { Poll::Ready(()) } else { Poll::Pending }
-            });
-            let _client = peer.accept_while(open).await;
-            while node.connection.unwritten() == 0 || !node.connection.commands.unwritten().is_empty() {
-                node.publish(b"channel", &[b'x'; 1000], Instant::now());
-                poll_fn(|cx| {
-                    poll(&mut node, cx);
-                    Poll::Ready(())
-                })
-                .await;
-            }
-            assert!(node.unwritten() > 0, "TLS has taken it, the kernel has not");
-        });
-    }
-}

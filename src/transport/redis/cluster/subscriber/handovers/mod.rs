@@ -1,0 +1,327 @@
+//! Names that go from a master to the replica that takes over from it, without losses and without doubles.
+//!
+//! Both nodes send the messages of their shard, and each lags behind with what the other one was published to: the bus of
+//! the cluster lets small messages wait for acknowledgements. So for a while a lane listens to both:
+//!
+//! 1. The former owner delivers alone for [`LAG`]: what was published to it has come to the new one by then.
+//! 2. The new owner is asked. Until it has confirmed all names, and for another [`LAG`], the former one goes on
+//!    delivering; what the new one sends is held back, and dropped when the former one delivers it.
+//! 3. What is still held back is delivered, and from then on what the new owner sends. What the former one sends is
+//!    delivered only if the new one has not sent it: that was published before the new one was subscribed to.
+//! 4. After another [`LAG`] the former one is left.
+//!
+//! A message is told by the hash of its name and payload, as often as it comes: two that are the same to the byte come
+//! twice from each node, and are delivered twice.
+//!
+//! A former owner that does not hear of what the new one is published to does not lead: 2 is left out, and so is 1 if it has
+//! sent nothing for as long. So it is from the moment on at which it withdraws the names, or is lost.
+//!
+//! A former owner that is not part of the cluster any more may hang. When it is back, it first runs what it was sent
+//! before: it sends that to those who are subscribed there, and hands it to the new owner, whose subscribers get it behind
+//! newer messages. So such a node is asked whether it is alive. What it sends then is delivered if the new one had sent
+//! nothing before it answered; else it is late, and dropped. Its copies are dropped in either case. They come as much as half
+//! a second later, since both nodes write the news of the failover to their disks first: so the former owner is listened to
+//! for [`PATIENCE`] after its answer, and a copy is known as one for [`COPY_LAG`]. The same message that comes later is
+//! another one. To know the copies, what the new owner sends is delivered only when all is read that the former one has
+//! sent. So it is too if the topology does not say that the two are of one shard: a node that hung for long is named no
+//! more, and its replica may not be either until it has taken over.
+//!
+//! Such a node may also hand on, when it is back, what it had delivered right before it fell silent: see [`Last`].
+//!
+//! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
+
+mod handover;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+pub(super) use handover::{Held, Relation};
+
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::last::{ANSWER, Last, Whom};
+use crate::transport::redis::connect::Address;
+use crate::transport::resp::Message;
+use crate::transport::{Incoming, Subscription, SubscriptionKind};
+use handover::{Handover, PATIENCE, Phase};
+use seen::{Copies, LAG, Seen};
+
+/// The handovers of a lane; hardly ever is there one.
+#[derive(Default)]
+pub(super) struct Handovers {
+    all: Vec<Handover>,
+    /// Messages to be delivered now.
+    held: Vec<Held>,
+    /// Names that the former owners need not hold any longer.
+    over: Vec<Subscription>,
+    /// Nothing is read, so that the time that passes proves nothing.
+    paused: bool,
+}
+
+impl Handovers {
+    /// Returns whether there is none, and nothing of one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.held.is_empty() && self.over.is_empty()
+    }
+
+    /// Takes note that a former owner that stands has withdrawn a name.
+    pub(super) fn withdrawn(&mut self, former: &Address, name: &Subscription, now: Instant) {
+        let Self { all, held, .. } = self;
+        all.retain_mut(|one| {
+            if one.former != *former || !one.names.contains(&name.name) {
+                return true;
+            }
+            if one.phase == Phase::Waiting {
+                one.names.remove(&name.name);
+                one.unconfirmed.remove(&name.name);
+                return !one.names.is_empty();
+            }
+            if one.silent {
+                one.answered(now);
+            }
+            one.give_over(held, now);
+            true
+        });
+    }
+
+    /// Begins the handover of names to a new owner. Returns those that it is to be asked for at once; the others come
+    /// with [`Handovers::due`]. The former owner has been heard of `silence` ago, with the messages that came `last`.
+    pub(super) fn begin<'a>(
+        &mut self,
+        former: &Address,
+        owner: &Address,
+        names: Vec<Subscription>,
+        relation: Relation,
+        (silence, last): (Duration, impl Iterator<Item = Message<'a>>),
+        now: Instant,
+    ) -> Vec<Subscription> {
+        let complete = relation == Relation::Replica;
+        let bare: BTreeSet<Arc<[u8]>> = names.iter().map(|name| name.name.clone()).collect();
+        // What it has just sent may be on its way to the new one.
+        let waits = complete || (relation == Relation::Shard && silence < LAG);
+        let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
+        let keys = RandomState::new();
+        let last = if complete { Last::default() } else { Last::of(last, &keys) };
+        self.all.push(Handover {
+            former: former.clone(),
+            owner: owner.clone(),
+            phase,
+            until,
+            leads: complete,
+            doubles: relation != Relation::Unknown,
+            doubted: !complete,
+            silent: !complete,
+            heard_at: now.checked_sub(silence).unwrap_or(now),
+            hung: false,
+            stays: now,
+            late: false,
+            copies: Copies::default(),
+            last,
+            unconfirmed: bare.clone(),
+            names: bare,
+            keys,
+            seen: Seen::new(now),
+            held: VecDeque::new(),
+            held_bytes: 0,
+        });
+        if waits { Vec::new() } else { names }
+    }
+
+    /// Returns whether a name is about to leave a node.
+    pub(super) fn is_leaving(&self, former: &Address, name: &Subscription) -> bool {
+        self.all.iter().any(|one| one.former == *former && one.names.contains(&name.name))
+    }
+
+    /// Returns whether a name is being handed over.
+    pub(super) fn is_under_way(&self, name: &[u8]) -> bool {
+        self.all.iter().any(|one| one.names.contains(name))
+    }
+
+    /// Returns whether the new owner of a name is not to be asked yet.
+    pub(super) fn is_waiting(&self, name: &Subscription) -> bool {
+        self.all.iter().any(|one| one.phase == Phase::Waiting && one.names.contains(&name.name))
+    }
+
+    /// Returns when [`Handovers::due`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let ends = self.all.iter().filter(|one| !one.waits()).map(|one| one.until);
+        let held = self.all.iter().filter_map(|one| one.held.iter().find_map(|held| held.waits));
+        ends.chain(held).min().filter(|_| !self.paused)
+    }
+
+    /// Takes note of what a node says; returns whether it is to be handed on.
+    pub(super) fn hear(&mut self, from: &Address, incoming: &Incoming<'_>, now: Instant) -> bool {
+        let Self { all, held, .. } = self;
+        for one in all {
+            match incoming {
+                Incoming::Message { name, payload, .. } if one.names.contains(*name) => {
+                    if one.owner == *from {
+                        return one.hear_owner(name, payload, held, now);
+                    }
+                    if one.former == *from {
+                        return one.hear_former(name, payload, now);
+                    }
+                }
+                Incoming::Subscribed { name, .. } if one.owner == *from => one.confirmed(name, now),
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Puts all off while nothing is read.
+    pub(super) fn pause(&mut self, paused: bool, now: Instant) {
+        if self.paused && !paused {
+            for one in &mut self.all {
+                one.until = one.until.max(now + LAG);
+                one.seen.since = now;
+                one.copies.renew(now);
+                one.held
+                    .iter_mut()
+                    .filter_map(|held| held.waits.as_mut())
+                    .for_each(|until| *until = now + ANSWER);
+            }
+        }
+        self.paused = paused;
+    }
+
+    /// Goes on with those whose time has come; returns the names whose new owners are to be asked now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Subscription> {
+        let mut due = Vec::new();
+        if self.paused {
+            return due;
+        }
+        let Self { all, held, over, .. } = self;
+        all.retain_mut(|one| {
+            if now < one.until || one.waits() {
+                return true;
+            }
+            match one.phase {
+                Phase::Waiting => {
+                    one.phase = Phase::Asked;
+                    one.until = now + PATIENCE;
+                    due.extend(one.names.iter().cloned().map(of_shard));
+                    true
+                }
+                Phase::Confirmed => {
+                    one.give_over(held, now);
+                    one.phase = Phase::Ending;
+                    one.until = now + LAG;
+                    true
+                }
+                Phase::Ending if now < one.stays => {
+                    one.until = one.stays;
+                    true
+                }
+                Phase::Asked | Phase::Ending => {
+                    one.give_over(held, now);
+                    let confirmed = one.names.difference(&one.unconfirmed).cloned();
+                    over.extend(confirmed.map(of_shard));
+                    false
+                }
+            }
+        });
+        due
+    }
+
+    /// Looks which nodes have answered: of the former owners that may hang, and of the new ones that were asked behind those.
+    /// Returns those that are to be asked.
+    pub(super) fn look(&mut self, now: Instant, is_asked: impl Fn(&Address) -> bool) -> Vec<Address> {
+        let mut asks = Vec::new();
+        for one in &mut self.all {
+            if one.silent {
+                one.hung |= now.saturating_duration_since(one.heard_at) >= LAG;
+                if !is_asked(&one.former) {
+                    one.answered(now);
+                }
+            }
+            let Handover { former, owner, last, .. } = one;
+            let (former, owner) = (&*former, &*owner);
+            let node = |whom| if whom == Whom::Former { former } else { owner };
+            let whom = last.asks(|whom| is_asked(node(whom)));
+            asks.extend(whom.map(|whom| node(whom).clone()));
+        }
+        asks
+    }
+
+    /// Returns the former owners that are to be read after the new ones.
+    pub(super) fn doubted(&self) -> BTreeSet<Address> {
+        self.all.iter().filter(|one| one.doubted).map(|one| one.former.clone()).collect()
+    }
+
+    /// All is read that a former owner which may hang has sent: what the new one has sent since then is to be delivered.
+    pub(super) fn pass(&mut self, former: &Address, now: Instant) {
+        let Self { all, held, .. } = self;
+        for one in all.iter_mut().filter(|one| one.doubted && one.former == *former) {
+            let waits = |held: &Held| one.silent && held.waits.is_some_and(|until| now < until);
+            let ready = one.held.iter().position(waits).unwrap_or(one.held.len());
+            one.late |= one.silent && ready > 0;
+            one.give(ready, held, now);
+        }
+    }
+
+    /// Takes the messages that are to be delivered now.
+    pub(super) fn take_held(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Takes the names that the former owners need not hold any longer.
+    pub(super) fn take_over(&mut self) -> Vec<Subscription> {
+        std::mem::take(&mut self.over)
+    }
+
+    /// Takes note that nodes are lost: what they were to hand over has no time to wait.
+    pub(super) fn lose(&mut self, lost: &[Address], now: Instant) {
+        let Self { all, held, .. } = self;
+        for one in all.iter_mut().filter(|one| lost.contains(&one.former)) {
+            one.give_over(held, now);
+            one.last = Last::default();
+            if one.phase == Phase::Waiting {
+                one.until = now;
+            }
+        }
+    }
+
+    /// Ends those whose names are to go elsewhere by now.
+    pub(super) fn end_if(&mut self, now: Instant, elsewhere: impl Fn(&[u8], &Address) -> bool) {
+        let Self { all, held, .. } = self;
+        all.retain_mut(|one| {
+            let goes_on = !one.names.iter().any(|name| elsewhere(name, &one.owner));
+            if !goes_on {
+                one.give_over(held, now);
+            }
+            goes_on
+        });
+    }
+
+    /// Forgets names.
+    pub(super) fn forget<'a>(&mut self, names: impl Iterator<Item = &'a Subscription>) {
+        if self.is_empty() {
+            return;
+        }
+        for Subscription { name, .. } in names {
+            for one in &mut self.all {
+                one.names.remove(name);
+                one.unconfirmed.remove(name);
+            }
+        }
+        self.all.retain(|one| !one.names.is_empty());
+    }
+
+    /// Ends all at once; returns the names whose new owners were not asked.
+    pub(super) fn clear(&mut self) -> Vec<Subscription> {
+        self.held.clear();
+        self.over.clear();
+        let waiting = self.all.drain(..).filter(|one| one.phase == Phase::Waiting);
+        waiting.flat_map(|one| one.names).map(of_shard).collect()
+    }
+}
+
+fn of_shard(name: Arc<[u8]>) -> Subscription {
+    Subscription { kind: SubscriptionKind::Shard, name }
+}
