@@ -9,8 +9,8 @@ use napi_derive::napi;
 use super::args::List;
 use crate::driver::command::Place;
 use crate::transport::redis::{
-    Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Endpoint, Login, Role, Sentinels,
-    Settings, Target, Tls, TlsOptions,
+    Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Endpoint, Login, RedisTarget, Role,
+    Sentinels, Settings, Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
@@ -137,13 +137,13 @@ pub fn place<A: AskCredentials + 'static>(
         })
     };
     let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
-        let Target { endpoint, settings } = target(given, ask)?;
+        let RedisTarget { endpoint, settings } = target(given, ask)?;
         let named = match &endpoint {
             Endpoint::Sentinels(_) => Vec::new(),
             Endpoint::Fixed(address) => vec![address.clone()],
         };
         let settings = Settings { role: Role::NotReplica, allowed: allowed(named)?, ..settings };
-        return Ok(Place::Redis(Target { endpoint, settings }));
+        return Ok(Place::Redis(RedisTarget { endpoint, settings }));
     };
     let seeds: Vec<Address> = nodes
         .into_vec()
@@ -161,12 +161,15 @@ pub fn place<A: AskCredentials + 'static>(
     Ok(Place::Cluster(ClusterSettings { base, seeds, nat_map }))
 }
 
-fn target<A: AskCredentials + 'static>(given: LinkSettings, ask: impl FnOnce() -> A) -> napi::Result<Target> {
+fn target<A: AskCredentials + 'static>(
+    given: LinkSettings,
+    ask: impl FnOnce() -> A,
+) -> napi::Result<RedisTarget> {
     let tls = given.tls.map(tls_options);
-    let at = |endpoint| Target::new(endpoint, Settings::default());
-    let Target { endpoint, mut settings } = match (given.sentinel, &given.url, &given.path) {
+    let at = |endpoint| RedisTarget::new(endpoint, Settings::default());
+    let RedisTarget { endpoint, mut settings } = match (given.sentinel, &given.url, &given.path) {
         (Some(sentinel), ..) => at(sentinels(sentinel, given.name.as_ref())?),
-        (None, Some(url), _) => Target::from_url(url, tls.as_ref()).map_err(invalid)?,
+        (None, Some(url), _) => RedisTarget::from_url(url, tls.as_ref()).map_err(invalid)?,
         (None, None, Some(path)) => at(Address::Unix(PathBuf::from(path)).into()),
         (None, None, None) => {
             let host = given.host.unwrap_or_else(|| "localhost".into());
@@ -189,7 +192,7 @@ fn target<A: AskCredentials + 'static>(given: LinkSettings, ask: impl FnOnce() -
     }
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
-    Ok(Target { endpoint, settings })
+    Ok(RedisTarget { endpoint, settings })
 }
 
 fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<Endpoint> {
@@ -232,7 +235,7 @@ mod tests {
         place(given, || AskJs::new(Arc::new(Shared::default()))).map_err(|error| error.to_string())
     }
 
-    fn single(given: LinkSettings) -> Target {
+    fn single(given: LinkSettings) -> RedisTarget {
         match read(given) {
             Ok(Place::Redis(target)) => target,
             other => panic!("{other:?}"),
@@ -262,7 +265,7 @@ mod tests {
     fn without_more_redis_is_here() {
         let target = single(LinkSettings::default());
         let settings = Settings { role: Role::NotReplica, ..Settings::default() };
-        assert_eq!(target, Target::new(tcp("localhost", 6379), settings));
+        assert_eq!(target, RedisTarget::new(tcp("localhost", 6379), settings));
     }
 
     #[test]
@@ -321,7 +324,7 @@ mod tests {
             password: some("theirs"),
             tls: None,
         };
-        let Target { endpoint, settings } = single(LinkSettings {
+        let RedisTarget { endpoint, settings } = single(LinkSettings {
             sentinel: Some(sentinel),
             password: some("ours"),
             ..LinkSettings::default()

@@ -72,7 +72,7 @@ mod tests {
     use crate::driver::inbox::{Fetched, STRIDE};
     use crate::driver::link::{LinkConfig, LinkLoop};
     use crate::driver::shared::{AskJs, Shared};
-    use crate::transport::redis::{Address, Credentials, Settings, Target};
+    use crate::transport::redis::{Address, Credentials, RedisTarget, Settings};
     use crate::wire::Family;
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,7 +108,7 @@ mod tests {
             ..Settings::default()
         };
         let config = LinkConfig {
-            place: Some(crate::driver::command::Place::Redis(Target::new(address, settings))),
+            place: Some(crate::driver::command::Place::Redis(RedisTarget::new(address, settings))),
             max_inbox: 1 << 20,
             core: Config::of(Family::Classic),
         };

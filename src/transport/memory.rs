@@ -27,7 +27,7 @@ enum Owned {
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct MemoryNode {
     lanes: Vec<BTreeSet<Subscription>>,
     /// Its connections were lost, and it is not back: nothing reaches it, and nobody counts it.
     away: bool,
@@ -40,8 +40,8 @@ struct Node {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    nodes: Vec<Node>,
+struct HubState {
+    nodes: Vec<MemoryNode>,
     down: bool,
     /// Channels whose slot is elsewhere: publishes to them come back.
     moved: BTreeSet<Vec<u8>>,
@@ -50,7 +50,7 @@ struct State {
     pending: Vec<(usize, KeyCommand)>,
 }
 
-impl State {
+impl HubState {
     /// Runs what does not block, until nothing changes any more.
     fn settle(&mut self) {
         let mut moved = true;
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-impl Node {
+impl MemoryNode {
     fn push(&mut self, event: Owned) {
         self.events.push_back(event);
         self.changed.notify_one();
@@ -103,14 +103,14 @@ impl Node {
 /// The server. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Hub {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<HubState>>,
 }
 
 impl Hub {
     /// A node's transport, connected if the hub is up.
     pub fn connect(&self) -> MemoryTransport {
         let mut state = self.state.borrow_mut();
-        let mut node = Node { away: state.down, ..Node::default() };
+        let mut node = MemoryNode { away: state.down, ..MemoryNode::default() };
         node.events.push_back(if state.down { Owned::Down(0) } else { Owned::Up });
         let changed = Rc::clone(&node.changed);
         state.nodes.push(node);

@@ -32,8 +32,8 @@ mod subscriber;
 
 pub use cluster::{ClusterSettings, ClusterTransport};
 pub use connect::{
-    Address, AllowedHosts, Answer, AskCredentials, Credentials, Endpoint, Login, Predecessors, Role,
-    Sentinels, Settings, SettingsError, Target, Tls, TlsError, TlsOptions,
+    Address, AllowedHosts, Answer, AskCredentials, Credentials, Endpoint, Login, Predecessors, RedisTarget,
+    Role, Sentinels, Settings, SettingsError, Tls, TlsError, TlsOptions,
 };
 pub use slot::slot_of;
 pub use standalone::RedisTransport;

@@ -3,7 +3,7 @@
 use super::{MAX_BULK, MAX_ITEMS, MAX_LINE, ProtocolError};
 
 /// What the first line of an item says.
-pub(super) enum Head<'a> {
+pub(super) enum ItemHead<'a> {
     /// A simple string or an error, by its first byte.
     Line(u8, &'a [u8]),
     Integer(i64),
@@ -12,7 +12,7 @@ pub(super) enum Head<'a> {
     Array(usize),
 }
 
-impl<'a> Head<'a> {
+impl<'a> ItemHead<'a> {
     /// Returns the head and the length of its line, or `None` if the line is not whole.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&kind, rest)) = bytes.split_first() else {

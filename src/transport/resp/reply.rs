@@ -1,6 +1,6 @@
 //! What whole replies say, borrowed from the read buffer.
 
-use super::head::Head;
+use super::head::ItemHead;
 use super::scanner::Scanner;
 use super::{MAX_BULK, ProtocolError};
 use crate::transport::pubsub::SubscriptionKind;
@@ -36,24 +36,24 @@ impl<'a> Reply<'a> {
 
     /// Takes one item off the front; of an array only its head.
     fn take(bytes: &mut &'a [u8]) -> Result<Option<Self>, ProtocolError> {
-        let Some((head, head_len)) = Head::of(bytes)? else {
+        let Some((head, head_len)) = ItemHead::of(bytes)? else {
             return Ok(None);
         };
         let rest = bytes.get(head_len..).unwrap_or_default();
         *bytes = rest;
         Ok(Some(match head {
-            Head::Line(b'+', line) => Self::Simple(line),
-            Head::Line(_, line) => Self::Error(line),
-            Head::Integer(number) => Self::Integer(number),
-            Head::Nil => Self::Nil,
-            Head::Bulk(len) => {
+            ItemHead::Line(b'+', line) => Self::Simple(line),
+            ItemHead::Line(_, line) => Self::Error(line),
+            ItemHead::Integer(number) => Self::Integer(number),
+            ItemHead::Nil => Self::Nil,
+            ItemHead::Bulk(len) => {
                 let (Some(bulk), Some(after)) = (rest.get(..len), rest.get(len + 2..)) else {
                     return Ok(None);
                 };
                 *bytes = after;
                 Self::Bulk(bulk)
             }
-            Head::Array(left) => Self::Array(Items { left, bytes: rest }),
+            ItemHead::Array(left) => Self::Array(Items { left, bytes: rest }),
         }))
     }
 }

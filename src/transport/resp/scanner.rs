@@ -1,6 +1,6 @@
 //! Where replies end.
 
-use super::head::Head;
+use super::head::ItemHead;
 use super::{MAX_DEPTH, MAX_REPLY, ProtocolError};
 
 /// Finds where replies end. One per stream; after an error it is of no more use.
@@ -23,12 +23,12 @@ impl Scanner {
         }
         loop {
             let rest = input.get(self.offset..).unwrap_or_default();
-            let Some((head, head_len)) = Head::of(rest)? else {
+            let Some((head, head_len)) = ItemHead::of(rest)? else {
                 return self.wait_for(input.len() + 1);
             };
             let mut item_len = head_len;
             match head {
-                Head::Bulk(len) => {
+                ItemHead::Bulk(len) => {
                     item_len += len + 2;
                     match rest.get(head_len + len..item_len) {
                         Some(b"\r\n") => {}
@@ -36,7 +36,7 @@ impl Scanner {
                         None => return self.wait_for(self.offset + item_len),
                     }
                 }
-                Head::Array(items) if items > 0 => {
+                ItemHead::Array(items) if items > 0 => {
                     if self.missing.len() == MAX_DEPTH {
                         return Err(ProtocolError::TooDeep);
                     }
@@ -44,7 +44,7 @@ impl Scanner {
                     self.offset += item_len;
                     continue;
                 }
-                Head::Array(_) | Head::Nil | Head::Line(..) | Head::Integer(_) => {}
+                ItemHead::Array(_) | ItemHead::Nil | ItemHead::Line(..) | ItemHead::Integer(_) => {}
             }
             self.offset += item_len;
             while let Some(missing) = self.missing.last_mut() {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{Node, Uncounted};
+use super::node::{ClusterNode, Uncounted};
 use super::settings::ClusterSettings;
 use super::topology::Topology;
 use crate::transport::redis::connect::Address;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The counts that are under way: each is a question to several nodes, and the sum of their answers.
 #[derive(Default)]
-pub(super) struct Counting {
+pub(super) struct ClusterCounting {
     /// Counts that wait for the topology.
     waiting: Vec<Waiting>,
     running: Vec<Running>,
@@ -32,7 +32,7 @@ struct Waiting {
 struct Running {
     token: u64,
     counts: Vec<u64>,
-    parts: Vec<Part>,
+    parts: Vec<CountPart>,
     until: Instant,
     /// A node without which there is no answer has not answered.
     failed: bool,
@@ -42,15 +42,15 @@ struct Running {
 }
 
 /// What one node is asked. What it has counted as the master is believed of a master alone: see `mastership`.
-struct Part {
+struct CountPart {
     node: Address,
     /// The places of its channels among all.
     places: Vec<usize>,
     needed: bool,
 }
 
-impl Counting {
-    /// Takes a count, to begin with the next [`Counting::begin`].
+impl ClusterCounting {
+    /// Takes a count, to begin with the next [`ClusterCounting::begin`].
     pub(super) fn push(&mut self, token: u64, channels: &[&[u8]]) {
         self.begun = true;
         let channels = channels.iter().map(|channel| channel.to_vec()).collect();
@@ -63,7 +63,7 @@ impl Counting {
         topology: &Topology,
         space: Space,
         settings: &ClusterSettings,
-        nodes: &mut BTreeMap<Address, Node>,
+        nodes: &mut BTreeMap<Address, ClusterNode>,
     ) -> bool {
         let any = !self.waiting.is_empty();
         for Waiting { token, channels, until } in std::mem::take(&mut self.waiting) {
@@ -83,7 +83,7 @@ impl Counting {
             for part in parts {
                 let node = nodes
                     .entry(part.node.clone())
-                    .or_insert_with_key(|node| Node::new(settings, node, space));
+                    .or_insert_with_key(|node| ClusterNode::new(settings, node, space));
                 if node.is_waiting() || node.hangs {
                     running.failed |= part.needed;
                     continue;
@@ -175,7 +175,7 @@ impl Counting {
         tokens
     }
 
-    /// Returns when [`Counting::finish`] has something that is late.
+    /// Returns when [`ClusterCounting::finish`] has something that is late.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         waiting.chain(self.running.iter().map(|running| running.until)).min()
@@ -183,14 +183,14 @@ impl Counting {
 }
 
 /// Clients subscribe at any node, and only that node knows of it.
-fn everywhere(topology: &Topology, channels: usize) -> Vec<Part> {
+fn everywhere(topology: &Topology, channels: usize) -> Vec<CountPart> {
     let nodes = topology.node_set().into_iter();
-    nodes.map(|node| Part { node, places: (0..channels).collect(), needed: false }).collect()
+    nodes.map(|node| CountPart { node, places: (0..channels).collect(), needed: false }).collect()
 }
 
 /// The subscribers of a shard's channels are at its master and its replicas. Also returns whether a slot has no
 /// owner.
-fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<Part>, bool) {
+fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<CountPart>, bool) {
     let mut places: BTreeMap<&Address, (bool, Vec<usize>)> = BTreeMap::new();
     let mut unowned = false;
     for (place, channel) in channels.iter().enumerate() {
@@ -206,6 +206,6 @@ fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<Part>, bool) {
         }
     }
     let parts = places.into_iter();
-    let parts = parts.map(|(node, (needed, places))| Part { node: node.clone(), places, needed });
+    let parts = parts.map(|(node, (needed, places))| CountPart { node: node.clone(), places, needed });
     (parts.collect(), unowned)
 }

@@ -5,10 +5,10 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
-use super::node::Node;
+use super::node::ClusterNode;
 use super::reader::{ClusterReader, Ended};
-use super::{ClusterTransport, Deferred};
-use crate::transport::redis::commands::{Abandoned, News};
+use super::{ClusterDeferred, ClusterTransport};
+use crate::transport::redis::commands::{Abandoned, ReaderNews};
 use crate::transport::redis::slot::slot_of;
 use crate::transport::redis::step::Step;
 use crate::transport::{Incoming, KeyCommand, Port};
@@ -31,7 +31,7 @@ impl ClusterTransport {
             Port::Shared => {
                 let space = self.space;
                 let node = self.nodes.entry(owner.clone());
-                node.or_insert_with_key(|owner| Node::new(&settings, owner, space)).command(&command);
+                node.or_insert_with_key(|owner| ClusterNode::new(&settings, owner, space)).command(&command);
             }
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);
@@ -87,7 +87,7 @@ impl ClusterTransport {
             let one = reader.poll(cx, self.paused, sink);
             step.reported |= one.reported;
             step.more |= one.more;
-            let News { redirects, trouble } = reader.take_news();
+            let ReaderNews { redirects, trouble } = reader.take_news();
             if trouble {
                 self.refresh.hint(None, now);
                 step.more = true;
@@ -113,6 +113,6 @@ impl ClusterTransport {
         let readers = self.readers.values_mut().flat_map(|reader| reader.reader.close());
         let waiting = self.waiting.drain(..);
         let waiting = waiting.map(|command| Abandoned { token: command.token, begun: false });
-        self.deferred.extend(ended.chain(readers).chain(waiting).map(Deferred::Abandoned));
+        self.deferred.extend(ended.chain(readers).chain(waiting).map(ClusterDeferred::Abandoned));
     }
 }

@@ -44,10 +44,10 @@ use crate::transport::redis::connect::Address;
 use crate::transport::redis::connection::Pulse;
 use crate::transport::redis::slot::slot_of;
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
-use counting::Counting;
-use node::{Node, Report};
+use counting::ClusterCounting;
+use node::{ClusterNode, NodeReport};
 use reader::{ClusterReader, Ended};
-use subscriber::ClusterLane;
+use subscriber::ClusterSubscriber;
 use topology::{Disowned, Refresh, Topology};
 
 /// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
@@ -67,11 +67,11 @@ pub struct ClusterTransport {
     covered: bool,
     refresh: Refresh,
     disowned: Disowned,
-    nodes: BTreeMap<Address, Node>,
+    nodes: BTreeMap<Address, ClusterNode>,
     /// Who is published to, in the global space.
     chosen: Option<Address>,
-    counting: Counting,
-    lanes: Vec<ClusterLane>,
+    counting: ClusterCounting,
+    subscribers: Vec<ClusterSubscriber>,
     readers: BTreeMap<usize, ClusterReader>,
     /// Commands that wait for the topology. The caller has them anyway.
     waiting: Vec<KeyCommand>,
@@ -101,13 +101,13 @@ pub struct ClusterTransport {
     stale: bool,
     outage: Outage,
     /// Publishes that found no node; they go back with the next poll.
-    homeless: Vec<Homeless>,
+    unplaced: Vec<Unplaced>,
     /// Publishes that were handed in while closed.
     too_early: u64,
-    deferred: Vec<Deferred>,
-    reports: Vec<(Address, Report)>,
-    /// The lane that is served first next time.
-    first_lane: Lane,
+    deferred: Vec<ClusterDeferred>,
+    reports: Vec<(Address, NodeReport)>,
+    /// The subscriber that is served first next time.
+    first_subscriber: Lane,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -120,12 +120,12 @@ struct Outage {
     failed: bool,
 }
 
-struct Homeless {
+struct Unplaced {
     channel: Vec<u8>,
     payload: Vec<u8>,
 }
 
-enum Deferred {
+enum ClusterDeferred {
     Down { unanswered: u64, unwritten: u64 },
     LaneDown(Lane),
     NotCounted(u64),
@@ -145,8 +145,8 @@ impl ClusterTransport {
             disowned: Disowned::default(),
             nodes: BTreeMap::new(),
             chosen: None,
-            counting: Counting::default(),
-            lanes: Vec::new(),
+            counting: ClusterCounting::default(),
+            subscribers: Vec::new(),
             readers: BTreeMap::new(),
             waiting: Vec::new(),
             ended: Vec::new(),
@@ -164,11 +164,11 @@ impl ClusterTransport {
             clock: None,
             stale: false,
             outage: Outage::default(),
-            homeless: Vec::new(),
+            unplaced: Vec::new(),
             too_early: 0,
             deferred: Vec::new(),
             reports: Vec::new(),
-            first_lane: 0,
+            first_subscriber: 0,
             timer: None,
         }
     }
@@ -186,19 +186,19 @@ impl ClusterTransport {
         if open {
             if !self.open {
                 self.refresh.restart(Instant::now());
-                self.lanes.iter_mut().for_each(ClusterLane::open);
+                self.subscribers.iter_mut().for_each(ClusterSubscriber::open);
             }
             self.open = true;
             return;
         }
         self.open = false;
         self.close_nodes();
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.close() {
-                self.deferred.push(Deferred::LaneDown(number));
+        for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
+            if subscriber.close() {
+                self.deferred.push(ClusterDeferred::LaneDown(number));
             }
         }
-        self.deferred.extend(self.counting.give_up().into_iter().map(Deferred::NotCounted));
+        self.deferred.extend(self.counting.give_up().into_iter().map(ClusterDeferred::NotCounted));
         self.close_readers();
     }
 
@@ -206,16 +206,16 @@ impl ClusterTransport {
     pub fn close(&mut self) {
         self.set_open(false);
         self.wanted = false;
-        self.lanes.iter_mut().for_each(ClusterLane::clear);
+        self.subscribers.iter_mut().for_each(ClusterSubscriber::clear);
         self.readers.clear();
     }
 
     fn close_nodes(&mut self) {
         let stood = self.up || self.nodes.values().any(|node| !node.is_waiting());
         let mut unwritten = std::mem::take(&mut self.too_early);
-        unwritten += u64::try_from(self.homeless.len()).unwrap_or_default();
+        unwritten += u64::try_from(self.unplaced.len()).unwrap_or_default();
         let Outage { mut unanswered, .. } = std::mem::take(&mut self.outage);
-        self.homeless.clear();
+        self.unplaced.clear();
         for mut node in std::mem::take(&mut self.nodes).into_values() {
             unanswered += node.give_up("", &mut |_| unwritten += 1, &mut self.reports);
         }
@@ -224,11 +224,11 @@ impl ClusterTransport {
         self.stalled = None;
         self.chosen = None;
         if stood || unanswered > 0 || unwritten > 0 {
-            self.deferred.push(Deferred::Down { unanswered, unwritten });
+            self.deferred.push(ClusterDeferred::Down { unanswered, unwritten });
         }
         for (_, report) in self.reports.drain(..) {
-            if let Report::Abandoned { command, .. } = report {
-                self.deferred.push(Deferred::Abandoned(command));
+            if let NodeReport::Abandoned { command, .. } = report {
+                self.deferred.push(ClusterDeferred::Abandoned(command));
             }
         }
     }
@@ -251,30 +251,30 @@ impl Transport for ClusterTransport {
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
             Some(node) => node.publish(channel, payload, *self.clock.get_or_insert_with(Instant::now)),
-            None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
+            None => self.unplaced.push(Unplaced { channel: channel.into(), payload: payload.into() }),
         }
     }
 
     fn unwritten(&self) -> usize {
-        let unwritten: usize = self.nodes.values().map(Node::unwritten).sum();
-        let kept: usize = self.nodes.values().map(Node::kept).sum();
+        let unwritten: usize = self.nodes.values().map(ClusterNode::unwritten).sum();
+        let kept: usize = self.nodes.values().map(ClusterNode::kept).sum();
         unwritten + kept.saturating_sub(MAX_UNANSWERED)
     }
 
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         self.wanted = true;
-        while self.lanes.len() <= lane {
-            let (number, settings) = (self.lanes.len(), Arc::clone(&self.settings));
-            self.lanes.push(ClusterLane::new(number, settings, self.spread, self.open));
+        while self.subscribers.len() <= lane {
+            let (number, settings) = (self.subscribers.len(), Arc::clone(&self.settings));
+            self.subscribers.push(ClusterSubscriber::new(number, settings, self.spread, self.open));
         }
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.subscribe(names, &self.topology);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.subscribe(names, &self.topology);
         }
     }
 
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.unsubscribe(names);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.unsubscribe(names);
         }
     }
 
@@ -283,7 +283,7 @@ impl Transport for ClusterTransport {
         if self.open {
             self.counting.push(token, channels);
         } else {
-            self.deferred.push(Deferred::NotCounted(token));
+            self.deferred.push(ClusterDeferred::NotCounted(token));
         }
     }
 
@@ -292,7 +292,7 @@ impl Transport for ClusterTransport {
         if self.open {
             self.route(command, Instant::now());
         } else {
-            self.deferred.push(Deferred::Abandoned(Abandoned { token: command.token, begun: false }));
+            self.deferred.push(ClusterDeferred::Abandoned(Abandoned { token: command.token, begun: false }));
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use super::ClusterTransport;
-use super::node::{GRACE, Node};
+use super::node::{ClusterNode, GRACE};
 use super::poll::Sink;
 use super::subscriber::MISSING;
 use crate::transport::Space;
@@ -36,7 +36,7 @@ impl ClusterTransport {
         };
         for address in &needed {
             if !self.nodes.contains_key(address) {
-                self.nodes.insert(address.clone(), Node::new(&self.settings, address, self.space));
+                self.nodes.insert(address.clone(), ClusterNode::new(&self.settings, address, self.space));
             }
         }
         let mut reported = false;

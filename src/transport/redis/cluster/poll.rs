@@ -1,13 +1,13 @@
-//! One look at everything: what is due, what the nodes say, what the lanes say, and what follows from it.
+//! One look at everything: what is due, what the nodes say, what the subscribers say, and what follows from it.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{LEASE, Node, SETTLE};
-use super::subscriber::{ClusterLane, Hints, MISSING};
-use super::{ClusterTransport, Deferred, Homeless};
+use super::node::{ClusterNode, LEASE, SETTLE};
+use super::subscriber::{ClusterSubscriber, Hints, MISSING};
+use super::{ClusterDeferred, ClusterTransport, Unplaced};
 use crate::transport::Incoming;
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::step::{BUDGET, READS_PER_CALL, Step};
@@ -26,19 +26,21 @@ impl ClusterTransport {
     }
 
     fn report_deferred(&mut self, sink: &mut Sink<'_>) -> bool {
-        let any = !self.deferred.is_empty() || !self.homeless.is_empty();
-        for Homeless { channel, payload } in self.homeless.drain(..) {
+        let any = !self.deferred.is_empty() || !self.unplaced.is_empty();
+        for Unplaced { channel, payload } in self.unplaced.drain(..) {
             sink(Incoming::Returned { channel: &channel, payload: &payload });
         }
         let reason = if self.deferred.is_empty() { String::new() } else { Loss::Ended.to_string() };
         for deferred in self.deferred.drain(..) {
             match deferred {
-                Deferred::Down { unanswered, unwritten } => {
+                ClusterDeferred::Down { unanswered, unwritten } => {
                     sink(Incoming::Down { reason: &reason, unanswered, unwritten });
                 }
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 }),
-                Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
-                Deferred::Abandoned(command) => command.report(&reason, sink),
+                ClusterDeferred::LaneDown(lane) => {
+                    sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 })
+                }
+                ClusterDeferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
+                ClusterDeferred::Abandoned(command) => command.report(&reason, sink),
             }
         }
         any
@@ -58,8 +60,8 @@ impl ClusterTransport {
                 step.reported |= self.plan(now, sink);
             }
             // Before the nodes: what a node has withdrawn says that it is not to be published to.
-            let lanes = self.poll_lanes(cx, now, sink);
-            step.reported |= lanes.reported;
+            let subscribers = self.poll_subscribers(cx, now, sink);
+            step.reported |= subscribers.reported;
             self.watch_nodes(now);
             for node in self.nodes.values_mut() {
                 let one = node.poll(cx, &self.settings, sink, &mut self.reports);
@@ -70,7 +72,7 @@ impl ClusterTransport {
             self.take_reports(now);
             let readers = self.poll_readers(cx, now, sink);
             step.reported |= readers.reported;
-            step.more |= lanes.more || readers.more || self.stale;
+            step.more |= subscribers.more || readers.more || self.stale;
             // Whose silence is judged is read first.
             if !step.more || (!beats && begun.elapsed() > BUDGET) {
                 break;
@@ -85,7 +87,7 @@ impl ClusterTransport {
         step.reported |= self.tell_standing(sink);
         // What comes by one channel is to come in order.
         let now = Instant::now();
-        self.outrun = self.nodes.values().any(Node::is_outrun).then(|| self.outrun.unwrap_or(now));
+        self.outrun = self.nodes.values().any(ClusterNode::is_outrun).then(|| self.outrun.unwrap_or(now));
         let outruns = self.outrun.is_some_and(|at| now >= at);
         if outruns {
             self.outrun = Some(now + LEASE);
@@ -99,8 +101,8 @@ impl ClusterTransport {
         step.reported |= self.tell_ended(sink);
         if beats {
             // All that had come is read by now.
-            self.nodes.values_mut().for_each(Node::pulse);
-            self.lanes.iter_mut().for_each(|lane| lane.pulse(self.paused));
+            self.nodes.values_mut().for_each(ClusterNode::pulse);
+            self.subscribers.iter_mut().for_each(|subscriber| subscriber.pulse(self.paused));
         }
         if self.poll_timer(cx) || step.more || beats {
             cx.waker().wake_by_ref();
@@ -110,17 +112,17 @@ impl ClusterTransport {
 
     /// Looks whether the nodes that are published to still hold what they were holding for us.
     fn watch_nodes(&mut self, now: Instant) {
-        let lanes = &self.lanes;
+        let subscribers = &self.subscribers;
         for (address, node) in &mut self.nodes {
             if !node.is_watched(now) {
                 continue;
             }
-            let any = || lanes.iter().find_map(|lane| lane.watch(address));
-            let lane = node.watch().and_then(|(lane, _)| lanes.get(lane));
-            match lane {
+            let any = || subscribers.iter().find_map(|subscriber| subscriber.tenure(address));
+            let subscriber = node.tenure().and_then(|(number, _)| subscribers.get(number));
+            match subscriber {
                 // What it has withdrawn may not have been read.
-                Some(lane) if self.paused || lane.is_behind(address) => node.inquire(any(), now),
-                Some(lane) => node.sees(lane.watch(address), any(), now),
+                Some(subscriber) if self.paused || subscriber.is_behind(address) => node.inquire(any(), now),
+                Some(subscriber) => node.sees(subscriber.tenure(address), any(), now),
                 None => node.sees(None, any(), now),
             }
         }
@@ -128,16 +130,16 @@ impl ClusterTransport {
 
     fn look_at_the_clock(&mut self, now: Instant) {
         if self.paused {
-            self.lanes.iter_mut().for_each(ClusterLane::pass_probes);
+            self.subscribers.iter_mut().for_each(ClusterSubscriber::pass_probes);
         }
         for (address, node) in &mut self.nodes {
             if node.suspect_at().is_some_and(|at| now >= at) {
                 node.suspected(now);
-                self.lanes.iter_mut().for_each(|lane| lane.probe(address, now));
+                self.subscribers.iter_mut().for_each(|subscriber| subscriber.probe(address, now));
                 self.refresh.hint(None, now);
             }
             // Before anything is read: what it was sent meanwhile it runs as soon as it is back.
-            if node.hangs && self.lanes.iter().any(|lane| lane.is_silent(address, now)) {
+            if node.hangs && self.subscribers.iter().any(|subscriber| subscriber.is_silent(address, now)) {
                 node.frozen_at = Some(now);
             }
             self.stale |= node.leaves_at.is_some_and(|at| now >= at || !node.has_unanswered());
@@ -150,8 +152,8 @@ impl ClusterTransport {
         let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at, node.ask_at()]);
         let unlisted = self.unlisted.map(|since| since + MISSING);
         let others = [Some(self.refresh.deadline()), self.counting.deadline(), unlisted, self.outrun];
-        let lanes = self.lanes.iter().map(ClusterLane::deadline);
-        let Some(deadline) = nodes.chain(others).chain(lanes).flatten().min() else {
+        let subscribers = self.subscribers.iter().map(ClusterSubscriber::deadline);
+        let Some(deadline) = nodes.chain(others).chain(subscribers).flatten().min() else {
             return false;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -162,13 +164,13 @@ impl ClusterTransport {
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll_lanes(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut Sink<'_>) -> Step {
+    fn poll_subscribers(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut Sink<'_>) -> Step {
         let mut step = Step::default();
         let mut hints = Hints::default();
-        self.first_lane = (self.first_lane + 1).checked_rem(self.lanes.len()).unwrap_or(0);
-        let (before, from) = self.lanes.split_at_mut(self.first_lane);
-        for lane in from.iter_mut().chain(before) {
-            let one = lane.poll(cx, &self.topology, self.paused, now, sink, &mut hints);
+        self.first_subscriber = (self.first_subscriber + 1).checked_rem(self.subscribers.len()).unwrap_or(0);
+        let (before, from) = self.subscribers.split_at_mut(self.first_subscriber);
+        for subscriber in from.iter_mut().chain(before) {
+            let one = subscriber.poll(cx, &self.topology, self.paused, now, sink, &mut hints);
             step.reported |= one.reported;
             step.more |= one.more;
         }
@@ -187,10 +189,10 @@ impl ClusterTransport {
             self.follow(&redirect, &asked, now);
         }
         let nodes = &self.nodes;
-        let is_replica = |node: &Address| nodes.get(node).is_some_and(Node::is_replica);
-        for lane in &mut self.lanes {
-            step.more |= lane.end_away(&self.topology, now, is_replica);
-            lane.settle(&self.topology);
+        let is_replica = |node: &Address| nodes.get(node).is_some_and(ClusterNode::is_replica);
+        for subscriber in &mut self.subscribers {
+            step.more |= subscriber.end_away(&self.topology, now, is_replica);
+            subscriber.settle(&self.topology);
         }
         step
     }

@@ -1,7 +1,7 @@
 //! A reader, and the node that it is at.
 
 use super::settings::ClusterSettings;
-use crate::transport::redis::commands::{Abandoned, Reader};
+use crate::transport::redis::commands::{Abandoned, ReaderConnection};
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::Slot;
 
@@ -16,14 +16,14 @@ pub(super) struct Ended {
 
 /// A reader, and the node that it is at: the master of the slot that it was last asked about.
 pub(super) struct ClusterReader {
-    pub(super) reader: Reader,
+    pub(super) reader: ReaderConnection,
     pub(super) at: Address,
     pub(super) slot: Slot,
 }
 
 impl ClusterReader {
     pub(super) fn new(settings: &ClusterSettings, at: &Address, slot: Slot) -> Self {
-        Self { reader: Reader::new(settings.of(at), true), at: at.clone(), slot }
+        Self { reader: ReaderConnection::new(settings.of(at), true), at: at.clone(), slot }
     }
 
     /// Goes to a node, unless it is there; returns the commands that end with that.

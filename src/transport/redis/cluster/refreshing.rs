@@ -3,11 +3,11 @@
 use tokio::time::Instant;
 
 use super::ClusterTransport;
-use super::node::{Node, Report, Role};
+use super::node::{ClusterNode, NodeReport, NodeRole};
 use super::poll::Sink;
 use super::reader::Ended;
-use super::subscriber::ClusterLane;
-use super::topology::{Answer, Turn};
+use super::subscriber::ClusterSubscriber;
+use super::topology::{TopologyAnswer, Turn};
 use crate::transport::Space;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::Redirect;
@@ -28,13 +28,13 @@ impl ClusterTransport {
                     let near = near.map(|(address, _)| address.clone()).collect();
                     let far = self.topology.nodes().chain(&self.settings.seeds).cloned();
                     let (failing, far): (Vec<_>, Vec<_>) =
-                        far.partition(|node| self.nodes.get(node).is_some_and(Node::is_failing));
+                        far.partition(|node| self.nodes.get(node).is_some_and(ClusterNode::is_failing));
                     self.refresh.begin(near, far, failing, now);
                 }
                 Turn::Ask(node) => {
                     let (settings, space) = (&self.settings, self.space);
                     let node = self.nodes.entry(node);
-                    node.or_insert_with_key(|address| Node::new(settings, address, space)).ask();
+                    node.or_insert_with_key(|address| ClusterNode::new(settings, address, space)).ask();
                 }
                 Turn::Adopt(answer) => reported |= self.adopt(answer, now, sink),
                 Turn::Failed(reason) => {
@@ -47,8 +47,8 @@ impl ClusterTransport {
         reported
     }
 
-    fn adopt(&mut self, answer: Answer, now: Instant, sink: &mut Sink<'_>) -> bool {
-        let Answer { ok, mut topology, .. } = answer;
+    fn adopt(&mut self, answer: TopologyAnswer, now: Instant, sink: &mut Sink<'_>) -> bool {
+        let TopologyAnswer { ok, mut topology, .. } = answer;
         let (nodes, named) = (&self.nodes, topology.node_set());
         self.disowned.retain(|node| nodes.contains_key(node) || named.contains(node));
         let disowner = self.disowned.correct(&mut topology);
@@ -58,24 +58,24 @@ impl ClusterTransport {
         self.covered = self.topology.first_uncovered().is_none();
         // The subscribers may be away from the shard already, though the former master has not said so here.
         if moved && self.space == Space::Shard {
-            let is_told = |former: &Address| self.nodes.get(former).is_some_and(Node::is_replica);
+            let is_told = |former: &Address| self.nodes.get(former).is_some_and(ClusterNode::is_replica);
             self.demoted |= self.topology.successions(&before).iter().any(|former| !is_told(former));
         }
         if ok {
             self.stalled = None;
         }
         let mut reported = false;
-        for lane in &mut self.lanes {
-            if changed || lane.is_homeless() {
-                reported |= lane.adopt(&self.topology, &before, now, sink);
+        for subscriber in &mut self.subscribers {
+            if changed || subscriber.has_unplaced() {
+                reported |= subscriber.adopt(&self.topology, &before, now, sink);
             }
         }
         self.refresh.adopted(moved, now);
         self.doubt_outdated(now);
         self.route_waiting(now);
         self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
-        let homeless = self.lanes.iter().any(ClusterLane::is_homeless);
-        if homeless || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
+        let unplaced = self.subscribers.iter().any(ClusterSubscriber::has_unplaced);
+        if unplaced || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
             self.refresh.hint(disowner.as_ref(), now);
         }
         reported
@@ -95,38 +95,38 @@ impl ClusterTransport {
     pub(super) fn take_reports(&mut self, now: Instant) {
         for (address, report) in std::mem::take(&mut self.reports) {
             match report {
-                Report::Opened => {}
-                Report::Answer(answer) => {
+                NodeReport::Opened => {}
+                NodeReport::Answer(answer) => {
                     if self.disowned.hear(&address, &answer.topology, &self.topology) {
                         self.refresh.hint(Some(&address), now);
                     }
                     self.refresh.answered(&address, answer);
                 }
-                Report::NoAnswer(reason) => self.refresh.failed(&address, &reason),
-                Report::Counted { token, counts } => {
+                NodeReport::NoAnswer(reason) => self.refresh.failed(&address, &reason),
+                NodeReport::Counted { token, counts } => {
                     self.counting.counted(&address, token, counts);
                 }
-                Report::Redirected { redirect, stalls } => {
+                NodeReport::Redirected { redirect, stalls } => {
                     if !self.follow(&redirect, &address, now)
                         && let Some(error) = stalls
                     {
                         self.stalled.get_or_insert(error);
                     }
                 }
-                Report::Role(Role::Replica) => {
+                NodeReport::Role(NodeRole::Replica) => {
                     self.demoted = true;
                     // It knows who has taken over from it, and others may not yet.
                     self.refresh.expect(Some(&address), now);
                 }
-                Report::Role(Role::Master | Role::Unknown) => {
-                    for lane in &mut self.lanes {
-                        lane.return_to(&address, &self.topology);
+                NodeReport::Role(NodeRole::Master | NodeRole::Unknown) => {
+                    for subscriber in &mut self.subscribers {
+                        subscriber.return_to(&address, &self.topology);
                     }
                     self.stale = true;
                 }
-                Report::Unknown => self.outage.unanswered += 1,
-                Report::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
-                Report::Lost { reason, unanswered, stood } => {
+                NodeReport::Unknown => self.outage.unanswered += 1,
+                NodeReport::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
+                NodeReport::Lost { reason, unanswered, stood } => {
                     self.stale = true;
                     // The subscribers that are there go elsewhere.
                     self.shaken |= stood && self.space == Space::Global;

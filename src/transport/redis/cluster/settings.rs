@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::transport::redis::connect::{Address, Settings, Target};
+use crate::transport::redis::connect::{Address, RedisTarget, Settings};
 use crate::transport::redis::slot::{Redirect, Slot};
 
 /// Where a Redis cluster is, and as whom to speak to it.
@@ -16,8 +16,8 @@ pub struct ClusterSettings {
 
 impl ClusterSettings {
     /// Returns one node, to connect to.
-    pub(super) fn of(&self, address: &Address) -> Arc<Target> {
-        Arc::new(Target::new(address.clone(), Settings { database: 0, ..self.base.clone() }))
+    pub(super) fn of(&self, address: &Address) -> Arc<RedisTarget> {
+        Arc::new(RedisTarget::new(address.clone(), Settings { database: 0, ..self.base.clone() }))
     }
 
     /// Returns where a node is that `asked` named; `None` and an empty host mean `asked`'s own, and so does `?`,

@@ -1,6 +1,6 @@
 //! Whether all stands that publishing needs, and why not.
 
-use super::node::Node;
+use super::node::ClusterNode;
 use super::poll::Sink;
 use super::{ClusterTransport, Outage};
 use crate::transport::redis::connect::Address;
@@ -10,7 +10,7 @@ impl ClusterTransport {
     /// Whether all that is published to is connected, or about to be for the first time if all was connected before: what
     /// is published there meanwhile comes back.
     pub(super) fn stands(&self) -> bool {
-        let is_new = |node: &Address| self.up && self.nodes.get(node).is_some_and(Node::is_new);
+        let is_new = |node: &Address| self.up && self.nodes.get(node).is_some_and(ClusterNode::is_new);
         let takes =
             |node: &Address| self.nodes.get(node).is_some_and(|node| node.is_open() && node.held().is_none());
         let is_open = |node: &Address| takes(node) || is_new(node);
@@ -87,6 +87,6 @@ impl ClusterTransport {
     }
 
     pub(super) fn is_connected(&self, node: &Address) -> bool {
-        self.nodes.get(node).is_some_and(Node::is_open)
+        self.nodes.get(node).is_some_and(ClusterNode::is_open)
     }
 }

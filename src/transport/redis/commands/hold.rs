@@ -31,7 +31,7 @@ pub(crate) struct Hold {
 
 /// What the answer to the question says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum HoldChange {
     Nothing,
     /// Publishes wait from now on.
     Begins,
@@ -99,15 +99,15 @@ impl Hold {
     }
 
     /// The question is answered, or refused with an error.
-    pub(crate) fn answered(&mut self, error: Option<&[u8]>) -> Change {
+    pub(crate) fn answered(&mut self, error: Option<&[u8]>) -> HoldChange {
         self.is_asked = false;
         match error {
-            Some(error) if self.refused(error) => Change::Begins,
+            Some(error) if self.refused(error) => HoldChange::Begins,
             None if self.reason.take().is_some() => {
                 self.is_tried = true;
-                Change::Ends
+                HoldChange::Ends
             }
-            _ => Change::Nothing,
+            _ => HoldChange::Nothing,
         }
     }
 

@@ -9,12 +9,12 @@ const KEEP: usize = 256 * 1024;
 
 /// Channels and payloads of publishes, one after another, oldest first.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct KeptPublishes {
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Kept {
+impl KeptPublishes {
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn kept_publishes_come_back_as_they_were() {
-        let mut kept = Kept::default();
+        let mut kept = KeptPublishes::default();
         let payload = |n: usize| n.to_string().repeat(n % 700).into_bytes();
         for n in 0..2000 {
             kept.push(b"channel", &payload(n));

@@ -9,6 +9,6 @@ mod reader;
 
 pub(super) use abandoned::Abandoned;
 pub(super) use counts::read_counts;
-pub(super) use hold::{Change, Hold};
-pub(super) use kept::{Kept, MAX_UNANSWERED};
-pub(super) use reader::{News, Reader};
+pub(super) use hold::{Hold, HoldChange};
+pub(super) use kept::{KeptPublishes, MAX_UNANSWERED};
+pub(super) use reader::{ReaderConnection, ReaderNews};

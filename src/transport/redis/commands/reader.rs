@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::abandoned::Abandoned;
 use crate::transport::redis::buffer::write_args;
-use crate::transport::redis::connect::{Loss, Target};
+use crate::transport::redis::connect::{Loss, RedisTarget};
 use crate::transport::redis::connection::{Connection, Opened};
 use crate::transport::redis::sentinel::Master;
 use crate::transport::redis::slot::Redirect;
@@ -23,44 +23,44 @@ use crate::transport::{Incoming, KeyCommand, Outcome};
 const UNBLOCKED: &[u8] = b"UNBLOCKED";
 
 /// One connection for commands that may block. They are pipelined, and answered in order.
-pub(crate) struct Reader {
+pub(crate) struct ReaderConnection {
     connection: Connection,
     /// The commands whose reply is not in.
-    in_flight: VecDeque<Asked>,
+    in_flight: VecDeque<PendingCommand>,
     /// Since when nothing has come for them.
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the node may say that the key is another one's.
     in_cluster: bool,
-    news: News,
+    news: ReaderNews,
     /// Whether the last read brought something, so that another one may.
     pub(crate) more: bool,
 }
 
-struct Asked {
+struct PendingCommand {
     token: u64,
     patience: Option<Duration>,
 }
 
 /// What came up that concerns more than the connection.
 #[derive(Default)]
-pub(crate) struct News {
+pub(crate) struct ReaderNews {
     /// What the node said of keys that it does not have.
     pub(crate) redirects: Vec<Redirect>,
     /// The connection is lost, or could not be made, or the node is no longer a master.
     pub(crate) trouble: bool,
 }
 
-impl Reader {
+impl ReaderConnection {
     /// Returns a reader that opens with its first command.
-    pub(crate) fn new(target: Arc<Target>, in_cluster: bool) -> Self {
+    pub(crate) fn new(target: Arc<RedisTarget>, in_cluster: bool) -> Self {
         Self {
             connection: Connection::new(target),
             in_flight: VecDeque::new(),
             silent_since: Instant::now(),
             timer: None,
             in_cluster,
-            news: News::default(),
+            news: ReaderNews::default(),
             more: false,
         }
     }
@@ -72,7 +72,7 @@ impl Reader {
             self.silent_since = Instant::now();
         }
         write_args(self.connection.commands.commands(), &command.args);
-        self.in_flight.push_back(Asked { token: command.token, patience: command.patience });
+        self.in_flight.push_back(PendingCommand { token: command.token, patience: command.patience });
     }
 
     /// Drops the connection; returns the commands that go down with it.
@@ -84,7 +84,7 @@ impl Reader {
 
     /// Goes to another node: with the next command if it has a connection, else with the next attempt. Returns the
     /// commands that go down with the connection.
-    pub(crate) fn move_to(&mut self, target: Arc<Target>) -> Vec<Abandoned> {
+    pub(crate) fn move_to(&mut self, target: Arc<RedisTarget>) -> Vec<Abandoned> {
         let abandoned = self.abandon();
         if !self.connection.is_waiting() {
             self.connection.close();
@@ -94,7 +94,7 @@ impl Reader {
     }
 
     /// Takes what came up since the last time.
-    pub(crate) fn take_news(&mut self) -> News {
+    pub(crate) fn take_news(&mut self) -> ReaderNews {
         std::mem::take(&mut self.news)
     }
 
@@ -196,7 +196,7 @@ impl Reader {
             if matches!(reply, Reply::Message(_)) {
                 return Err(ProtocolError::Unexpected.into());
             }
-            let Some(Asked { token, .. }) = self.in_flight.pop_front() else {
+            let Some(PendingCommand { token, .. }) = self.in_flight.pop_front() else {
                 return Err(match reply {
                     Reply::Error(error) => Loss::Refused(String::from_utf8_lossy(error).into_owned()),
                     _ => ProtocolError::Unexpected.into(),
@@ -253,7 +253,9 @@ impl Reader {
         self.timer = None;
         self.more = false;
         let commands = self.in_flight.drain(..).enumerate();
-        commands.map(|(place, Asked { token, .. })| Abandoned { token, begun: place < begun }).collect()
+        commands
+            .map(|(place, PendingCommand { token, .. })| Abandoned { token, begun: place < begun })
+            .collect()
     }
 }
 

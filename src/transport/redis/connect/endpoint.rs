@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::address::Address;
 use super::loss::Loss;
-use super::sentinels::{Named, Sentinels};
+use super::sentinels::{NamedMaster, Sentinels};
 use super::settings::Role;
 
 /// Where to connect.
@@ -21,7 +21,7 @@ pub enum Endpoint {
 /// The address to connect to in one attempt.
 pub(crate) enum Located<'a> {
     Fixed(&'a Address),
-    Named(Named),
+    Named(NamedMaster),
 }
 
 impl Endpoint {

@@ -1,12 +1,14 @@
 //! The commands that a new connection begins with, and what their replies say.
 
+use std::fmt;
+
 use super::address::Address;
 use super::credentials::Login;
 use super::loss::Loss;
 use super::predecessors::ClientId;
-use super::refusal::{Asked, explain};
+use super::refusal::{HandshakeCommand, explain};
 use super::settings::{Role, Settings};
-use super::stream::{Stream, lost};
+use super::socket::{Socket, lost};
 use super::unreachable;
 use crate::transport::redis::buffer::ReadBuffer;
 use crate::transport::resp::{ProtocolError, Reply};
@@ -27,8 +29,38 @@ pub(super) fn ended(loss: &Loss) -> Option<String> {
 
 const ENDED: &str = "closed the connection before it answered: if it speaks TLS on this port, use rediss:// or `tls`; else look at its log";
 
-/// What a replica calls itself.
-pub(crate) const REPLICA: &str = "slave";
+/// What a Redis says of its role.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SaidRole {
+    Master,
+    Replica,
+    Sentinel,
+    /// Something else, in its own words.
+    Other(String),
+}
+
+impl SaidRole {
+    /// Reads the first item of the reply to ROLE.
+    pub(crate) fn of(name: &[u8]) -> Self {
+        match name {
+            b"master" => Self::Master,
+            b"slave" => Self::Replica,
+            b"sentinel" => Self::Sentinel,
+            other => Self::Other(String::from_utf8_lossy(other).into_owned()),
+        }
+    }
+}
+
+impl fmt::Display for SaidRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master => "master",
+            Self::Replica => "slave",
+            Self::Sentinel => "sentinel",
+            Self::Other(name) => name,
+        })
+    }
+}
 
 pub(super) const IS_SENTINEL: &str = "is a sentinel: name it among the `sentinels`, with the `name` of the master, or connect to the master itself";
 
@@ -45,8 +77,8 @@ enum OnError {
 
 /// What the handshake brings.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) role: Option<String>,
+pub(super) struct HandshakeResult {
+    pub(super) role: Option<SaidRole>,
     pub(super) client: Option<ClientId>,
 }
 
@@ -59,9 +91,9 @@ pub(super) async fn shake_hands(
     settings: &Settings,
     login: Login,
     role: Role,
-    stream: &mut Stream,
+    socket: &mut Socket,
     replies: &mut ReadBuffer,
-) -> Result<Found, Loss> {
+) -> Result<HandshakeResult, Loss> {
     let mut out = Vec::new();
     let mut expected = Vec::new();
     let mut send = |command: &redis::Cmd, asked, on_error| {
@@ -73,34 +105,34 @@ pub(super) async fn shake_hands(
         if let Some(username) = &login.username {
             auth.arg(username);
         }
-        let asked = Asked::Auth { user: login.username.is_some(), secret: password };
+        let asked = HandshakeCommand::Auth { user: login.username.is_some(), secret: password };
         send(auth.arg(password), asked, OnError::GiveUp);
     }
     if settings.database != 0 {
-        let asked = Asked::Select(settings.database);
+        let asked = HandshakeCommand::Select(settings.database);
         send(redis::cmd("SELECT").arg(settings.database), asked, OnError::GiveUp);
     }
     if let Some(name) = &settings.client_name {
-        send(redis::cmd("CLIENT").arg("SETNAME").arg(name), Asked::Other, OnError::Ignore);
+        send(redis::cmd("CLIENT").arg("SETNAME").arg(name), HandshakeCommand::Other, OnError::Ignore);
     }
-    send(&redis::cmd("PING"), Asked::Other, OnError::GiveUpUnlessForbidden);
+    send(&redis::cmd("PING"), HandshakeCommand::Other, OnError::GiveUpUnlessForbidden);
     match role {
         Role::Any => {}
         // An ACL may forbid it, and some services do not have it.
-        Role::NotReplica => send(&redis::cmd("ROLE"), Asked::Other, OnError::Ignore),
-        Role::Master => send(&redis::cmd("ROLE"), Asked::Other, OnError::GiveUp),
+        Role::NotReplica => send(&redis::cmd("ROLE"), HandshakeCommand::Other, OnError::Ignore),
+        Role::Master => send(&redis::cmd("ROLE"), HandshakeCommand::Other, OnError::GiveUp),
     }
     let predecessor = settings.predecessors.as_ref().and_then(|predecessors| predecessors.at(address));
     if settings.predecessors.is_some() {
         // An ACL may forbid both, and before 6.2 there is no CLIENT INFO.
         if let Some(client) = &predecessor {
-            send(&client.end(), Asked::Other, OnError::Ignore);
+            send(&client.end(), HandshakeCommand::Other, OnError::Ignore);
         }
-        send(redis::cmd("CLIENT").arg("INFO"), Asked::Other, OnError::Ignore);
+        send(redis::cmd("CLIENT").arg("INFO"), HandshakeCommand::Other, OnError::Ignore);
     }
-    stream.write_all(&out).await.map_err(lost)?;
+    socket.write_all(&out).await.map_err(lost)?;
 
-    let mut found = Found::default();
+    let mut found = HandshakeResult::default();
     for (asked, on_error) in expected {
         loop {
             match replies.next_reply()? {
@@ -118,7 +150,7 @@ pub(super) async fn shake_hands(
                 Some(Reply::Simple(_)) => break,
                 Some(Reply::Array(mut items)) if role != Role::Any => {
                     let name = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
-                    found.role = Some(String::from_utf8_lossy(name).into_owned());
+                    found.role = Some(SaidRole::of(name));
                     break;
                 }
                 Some(Reply::Integer(_)) if settings.predecessors.is_some() => break,
@@ -127,7 +159,7 @@ pub(super) async fn shake_hands(
                     break;
                 }
                 Some(_) => return Err(ProtocolError::Unexpected.into()),
-                None => std::future::poll_fn(|cx| stream.poll_fill(cx, replies)).await?,
+                None => std::future::poll_fn(|cx| socket.poll_fill(cx, replies)).await?,
             }
         }
     }

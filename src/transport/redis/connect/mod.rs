@@ -1,4 +1,4 @@
-//! From a [`Target`] to a connection that Redis has answered on: the address, the name lookup, TLS, the login and the other
+//! From a [`RedisTarget`] to a connection that Redis has answered on: the address, the name lookup, TLS, the login and the other
 //! commands of the handshake, and the texts that explain a failure. Whatever keeps a connection up is in `connection`.
 
 mod address;
@@ -13,7 +13,7 @@ mod refusal;
 mod resolver;
 mod sentinels;
 mod settings;
-mod stream;
+mod socket;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -27,13 +27,13 @@ pub use endpoint::Endpoint;
 pub use predecessors::Predecessors;
 pub use sentinels::Sentinels;
 pub use settings::{Role, Settings, SettingsError};
-pub use target::Target;
+pub use target::RedisTarget;
 pub use tls::{Tls, TlsError, TlsOptions};
 
-pub(super) use handshake::REPLICA;
+pub(super) use handshake::SaidRole;
 pub(super) use loss::Loss;
 pub(super) use open::Connected;
 pub(super) use predecessors::ClientId;
 pub(super) use sentinels::parse_address;
-pub(super) use stream::Stream;
+pub(super) use socket::Socket;
 pub(super) use target::open;

@@ -5,17 +5,17 @@ use std::io;
 use tokio::time::Instant;
 
 use super::address::Address;
-use super::handshake::{Found, IS_SENTINEL, REPLICA, ended, shake_hands};
+use super::handshake::{HandshakeResult, IS_SENTINEL, SaidRole, ended, shake_hands};
 use super::loss::Loss;
 use super::predecessors::ClientId;
 use super::resolver;
 use super::settings::{Role, Settings};
-use super::stream::Stream;
+use super::socket::Socket;
 use crate::transport::redis::buffer::ReadBuffer;
 
 /// A connection that Redis has answered on.
 pub(crate) struct Connected {
-    pub(crate) stream: Stream,
+    pub(crate) socket: Socket,
     pub(crate) replies: ReadBuffer,
     /// Where it goes: with sentinels, where the master was.
     pub(crate) address: Address,
@@ -43,7 +43,7 @@ pub(crate) async fn open_at(
             .map_err(|error| Loss::NoAddress(address.clone(), error))?,
         _ => Vec::new(),
     };
-    let mut stream = Stream::connect(address, &addresses, settings.tls.as_ref())
+    let mut socket = Socket::connect(address, &addresses, settings.tls.as_ref())
         .await
         .map_err(|error| Loss::Connect(address.clone(), error))?;
     let mut replies = ReadBuffer::new();
@@ -51,20 +51,20 @@ pub(crate) async fn open_at(
         .await
         .unwrap_or_else(|_| Err("they were asked for, and did not come in time".to_owned()))
         .map_err(Loss::Credentials)?;
-    let Found { role: found, client } =
-        shake_hands(address, settings, login, role, &mut stream, &mut replies).await.map_err(|loss| {
+    let HandshakeResult { role: found, client } =
+        shake_hands(address, settings, login, role, &mut socket, &mut replies).await.map_err(|loss| {
             match ended(&loss) {
                 Some(problem) => Loss::Handshake(address.clone(), problem),
                 None => loss,
             }
         })?;
     let address = address.clone();
-    match (role, found.as_deref()) {
-        (Role::Master, Some(found)) if found != "master" => {
-            Err(Loss::NotMaster { address, role: found.to_owned() })
+    match (role, found) {
+        (Role::Master, Some(found)) if found != SaidRole::Master => {
+            Err(Loss::NotMaster { address, role: found.to_string() })
         }
-        (Role::NotReplica, Some(REPLICA)) => Err(Loss::Replica(address)),
-        (Role::NotReplica, Some("sentinel")) => Err(Loss::Handshake(address, IS_SENTINEL.to_owned())),
-        (_, found) => Ok(Connected { stream, replies, address, tells_role: found.is_some(), client }),
+        (Role::NotReplica, Some(SaidRole::Replica)) => Err(Loss::Replica(address)),
+        (Role::NotReplica, Some(SaidRole::Sentinel)) => Err(Loss::Handshake(address, IS_SENTINEL.to_owned())),
+        (_, found) => Ok(Connected { socket, replies, address, tells_role: found.is_some(), client }),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Which command of the handshake an error answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked<'a> {
+pub(super) enum HandshakeCommand<'a> {
     /// `AUTH`: what Redis says to it may repeat what it was given, so that none of it gets out.
     Auth {
         /// Whether a user was named.
@@ -58,13 +58,13 @@ const TO_AUTH: &[(&str, &str)] = &[
 ];
 
 /// Returns what is wrong and what to do, to be read behind the name of the server.
-pub(super) fn explain(asked: Asked<'_>, error: &[u8]) -> String {
+pub(super) fn explain(asked: HandshakeCommand<'_>, error: &[u8]) -> String {
     let error = String::from_utf8_lossy(error);
     if let Some(text) = known(ALWAYS, &error) {
         return text.to_owned();
     }
     match asked {
-        Asked::Auth { user, secret } => {
+        HandshakeCommand::Auth { user, secret } => {
             if user && error.starts_with("ERR wrong number of arguments") {
                 return "knows no user names, as before Redis 6: leave the user out".to_owned();
             }
@@ -73,15 +73,15 @@ pub(super) fn explain(asked: Asked<'_>, error: &[u8]) -> String {
                 str::to_owned,
             )
         }
-        Asked::Select(number) if error.starts_with("ERR DB index") => {
+        HandshakeCommand::Select(number) if error.starts_with("ERR DB index") => {
             format!("has no database {number}: choose one below its setting `databases`")
         }
-        Asked::Select(number) if error.starts_with("NOPERM") => {
+        HandshakeCommand::Select(number) if error.starts_with("NOPERM") => {
             format!(
                 "does not let this user choose database {number} (NOPERM): allow `+select`, or leave the number out"
             )
         }
-        Asked::Select(_) | Asked::Other => format!("refuses the connection: {error}"),
+        HandshakeCommand::Select(_) | HandshakeCommand::Other => format!("refuses the connection: {error}"),
     }
 }
 
@@ -107,7 +107,7 @@ fn code(error: &str, secret: &str) -> Cow<'static, str> {
 mod tests {
     use super::*;
 
-    const AUTH: Asked<'static> = Asked::Auth { user: true, secret: "SECRET app" };
+    const AUTH: HandshakeCommand<'static> = HandshakeCommand::Auth { user: true, secret: "SECRET app" };
 
     #[test]
     fn what_auth_was_given_is_never_told() {
@@ -131,18 +131,18 @@ mod tests {
         for (asked, error, expected) in [
             (AUTH, "ERR max number of clients reached", "takes no more connections"),
             (AUTH, "ERR wrong number of arguments for 'auth' command", "knows no user names"),
-            (Asked::Select(20), "ERR DB index is out of range", "has no database 20"),
+            (HandshakeCommand::Select(20), "ERR DB index is out of range", "has no database 20"),
             (
-                Asked::Select(1),
+                HandshakeCommand::Select(1),
                 "NOPERM this user has no permissions",
                 "does not let this user choose database 1",
             ),
             (
-                Asked::Select(1),
+                HandshakeCommand::Select(1),
                 "ERR SELECT is not allowed",
                 "refuses the connection: ERR SELECT is not allowed",
             ),
-            (Asked::Other, "NOAUTH Authentication required.", "wants a password"),
+            (HandshakeCommand::Other, "NOAUTH Authentication required.", "wants a password"),
         ] {
             let text = explain(asked, error.as_bytes());
             assert!(text.starts_with(expected), "{text}");

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 const MAX_THREADS: usize = 4;
 
 type LookUp = fn(&str) -> io::Result<Vec<IpAddr>>;
-type Found = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
+type LookupResult = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
 
 static SYSTEM: Lazy<Arc<Resolver>> = Lazy::new(|| Resolver::new(by_the_system));
 
@@ -36,13 +36,13 @@ fn by_the_system(host: &str) -> io::Result<Vec<IpAddr>> {
 
 struct Resolver {
     look_up: LookUp,
-    state: Mutex<State>,
+    state: Mutex<Lookups>,
 }
 
 #[derive(Default)]
-struct State {
+struct Lookups {
     /// Who waits for the names that are looked up, or are to be.
-    waiting: HashMap<String, Vec<oneshot::Sender<Found>>>,
+    waiting: HashMap<String, Vec<oneshot::Sender<LookupResult>>>,
     /// The names that no thread has taken yet.
     queue: VecDeque<String>,
     threads: usize,
@@ -62,7 +62,7 @@ impl Resolver {
         }
     }
 
-    fn ask(self: &Arc<Self>, host: &str) -> io::Result<oneshot::Receiver<Found>> {
+    fn ask(self: &Arc<Self>, host: &str) -> io::Result<oneshot::Receiver<LookupResult>> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         if let Some(waiting) = state.waiting.get_mut(host) {
@@ -109,7 +109,7 @@ impl Resolver {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Lookups> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,12 +22,12 @@ pub struct Sentinels {
     name: String,
     /// The one that named a master which proved to be one comes first. One that did not answer, or named a node that
     /// could not be used, goes to the end.
-    nodes: Mutex<VecDeque<Node>>,
+    nodes: Mutex<VecDeque<Sentinel>>,
     /// How to speak to each.
     settings: Settings,
 }
 
-struct Node {
+struct Sentinel {
     address: Arc<Address>,
     /// Where it said that the master is, unless the watch of it was lost since.
     said: Option<Address>,
@@ -40,7 +40,7 @@ impl Sentinels {
         addresses: impl IntoIterator<Item = Address>,
         settings: Settings,
     ) -> Self {
-        let node = |address| Node { address: Arc::new(address), said: None };
+        let node = |address| Sentinel { address: Arc::new(address), said: None };
         Self { name: name.into(), nodes: Mutex::new(addresses.into_iter().map(node).collect()), settings }
     }
 
@@ -57,12 +57,17 @@ impl Sentinels {
     ///
     /// # Errors
     /// [`Loss::NoMaster`] if none of them knows.
-    pub(crate) async fn master(self: &Arc<Self>) -> Result<Named, Loss> {
+    pub(crate) async fn master(self: &Arc<Self>) -> Result<NamedMaster, Loss> {
         let mut problem = "there are none".to_owned();
         for node in self.in_turn() {
             problem = match self.ask(&node).await {
                 Ok(Some(master)) => {
-                    return Ok(Named { address: master, sentinels: Arc::clone(self), by: node, good: false });
+                    return Ok(NamedMaster {
+                        address: master,
+                        sentinels: Arc::clone(self),
+                        by: node,
+                        good: false,
+                    });
                 }
                 Ok(None) => format!("{node} does not know it"),
                 Err(problem) => problem,
@@ -113,32 +118,32 @@ impl Sentinels {
         }
     }
 
-    fn nodes(&self) -> MutexGuard<'_, VecDeque<Node>> {
+    fn nodes(&self) -> MutexGuard<'_, VecDeque<Sentinel>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn take(nodes: &mut VecDeque<Node>, node: &Arc<Address>) -> Option<Node> {
+fn take(nodes: &mut VecDeque<Sentinel>, node: &Arc<Address>) -> Option<Sentinel> {
     let place = nodes.iter().position(|other| Arc::ptr_eq(&other.address, node))?;
     nodes.remove(place)
 }
 
 /// Where a sentinel says that the master is.
-pub(crate) struct Named {
+pub(crate) struct NamedMaster {
     pub(crate) address: Address,
     sentinels: Arc<Sentinels>,
     by: Arc<Address>,
     good: bool,
 }
 
-impl Named {
+impl NamedMaster {
     /// The master was there, and could be used.
     pub(crate) fn was_right(mut self) {
         self.good = true;
     }
 }
 
-impl Drop for Named {
+impl Drop for NamedMaster {
     fn drop(&mut self) {
         if self.good {
             self.sentinels.prefer(&self.by);
@@ -164,9 +169,9 @@ impl fmt::Display for Sentinels {
 async fn ask(node: &Address, settings: &Settings, name: &str) -> Result<Option<Address>, Loss> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     let connected = open_at(node, settings, Role::Any, deadline).await?;
-    let Connected { mut stream, mut replies, .. } = connected;
+    let Connected { mut socket, mut replies, .. } = connected;
     let question = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).get_packed_command();
-    stream.write_all(&question).await.map_err(Loss::Io)?;
+    socket.write_all(&question).await.map_err(Loss::Io)?;
     loop {
         match replies.next_reply()? {
             Some(Reply::Array(mut items)) => {
@@ -181,7 +186,7 @@ async fn ask(node: &Address, settings: &Settings, name: &str) -> Result<Option<A
                 return Err(Loss::Refused(String::from_utf8_lossy(error).into_owned()));
             }
             Some(_) => return Err(ProtocolError::Unexpected.into()),
-            None => std::future::poll_fn(|cx| stream.poll_fill(cx, &mut replies)).await?,
+            None => std::future::poll_fn(|cx| socket.poll_fill(cx, &mut replies)).await?,
         }
     }
 }

@@ -19,14 +19,14 @@ pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A Redis to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RedisTarget {
     /// Where it is.
     pub endpoint: Endpoint,
     /// How to speak to it.
     pub settings: Settings,
 }
 
-impl Target {
+impl RedisTarget {
     /// Returns the Redis at `endpoint`.
     pub fn new(endpoint: impl Into<Endpoint>, settings: Settings) -> Self {
         Self { endpoint: endpoint.into(), settings }
@@ -81,8 +81,8 @@ impl Target {
 ///
 /// # Errors
 /// All of [`Loss`] but those of a connection that stood.
-pub(crate) async fn open(target: Arc<Target>) -> Result<Connected, Loss> {
-    let Target { endpoint, settings } = &*target;
+pub(crate) async fn open(target: Arc<RedisTarget>) -> Result<Connected, Loss> {
+    let RedisTarget { endpoint, settings } = &*target;
     let deadline = Instant::now() + OPEN_TIMEOUT;
     let attempt = async {
         let located = endpoint.locate().await?;
@@ -121,17 +121,17 @@ mod tests {
 
     #[test]
     fn reads_a_tcp_url() {
-        let target = Target::from_url("redis://app:s%40cret@example.org:7000/3", None).unwrap();
+        let target = RedisTarget::from_url("redis://app:s%40cret@example.org:7000/3", None).unwrap();
         assert_eq!(
             target,
-            Target::new(
+            RedisTarget::new(
                 tcp("example.org", 7000),
                 Settings { credentials: login("app", "s@cret"), database: 3, ..Settings::default() }
             )
         );
         assert_eq!(
-            Target::from_url("redis://[::1]", None).unwrap(),
-            Target::new(tcp("::1", 6379), Settings::default())
+            RedisTarget::from_url("redis://[::1]", None).unwrap(),
+            RedisTarget::new(tcp("::1", 6379), Settings::default())
         );
         assert_eq!(tcp("::1", 6379).to_string(), "[::1]:6379");
     }
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn reads_a_unix_url() {
         for scheme in ["unix", "redis+unix"] {
-            let Target { endpoint, settings } =
-                Target::from_url(&format!("{scheme}:///run/r.sock?db=2&user=u&pass=p"), None).unwrap();
+            let RedisTarget { endpoint, settings } =
+                RedisTarget::from_url(&format!("{scheme}:///run/r.sock?db=2&user=u&pass=p"), None).unwrap();
             assert_eq!(endpoint, Address::Unix(PathBuf::from("/run/r.sock")).into());
             assert_eq!(settings.database, 2);
             assert_eq!(settings.credentials, login("u", "p"));
@@ -150,23 +150,23 @@ mod tests {
     #[test]
     fn reads_a_tls_url() {
         for url in ["rediss://app:secret@h:7000/3#insecure", "VALKEYS://app:secret@h:7000/3#insecure"] {
-            let Target { endpoint, settings } = Target::from_url(url, None).unwrap();
+            let RedisTarget { endpoint, settings } = RedisTarget::from_url(url, None).unwrap();
             assert_eq!(endpoint, tcp("h", 7000).into());
             assert_eq!(settings.credentials, login("app", "secret"));
             assert_eq!(settings.database, 3);
             assert!(format!("{:?}", settings.tls.unwrap()).contains("insecure: true"));
         }
         let insecure = TlsOptions { insecure: true, ..TlsOptions::default() };
-        assert!(Target::from_url("rediss://h", Some(&insecure)).unwrap().settings.tls.is_some());
-        assert!(Target::from_url("redis://h", Some(&insecure)).unwrap().settings.tls.is_none());
+        assert!(RedisTarget::from_url("rediss://h", Some(&insecure)).unwrap().settings.tls.is_some());
+        assert!(RedisTarget::from_url("redis://h", Some(&insecure)).unwrap().settings.tls.is_none());
     }
 
     #[test]
     fn says_what_is_wrong_with_a_url() {
-        let error = Target::from_url("rediss://h", None).unwrap_err();
+        let error = RedisTarget::from_url("rediss://h", None).unwrap_err();
         assert_eq!(error.to_string(), "tls.ca: there is no certificate of an authority in it");
         for url in ["http://u:hidden@h", "rediss://u:hidden@h#secure", "rediss+unix:///hidden"] {
-            let error = Target::from_url(url, None).unwrap_err();
+            let error = RedisTarget::from_url(url, None).unwrap_err();
             assert!(matches!(error, SettingsError::Url(_)));
             assert!(!error.to_string().contains("hidden"));
         }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn debug_hides_the_password() {
-        let target = Target::from_url("redis://:hidden@h", None).unwrap();
+        let target = RedisTarget::from_url("redis://:hidden@h", None).unwrap();
         let shown = format!("{target:?}");
         assert!(!shown.contains("hidden"));
         assert!(shown.contains("***"));

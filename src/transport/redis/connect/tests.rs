@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
-fn target(peer: &MockPeer) -> Arc<Target> {
+fn target(peer: &MockPeer) -> Arc<RedisTarget> {
     let settings = Settings {
         credentials: Credentials::Fixed(Login {
             username: Some("app".to_owned()),
@@ -17,7 +17,7 @@ fn target(peer: &MockPeer) -> Arc<Target> {
         client_name: Some("link".to_owned()),
         ..Settings::default()
     };
-    Arc::new(Target::new(peer.address(), settings))
+    Arc::new(RedisTarget::new(peer.address(), settings))
 }
 
 const HANDSHAKE: &[&[&str]] =
@@ -101,7 +101,7 @@ fn credentials_are_asked_for_at_each_connect() {
             credentials: Credentials::Asked(Arc::new(Source(Mutex::new(answers.into())))),
             ..Settings::default()
         };
-        let target = Arc::new(Target::new(peer.address(), settings));
+        let target = Arc::new(RedisTarget::new(peer.address(), settings));
         for auth in [&["AUTH", "app", "one"][..], &["AUTH", "two"], &[]] {
             let serve = async {
                 let mut client = peer.accept_raw().await;

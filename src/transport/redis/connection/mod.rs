@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::transport::redis::buffer::{ReadBuffer, WriteBuffer};
-use crate::transport::redis::connect::{Address, ClientId, Connected, Loss, Stream, Target, open};
+use crate::transport::redis::connect::{Address, ClientId, Connected, Loss, RedisTarget, Socket, open};
 use crate::transport::resp::{Message, ProtocolError, Reply};
 use liveness::SignOfLife;
 
@@ -40,8 +40,8 @@ const BREAK: Duration = Duration::from_millis(50);
 
 /// One connection that is kept up: opened when wanted, and opened again with backoff when lost.
 pub(super) struct Connection {
-    target: Arc<Target>,
-    state: State,
+    target: Arc<RedisTarget>,
+    state: ConnectionState,
     backoff: Backoff,
     /// What came and is not yet parsed.
     replies: ReadBuffer,
@@ -51,14 +51,14 @@ pub(super) struct Connection {
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connected, Loss>> + Send>>;
 
-enum State {
+enum ConnectionState {
     /// Not wanted.
     Closed,
     /// To be opened by the next poll.
     Due,
     Opening(Opening),
     Open {
-        stream: Stream,
+        socket: Socket,
         address: Address,
         /// Whether the node says what role it has.
         tells_role: bool,
@@ -66,7 +66,7 @@ enum State {
         client: Option<ClientId>,
         life: SignOfLife,
         since: Instant,
-        /// How much of what was written is with the stream, and may not be with the kernel.
+        /// How much of what was written is with the socket, and may not be with the kernel.
         unflushed: usize,
     },
     /// Lost; the next attempt comes after the backoff.
@@ -91,15 +91,15 @@ pub(super) enum Whereabouts<'a> {
 
 impl Connection {
     /// Returns a connection that is not wanted yet.
-    pub(super) fn new(target: Arc<Target>) -> Self {
+    pub(super) fn new(target: Arc<RedisTarget>) -> Self {
         Self::with_backoff(target, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
     }
 
     /// The same, with other waits after a loss, until it is closed.
-    pub(super) fn with_backoff(target: Arc<Target>, backoff: Backoff) -> Self {
+    pub(super) fn with_backoff(target: Arc<RedisTarget>, backoff: Backoff) -> Self {
         Self {
             target,
-            state: State::Closed,
+            state: ConnectionState::Closed,
             backoff,
             replies: ReadBuffer::new(),
             commands: WriteBuffer::new(),
@@ -107,14 +107,14 @@ impl Connection {
     }
 
     /// Goes elsewhere with the next attempt.
-    pub(super) fn set_target(&mut self, target: Arc<Target>) {
+    pub(super) fn set_target(&mut self, target: Arc<RedisTarget>) {
         self.target = target;
     }
 
     /// Wants the connection.
     pub(super) fn open(&mut self) {
         if self.is_closed() {
-            self.state = State::Due;
+            self.state = ConnectionState::Due;
         }
     }
 
@@ -131,38 +131,38 @@ impl Connection {
 
     /// Whether the connection is not wanted.
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, ConnectionState::Closed)
     }
 
     /// Whether commands go out.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open { .. })
+        matches!(self.state, ConnectionState::Open { .. })
     }
 
     /// Whether the last loss is reported and the next attempt not begun.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
+        matches!(self.state, ConnectionState::Waiting(_))
     }
 
     /// Becomes ready once the connection is open, or an attempt has failed; call [`Connection::lose`] then.
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, Loss>> {
         loop {
             match &mut self.state {
-                State::Closed => return Poll::Pending,
-                State::Open { .. } => return Poll::Ready(Ok(Opened::Before)),
-                State::Waiting(sleep) => {
+                ConnectionState::Closed => return Poll::Pending,
+                ConnectionState::Open { .. } => return Poll::Ready(Ok(Opened::Before)),
+                ConnectionState::Waiting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
-                    self.state = State::Due;
+                    self.state = ConnectionState::Due;
                 }
-                State::Due => {
-                    self.state = State::Opening(Box::pin(open(Arc::clone(&self.target))));
+                ConnectionState::Due => {
+                    self.state = ConnectionState::Opening(Box::pin(open(Arc::clone(&self.target))));
                 }
-                State::Opening(opening) => {
+                ConnectionState::Opening(opening) => {
                     let opened = ready!(opening.as_mut().poll(cx))?;
-                    let Connected { stream, replies, address, tells_role, client } = opened;
+                    let Connected { socket, replies, address, tells_role, client } = opened;
                     self.replies = replies;
-                    self.state = State::Open {
-                        stream,
+                    self.state = ConnectionState::Open {
+                        socket,
                         address,
                         tells_role,
                         client,
@@ -179,18 +179,18 @@ impl Connection {
     /// The bytes that wait for the kernel; of those that wait for the connection, none.
     pub(super) fn unwritten(&self) -> usize {
         match &self.state {
-            State::Open { unflushed, .. } => self.commands.unwritten().len() + unflushed,
+            ConnectionState::Open { unflushed, .. } => self.commands.unwritten().len() + unflushed,
             _ => 0,
         }
     }
 
     /// Writes what is buffered until the kernel takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
-        let State::Open { stream, unflushed, address, .. } = &mut self.state else {
+        let ConnectionState::Open { socket, unflushed, address, .. } = &mut self.state else {
             return Ok(());
         };
         while !self.commands.unwritten().is_empty() {
-            match stream.poll_write(cx, self.commands.unwritten()) {
+            match socket.poll_write(cx, self.commands.unwritten()) {
                 Poll::Ready(Ok(0)) => return Err(Loss::ClosedBy(address.clone())),
                 Poll::Ready(Ok(len)) => {
                     self.commands.wrote(len);
@@ -200,7 +200,7 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        if let Poll::Ready(flushed) = stream.poll_flush(cx) {
+        if let Poll::Ready(flushed) = socket.poll_flush(cx) {
             flushed.map_err(|loss| loss.at(address))?;
             *unflushed = 0;
         }
@@ -210,11 +210,11 @@ impl Connection {
     /// Reads once into the buffer of replies. All whole replies must have been taken before.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         match &mut self.state {
-            State::Open { address, life, .. } if life.is_missing() => {
+            ConnectionState::Open { address, life, .. } if life.is_missing() => {
                 Poll::Ready(Err(Loss::Frozen(address.clone(), PERIOD)))
             }
-            State::Open { stream, life, address, .. } => {
-                let filled = stream.poll_fill(cx, &mut self.replies);
+            ConnectionState::Open { socket, life, address, .. } => {
+                let filled = socket.poll_fill(cx, &mut self.replies);
                 if filled.is_ready() {
                     let before = life.heard_at();
                     let now = life.heard();
@@ -232,7 +232,7 @@ impl Connection {
     /// since the last time is lost with the next [`Connection::poll_fill`].
     pub(super) fn pulse(&mut self) -> bool {
         match &mut self.state {
-            State::Open { life, .. } => life.beat(),
+            ConnectionState::Open { life, .. } => life.beat(),
             _ => false,
         }
     }
@@ -240,7 +240,7 @@ impl Connection {
     /// For how long it has brought nothing, in milliseconds; 0 while it is not open.
     pub(super) fn silence(&self) -> u64 {
         match &self.state {
-            State::Open { life, since, .. } => {
+            ConnectionState::Open { life, since, .. } => {
                 let silence = life.heard_at().unwrap_or(*since).elapsed();
                 u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
             }
@@ -250,7 +250,7 @@ impl Connection {
 
     /// The same while nothing is read: silence says nothing.
     pub(super) fn pass_pulse(&mut self) {
-        if let State::Open { life, .. } = &mut self.state {
+        if let ConnectionState::Open { life, .. } = &mut self.state {
             life.pass();
         }
     }
@@ -258,7 +258,7 @@ impl Connection {
     /// The connection is about to be dropped with commands that Redis may not have read yet: the next one to this node
     /// ends it there first.
     pub(super) fn bequeath(&mut self) {
-        if let State::Open { address, client, .. } = &mut self.state
+        if let ConnectionState::Open { address, client, .. } = &mut self.state
             && let (Some(client), Some(predecessors)) = (client.take(), &self.target.settings.predecessors)
         {
             predecessors.add(address, client);
@@ -266,22 +266,22 @@ impl Connection {
     }
 
     /// The connection is about to be dropped, and what the node has not run of it is not to be run: see
-    /// [`Stream::discard`].
+    /// [`Socket::discard`].
     pub(super) fn discard(&mut self) {
-        if let State::Open { stream, .. } = &self.state {
-            stream.discard();
+        if let ConnectionState::Open { socket, .. } = &self.state {
+            socket.discard();
         }
     }
 
     /// Whether the node says what role it has.
     pub(super) fn tells_role(&self) -> bool {
-        matches!(self.state, State::Open { tells_role: true, .. })
+        matches!(self.state, ConnectionState::Open { tells_role: true, .. })
     }
 
     /// Where it goes, as it was named; `None` while it is not open.
     pub(super) fn address(&self) -> Option<&Address> {
         match &self.state {
-            State::Open { address, .. } => Some(address),
+            ConnectionState::Open { address, .. } => Some(address),
             _ => None,
         }
     }
@@ -289,7 +289,7 @@ impl Connection {
     /// The node at the other end; `None` while it is not open.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match &self.state {
-            State::Open { stream, .. } => stream.peer(),
+            ConnectionState::Open { socket, .. } => socket.peer(),
             _ => None,
         }
     }
@@ -307,9 +307,11 @@ impl Connection {
     /// Where it goes.
     pub(super) fn whereabouts(&self) -> Whereabouts<'_> {
         match &self.state {
-            State::Open { address, .. } => Whereabouts::At(address),
-            State::Opening(_) => Whereabouts::OnItsWay,
-            State::Closed | State::Due | State::Waiting(_) => Whereabouts::Nowhere,
+            ConnectionState::Open { address, .. } => Whereabouts::At(address),
+            ConnectionState::Opening(_) => Whereabouts::OnItsWay,
+            ConnectionState::Closed | ConnectionState::Due | ConnectionState::Waiting(_) => {
+                Whereabouts::Nowhere
+            }
         }
     }
 
@@ -321,13 +323,13 @@ impl Connection {
 
     /// Drops a lost connection and what it holds, and waits for the next attempt. Needs the runtime's timer.
     pub(super) fn lose(&mut self) {
-        if let State::Open { since, .. } = &self.state
+        if let ConnectionState::Open { since, .. } = &self.state
             && since.elapsed() >= STABLE_AFTER
         {
             self.backoff.reset();
         }
         let delay = self.backoff.next_delay();
-        self.state = State::Waiting(Box::pin(tokio::time::sleep(delay)));
+        self.state = ConnectionState::Waiting(Box::pin(tokio::time::sleep(delay)));
         self.replies = ReadBuffer::new();
         self.commands.clear();
     }

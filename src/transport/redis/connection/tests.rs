@@ -10,7 +10,7 @@ fn waits_longer_after_each_failure() {
     block_on(async {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
-        let mut connection = Connection::new(Arc::new(Target::new(nowhere, Settings::default())));
+        let mut connection = Connection::new(Arc::new(RedisTarget::new(nowhere, Settings::default())));
         connection.open();
         let mut last = Instant::now();
         for attempt in 0..12 {
@@ -36,7 +36,7 @@ fn what_tls_holds_back_is_not_written() {
         let mut peer = MockPeer::tls(authority.identity(&["127.0.0.1"]).acceptor(None)).await;
         let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
         let settings = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
-        let mut connection = Connection::new(Arc::new(Target::new(peer.address(), settings)));
+        let mut connection = Connection::new(Arc::new(RedisTarget::new(peer.address(), settings)));
         connection.open();
         let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
         let mut published = 0;
@@ -63,7 +63,7 @@ fn what_tls_holds_back_is_not_written() {
 fn the_last_messages_are_those_since_the_last_break() {
     block_on(async {
         let mut peer = MockPeer::tcp().await;
-        let mut connection = Connection::new(Arc::new(Target::new(peer.address(), Settings::default())));
+        let mut connection = Connection::new(Arc::new(RedisTarget::new(peer.address(), Settings::default())));
         connection.open();
         let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
         tokio::time::pause();
@@ -89,7 +89,7 @@ fn the_last_messages_are_those_since_the_last_break() {
 fn a_server_that_accepts_and_drops_is_not_stormed() {
     block_on(async {
         let mut peer = MockPeer::tcp().await;
-        let mut connection = Connection::new(Arc::new(Target::new(peer.address(), Settings::default())));
+        let mut connection = Connection::new(Arc::new(RedisTarget::new(peer.address(), Settings::default())));
         connection.open();
         for failures in 1..4 {
             let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::transport::redis::buffer::write_names;
-use crate::transport::redis::connect::{Address, Endpoint, Loss, Sentinels, Target, parse_address};
+use crate::transport::redis::connect::{Address, Endpoint, Loss, RedisTarget, Sentinels, parse_address};
 use crate::transport::redis::connection::{Backoff, Connection, Opened, Whereabouts};
 use crate::transport::resp::{ProtocolError, Reply};
 
@@ -126,7 +126,7 @@ struct Watch {
 impl Watch {
     fn new(sentinels: Arc<Sentinels>, node: Arc<Address>) -> Self {
         let backoff = Backoff::new(WATCH_BASE, WATCH_CAP);
-        let target = Target::new(Address::clone(&node), sentinels.settings().clone());
+        let target = RedisTarget::new(Address::clone(&node), sentinels.settings().clone());
         let connection = Connection::with_backoff(Arc::new(target), backoff);
         Self { sentinels, node, connection, stands: false, asking: None }
     }

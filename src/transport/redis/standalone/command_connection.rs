@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 
 use crate::transport::passing::{Passing, passing};
 use crate::transport::redis::buffer::{write_args, write_count, write_names, write_publish};
-use crate::transport::redis::commands::{Abandoned, Change, Hold, Kept, MAX_UNANSWERED, read_counts};
-use crate::transport::redis::connect::{Loss, REPLICA, Target};
+use crate::transport::redis::commands::{
+    Abandoned, Hold, HoldChange, KeptPublishes, MAX_UNANSWERED, read_counts,
+};
+use crate::transport::redis::connect::{Loss, RedisTarget, SaidRole};
 use crate::transport::redis::connection::{Connection, Opened};
 use crate::transport::redis::sentinel::Master;
 use crate::transport::redis::step::Step;
@@ -14,12 +16,12 @@ use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, KeyCommand, Outcome, Space, Trial};
 
 /// The command connection: publishes, counts, commands about keys, and the replies to all of them.
-pub(super) struct Commands {
+pub(super) struct CommandConnection {
     space: Space,
     connection: Connection,
     in_flight: VecDeque<Run>,
     /// What of publishes is not answered, and may have to come back.
-    kept: Kept,
+    kept: KeptPublishes,
     /// The lengths of their channels and payloads.
     lengths: VecDeque<(usize, usize)>,
     hold: Hold,
@@ -53,10 +55,10 @@ pub(super) struct Lost {
     pub(super) unanswered: u64,
     pub(super) unwritten: u64,
     /// What else gets no reply, in order.
-    asked: Vec<Asked>,
+    asked: Vec<LostRequest>,
 }
 
-enum Asked {
+enum LostRequest {
     Count { token: u64 },
     Command(Abandoned),
 }
@@ -67,8 +69,8 @@ impl Lost {
         sink(Incoming::Down { reason, unanswered: self.unanswered, unwritten: self.unwritten });
         for asked in &self.asked {
             match asked {
-                &Asked::Count { token } => sink(Incoming::Counted { token, counts: None }),
-                Asked::Command(command) => command.report(reason, sink),
+                &LostRequest::Count { token } => sink(Incoming::Counted { token, counts: None }),
+                LostRequest::Command(command) => command.report(reason, sink),
             }
         }
     }
@@ -78,14 +80,14 @@ impl Lost {
     }
 }
 
-impl Commands {
+impl CommandConnection {
     /// Returns a connection that opens when it is first needed.
-    pub(super) fn new(target: Arc<Target>, space: Space) -> Self {
+    pub(super) fn new(target: Arc<RedisTarget>, space: Space) -> Self {
         Self {
             space,
             connection: Connection::new(target),
             in_flight: VecDeque::new(),
-            kept: Kept::default(),
+            kept: KeptPublishes::default(),
             lengths: VecDeque::new(),
             hold: Hold::new(),
             too_early: 0,
@@ -151,7 +153,7 @@ impl Commands {
     }
 
     #[cfg(test)]
-    pub(super) fn redirect_for_tests(&mut self, target: Arc<Target>) {
+    pub(super) fn redirect_for_tests(&mut self, target: Arc<RedisTarget>) {
         self.connection.set_target(target);
     }
 
@@ -287,11 +289,11 @@ impl Commands {
                         _ => None,
                     };
                     let change = self.hold.answered(error);
-                    step.reported |= change != Change::Nothing;
+                    step.reported |= change != HoldChange::Nothing;
                     match change {
-                        Change::Begins => tell_held(&self.hold, sink),
-                        Change::Ends => sink(Incoming::Up),
-                        Change::Nothing => {}
+                        HoldChange::Begins => tell_held(&self.hold, sink),
+                        HoldChange::Ends => sink(Incoming::Up),
+                        HoldChange::Nothing => {}
                     }
                     self.in_flight.pop_front();
                 }
@@ -315,7 +317,7 @@ impl Commands {
     /// Takes what would go down with the connection now.
     fn lost(&mut self) -> Lost {
         self.hold.forget();
-        self.kept = Kept::default();
+        self.kept = KeptPublishes::default();
         self.lengths = VecDeque::new();
         // They were appended in order, and are answered in order: what is not begun are the last ones.
         let mut not_begun = self.connection.commands.unwritten_commands();
@@ -331,13 +333,14 @@ impl Commands {
                     lost.unwritten += unwritten;
                     lost.unanswered += run - unwritten;
                 }
-                Run::Count { token, .. } => lost.asked.push(Asked::Count { token }),
+                Run::Count { token, .. } => lost.asked.push(LostRequest::Count { token }),
                 Run::Pulse | Run::Hold => {}
-                Run::Command { token } => lost.asked.push(Asked::Command(Abandoned { token, begun })),
+                Run::Command { token } => lost.asked.push(LostRequest::Command(Abandoned { token, begun })),
             }
         }
         lost.asked.reverse();
-        if lost.asked.iter().any(|asked| matches!(asked, Asked::Command(Abandoned { begun: true, .. }))) {
+        if lost.asked.iter().any(|asked| matches!(asked, LostRequest::Command(Abandoned { begun: true, .. })))
+        {
             self.connection.bequeath();
         }
         lost
@@ -353,7 +356,7 @@ fn tell_held(hold: &Hold, sink: &mut dyn FnMut(Incoming<'_>)) {
 /// Whether a replica says that it is one.
 fn is_of_replica(reply: Reply<'_>) -> bool {
     match reply {
-        Reply::Array(mut items) => items.next_bulk() == Some(REPLICA.as_bytes()),
+        Reply::Array(mut items) => items.next_bulk().map(SaidRole::of) == Some(SaidRole::Replica),
         _ => false,
     }
 }

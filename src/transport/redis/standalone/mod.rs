@@ -11,27 +11,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::commands::{Abandoned, Reader};
-use super::connect::{Loss, Target};
+use super::commands::{Abandoned, ReaderConnection};
+use super::connect::{Loss, RedisTarget};
 use super::connection::Pulse;
 use super::sentinel::{Master, Watches};
 use super::step::{BUDGET, READS_PER_CALL};
-use super::subscriber::{Holding, LaneConnection};
+use super::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
-use command_connection::{Commands, Lost};
+use command_connection::{CommandConnection, Lost};
 
 /// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
 /// tokio runtime with I/O and time enabled.
 pub struct RedisTransport {
-    target: Arc<Target>,
+    target: Arc<RedisTarget>,
     watches: Watches,
-    commands: Commands,
+    commands: CommandConnection,
     /// Whether the command connection was ever needed.
     wanted: bool,
-    lanes: Vec<LaneConnection>,
-    /// The lane that is served first next time.
-    first_lane: Lane,
-    readers: BTreeMap<usize, Reader>,
+    subscribers: Vec<SubscriberConnection>,
+    /// The subscriber that is served first next time.
+    first_subscriber: Lane,
+    readers: BTreeMap<usize, ReaderConnection>,
     open: bool,
     paused: bool,
     pulse: Pulse,
@@ -48,15 +48,15 @@ enum Deferred {
 
 impl RedisTransport {
     /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
-    pub fn new(target: Target, space: Space) -> Self {
+    pub fn new(target: RedisTarget, space: Space) -> Self {
         let target = Arc::new(target);
         Self {
-            commands: Commands::new(Arc::clone(&target), space),
+            commands: CommandConnection::new(Arc::clone(&target), space),
             watches: Watches::new(&target.endpoint),
             target,
             wanted: false,
-            lanes: Vec::new(),
-            first_lane: 0,
+            subscribers: Vec::new(),
+            first_subscriber: 0,
             readers: BTreeMap::new(),
             open: true,
             paused: false,
@@ -85,13 +85,13 @@ impl RedisTransport {
                 self.watches.open();
                 self.commands.open();
             }
-            self.lanes.iter_mut().for_each(LaneConnection::open);
+            self.subscribers.iter_mut().for_each(SubscriberConnection::open);
             return;
         }
         self.watches.close();
         self.deferred.extend(self.commands.close().map(Deferred::Lost));
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.close() {
+        for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
+            if subscriber.close() {
                 self.deferred.push(Deferred::LaneDown(number));
             }
         }
@@ -104,7 +104,7 @@ impl RedisTransport {
     pub fn close(&mut self) {
         self.set_open(false);
         self.wanted = false;
-        self.lanes.iter_mut().for_each(LaneConnection::clear);
+        self.subscribers.iter_mut().for_each(SubscriberConnection::clear);
         self.readers.clear();
     }
 
@@ -114,8 +114,8 @@ impl RedisTransport {
         while let Poll::Ready(master) = self.watches.poll(cx) {
             reported |= self.follow(&master, sink);
         }
-        let lanes = self.lanes.len();
-        self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
+        let subscribers = self.subscribers.len();
+        self.first_subscriber = (self.first_subscriber + 1).checked_rem(subscribers).unwrap_or(0);
         let mut more_commands = true;
         let mut more = true;
         let begun = Instant::now();
@@ -128,10 +128,10 @@ impl RedisTransport {
                 more_commands = step.more;
                 more |= step.more;
             }
-            let (before, from) = self.lanes.split_at_mut(self.first_lane);
-            for lane in from.iter_mut().chain(before) {
-                if round == 0 || lane.more {
-                    let step = lane.poll(cx, self.paused, sink);
+            let (before, from) = self.subscribers.split_at_mut(self.first_subscriber);
+            for subscriber in from.iter_mut().chain(before) {
+                if round == 0 || subscriber.more {
+                    let step = subscriber.poll(cx, self.paused, sink);
                     reported |= step.reported;
                     more |= step.more;
                 }
@@ -166,8 +166,8 @@ impl RedisTransport {
     fn follow(&mut self, master: &Master, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let reason = format!("the sentinels say that the master is {}", master.address);
         let mut reported = self.commands.follow(master, &reason, sink);
-        for lane in &mut self.lanes {
-            reported |= lane.follow(master, &reason, sink);
+        for subscriber in &mut self.subscribers {
+            reported |= subscriber.follow(master, &reason, sink);
         }
         for reader in self.readers.values_mut() {
             reported |= reader.follow(master, &reason, sink);
@@ -178,7 +178,7 @@ impl RedisTransport {
     /// The name of the address leads elsewhere from now on.
     #[cfg(test)]
     fn redirect_for_tests(&mut self, address: super::connect::Address) {
-        let target = Arc::new(Target { endpoint: address.into(), ..(*self.target).clone() });
+        let target = Arc::new(RedisTarget { endpoint: address.into(), ..(*self.target).clone() });
         self.commands.redirect_for_tests(Arc::clone(&target));
         self.target = target;
     }
@@ -187,7 +187,7 @@ impl RedisTransport {
     fn beat(&mut self) {
         self.watches.pulse();
         self.commands.pulse();
-        self.lanes.iter_mut().for_each(|lane| lane.pulse(self.paused));
+        self.subscribers.iter_mut().for_each(|subscriber| subscriber.pulse(self.paused));
     }
 
     /// Leaves the node that the commands do not go to any more, since it has become a replica, or since the address
@@ -197,8 +197,8 @@ impl RedisTransport {
             return false;
         };
         let mut reported = false;
-        for lane in &mut self.lanes {
-            reported |= lane.leave(left, &reason, sink);
+        for subscriber in &mut self.subscribers {
+            reported |= subscriber.leave(left, &reason, sink);
         }
         for reader in self.readers.values_mut() {
             reported |= reader.leave(left, &reason, sink);
@@ -239,21 +239,25 @@ impl Transport for RedisTransport {
 
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         self.open();
-        while self.lanes.len() <= lane {
-            let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.target), Holding::Lane));
+        while self.subscribers.len() <= lane {
+            let number = self.subscribers.len();
+            self.subscribers.push(SubscriberConnection::new(
+                number,
+                Arc::clone(&self.target),
+                Holding::Whole,
+            ));
         }
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.subscribe(names);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.subscribe(names);
             if self.open {
-                lane.open();
+                subscriber.open();
             }
         }
     }
 
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.unsubscribe(names);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.unsubscribe(names);
         }
     }
 
@@ -276,7 +280,9 @@ impl Transport for RedisTransport {
             Port::Shared => self.commands.command(&command),
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);
-                reader.or_insert_with(|| Reader::new(Arc::clone(&self.target), false)).command(&command);
+                reader
+                    .or_insert_with(|| ReaderConnection::new(Arc::clone(&self.target), false))
+                    .command(&command);
             }
         }
     }

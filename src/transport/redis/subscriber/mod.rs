@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connect::{Loss, Target};
+use super::connect::{Loss, RedisTarget};
 use super::connection::{Connection, Opened};
 use super::sentinel::Master;
 use super::slot::Redirect;
@@ -31,7 +31,7 @@ use crate::transport::{Incoming, Lane, Subscription};
 use behind::Behind;
 use names::Names;
 use refused::Refused;
-use sent::Sent;
+use sent::SentCommand;
 use unsent::Unsent;
 
 /// How long a node has to answer the question whether it is alive until it counts as one that hangs. One that merely holds
@@ -46,7 +46,7 @@ const PORTION: usize = 1000;
 pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another node";
 
 /// One subscriber connection and the names it is to hold.
-pub(super) struct LaneConnection {
+pub(super) struct SubscriberConnection {
     number: Lane,
     connection: Connection,
     names: Names,
@@ -55,21 +55,21 @@ pub(super) struct LaneConnection {
     /// Replies may be left in the buffer.
     unread: bool,
     /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
-    in_flight: VecDeque<Sent>,
+    in_flight: VecDeque<SentCommand>,
     refused: Refused,
     holding: Holding,
     /// When it was asked whether it is alive, if nothing has come since.
     probed: Option<Instant>,
     /// It may be behind, since it was not read.
     behind: Option<Behind>,
-    news: News,
+    news: SubscriberNews,
     /// Whether the last read brought something, so that another one may.
     pub(super) more: bool,
 }
 
 /// What came up that concerns more than the connection.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct SubscriberNews {
     /// Names that the node would not take; they are no longer this connection's.
     pub(super) strays: Vec<Subscription>,
     /// What the node said of slots that it does not own.
@@ -80,18 +80,18 @@ pub(super) struct News {
     pub(super) loss: Option<Loss>,
 }
 
-/// What stands and falls together.
+/// What is lost together when a connection is lost, or a slot moves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holding {
-    /// All names of the lane: it has no other connection.
-    Lane,
-    /// The names of a slot. A loss is reported name by name.
-    Slot,
+    /// All names: the subscriber has no other connection. A loss is reported once.
+    Whole,
+    /// The names of one slot: other slots may be on other connections. A loss is reported name by name.
+    BySlot,
 }
 
-impl LaneConnection {
+impl SubscriberConnection {
     /// Returns a lane without names, which needs no connection.
-    pub(super) fn new(number: Lane, target: Arc<Target>, holding: Holding) -> Self {
+    pub(super) fn new(number: Lane, target: Arc<RedisTarget>, holding: Holding) -> Self {
         Self {
             number,
             connection: Connection::new(target),
@@ -103,7 +103,7 @@ impl LaneConnection {
             holding,
             probed: None,
             behind: None,
-            news: News::default(),
+            news: SubscriberNews::default(),
             more: false,
         }
     }
@@ -149,7 +149,7 @@ impl LaneConnection {
 
     /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
     /// connection was up or on its way.
-    pub(super) fn move_to(&mut self, target: Arc<Target>) -> bool {
+    pub(super) fn move_to(&mut self, target: Arc<RedisTarget>) -> bool {
         let mut reported = false;
         if !self.connection.is_waiting() {
             reported = self.close();
@@ -197,8 +197,8 @@ impl LaneConnection {
     }
 
     /// Returns what stays the same as long as Redis holds something for this connection; `None` if it holds nothing.
-    pub(super) fn watch(&self) -> Option<u64> {
-        self.names.watch()
+    pub(super) fn tenure(&self) -> Option<u64> {
+        self.names.tenure()
     }
 
     /// Returns whether the connection is up.
@@ -207,7 +207,7 @@ impl LaneConnection {
     }
 
     /// Takes what came up since the last time.
-    pub(super) fn take_news(&mut self) -> News {
+    pub(super) fn take_news(&mut self) -> SubscriberNews {
         std::mem::take(&mut self.news)
     }
 
@@ -338,11 +338,11 @@ impl LaneConnection {
     fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
         let (reason, silence) = self.explain(&loss);
         let reported = match self.holding {
-            Holding::Lane => {
+            Holding::Whole => {
                 sink(Incoming::LaneDown { lane: self.number, reason: &reason, silence });
                 true
             }
-            Holding::Slot => {
+            Holding::BySlot => {
                 let held = || self.names().filter(|(_, held)| *held).map(|(name, _)| name);
                 self.report_unsubscribed(held(), &reason, silence, sink);
                 held().next().is_some()

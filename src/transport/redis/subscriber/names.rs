@@ -83,7 +83,7 @@ impl Names {
     }
 
     /// Returns what stays the same as long as Redis holds any name; `None` if it holds none.
-    pub(super) fn watch(&self) -> Option<u64> {
+    pub(super) fn tenure(&self) -> Option<u64> {
         (self.held > 0).then_some(self.unheld)
     }
 

@@ -1,20 +1,20 @@
 //! What the replies on a subscriber connection say.
 
-use super::sent::{Confirmed, Sent, Verb, confirm, take_redirected};
-use super::{Holding, LaneConnection, PORTION, WITHDRAWN};
+use super::sent::{Confirmed, SentCommand, Verb, confirm, take_redirected};
+use super::{Holding, PORTION, SubscriberConnection, WITHDRAWN};
 use crate::transport::passing::{Passing, passing};
 use crate::transport::redis::connect::Loss;
 use crate::transport::redis::slot::Redirect;
 use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, Subscription};
 
-impl LaneConnection {
+impl SubscriberConnection {
     /// Reports all whole replies; returns whether there was something to report.
     pub(super) fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<bool, Loss> {
         let lane = self.number;
         let mut reported = false;
         // Refusals wait until the borrow of the read buffer ends; they are rare.
-        let mut refusals: Vec<Sent> = Vec::new();
+        let mut refusals: Vec<SentCommand> = Vec::new();
         let mut withdrawn: Vec<Subscription> = Vec::new();
         let mut left = PORTION;
         while left > 0
@@ -24,7 +24,7 @@ impl LaneConnection {
             match reply {
                 Reply::Message(message) => {
                     // A name that has moved and is not yet let go of comes from its new node, too.
-                    if self.holding == Holding::Slot
+                    if self.holding == Holding::BySlot
                         && !self.in_flight.is_empty()
                         && !self.names.has(&Subscription::shard(message.name))
                     {
@@ -52,7 +52,7 @@ impl LaneConnection {
                     Confirmed::Withdrawn(name) => {
                         if self.names.set_held(&name, false) {
                             // Another connection may hold it by now, where there is one for each slot.
-                            if self.holding == Holding::Lane {
+                            if self.holding == Holding::Whole {
                                 let Subscription { kind, name: of } = &name;
                                 sink(Incoming::Unsubscribed {
                                     lane,
@@ -68,7 +68,7 @@ impl LaneConnection {
                     }
                 },
                 Reply::Error(error) => {
-                    if self.holding == Holding::Slot
+                    if self.holding == Holding::BySlot
                         && let Some(redirect) = Redirect::of(error)
                     {
                         if let Some(sent) = take_redirected(&mut self.in_flight, &redirect)
@@ -120,7 +120,7 @@ impl LaneConnection {
         for sent in refusals {
             self.send_halves(sent);
         }
-        if self.holding == Holding::Slot {
+        if self.holding == Holding::BySlot {
             withdrawn.retain(|name| self.names.remove(name));
             self.news.withdrawn.append(&mut withdrawn);
         } else {

@@ -2,17 +2,22 @@
 
 use std::task::Context;
 
-use super::sent::{Sent, Verb};
+use super::sent::{SentCommand, Verb};
 use super::unsent::Unsent;
-use super::{Holding, LaneConnection, PORTION};
+use super::{Holding, PORTION, SubscriberConnection};
 use crate::transport::redis::buffer::{MAX_NAMES, write_names};
 use crate::transport::redis::slot::{Slot, in_slots};
 use crate::transport::{Subscription, SubscriptionKind};
 
-impl LaneConnection {
+impl SubscriberConnection {
     pub(super) fn ping(&mut self) {
         write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
-        self.in_flight.push_back(Sent { verb: Verb::Ping, slot: None, names: Vec::new(), confirmed: 0 });
+        self.in_flight.push_back(SentCommand {
+            verb: Verb::Ping,
+            slot: None,
+            names: Vec::new(),
+            confirmed: 0,
+        });
     }
 
     /// Sends some of the names that are to be sent anew.
@@ -29,8 +34,8 @@ impl LaneConnection {
     }
 
     /// Sends a refused command again as two, so that the names that are allowed get through.
-    pub(super) fn send_halves(&mut self, sent: Sent) {
-        let Sent { verb, slot, mut names, .. } = sent;
+    pub(super) fn send_halves(&mut self, sent: SentCommand) {
+        let SentCommand { verb, slot, mut names, .. } = sent;
         if verb.subscribes() {
             names.retain(|name| self.names.has(name));
         }
@@ -56,7 +61,7 @@ impl LaneConnection {
     }
 
     pub(super) fn send_all(&mut self, names: Vec<Subscription>, verb: fn(SubscriptionKind) -> Verb) {
-        if self.holding == Holding::Slot {
+        if self.holding == Holding::BySlot {
             for (slot, names) in in_slots(names) {
                 self.send_kinds(names, Some(slot), verb);
             }
@@ -90,6 +95,6 @@ impl LaneConnection {
             verb.command(),
             names.iter().map(|name| &*name.name),
         );
-        self.in_flight.push_back(Sent { verb, slot, names, confirmed: 0 });
+        self.in_flight.push_back(SentCommand { verb, slot, names, confirmed: 0 });
     }
 }

@@ -7,7 +7,7 @@ use crate::transport::resp::{Items, ProtocolError};
 use crate::transport::{Subscription, SubscriptionKind};
 
 /// A command with its names; the first `confirmed` of them are.
-pub(super) struct Sent {
+pub(super) struct SentCommand {
     pub(super) verb: Verb,
     /// That of all names, if names are held by slot.
     pub(super) slot: Option<Slot>,
@@ -85,7 +85,7 @@ pub(super) enum Confirmed {
 
 /// Takes note of a confirmation.
 pub(super) fn confirm(
-    in_flight: &mut VecDeque<Sent>,
+    in_flight: &mut VecDeque<SentCommand>,
     mut items: Items<'_>,
 ) -> Result<Confirmed, ProtocolError> {
     let kind = items.next_bulk().ok_or(ProtocolError::Unexpected)?;
@@ -115,7 +115,10 @@ pub(super) fn confirm(
 
 /// Takes the command that was redirected. A slot that goes while a SUNSUBSCRIBE is on its way is answered twice, by
 /// the push and by the error: what does not fit the command whose turn it is has been answered before.
-pub(super) fn take_redirected(in_flight: &mut VecDeque<Sent>, redirect: &Redirect) -> Option<Sent> {
+pub(super) fn take_redirected(
+    in_flight: &mut VecDeque<SentCommand>,
+    redirect: &Redirect,
+) -> Option<SentCommand> {
     let sent = in_flight.front()?;
     let fits = match redirect {
         Redirect::Moved { slot, .. } => sent.slot == Some(*slot),

@@ -10,7 +10,7 @@ fn channel(name: &str) -> Subscription {
 }
 
 /// The next command of a lane that is polled meanwhile.
-async fn command(lane: &mut LaneConnection, client: &mut Client) -> Vec<String> {
+async fn command(lane: &mut SubscriberConnection, client: &mut Client) -> Vec<String> {
     let polled = poll_fn(|cx| {
         if lane.poll(cx, false, &mut |_| {}).more {
             cx.waker().wake_by_ref();
@@ -27,8 +27,8 @@ async fn command(lane: &mut LaneConnection, client: &mut Client) -> Vec<String> 
 fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
     block_on(async {
         let mut peer = MockPeer::tcp().await;
-        let target = Target::new(peer.address(), Settings::default());
-        let mut lane = LaneConnection::new(0, Arc::new(target), Holding::Lane);
+        let target = RedisTarget::new(peer.address(), Settings::default());
+        let mut lane = SubscriberConnection::new(0, Arc::new(target), Holding::Whole);
         let name = |n: usize| format!("m{n:05}");
         lane.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
         lane.open();

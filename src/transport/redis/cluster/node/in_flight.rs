@@ -2,7 +2,7 @@
 
 /// A command whose reply is not in.
 pub(super) enum InFlight {
-    /// Its bytes are the next in `Kept`; `end` is where the command ends among all that was appended.
+    /// Its bytes are the next in `KeptPublishes`; `end` is where the command ends among all that was appended.
     Publish {
         channel: usize,
         payload: usize,

@@ -42,12 +42,12 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a node holds for a lane: the number of the lane, and that of the unbroken time for which it has held something.
-pub(crate) type Watch = (Lane, u64);
+pub(crate) type Tenure = (Lane, u64);
 
 struct Question {
     at: Instant,
     /// What the node was holding for us then.
-    watch: Option<Watch>,
+    tenure: Option<Tenure>,
     /// Somebody waits to hear the answer.
     told: bool,
 }
@@ -62,7 +62,7 @@ pub(super) struct Mastership {
     /// When the last one was asked.
     last: Option<Instant>,
     /// What it was holding when it said that it was a master.
-    watch: Option<Watch>,
+    tenure: Option<Tenure>,
     /// It has said that it is none.
     ended: bool,
     /// It does not say what it is. Then it is believed what it says of publishes.
@@ -91,8 +91,8 @@ impl Mastership {
     }
 
     /// What it was holding when it said that it was a master.
-    pub(super) fn watch(&self) -> Option<Watch> {
-        self.watch
+    pub(super) fn tenure(&self) -> Option<Tenure> {
+        self.tenure
     }
 
     /// Returns whether an answer is on its way.
@@ -106,24 +106,24 @@ impl Mastership {
     }
 
     /// Takes note that it is asked while it holds something, and whether somebody waits to hear the answer.
-    pub(super) fn asks(&mut self, watch: Option<Watch>, told: bool, now: Instant) {
-        self.asked.push_back(Question { at: now, watch, told });
+    pub(super) fn asks(&mut self, tenure: Option<Tenure>, told: bool, now: Instant) {
+        self.asked.push_back(Question { at: now, tenure, told });
         self.last = Some(now);
     }
 
     /// Takes note of what it still holds. That it was holding it all the time means that it was a master all the time.
-    pub(super) fn sees(&mut self, watch: Option<Watch>, now: Instant) {
-        if self.watch.is_some() && self.watch == watch && !self.ended {
+    pub(super) fn sees(&mut self, tenure: Option<Tenure>, now: Instant) {
+        if self.tenure.is_some() && self.tenure == tenure && !self.ended {
             self.known_at = Some(now);
         } else {
-            self.watch = None;
+            self.tenure = None;
         }
     }
 
     /// It may be a master no longer.
     pub(super) fn doubt(&mut self) {
         self.known_at = None;
-        self.watch = None;
+        self.tenure = None;
     }
 
     /// Returns whether somebody waits to hear what it is.
@@ -132,16 +132,16 @@ impl Mastership {
     }
 
     /// It has answered. Returns whether somebody waits to hear it, and when it was asked.
-    pub(super) fn answered(&mut self, role: Role) -> Option<(bool, Instant)> {
+    pub(super) fn answered(&mut self, role: NodeRole) -> Option<(bool, Instant)> {
         let question = self.asked.pop_front()?;
-        self.ended = role == Role::Replica;
+        self.ended = role == NodeRole::Replica;
         match role {
-            Role::Master => {
+            NodeRole::Master => {
                 self.known_at = self.known_at.max(Some(question.at));
-                self.watch = question.watch;
+                self.tenure = question.tenure;
             }
-            Role::Replica => self.doubt(),
-            Role::Unknown => self.silent = true,
+            NodeRole::Replica => self.doubt(),
+            NodeRole::Unknown => self.silent = true,
         }
         Some((question.told, question.at))
     }
@@ -149,14 +149,14 @@ impl Mastership {
 
 /// What a node says that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum NodeRole {
     Master,
     Replica,
     /// It does not say.
     Unknown,
 }
 
-impl Role {
+impl NodeRole {
     /// Reads the reply to HELLO.
     pub(super) fn of(mut hello: Items<'_>) -> Self {
         while let Some(name) = hello.next() {
@@ -177,22 +177,22 @@ impl Role {
 mod tests {
     use super::*;
 
-    const WATCH: Option<Watch> = Some((0, 1));
+    const TENURE: Option<Tenure> = Some((0, 1));
 
     #[test]
     fn a_master_is_known_for_a_while_after_it_was_asked_and_as_long_as_it_holds_something() {
         let now = Instant::now();
         let mut mastership = Mastership::default();
         assert!(!mastership.is_known(now));
-        mastership.asks(WATCH, false, now);
-        mastership.answered(Role::Master);
+        mastership.asks(TENURE, false, now);
+        mastership.answered(NodeRole::Master);
         assert!(mastership.is_known(now + LEASE / 2));
         assert!(!mastership.is_known(now + LEASE), "counted from when it was asked");
-        mastership.sees(WATCH, now + LEASE);
+        mastership.sees(TENURE, now + LEASE);
         assert!(mastership.is_known(now + LEASE));
         mastership.sees(Some((0, 2)), now + 2 * LEASE);
         assert!(!mastership.is_known(now + 2 * LEASE), "it has lost it in between");
-        mastership.sees(WATCH, now + 2 * LEASE);
+        mastership.sees(TENURE, now + 2 * LEASE);
         assert!(!mastership.is_known(now + 2 * LEASE), "what is lost is lost");
     }
 
@@ -200,29 +200,29 @@ mod tests {
     fn one_that_is_none_is_not_published_to_until_it_says_otherwise() {
         let now = Instant::now();
         let mut mastership = Mastership::default();
-        mastership.asks(WATCH, false, now);
-        mastership.answered(Role::Master);
-        mastership.asks(WATCH, false, now);
-        mastership.answered(Role::Replica);
-        mastership.sees(WATCH, now);
+        mastership.asks(TENURE, false, now);
+        mastership.answered(NodeRole::Master);
+        mastership.asks(TENURE, false, now);
+        mastership.answered(NodeRole::Replica);
+        mastership.sees(TENURE, now);
         assert!(mastership.has_ended() && !mastership.is_known(now));
-        mastership.asks(WATCH, false, now);
-        mastership.answered(Role::Unknown);
+        mastership.asks(TENURE, false, now);
+        mastership.answered(NodeRole::Unknown);
         assert!(mastership.is_known(now) && !mastership.has_ended(), "there is nothing to go by");
     }
 
     #[test]
     fn reads_what_redis_says() {
         let role = |reply: &[u8]| match Reply::of(reply) {
-            Ok(Reply::Array(items)) => Role::of(items),
+            Ok(Reply::Array(items)) => NodeRole::of(items),
             _ => panic!("no array"),
         };
         let hello =
             b"*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
-        assert_eq!(role(hello), Role::Master);
-        assert_eq!(role(b"*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n"), Role::Replica);
-        assert_eq!(role(b"*2\r\n$4\r\nrole\r\n:1\r\n"), Role::Unknown);
-        assert_eq!(role(b"*1\r\n$4\r\nrole\r\n"), Role::Unknown);
-        assert_eq!(role(b"*0\r\n"), Role::Unknown);
+        assert_eq!(role(hello), NodeRole::Master);
+        assert_eq!(role(b"*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n"), NodeRole::Replica);
+        assert_eq!(role(b"*2\r\n$4\r\nrole\r\n:1\r\n"), NodeRole::Unknown);
+        assert_eq!(role(b"*1\r\n$4\r\nrole\r\n"), NodeRole::Unknown);
+        assert_eq!(role(b"*0\r\n"), NodeRole::Unknown);
     }
 }

@@ -8,8 +8,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub(super) use mastership::{AWAY, LEASE, Role, SETTLE, Watch};
-pub(super) use report::{Report, Uncounted};
+pub(super) use mastership::{AWAY, LEASE, NodeRole, SETTLE, Tenure};
+pub(super) use report::{NodeReport, Uncounted};
 
 use std::collections::VecDeque;
 use std::task::Context;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::settings::ClusterSettings;
 use crate::transport::redis::buffer::{write_args, write_count};
-use crate::transport::redis::commands::{Abandoned, Hold, Kept};
+use crate::transport::redis::commands::{Abandoned, Hold, KeptPublishes};
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::Step;
@@ -38,13 +38,13 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// The command connection of one node: publishes, which are kept until they are answered, counts, commands about keys,
 /// and questions about the cluster.
-pub(super) struct Node {
+pub(super) struct ClusterNode {
     address: Address,
     space: Space,
     connection: Connection,
     in_flight: VecDeque<InFlight>,
     /// What of publishes is not answered, those that wait behind those that do not.
-    kept: Kept,
+    kept: KeptPublishes,
     /// Publishes that wait until it is known that the node is a master, or that it takes publishes again: the lengths of
     /// their channels and payloads.
     waiting: VecDeque<(usize, usize)>,
@@ -52,7 +52,7 @@ pub(super) struct Node {
     waiting_bytes: usize,
     /// Publishes that have reached nobody, as long as it is not known what the node was then.
     doubtful: VecDeque<(usize, usize)>,
-    doubted: Kept,
+    doubted: KeptPublishes,
     /// Counts that are worth something if the node was the master, as long as that is not known.
     doubtful_counts: Vec<(u64, Vec<u64>)>,
     mastership: Mastership,
@@ -84,7 +84,7 @@ pub(super) struct Node {
     pub(super) leaves_at: Option<Instant>,
 }
 
-impl Node {
+impl ClusterNode {
     /// Returns a node whose connection opens with the next poll.
     pub(super) fn new(settings: &ClusterSettings, address: &Address, space: Space) -> Self {
         let mut connection = Connection::new(settings.of(address));
@@ -94,11 +94,11 @@ impl Node {
             space,
             connection,
             in_flight: VecDeque::new(),
-            kept: Kept::default(),
+            kept: KeptPublishes::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             doubtful: VecDeque::new(),
-            doubted: Kept::default(),
+            doubted: KeptPublishes::default(),
             doubtful_counts: Vec::new(),
             mastership: Mastership::default(),
             hold: Hold::new(),
@@ -201,22 +201,22 @@ impl Node {
     }
 
     /// What it was holding when it was last known that the node is a master.
-    pub(super) fn watch(&self) -> Option<Watch> {
-        self.mastership.watch()
+    pub(super) fn tenure(&self) -> Option<Tenure> {
+        self.mastership.tenure()
     }
 
     /// Takes note of what it holds: of what it was holding before, and of anything.
-    pub(super) fn sees(&mut self, same: Option<Watch>, any: Option<Watch>, now: Instant) {
+    pub(super) fn sees(&mut self, same: Option<Tenure>, any: Option<Tenure>, now: Instant) {
         self.mastership.sees(same, now);
         self.send_waiting(now);
         self.inquire(any, now);
     }
 
     /// Asks the node what it is if that is due.
-    pub(super) fn inquire(&mut self, watch: Option<Watch>, now: Instant) {
+    pub(super) fn inquire(&mut self, tenure: Option<Tenure>, now: Instant) {
         self.active = false;
         if self.mastership.is_due(now) && !self.mastership.is_asked() {
-            self.say_hello(watch, false, now);
+            self.say_hello(tenure, false, now);
         }
     }
 
@@ -228,8 +228,8 @@ impl Node {
         }
     }
 
-    fn say_hello(&mut self, watch: Option<Watch>, told: bool, now: Instant) {
-        self.mastership.asks(watch, told, now);
+    fn say_hello(&mut self, tenure: Option<Tenure>, told: bool, now: Instant) {
+        self.mastership.asks(tenure, told, now);
         self.append(|out| out.extend_from_slice(HELLO));
         self.in_flight.push_back(InFlight::Hello);
     }
@@ -237,22 +237,22 @@ impl Node {
     /// The node has said what it is.
     fn take_role(
         &mut self,
-        role: Role,
+        role: NodeRole,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) {
         let Some((told, asked_at)) = self.mastership.answered(role) else {
             return;
         };
-        let is_master = role != Role::Replica;
+        let is_master = role != NodeRole::Replica;
         self.settle_doubtful(is_master, sink, reports);
         self.frozen_at = self.frozen_at.filter(|&at| !is_master || asked_at <= at);
         for (token, counts) in self.doubtful_counts.drain(..) {
             let counts = if is_master { Ok(counts) } else { Err(Uncounted::Lost) };
-            reports.push((self.address.clone(), Report::Counted { token, counts }));
+            reports.push((self.address.clone(), NodeReport::Counted { token, counts }));
         }
         if told || !is_master {
-            reports.push((self.address.clone(), Report::Role(role)));
+            reports.push((self.address.clone(), NodeReport::Role(role)));
         }
         if is_master {
             self.send_waiting(Instant::now());
@@ -266,7 +266,7 @@ impl Node {
         self.append(|out| write_count(out, space, channels));
         self.in_flight.push_back(InFlight::Count { token, channels: channels.len(), as_master });
         if as_master {
-            self.say_hello(self.mastership.watch(), false, Instant::now());
+            self.say_hello(self.mastership.tenure(), false, Instant::now());
         }
     }
 
@@ -324,7 +324,7 @@ impl Node {
         cx: &mut Context<'_>,
         settings: &ClusterSettings,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) -> Step {
         let mut reported = false;
         let mut sink = |incoming: Incoming<'_>| {
@@ -342,7 +342,7 @@ impl Node {
                     self.discard();
                 }
                 self.connection.lose();
-                reports.push((self.address.clone(), Report::Lost { reason, unanswered, stood }));
+                reports.push((self.address.clone(), NodeReport::Lost { reason, unanswered, stood }));
                 false
             }
         };
@@ -354,7 +354,7 @@ impl Node {
         &mut self,
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) -> u64 {
         // What waits for the connection included.
         let unwritten = u64::try_from(self.connection.commands.unwritten().len()).unwrap_or_default();
@@ -364,7 +364,7 @@ impl Node {
         self.settle_doubtful(false, sink, reports);
         self.frozen_at = None;
         for (token, _) in self.doubtful_counts.drain(..) {
-            reports.push((self.address.clone(), Report::Counted { token, counts: Err(Uncounted::Lost) }));
+            reports.push((self.address.clone(), NodeReport::Counted { token, counts: Err(Uncounted::Lost) }));
         }
         let begun = |sent: &InFlight| matches!(sent, InFlight::Command { end, .. } if *end <= written);
         if self.in_flight.iter().any(begun) {
@@ -383,13 +383,13 @@ impl Node {
                 }
                 InFlight::Count { token, .. } => {
                     let counts = Err(Uncounted::Lost);
-                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                    reports.push((self.address.clone(), NodeReport::Counted { token, counts }));
                 }
                 InFlight::Command { token: None, .. } => {}
                 InFlight::Command { token: Some(token), end } => {
                     let command = Abandoned { token, begun: end <= written };
                     let reason = reason.to_owned();
-                    reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+                    reports.push((self.address.clone(), NodeReport::Abandoned { command, reason }));
                 }
                 InFlight::Info | InFlight::Slots | InFlight::Hello | InFlight::Hold => {}
             }
@@ -397,7 +397,7 @@ impl Node {
         self.return_waiting(sink);
         self.hold.forget();
         if std::mem::take(&mut self.mastership).is_told() {
-            reports.push((self.address.clone(), Report::Role(Role::Unknown)));
+            reports.push((self.address.clone(), NodeReport::Role(NodeRole::Unknown)));
         }
         self.publishes = 0;
         self.commands = 0;
@@ -406,14 +406,14 @@ impl Node {
     }
 
     /// Waits no more for the replies to commands about keys.
-    pub(super) fn abandon_commands(&mut self, reason: &str, reports: &mut Vec<(Address, Report)>) {
+    pub(super) fn abandon_commands(&mut self, reason: &str, reports: &mut Vec<(Address, NodeReport)>) {
         for command in &mut self.in_flight {
             if let InFlight::Command { token, .. } = command
                 && let Some(token) = token.take()
             {
                 let command = Abandoned { token, begun: true };
                 let reason = reason.to_owned();
-                reports.push((self.address.clone(), Report::Abandoned { command, reason }));
+                reports.push((self.address.clone(), NodeReport::Abandoned { command, reason }));
             }
         }
         self.commands = 0;

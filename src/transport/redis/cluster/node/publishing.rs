@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::in_flight::InFlight;
-use super::{GRACE, Node, Report};
+use super::{ClusterNode, GRACE, NodeReport};
 use crate::transport::redis::buffer::write_publish;
 use crate::transport::redis::connect::Address;
 use crate::transport::{Incoming, Space};
@@ -17,7 +17,7 @@ const MAX_DOUBTFUL: usize = 1 << 20;
 /// go back. One that comes later was on its way for longer than subscribers stay away.
 const LATE: Duration = Duration::from_millis(100);
 
-impl Node {
+impl ClusterNode {
     /// Appends a publish, or has it wait until it may go out. Only while the connection is up.
     pub(crate) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
         self.active = true;
@@ -90,13 +90,13 @@ impl Node {
         &mut self,
         is_master: bool,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) {
         for (channel, payload) in self.doubtful.drain(..) {
             if is_master {
                 sink(Incoming::Published { receivers: 0 });
             } else if self.frozen_at.is_some() {
-                reports.push((self.address.clone(), Report::Unknown));
+                reports.push((self.address.clone(), NodeReport::Unknown));
             } else {
                 let (channel, payload) = self.doubted.front(channel, payload);
                 sink(Incoming::Returned { channel, payload });
@@ -108,7 +108,7 @@ impl Node {
     /// Asks what it is if there are publishes that have reached nobody, and that is due.
     pub(super) fn ask_about_doubtful(&mut self, now: Instant) {
         if self.ask_at().is_some_and(|at| now >= at) {
-            self.say_hello(self.mastership.watch(), false, now);
+            self.say_hello(self.mastership.tenure(), false, now);
         }
     }
 
@@ -127,14 +127,14 @@ impl Node {
         channel: usize,
         payload: usize,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) {
         let now = Instant::now();
         let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
         if self.space == Space::Global || self.mastership.is_silent() {
             sink(Incoming::Published { receivers: 0 });
         } else if late || (self.frozen_at.is_some() && self.mastership.has_ended()) {
-            reports.push((self.address.clone(), Report::Unknown));
+            reports.push((self.address.clone(), NodeReport::Unknown));
         } else {
             let (channel, payload) = self.kept.front(channel, payload);
             if self.mastership.has_ended() {

@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::in_flight::InFlight;
-use super::mastership::Role;
-use super::{Node, Report, Uncounted};
+use super::mastership::NodeRole;
+use super::{ClusterNode, NodeReport, Uncounted};
 use crate::transport::passing::{Passing, passing};
 use crate::transport::redis::cluster::settings::ClusterSettings;
-use crate::transport::redis::cluster::topology::{Answer, Topology, read_info};
+use crate::transport::redis::cluster::topology::{Topology, TopologyAnswer, read_info};
 use crate::transport::redis::commands::read_counts;
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::connection::Opened;
@@ -17,14 +17,14 @@ use crate::transport::redis::slot::Redirect;
 use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, Outcome};
 
-impl Node {
+impl ClusterNode {
     /// Returns whether a read brought something.
     pub(super) fn advance(
         &mut self,
         cx: &mut Context<'_>,
         settings: &ClusterSettings,
         sink: &mut dyn FnMut(Incoming<'_>),
-        reports: &mut Vec<(Address, Report)>,
+        reports: &mut Vec<(Address, NodeReport)>,
     ) -> Result<bool, Loss> {
         let mut more = false;
         match self.connection.poll_open(cx) {
@@ -34,7 +34,7 @@ impl Node {
                     self.quiet_since = Instant::now();
                     self.hangs = false;
                     self.is_new = false;
-                    reports.push((self.address.clone(), Report::Opened));
+                    reports.push((self.address.clone(), NodeReport::Opened));
                 }
             }
         }
@@ -65,10 +65,10 @@ impl Node {
                     self.reached_nobody(channel, payload, sink, reports);
                 }
                 (InFlight::Hello, Reply::Array(items)) => {
-                    let role = Role::of(items);
+                    let role = NodeRole::of(items);
                     self.take_role(role, sink, reports);
                 }
-                (InFlight::Hello, Reply::Error(_)) => self.take_role(Role::Unknown, sink, reports),
+                (InFlight::Hello, Reply::Error(_)) => self.take_role(NodeRole::Unknown, sink, reports),
                 (InFlight::Publish { .. }, Reply::Integer(receivers)) => {
                     let receivers = u64::try_from(receivers).map_err(|_| ProtocolError::Unexpected)?;
                     self.hold.accepted();
@@ -87,7 +87,7 @@ impl Node {
                             let (channel, payload) = self.kept.front(channel, payload);
                             sink(Incoming::Returned { channel, payload });
                             let stalls = Some(text.into_owned());
-                            reports.push((self.address.clone(), Report::Redirected { redirect, stalls }));
+                            reports.push((self.address.clone(), NodeReport::Redirected { redirect, stalls }));
                         }
                         None => sink(Incoming::PublishRefused { error: &text }),
                     }
@@ -99,7 +99,7 @@ impl Node {
                         self.doubtful_counts.push((token, counts));
                     } else {
                         let counts = Ok(counts);
-                        reports.push((self.address.clone(), Report::Counted { token, counts }));
+                        reports.push((self.address.clone(), NodeReport::Counted { token, counts }));
                     }
                 }
                 (&InFlight::Count { token, .. }, Reply::Error(error)) => {
@@ -111,7 +111,7 @@ impl Node {
                         Some(_) => Uncounted::Lost,
                         None => Uncounted::Refused(String::from_utf8_lossy(error).into_owned()),
                     });
-                    reports.push((self.address.clone(), Report::Counted { token, counts }));
+                    reports.push((self.address.clone(), NodeReport::Counted { token, counts }));
                 }
                 (InFlight::Hold, reply) => {
                     let error = match reply {
@@ -137,7 +137,7 @@ impl Node {
                     };
                     sink(Incoming::Replied { token, outcome });
                     if let Some((redirect, _)) = redirect {
-                        let report = Report::Redirected { redirect, stalls: None };
+                        let report = NodeReport::Redirected { redirect, stalls: None };
                         reports.push((self.address.clone(), report));
                     }
                 }
@@ -147,7 +147,10 @@ impl Node {
                 (InFlight::Slots, Reply::Array(slots)) => {
                     let topology = Topology::of(slots, settings, &self.address)?;
                     let (ok, epoch) = self.info;
-                    reports.push((self.address.clone(), Report::Answer(Answer { ok, epoch, topology })));
+                    reports.push((
+                        self.address.clone(),
+                        NodeReport::Answer(TopologyAnswer { ok, epoch, topology }),
+                    ));
                 }
                 (InFlight::Slots, Reply::Error(error)) => {
                     let error = String::from_utf8_lossy(error);
@@ -158,7 +161,7 @@ impl Node {
                     };
                     let reason =
                         format!("{} does not say who owns which slot: {error}{advice}", self.address);
-                    reports.push((self.address.clone(), Report::NoAnswer(reason)));
+                    reports.push((self.address.clone(), NodeReport::NoAnswer(reason)));
                 }
                 _ => return Err(ProtocolError::Unexpected.into()),
             }

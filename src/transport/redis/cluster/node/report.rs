@@ -1,12 +1,12 @@
 //! What a node has to say to the transport.
 
-use super::mastership::Role;
-use crate::transport::redis::cluster::topology::Answer;
+use super::mastership::NodeRole;
+use crate::transport::redis::cluster::topology::TopologyAnswer;
 use crate::transport::redis::commands::Abandoned;
 use crate::transport::redis::slot::Redirect;
 
 /// What a node has to say.
-pub(crate) enum Report {
+pub(crate) enum NodeReport {
     /// The connection is up.
     Opened,
     /// The connection is lost, or could not be made.
@@ -18,7 +18,7 @@ pub(crate) enum Report {
         stood: bool,
     },
     /// What the node knows of the cluster.
-    Answer(Answer),
+    Answer(TopologyAnswer),
     /// The node does not say what it knows.
     NoAnswer(String),
     Counted {
@@ -32,7 +32,7 @@ pub(crate) enum Report {
         stalls: Option<String>,
     },
     /// The node says what it is, to who wanted to hear it, or since it is no master any more.
-    Role(Role),
+    Role(NodeRole),
     /// A publish has run, and nobody knows whom it has reached.
     Unknown,
     /// A command gets no reply.

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::former::FormerNode;
 use crate::transport::redis::cluster::settings::ClusterSettings;
 use crate::transport::redis::cluster::topology::Topology;
-use crate::transport::redis::connect::{Address, Target};
+use crate::transport::redis::connect::{Address, RedisTarget};
 use crate::transport::redis::step::Step;
-use crate::transport::redis::subscriber::{Holding, LaneConnection};
+use crate::transport::redis::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, Lane, Subscription};
 
 /// How long the node of the channels and globs has to take a lost connection back. Another one would send what this
@@ -33,7 +33,7 @@ const DELISTED: &str = "the node is no longer part of the cluster";
 pub(super) struct Anywhere {
     number: Lane,
     settings: Arc<ClusterSettings>,
-    connection: LaneConnection,
+    connection: SubscriberConnection,
     /// Where it goes.
     at: Option<Address>,
     /// Where it went before, if that may hang.
@@ -52,11 +52,11 @@ impl Anywhere {
     /// Returns a connection without names, which needs no node.
     pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize) -> Self {
         // It is not opened before it has a node.
-        let nowhere = Target::new(Address::Unix(PathBuf::new()), settings.base.clone());
+        let nowhere = RedisTarget::new(Address::Unix(PathBuf::new()), settings.base.clone());
         Self {
             number,
             settings,
-            connection: LaneConnection::new(number, Arc::new(nowhere), Holding::Lane),
+            connection: SubscriberConnection::new(number, Arc::new(nowhere), Holding::Whole),
             at: None,
             former: None,
             missing: None,

@@ -1,5 +1,5 @@
 //! The node that the channels and globs were moved away from, since the topology names it no more. If it hangs, the others get
-//! from it what it had delivered last as soon as it is back: see [`Last`]. So its connection is kept until it answers or is
+//! from it what it had delivered last as soon as it is back: see [`LastMessages`]. So its connection is kept until it answers or is
 //! lost. What comes by it is passed over: the node that is subscribed to now gets that, too.
 
 use std::collections::VecDeque;
@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::last::{ANSWER, Last, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
+use super::last::{ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
 use crate::transport::redis::buffer::write_names;
 use crate::transport::redis::connect::Loss;
 use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::Step;
-use crate::transport::redis::subscriber::{LaneConnection, Verb};
+use crate::transport::redis::subscriber::{SubscriberConnection, Verb};
 use crate::transport::resp::Reply;
 use crate::transport::{Incoming, Lane, SubscriptionKind};
 
@@ -24,14 +24,14 @@ pub(super) struct FormerNode {
     silent: bool,
     /// The answer to a question is missing.
     asked: bool,
-    last: Last,
+    last: LastMessages,
     keys: RandomState,
     /// What the new node has sent: a message that may be a copy, and all behind it.
-    held: VecDeque<Held>,
+    held: VecDeque<HeldMessage>,
     held_bytes: usize,
 }
 
-struct Held {
+struct HeldMessage {
     hash: u64,
     kind: SubscriptionKind,
     name: Vec<u8>,
@@ -43,9 +43,9 @@ struct Held {
 
 impl FormerNode {
     /// Takes the connection of a node that is left. `None` if it does not stand, or has brought no messages of late.
-    pub(super) fn of(lane: &mut LaneConnection) -> Option<Self> {
+    pub(super) fn of(lane: &mut SubscriberConnection) -> Option<Self> {
         let keys = RandomState::new();
-        let last = Last::of(lane.last_messages(), &keys);
+        let last = LastMessages::of(lane.last_messages(), &keys);
         if !lane.is_open() || last.is_empty() {
             return None;
         }
@@ -72,7 +72,7 @@ impl FormerNode {
         let waits = may_be_copy.then_some(now + ANSWER);
         let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
         self.held_bytes += name.len() + channel.len() + payload.len();
-        self.held.push_back(Held { hash, kind, name, channel, payload, waits });
+        self.held.push_back(HeldMessage { hash, kind, name, channel, payload, waits });
         false
     }
 
@@ -114,7 +114,7 @@ impl FormerNode {
             return Ok(Step::default());
         }
         let more = self.read(cx)?;
-        let waits = |held: &Held| self.silent && held.waits.is_some_and(|until| now < until);
+        let waits = |held: &HeldMessage| self.silent && held.waits.is_some_and(|until| now < until);
         let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
         let ready = self.held.iter().position(waits).filter(|_| !is_too_much);
         let reported = self.give(ready.unwrap_or(self.held.len()), lane, sink);
@@ -167,7 +167,7 @@ impl FormerNode {
     fn give(&mut self, count: usize, lane: Lane, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let mut any = false;
         for held in self.held.drain(..count) {
-            let Held { hash, kind, name, channel, payload, waits } = &held;
+            let HeldMessage { hash, kind, name, channel, payload, waits } = &held;
             self.held_bytes -= name.len() + channel.len() + payload.len();
             if waits.is_some() {
                 if !self.silent {

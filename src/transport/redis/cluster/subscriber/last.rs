@@ -29,7 +29,7 @@ pub(super) const MAX_HELD_BYTES: usize = 8 << 20;
 
 /// The messages that a node had sent last, those whose copies have not come.
 #[derive(Default)]
-pub(super) struct Last {
+pub(super) struct LastMessages {
     /// How often each was sent.
     counts: HashMap<u64, u32>,
     /// Those of which the new node has sent one that was no copy.
@@ -57,7 +57,7 @@ pub(super) enum Whom {
     New,
 }
 
-impl Last {
+impl LastMessages {
     /// Takes note of the messages.
     pub(super) fn of<'a>(messages: impl Iterator<Item = Message<'a>>, keys: &RandomState) -> Self {
         let mut last = Self::default();

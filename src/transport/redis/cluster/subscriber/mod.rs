@@ -17,30 +17,30 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
-use super::node::Watch;
+use super::node::Tenure;
 use super::settings::ClusterSettings;
 use super::topology::Topology;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::slot_of;
 use crate::transport::redis::step::{BUDGET, Step};
-use crate::transport::redis::subscriber::LaneConnection;
+use crate::transport::redis::subscriber::SubscriberConnection;
 use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
 use anywhere::Anywhere;
-use handovers::{Handovers, Held};
-use turns::{Class, Place, stretches};
+use handovers::{Handovers, HeldShardMessage};
+use turns::{PollClass, PollPlace, stretches};
 
 /// One lane in a cluster. Its channels and globs sit at one node, whichever; its channels of shards at the owners
 /// of their slots, with a connection to each.
-pub(super) struct ClusterLane {
+pub(super) struct ClusterSubscriber {
     number: Lane,
     settings: Arc<ClusterSettings>,
     open: bool,
     /// For channels and globs.
     anywhere: Anywhere,
     /// For channels of shards.
-    owners: BTreeMap<Address, LaneConnection>,
+    owners: BTreeMap<Address, SubscriberConnection>,
     /// Channels of shards that wait for a topology that says whose they are.
-    homeless: BTreeSet<Subscription>,
+    unplaced: BTreeSet<Subscription>,
     /// What a node would not take, and whence it came.
     strays: Vec<(Address, Subscription)>,
     /// Names that a former owner, this one, goes on holding until the new one has confirmed them.
@@ -50,7 +50,7 @@ pub(super) struct ClusterLane {
     /// Names that nodes have withdrawn, and that go nowhere yet.
     away: Vec<Away>,
     /// Where the last poll has stopped; the next one goes on there. `None` if it has come round.
-    stopped: Option<Place>,
+    stopped: Option<PollPlace>,
 }
 
 /// What a node has withdrawn. If it is a master still, it knows where the names go; if it has become a replica, they
@@ -64,7 +64,7 @@ struct Away {
     next: Instant,
 }
 
-impl ClusterLane {
+impl ClusterSubscriber {
     /// Returns a lane without names, which needs no connection.
     pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize, open: bool) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl ClusterLane {
             settings,
             open,
             owners: BTreeMap::new(),
-            homeless: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
             strays: Vec::new(),
             overlap: BTreeMap::new(),
             handovers: Handovers::default(),
@@ -95,7 +95,7 @@ impl ClusterLane {
     /// Removes names; a name that was not there is passed over.
     pub(super) fn unsubscribe(&mut self, names: Vec<Subscription>) {
         for name in &names {
-            self.homeless.remove(name);
+            self.unplaced.remove(name);
             self.overlap.remove(name);
         }
         self.handovers.forget(names.iter());
@@ -117,18 +117,18 @@ impl ClusterLane {
     pub(super) fn open(&mut self) {
         self.open = true;
         self.anywhere.open();
-        self.owners.values_mut().for_each(LaneConnection::open);
+        self.owners.values_mut().for_each(SubscriberConnection::open);
     }
 
     /// Drops the connections and keeps the names; returns whether one was up or on its way.
     pub(super) fn close(&mut self) -> bool {
         self.open = false;
-        self.homeless.extend(self.handovers.clear());
+        self.unplaced.extend(self.handovers.clear());
         let mut reported = self.anywhere.close();
         for connection in self.owners.values_mut() {
             reported |= connection.close();
         }
-        self.homeless.extend(self.away.drain(..).flat_map(|away| away.names));
+        self.unplaced.extend(self.away.drain(..).flat_map(|away| away.names));
         reported
     }
 
@@ -136,7 +136,7 @@ impl ClusterLane {
     pub(super) fn clear(&mut self) {
         self.anywhere.clear();
         self.owners.clear();
-        self.homeless.clear();
+        self.unplaced.clear();
         self.strays.clear();
         self.overlap.clear();
         self.handovers.clear();
@@ -157,14 +157,14 @@ impl ClusterLane {
     }
 
     /// Returns whether a name waits for a topology that says whose it is.
-    pub(super) fn is_homeless(&self) -> bool {
-        !self.homeless.is_empty()
+    pub(super) fn has_unplaced(&self) -> bool {
+        !self.unplaced.is_empty()
     }
 
     /// Returns what stays the same as long as a node holds something for this lane.
-    pub(super) fn watch(&self, node: &Address) -> Option<Watch> {
-        let watch = self.owners.get(node)?.watch()?;
-        Some((self.number, watch))
+    pub(super) fn tenure(&self, node: &Address) -> Option<Tenure> {
+        let tenure = self.owners.get(node)?.tenure()?;
+        Some((self.number, tenure))
     }
 
     /// Asks a node whether it is alive.
@@ -181,7 +181,7 @@ impl ClusterLane {
 
     /// Nothing is read, so that nothing is silent.
     pub(super) fn pass_probes(&mut self) {
-        self.owners.values_mut().for_each(LaneConnection::pass_probe);
+        self.owners.values_mut().for_each(SubscriberConnection::pass_probe);
     }
 
     /// Returns whether a node may have said something that is not read yet.
@@ -213,15 +213,17 @@ impl ClusterLane {
         let mut withdrawn = Vec::new();
         let stopped = self.stopped.take();
         let owners = &self.owners;
-        let asks = self.handovers.look(now, |node| owners.get(node).is_some_and(LaneConnection::is_asked));
-        asks.iter().for_each(|owner| self.owners.get_mut(owner).into_iter().for_each(LaneConnection::ask));
+        let asks =
+            self.handovers.look(now, |node| owners.get(node).is_some_and(SubscriberConnection::is_asked));
+        asks.iter()
+            .for_each(|owner| self.owners.get_mut(owner).into_iter().for_each(SubscriberConnection::ask));
         let doubted = self.handovers.doubted();
         'all: for (class, stretch) in stretches(stopped) {
-            if stretch.is_empty() || (class == Class::Doubted && doubted.is_empty()) {
+            if stretch.is_empty() || (class == PollClass::Doubted && doubted.is_empty()) {
                 continue;
             }
             for (at, (node, connection)) in self.owners.iter_mut().enumerate() {
-                let of = if doubted.contains(node) { Class::Doubted } else { Class::Owners };
+                let of = if doubted.contains(node) { PollClass::Doubted } else { PollClass::Owners };
                 if of != class || !stretch.contains(&at) {
                     continue;
                 }
@@ -239,7 +241,7 @@ impl ClusterLane {
                     }
                     sink(incoming);
                 });
-                if class == Class::Doubted && !one.more && !paused {
+                if class == PollClass::Doubted && !one.more && !paused {
                     self.handovers.pass(node, now);
                 }
                 step.reported |= one.reported;
@@ -254,7 +256,7 @@ impl ClusterLane {
                     lost.push(node.clone());
                 }
                 if (one.more || !lost.is_empty()) && now.elapsed() > BUDGET {
-                    self.stopped = Some(Place { class, at: at + 1 });
+                    self.stopped = Some(PollPlace { class, at: at + 1 });
                     step.more = true;
                     break 'all;
                 }
@@ -275,7 +277,7 @@ impl ClusterLane {
             step.more |= !over.is_empty();
             self.end_overlap(over, topology);
             let (number, kind) = (self.number, SubscriptionKind::Shard);
-            for Held { name, payload, .. } in self.handovers.take_held() {
+            for HeldShardMessage { name, payload, .. } in self.handovers.take_held() {
                 let (name, payload) = (name.as_slice(), payload.as_slice());
                 sink(Incoming::Message { lane: number, kind, name, channel: name, payload });
                 step.reported = true;

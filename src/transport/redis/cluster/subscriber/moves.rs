@@ -6,18 +6,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::handovers::Relation;
-use super::{Away, ClusterLane, Hints};
+use super::{Away, ClusterSubscriber, Hints};
 use crate::transport::redis::cluster::node::AWAY;
 use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::slot::slot_of;
-use crate::transport::redis::subscriber::{Holding, LaneConnection, WITHDRAWN};
+use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN};
 use crate::transport::{Incoming, Subscription};
 
 /// Why a name is let go of by a node that stands.
 const MOVED: &str = "the slot of the channel is another node's now";
 
-impl ClusterLane {
+impl ClusterSubscriber {
     /// Moves what the topology says is elsewhere, `before` being the last one. Returns whether there was something to
     /// report.
     pub(crate) fn adopt(
@@ -35,7 +35,7 @@ impl ClusterLane {
         self.anywhere.adopt(topology, now, self.open);
         self.away.iter_mut().for_each(|away| away.next = away.until);
         self.handovers.end_if(now, |name, owner| topology.master(slot_of(name)) != Some(owner));
-        let mut moving: Vec<Subscription> = std::mem::take(&mut self.homeless).into_iter().collect();
+        let mut moving: Vec<Subscription> = std::mem::take(&mut self.unplaced).into_iter().collect();
         moving.extend(self.strays.drain(..).map(|(_, name)| name));
         for node in self.owners.keys().cloned().collect::<Vec<_>>() {
             moving.extend(self.evict(&node, topology, before, now, &mut report));
@@ -120,7 +120,7 @@ impl ClusterLane {
         let mut moving = Vec::new();
         for (from, name) in std::mem::take(&mut self.strays) {
             if topology.master(slot_of(&name.name)).is_none_or(|owner| *owner == from) {
-                self.homeless.insert(name);
+                self.unplaced.insert(name);
             } else {
                 moving.push(name);
             }
@@ -156,7 +156,7 @@ impl ClusterLane {
             let moving = self.evict(node, topology, topology, now, sink);
             self.route(moving, topology);
         }
-        if self.owners.values().any(LaneConnection::is_open) {
+        if self.owners.values().any(SubscriberConnection::is_open) {
             return false;
         }
         sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string(), silence: 0 });
@@ -251,15 +251,14 @@ impl ClusterLane {
             match topology.master(slot_of(&name.name)) {
                 Some(owner) => routes.entry(owner).or_default().push(name),
                 None => {
-                    self.homeless.insert(name);
+                    self.unplaced.insert(name);
                 }
             }
         }
         for (owner, mut names) in routes {
-            let connection = self
-                .owners
-                .entry(owner.clone())
-                .or_insert_with(|| LaneConnection::new(self.number, self.settings.of(owner), Holding::Slot));
+            let connection = self.owners.entry(owner.clone()).or_insert_with(|| {
+                SubscriberConnection::new(self.number, self.settings.of(owner), Holding::BySlot)
+            });
             names.retain(|name| !connection.wants(name) && !self.handovers.is_waiting(name));
             connection.subscribe(names);
             if self.open {

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 /// A place among the connections to owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) class: Class,
+pub(super) struct PollPlace {
+    pub(super) class: PollClass,
     /// Before which of all of them.
     pub(super) at: usize,
 }
 
 /// What is polled in one stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum PollClass {
     /// The owners of slots.
     Owners,
     /// Former owners that may be late with what others have handed on: behind those.
@@ -21,15 +21,15 @@ pub(super) enum Class {
 
 /// Returns the stretches of a poll that goes on at a place. What it has passed over there comes behind all others. The
 /// doubted ones come last, too: what is read before is delivered when all is read that they have sent.
-pub(super) fn stretches(from: Option<Place>) -> [(Class, Range<usize>); 4] {
-    use Class::{Doubted, Owners};
+pub(super) fn stretches(from: Option<PollPlace>) -> [(PollClass, Range<usize>); 4] {
+    use PollClass::{Doubted, Owners};
     let all = 0..usize::MAX;
     match from {
         None => [(Owners, all.clone()), (Doubted, all), (Owners, 0..0), (Doubted, 0..0)],
-        Some(Place { class: Owners, at }) => {
+        Some(PollPlace { class: Owners, at }) => {
             [(Owners, at..usize::MAX), (Doubted, all.clone()), (Owners, 0..at), (Doubted, all)]
         }
-        Some(Place { class: Doubted, at }) => {
+        Some(PollPlace { class: Doubted, at }) => {
             [(Doubted, at..usize::MAX), (Owners, all.clone()), (Doubted, all), (Owners, 0..0)]
         }
     }
@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn all_are_polled_in_turn_if_each_poll_stops_at_once() {
-        let classes = [Class::Owners, Class::Doubted, Class::Owners, Class::Doubted, Class::Owners];
+        let classes =
+            [PollClass::Owners, PollClass::Doubted, PollClass::Owners, PollClass::Doubted, PollClass::Owners];
         let mut stopped = None;
         let mut order = Vec::new();
         for _ in 0..classes.len() {
@@ -53,22 +54,27 @@ mod tests {
             });
             let (class, at) = places.next().unwrap();
             order.push(at);
-            stopped = Some(Place { class, at: at + 1 });
+            stopped = Some(PollPlace { class, at: at + 1 });
         }
         assert_eq!(order, [0, 2, 4, 1, 3]);
     }
 
     #[test]
     fn a_poll_that_is_not_stopped_ends_with_the_doubted_ones() {
-        let places = [None, Some((Class::Owners, 0)), Some((Class::Owners, 2)), Some((Class::Doubted, 2))];
-        for from in places.map(|place| place.map(|(class, at)| Place { class, at })) {
+        let places =
+            [None, Some((PollClass::Owners, 0)), Some((PollClass::Owners, 2)), Some((PollClass::Doubted, 2))];
+        for from in places.map(|place| place.map(|(class, at)| PollPlace { class, at })) {
             let all = stretches(from);
             let of = |class| all.iter().filter(move |(of, _)| *of == class).map(|(_, stretch)| stretch);
             for at in 0..3 {
-                assert_eq!(of(Class::Owners).filter(|stretch| stretch.contains(&at)).count(), 1, "{from:?}");
+                assert_eq!(
+                    of(PollClass::Owners).filter(|stretch| stretch.contains(&at)).count(),
+                    1,
+                    "{from:?}"
+                );
             }
             let last = all.iter().rfind(|(_, stretch)| !stretch.is_empty()).unwrap();
-            assert_eq!(*last, (Class::Doubted, 0..usize::MAX), "{from:?}");
+            assert_eq!(*last, (PollClass::Doubted, 0..usize::MAX), "{from:?}");
         }
     }
 }

@@ -81,7 +81,7 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
         rig.transport.refresh.hint(None, Instant::now());
         rig.until("lane down 0").await;
         rig.until("subscribed 0 a").await;
-        let next = (0..3).find(|&node| node != former && rig.cluster.lanes(node) > 0).unwrap();
+        let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
         // Published elsewhere, though it is the same to the byte.
         for payload in ["tick", "new", "tick"] {
             rig.cluster.push(next, &bulks(&["message", "a", payload]));
@@ -98,7 +98,7 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
         rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "newer"]));
         assert_eq!(rig.until("message").await, "message 0 b1 newer");
         // It is of no more use then.
-        rig.until_cluster(|cluster| cluster.lanes(former) == 0).await;
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
         for payload in ["tick", "1"] {
             rig.cluster.push(next, &bulks(&["message", "a", payload]));
             assert_eq!(rig.until("message").await, format!("message 0 a {payload}"));
@@ -122,7 +122,7 @@ fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
         rig.transport.refresh.hint(None, Instant::now());
         rig.until("lane down 0").await;
         rig.until("subscribed 0 a").await;
-        let next = (0..3).find(|&node| node != former && rig.cluster.lanes(node) > 0).unwrap();
+        let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
         rig.cluster.push(next, &bulks(&["message", "a", "1"]));
         rig.cluster.push(next, &bulks(&["message", "a", "2"]));
         rig.cluster.kill(former);

@@ -20,7 +20,7 @@ fn what_a_node_held_back_is_published_again_and_what_it_was_sent_while_it_hung_i
             let far = Duration::from_secs(3600);
             while {
                 let node = &rig.transport.nodes[&former];
-                let is_asked = rig.transport.lanes[0].is_silent(&former, Instant::now() + far);
+                let is_asked = rig.transport.subscribers[0].is_silent(&former, Instant::now() + far);
                 !(node.hangs && node.frozen_at.is_some() == hung && is_asked == hung)
             } {
                 let mut sink = |_: Incoming<'_>| {};
@@ -129,7 +129,7 @@ fn a_former_master_that_may_hang_is_read_however_much_the_others_send() {
         rig.until("subscribed 0 bar").await;
         rig.cluster.push(1, &bulks(&["smessage", HIGH, &"x".repeat(1000)]).repeat(MANY));
         rig.cluster.push(2, &bulks(&["smessage", LOW, "y"]));
-        let ClusterTransport { lanes, topology, .. } = &mut rig.transport;
+        let ClusterTransport { subscribers, topology, .. } = &mut rig.transport;
         let (mut many, mut is_there) = (0, false);
         while !is_there {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -143,7 +143,7 @@ fn a_former_master_that_may_hang_is_read_however_much_the_others_send() {
                 }
             };
             poll_fn(|cx| {
-                lanes[0].poll(cx, topology, false, begun, &mut sink, &mut Hints::default());
+                subscribers[0].poll(cx, topology, false, begun, &mut sink, &mut Hints::default());
                 Poll::Ready(())
             })
             .await;

@@ -39,7 +39,7 @@ pub(super) struct MockNode {
     pub(super) hello: Option<&'static str>,
     /// All commands but those of the handshake.
     pub(super) log: Vec<String>,
-    lanes: Vec<mpsc::UnboundedSender<Vec<u8>>>,
+    listeners: Vec<mpsc::UnboundedSender<Vec<u8>>>,
     /// Those who have sent XREAD.
     readers: Vec<mpsc::UnboundedSender<Vec<u8>>>,
     task: AbortHandle,
@@ -75,7 +75,7 @@ impl MockCluster {
                 receivers: 1,
                 hello: None,
                 log: Vec::new(),
-                lanes: Vec::new(),
+                listeners: Vec::new(),
                 readers: Vec::new(),
                 task,
             });
@@ -99,7 +99,7 @@ impl MockCluster {
     pub(super) fn kill(&self, index: usize) {
         let mut nodes = self.nodes();
         nodes[index].task.abort();
-        nodes[index].lanes.clear();
+        nodes[index].listeners.clear();
         nodes[index].readers.clear();
     }
 
@@ -110,7 +110,7 @@ impl MockCluster {
 
     /// Sends something to all subscribers of a node.
     pub(super) fn push(&self, index: usize, bytes: &[u8]) {
-        self.nodes()[index].lanes.retain(|lane| lane.send(bytes.to_vec()).is_ok());
+        self.nodes()[index].listeners.retain(|listener| listener.send(bytes.to_vec()).is_ok());
     }
 
     /// Sends something to all readers of a node; ends their connections if it is nothing.
@@ -119,8 +119,8 @@ impl MockCluster {
     }
 
     /// How many subscribers are connected to a node.
-    pub(super) fn lanes(&self, index: usize) -> usize {
-        self.nodes()[index].lanes.iter().filter(|lane| !lane.is_closed()).count()
+    pub(super) fn listeners(&self, index: usize) -> usize {
+        self.nodes()[index].listeners.iter().filter(|listener| !listener.is_closed()).count()
     }
 
     /// How many readers a node has.
@@ -158,7 +158,7 @@ async fn accept(listener: TcpListener, index: usize, nodes: Arc<Mutex<Vec<MockNo
 }
 
 async fn serve(mut socket: TcpStream, index: usize, nodes: Arc<Mutex<Vec<MockNode>>>) {
-    let (lane, mut pushes) = mpsc::unbounded_channel::<Vec<u8>>();
+    let (listener, mut pushes) = mpsc::unbounded_channel::<Vec<u8>>();
     let mut input = Vec::new();
     loop {
         while let Ok(Some(len)) = Scanner::default().scan(&input) {
@@ -168,7 +168,7 @@ async fn serve(mut socket: TcpStream, index: usize, nodes: Arc<Mutex<Vec<MockNod
             while waits(&nodes.lock().unwrap()[index]) {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
-            let reply = answer(&command, index, &mut nodes.lock().unwrap(), &lane);
+            let reply = answer(&command, index, &mut nodes.lock().unwrap(), &listener);
             if socket.write_all(&reply).await.is_err() {
                 return;
             }
@@ -216,7 +216,7 @@ fn answer(
     command: &[String],
     index: usize,
     nodes: &mut [MockNode],
-    lane: &mpsc::UnboundedSender<Vec<u8>>,
+    listener: &mpsc::UnboundedSender<Vec<u8>>,
 ) -> Vec<u8> {
     if nodes[index].busy && command[0] != "HELLO" {
         return b"-BUSY Redis is busy running a script.\r\n".to_vec();
@@ -274,8 +274,8 @@ fn answer(
         // It blocks.
         ("XREAD", _) => {
             let error = moved(&command[2]);
-            if error.is_none() && !node.readers.iter().any(|known| known.same_channel(lane)) {
-                node.readers.push(lane.clone());
+            if error.is_none() && !node.readers.iter().any(|known| known.same_channel(listener)) {
+                node.readers.push(listener.clone());
             }
             error.unwrap_or_default().into_bytes()
         }
@@ -292,8 +292,8 @@ fn answer(
             moved(name).unwrap_or_default().into_bytes()
         }
         ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE", _) => {
-            if !node.lanes.iter().any(|known| known.same_channel(lane)) {
-                node.lanes.push(lane.clone());
+            if !node.listeners.iter().any(|known| known.same_channel(listener)) {
+                node.listeners.push(listener.clone());
             }
             let verb = command[0].to_lowercase();
             command[1..].iter().flat_map(|name| confirmation(&verb, name)).collect()

@@ -69,7 +69,7 @@ fn a_name_that_its_new_owner_holds_is_not_lost_with_the_former_one() {
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.until("subscribed 0 bar").await;
         rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
-        rig.until_cluster(|cluster| cluster.lanes(0) == 0).await;
+        rig.until_cluster(|cluster| cluster.listeners(0) == 0).await;
         rig.cluster.push(2, &bulks(&["smessage", LOW, "x"]));
         rig.expect("message 0 bar x").await;
         assert_eq!(rig.cluster.log(2, "SSUBSCRIBE").len(), 1);

@@ -4,7 +4,7 @@ mod disowned;
 mod refresh;
 
 pub(super) use disowned::Disowned;
-pub(super) use refresh::{Answer, Refresh, Turn, read_info};
+pub(super) use refresh::{Refresh, TopologyAnswer, Turn, read_info};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

@@ -56,14 +56,14 @@ struct Round {
     /// Who is asked if none of those answers.
     failing: Vec<Address>,
     pending: BTreeSet<Address>,
-    best: Option<Answer>,
+    best: Option<TopologyAnswer>,
     reason: Option<String>,
     next: Instant,
 }
 
 /// What a node says of the cluster.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct TopologyAnswer {
     /// Whether the node is in touch with the cluster, and all slots are covered.
     pub(crate) ok: bool,
     /// The current epoch of the cluster as the node knows it. Each failover and each slot that moves raises it.
@@ -79,7 +79,7 @@ pub(crate) enum Turn {
     /// The node is to be asked.
     Ask(Address),
     /// The round is over and has brought this.
-    Adopt(Answer),
+    Adopt(TopologyAnswer),
     /// The round is over and has brought nothing.
     Failed(String),
 }
@@ -203,7 +203,7 @@ impl Refresh {
     }
 
     /// A node has answered.
-    pub(crate) fn answered(&mut self, node: &Address, answer: Answer) {
+    pub(crate) fn answered(&mut self, node: &Address, answer: TopologyAnswer) {
         if let Some(round) = &mut self.round
             && round.pending.remove(node)
             && round.best.as_ref().is_none_or(|best| (best.ok, best.epoch) < (answer.ok, answer.epoch))
@@ -264,8 +264,8 @@ mod tests {
         Address::Tcp { host: "h".to_owned(), port }
     }
 
-    fn answer(ok: bool, epoch: u64) -> Answer {
-        Answer { ok, epoch, topology: Topology::unknown() }
+    fn answer(ok: bool, epoch: u64) -> TopologyAnswer {
+        TopologyAnswer { ok, epoch, topology: Topology::unknown() }
     }
 
     fn begin(refresh: &mut Refresh, nodes: &[u16], now: Instant) {

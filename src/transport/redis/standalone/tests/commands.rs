@@ -152,7 +152,8 @@ fn commands_end_with_an_attempt_that_fails() {
     block_on(async {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
-        let mut transport = RedisTransport::new(Target::new(nowhere, Settings::default()), Space::Global);
+        let mut transport =
+            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), Space::Global);
         transport.command(add(1));
         transport.command(read(0, 2));
         let mut events = Vec::new();

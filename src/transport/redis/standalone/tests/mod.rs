@@ -86,10 +86,10 @@ impl Rig {
     }
 
     fn over(settings: Settings, peer: MockPeer) -> Self {
-        Self::to(Target::new(peer.address(), settings), peer)
+        Self::to(RedisTarget::new(peer.address(), settings), peer)
     }
 
-    fn to(target: Target, peer: MockPeer) -> Self {
+    fn to(target: RedisTarget, peer: MockPeer) -> Self {
         Self { transport: RedisTransport::new(target, Space::Global), events: VecDeque::new(), peer }
     }
 

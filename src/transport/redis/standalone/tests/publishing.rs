@@ -84,7 +84,8 @@ fn an_attempt_that_fails_is_reported_once_with_what_waited() {
     block_on(async {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
-        let mut transport = RedisTransport::new(Target::new(nowhere, Settings::default()), Space::Global);
+        let mut transport =
+            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), Space::Global);
         transport.publish(b"a", b"1");
         transport.count(9, &[b"a"]);
         let mut events = Vec::new();
@@ -191,6 +192,6 @@ fn closes_with_the_users_clients_and_opens_again() {
         assert!(matches!(rig.next().await, Event::Down(_, 0, 1)));
         assert!(matches!(rig.next().await, Event::LaneDown(0, _)));
         rig.transport.set_open(true);
-        assert!(rig.transport.lanes[0].is_closed());
+        assert!(rig.transport.subscribers[0].is_closed());
     });
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::commands::command;
 use super::{Event, Rig, channel, confirmation, push};
-use crate::transport::redis::connect::{Address, Endpoint, Sentinels, Settings, Target};
+use crate::transport::redis::connect::{Address, Endpoint, RedisTarget, Sentinels, Settings};
 use crate::transport::redis::mock::{Client, MockPeer, block_on};
 use crate::transport::{Outcome, Port, Transport};
 
@@ -153,7 +153,7 @@ async fn tell(mut client: Client, mut known: watch::Receiver<Known>) {
 async fn rig(nodes: &[&Address]) -> Rig {
     let sentinels = Sentinels::new("mymaster", nodes.iter().copied().cloned(), Settings::default());
     let nobody = MockPeer::tcp().await;
-    Rig::to(Target::new(Endpoint::Sentinels(Arc::new(sentinels)), Settings::default()), nobody)
+    Rig::to(RedisTarget::new(Endpoint::Sentinels(Arc::new(sentinels)), Settings::default()), nobody)
 }
 
 /// Accepts a connection, which asks for the role.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Event, Rig, channel, push};
 use crate::transport::Transport;
-use crate::transport::redis::connect::{Loss, Settings, Target, Tls, TlsOptions, open};
+use crate::transport::redis::connect::{Loss, RedisTarget, Settings, Tls, TlsOptions, open};
 use crate::transport::redis::mock::{Authority, Identity, MockPeer, block_on};
 
 fn trusting(authority: &Authority) -> TlsOptions {
@@ -15,7 +15,7 @@ fn trusting(authority: &Authority) -> TlsOptions {
 async fn connect(identity: &Identity, clients: Option<&Authority>, options: &TlsOptions) -> Result<(), Loss> {
     let mut peer = MockPeer::tls(identity.acceptor(clients)).await;
     let settings = Settings { tls: Some(Tls::new(options).unwrap()), ..Settings::default() };
-    let target = Target::new(peer.address(), settings);
+    let target = RedisTarget::new(peer.address(), settings);
     let serve = async {
         // A client that does not like the server says so and goes.
         let mut client = peer.try_accept().await?;

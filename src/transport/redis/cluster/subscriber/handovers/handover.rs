@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::seen::{COPY_LAG, Copies, LAG, Seen, Sender};
-use crate::transport::redis::cluster::subscriber::last::{ANSWER, Last, MAX_HELD, MAX_HELD_BYTES, hash};
+use crate::transport::redis::cluster::subscriber::last::{
+    ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, hash,
+};
 use crate::transport::redis::connect::Address;
 
 /// How long the new owner has to confirm the names.
@@ -16,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A message of a new owner that was held back.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HeldShardMessage {
     pub(super) hash: u64,
     pub(crate) name: Vec<u8>,
     pub(crate) payload: Vec<u8>,
@@ -47,13 +49,13 @@ pub(super) struct Handover {
     /// The new owner has sent something before that was answered.
     pub(super) late: bool,
     pub(super) copies: Copies,
-    pub(super) last: Last,
+    pub(super) last: LastMessages,
     pub(super) names: BTreeSet<Arc<[u8]>>,
     /// Those that the new owner has not confirmed.
     pub(super) unconfirmed: BTreeSet<Arc<[u8]>>,
     pub(super) keys: RandomState,
     pub(super) seen: Seen,
-    pub(super) held: VecDeque<Held>,
+    pub(super) held: VecDeque<HeldShardMessage>,
     pub(super) held_bytes: usize,
 }
 
@@ -106,7 +108,7 @@ impl Handover {
         &mut self,
         name: &[u8],
         payload: &[u8],
-        ready: &mut Vec<Held>,
+        ready: &mut Vec<HeldShardMessage>,
         now: Instant,
     ) -> bool {
         let hash = self.hash(name, payload);
@@ -122,7 +124,7 @@ impl Handover {
         }
         let waits = may_be_copy.then_some(now + ANSWER);
         self.held_bytes += name.len() + payload.len();
-        self.held.push_back(Held { hash, name: name.to_vec(), payload: payload.to_vec(), waits });
+        self.held.push_back(HeldShardMessage { hash, name: name.to_vec(), payload: payload.to_vec(), waits });
         if self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
             self.give_over(ready, now);
         }
@@ -152,13 +154,13 @@ impl Handover {
     }
 
     /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
-    pub(super) fn give_over(&mut self, ready: &mut Vec<Held>, now: Instant) {
+    pub(super) fn give_over(&mut self, ready: &mut Vec<HeldShardMessage>, now: Instant) {
         self.leads = false;
         self.give(self.held.len(), ready, now);
     }
 
     /// The first of what is held back is to be delivered.
-    pub(super) fn give(&mut self, count: usize, ready: &mut Vec<Held>, now: Instant) {
+    pub(super) fn give(&mut self, count: usize, ready: &mut Vec<HeldShardMessage>, now: Instant) {
         for held in self.held.drain(..count) {
             self.held_bytes -= held.name.len() + held.payload.len();
             if held.waits.is_some() {

@@ -26,7 +26,7 @@
 //! sent. So it is too if the topology does not say that the two are of one shard: a node that hung for long is named no
 //! more, and its replica may not be either until it has taken over.
 //!
-//! Such a node may also hand on, when it is back, what it had delivered right before it fell silent: see [`Last`].
+//! Such a node may also hand on, when it is back, what it had delivered right before it fell silent: see [`LastMessages`].
 //!
 //! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
 
@@ -35,7 +35,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-pub(super) use handover::{Held, Relation};
+pub(super) use handover::{HeldShardMessage, Relation};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::RandomState;
@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::last::{ANSWER, Last, Whom};
+use super::last::{ANSWER, LastMessages, Whom};
 use crate::transport::redis::connect::Address;
 use crate::transport::resp::Message;
 use crate::transport::{Incoming, Subscription, SubscriptionKind};
@@ -56,7 +56,7 @@ use seen::{Copies, LAG, Seen};
 pub(super) struct Handovers {
     all: Vec<Handover>,
     /// Messages to be delivered now.
-    held: Vec<Held>,
+    held: Vec<HeldShardMessage>,
     /// Names that the former owners need not hold any longer.
     over: Vec<Subscription>,
     /// Nothing is read, so that the time that passes proves nothing.
@@ -106,7 +106,7 @@ impl Handovers {
         let waits = complete || (relation == Relation::Shard && silence < LAG);
         let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
         let keys = RandomState::new();
-        let last = if complete { Last::default() } else { Last::of(last, &keys) };
+        let last = if complete { LastMessages::default() } else { LastMessages::of(last, &keys) };
         self.all.push(Handover {
             former: former.clone(),
             owner: owner.clone(),
@@ -258,7 +258,7 @@ impl Handovers {
     pub(super) fn pass(&mut self, former: &Address, now: Instant) {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| one.doubted && one.former == *former) {
-            let waits = |held: &Held| one.silent && held.waits.is_some_and(|until| now < until);
+            let waits = |held: &HeldShardMessage| one.silent && held.waits.is_some_and(|until| now < until);
             let ready = one.held.iter().position(waits).unwrap_or(one.held.len());
             one.late |= one.silent && ready > 0;
             one.give(ready, held, now);
@@ -266,7 +266,7 @@ impl Handovers {
     }
 
     /// Takes the messages that are to be delivered now.
-    pub(super) fn take_held(&mut self) -> Vec<Held> {
+    pub(super) fn take_held(&mut self) -> Vec<HeldShardMessage> {
         std::mem::take(&mut self.held)
     }
 
@@ -280,7 +280,7 @@ impl Handovers {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| lost.contains(&one.former)) {
             one.give_over(held, now);
-            one.last = Last::default();
+            one.last = LastMessages::default();
             if one.phase == Phase::Waiting {
                 one.until = now;
             }

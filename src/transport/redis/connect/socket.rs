@@ -28,15 +28,15 @@ const KEEPALIVE_RETRIES: u32 = 3;
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A socket to Redis.
-pub(crate) enum Stream {
+pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Takes more than the kernel does, which [`Stream::poll_flush`] then hands on.
+    /// Takes more than the kernel does, which [`Socket::poll_flush`] then hands on.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl Socket {
     /// Reads once into the room of `buffer`; an end of the stream is [`Loss::Closed`].
     pub(crate) fn poll_fill(
         &mut self,
@@ -56,7 +56,7 @@ impl Stream {
         Poll::Ready(if len == 0 { Err(Loss::Closed) } else { Ok(()) })
     }
 
-    /// Writes once. What was written may not be with the kernel before [`Stream::poll_flush`] is ready.
+    /// Writes once. What was written may not be with the kernel before [`Socket::poll_flush`] is ready.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Loss>> {
         let written = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
