@@ -1,4 +1,5 @@
-//! The keys of the tests' Redis: strings, and streams whose ids count from `1-0`, with replies as Redis writes them.
+//! The keys of the tests' Redis: strings, and streams whose ids count from `1-0`. Replies are written as
+//! Redis writes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,7 +10,7 @@ use super::Args;
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 const NIL: &[u8] = b"$-1\r\n";
 
-/// What is kept under keys. Nothing expires.
+/// The values of keys. Nothing expires.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     values: BTreeMap<Vec<u8>, Value>,
@@ -36,7 +37,7 @@ struct Entry {
 type Id = (u64, u64);
 
 impl Keys {
-    /// Returns the reply to a command, or nothing as long as it blocks.
+    /// Returns the reply to a command, or `None` while the command blocks.
     pub(super) fn run(&mut self, args: &Args) -> Option<Vec<u8>> {
         let parts: Vec<&[u8]> = args.iter().collect();
         let key = parts[1].to_vec();
@@ -79,7 +80,7 @@ impl Keys {
         }
     }
 
-    /// `[MAXLEN [~|=] n] id field value…`; a `~` trims nothing, as with Redis while there is little.
+    /// `[MAXLEN [~|=] n] id field value…`. A `~` trims nothing, as in Redis while there is little to trim.
     fn add(&mut self, key: Vec<u8>, parts: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
         let limits = match parts {
             [b"MAXLEN", b"~" | b"=", ..] => 3,
@@ -124,7 +125,7 @@ impl Keys {
         Ok(array(&entries))
     }
 
-    /// `[COUNT n] [BLOCK ms] STREAMS key id`; blocks until something is added, however long that takes.
+    /// `[COUNT n] [BLOCK ms] STREAMS key id`. Blocks until something is added, however long that takes.
     fn read(&mut self, parts: &[&[u8]]) -> Result<Option<Vec<u8>>, &'static str> {
         let [.., key, after] = parts else { panic!("XREAD without a key") };
         let after = bound(after, 0);
@@ -144,7 +145,7 @@ impl Keys {
 }
 
 impl Stream {
-    /// `MAXLEN [~|=] n`; returns how many entries are gone.
+    /// `MAXLEN [~|=] n`; returns how many entries were trimmed.
     fn trim(&mut self, limit: &[&[u8]]) -> usize {
         let exactly = limit[1] != b"~";
         let gone = self.entries.len().saturating_sub(number(limit[limit.len() - 1]));
@@ -159,7 +160,7 @@ impl Entry {
     }
 }
 
-/// Without BLOCK there is an answer at once, and a millisecond counts as none.
+/// A command without BLOCK is answered at once. So is one that blocks for a millisecond.
 fn blocked(parts: &[&[u8]]) -> Option<Vec<u8>> {
     let at = parts.iter().position(|part| part == b"BLOCK");
     at.is_none_or(|at| parts[at + 1] == b"1").then(|| b"*-1\r\n".to_vec())
@@ -170,7 +171,7 @@ fn count(parts: &[&[u8]]) -> usize {
     at.map_or(usize::MAX, |at| number(parts[at + 1]))
 }
 
-/// An id that may be `-`, `+` or without its second number, which then is `rest`.
+/// An id that may be `-`, `+`, or without its second number, for which `rest` is used.
 fn bound(id: &[u8], rest: u64) -> Id {
     match id {
         b"-" => (0, 0),

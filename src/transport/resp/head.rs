@@ -4,7 +4,7 @@ use super::{MAX_BULK, MAX_ITEMS, MAX_LINE, ProtocolError};
 
 /// What the first line of an item says.
 pub(super) enum ItemHead<'a> {
-    /// A simple string or an error, by its first byte.
+    /// A simple string or an error. The byte tells which.
     Line(u8, &'a [u8]),
     Integer(i64),
     Nil,
@@ -13,7 +13,7 @@ pub(super) enum ItemHead<'a> {
 }
 
 impl<'a> ItemHead<'a> {
-    /// Returns the head and the length of its line, or `None` if the line is not whole.
+    /// Returns the head and the length of its line, or `None` if the line is incomplete.
     pub(super) fn of(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&kind, rest)) = bytes.split_first() else {
             return Ok(None);
@@ -41,7 +41,7 @@ impl<'a> ItemHead<'a> {
     }
 }
 
-/// Returns the line up to its end, or `None` if there is no end yet.
+/// Returns the line without its end, or `None` if the end is missing.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     let within = bytes.get(..MAX_LINE + 2).unwrap_or(bytes);
     for end in memchr::memchr_iter(b'\r', within) {
@@ -55,7 +55,7 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     Ok(None)
 }
 
-/// Returns a number and the length of its line, or `None` if the line is not whole.
+/// Returns a number and the length of its line, or `None` if the line is incomplete.
 fn number(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
     let negative = bytes.first() == Some(&b'-');
     let first = usize::from(negative);
@@ -64,7 +64,7 @@ fn number(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
     for &byte in bytes.get(first..).unwrap_or_default() {
         let digit = byte.wrapping_sub(b'0');
         if digit <= 9 {
-            // Downwards, since there is one more negative number than there are positive ones.
+            // Counts downwards, since there is one more negative number than there are positive ones.
             magnitude = magnitude
                 .checked_mul(10)
                 .and_then(|n| n.checked_sub(i64::from(digit)))
@@ -83,7 +83,7 @@ fn number(bytes: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
             None => Ok(None),
         };
     }
-    // Leading zeros are the only way on without an overflow.
+    // Only leading zeros get here without an overflow.
     if len > MAX_LINE {
         return Err(ProtocolError::TooLong);
     }

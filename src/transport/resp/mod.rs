@@ -1,8 +1,9 @@
-//! RESP2 as Redis answers it: found in a read buffer and borrowed from it.
+//! RESP2 replies, found in a read buffer and borrowed from it.
 //!
-//! Two steps. [`Scanner`] finds the end of the first reply, and goes on where it stopped when more bytes come;
-//! [`Reply::of`] then looks into a reply that is known to be whole. Both take 95 ns for a message of 200 B, so
-//! one that stands whole in the buffer is taken in one step by [`Message::take`], in 25 ns.
+//! This takes two steps. [`Scanner`] finds the end of the first reply; if bytes are missing, it later goes on
+//! where it stopped. [`Reply::of`] then reads a reply that is known to be complete. Both together take 95 ns
+//! for a message of 200 B. So a message that is complete in the buffer is read in one step by
+//! [`Message::take`], in 25 ns.
 
 mod head;
 mod reply;
@@ -15,35 +16,36 @@ pub use scanner::Scanner;
 
 use std::fmt;
 
-/// The longest bulk, Redis' own default (`proto-max-bulk-len`). A longer one is a [`ProtocolError`].
+/// The longest bulk string, Redis' own default (`proto-max-bulk-len`). A longer one is a [`ProtocolError`].
 pub const MAX_BULK: usize = 512 * 1024 * 1024;
 
-/// The longest reply in all. What is longer is a [`ProtocolError`]: the read buffer must hold it whole.
+/// The longest reply. A longer one is a [`ProtocolError`]: the read buffer has to hold a reply completely.
 pub const MAX_REPLY: usize = MAX_BULK + 1024 * 1024;
 
-/// The longest simple string, error or number, as Redis' own inline limit. A longer one is a [`ProtocolError`].
+/// The longest simple string, error or number, as long as Redis' own inline limit. A longer one is a
+/// [`ProtocolError`].
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// The most items of one array: NUMSUB answers two per channel. More are a [`ProtocolError`].
+/// The most items of one array: NUMSUB answers two per channel. A longer array is a [`ProtocolError`].
 pub const MAX_ITEMS: usize = 1024 * 1024;
 
-/// How deep arrays may nest; what is used here nests once. Deeper is a [`ProtocolError`].
+/// How deep arrays may nest. The replies that are used here nest once. Deeper ones are a [`ProtocolError`].
 pub const MAX_DEPTH: usize = 8;
 
-/// Bytes that are not RESP2, or more than the bounds allow. The connection that sent them is dropped.
+/// Bytes that are not RESP2, or that exceed a limit. The connection that sent them is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// A reply begins with something else than one of `+-:$*`.
+    /// A reply begins with another byte than one of `+-:$*`.
     Type(u8),
-    /// A length or an integer is not one.
+    /// A length or an integer is not a number.
     Number,
-    /// A bulk does not end where its length says.
+    /// A bulk string does not end at its length.
     Terminator,
-    /// A bulk, line, array or reply is over its bound.
+    /// A bulk string, line, array or reply exceeds its limit.
     TooLong,
-    /// Arrays nest beyond [`MAX_DEPTH`].
+    /// Arrays nest deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// A reply that is RESP, and none to what was asked.
+    /// The reply is valid RESP, but does not answer what was asked.
     Unexpected,
 }
 

@@ -1,31 +1,31 @@
-//! What whole replies say, borrowed from the read buffer.
+//! Complete replies, borrowed from the read buffer.
 
 use super::head::ItemHead;
 use super::scanner::Scanner;
 use super::{MAX_BULK, ProtocolError};
 use crate::transport::pubsub::SubscriptionKind;
 
-/// A whole reply, borrowed.
+/// A complete reply, borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// A short text, as `OK` is.
+    /// A short text, such as `OK`.
     Simple(&'a [u8]),
-    /// Redis refuses, in these words.
+    /// An error, in Redis' own words.
     Error(&'a [u8]),
     /// A number.
     Integer(i64),
     /// Bytes.
     Bulk(&'a [u8]),
-    /// Nothing: no such key, or no entry in time.
+    /// Nothing: there is no such key, or no entry came in time.
     Nil,
-    /// Any array but a message.
+    /// Any array except a pub/sub message.
     Array(Items<'a>),
-    /// A message of pub/sub.
+    /// A pub/sub message.
     Message(Message<'a>),
 }
 
 impl<'a> Reply<'a> {
-    /// Returns what `bytes` say, which [`Scanner::scan`] found to be one whole reply.
+    /// Reads `bytes`, which [`Scanner::scan`] found to be exactly one reply.
     pub fn of(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
         if let Some((message, _)) = Message::take(bytes) {
             return Ok(Self::Message(message));
@@ -58,12 +58,12 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// `message`, `pmessage` or `smessage`, the push that a subscriber gets.
+/// `message`, `pmessage` or `smessage`, which Redis pushes to subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The kind of the subscription that it came by.
+    /// The kind of the subscription that matched.
     pub kind: SubscriptionKind,
-    /// The channel, or the glob that matched it.
+    /// The channel, or the glob that matched.
     pub name: &'a [u8],
     /// The channel it was published on.
     pub channel: &'a [u8],
@@ -72,8 +72,8 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Returns the message that `bytes` begin with and its length, or `None` if they begin with something else,
-    /// or with a part of one: [`Scanner::scan`] tells which.
+    /// Returns the message that `bytes` begin with, and its length. Returns `None` if they begin with
+    /// anything else, or with an incomplete message: [`Scanner::scan`] tells which.
     pub fn take(bytes: &'a [u8]) -> Option<(Self, usize)> {
         let (kind, rest) = if let Some(rest) = bytes.strip_prefix(b"*4\r\n$8\r\npmessage\r\n") {
             (SubscriptionKind::Pattern, rest)
@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Returns a whole bulk and what follows it. Nine digits hold any length within [`MAX_BULK`].
+/// Returns a complete bulk string and what follows it. Nine digits suffice for any length up to [`MAX_BULK`].
 fn take_bulk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes.strip_prefix(b"$")?;
     let mut len = 0;
@@ -118,17 +118,17 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// Returns whether no item is to come.
+    /// Returns whether no items are left.
     pub fn is_empty(&self) -> bool {
         self.left == 0
     }
 
-    /// Returns how many items are still to come.
+    /// Returns how many items are left.
     pub fn len(&self) -> usize {
         self.left
     }
 
-    /// Returns the next item if it is a bulk.
+    /// Returns the next item if it is a bulk string.
     pub fn next_bulk(&mut self) -> Option<&'a [u8]> {
         match self.next() {
             Some(Reply::Bulk(bulk)) => Some(bulk),

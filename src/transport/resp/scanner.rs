@@ -1,22 +1,23 @@
-//! Where replies end.
+//! Finds where replies end.
 
 use super::head::ItemHead;
 use super::{MAX_DEPTH, MAX_REPLY, ProtocolError};
 
-/// Finds where replies end. One per stream; after an error it is of no more use.
+/// Finds where replies end. One per connection. After an error it cannot be used any more.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    /// Where the next item begins: all before it is scanned.
+    /// Where the next item begins: everything before it is scanned.
     pub(super) offset: usize,
-    /// How long the input must be at least before another look makes sense.
+    /// How long the input has to be before it is worth scanning again.
     need: usize,
-    /// How many items are missing from each array that is begun.
+    /// How many items are missing from each array that has begun.
     missing: Vec<usize>,
 }
 
 impl Scanner {
-    /// Returns the length of the reply that `input` begins with, or `None` if it is not whole. Until it is,
-    /// each call must bring the same bytes and more; what was scanned is not looked at again.
+    /// Returns the length of the reply that `input` begins with, or `None` if the reply is incomplete. Until
+    /// it is complete, each call has to pass the same bytes and further ones; bytes that were scanned are not
+    /// scanned again.
     pub fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
         if input.len() < self.need {
             return Ok(None);
@@ -61,12 +62,12 @@ impl Scanner {
         }
     }
 
-    /// Whether no reply is scanned in part.
+    /// Whether no reply is partly scanned.
     pub fn is_fresh(&self) -> bool {
         self.need == 0
     }
 
-    /// Returns how long the input must be at least for [`Scanner::scan`] to get on.
+    /// Returns how long the input has to be before [`Scanner::scan`] can make progress.
     pub fn need(&self) -> usize {
         self.need
     }

@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::transport::pubsub::SubscriptionKind;
 
-/// Scans the whole input at once; `Ok` holds the replies and what is left over.
+/// Scans the whole input at once. `Ok` holds the replies and the number of bytes that are left over.
 fn all(input: &[u8]) -> Result<(Vec<Reply<'_>>, usize), ProtocolError> {
     let mut scanner = Scanner::default();
     let mut replies = Vec::new();
@@ -16,7 +16,7 @@ fn all(input: &[u8]) -> Result<(Vec<Reply<'_>>, usize), ProtocolError> {
     Ok((replies, rest.len()))
 }
 
-/// The reply as the redis crate would say it.
+/// The reply as the redis crate represents it.
 fn to_value(reply: Reply<'_>) -> Value {
     match reply {
         Reply::Simple(b"OK") => Value::Okay,
@@ -41,7 +41,7 @@ fn to_value(reply: Reply<'_>) -> Value {
     }
 }
 
-/// Valid RESP2, written as simply as it can be.
+/// Valid RESP2, written in the simplest way.
 fn reply() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![tree(), message()]
 }
@@ -133,7 +133,7 @@ proptest! {
         match scanner.scan(&raw) {
             Ok(Some(len)) => {
                 let reply = Reply::of(&raw[..len]).unwrap();
-                // The redis crate wants UTF-8 in simple strings and errors; we do not care.
+                // The redis crate requires UTF-8 in simple strings and errors; we do not.
                 if let Ok(twin) = redis::parse_redis_value(&raw[..len]) {
                     prop_assert_eq!(to_value(reply), twin);
                 } else {

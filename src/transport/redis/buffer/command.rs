@@ -1,9 +1,10 @@
-//! Commands as they go to Redis. The hot one is written by hand, the others by the redis crate.
+//! How commands are written. PUBLISH is on the hot path and written by hand. The redis crate writes the
+//! others.
 
 use crate::transport::{Args, Space};
 
-/// How many names go into one (P|S)(UN)SUBSCRIBE. Redis runs a command whole before it serves anyone else; a longer
-/// list is sent as several commands in one write.
+/// How many names one (P|S)(UN)SUBSCRIBE has. Redis serves nobody else while it runs a command, so a longer
+/// list becomes several commands in one write.
 pub(crate) const MAX_NAMES: usize = 500;
 
 const PUBLISH: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n";
@@ -11,7 +12,7 @@ const SPUBLISH: &[u8] = b"*3\r\n$8\r\nSPUBLISH\r\n";
 
 /// Appends `PUBLISH channel payload`, or `SPUBLISH`.
 pub(crate) fn write_publish(out: &mut Vec<u8>, space: Space, channel: &[u8], payload: &[u8]) {
-    // 20 digits at most, `$` and the ends of lines, for each.
+    // For each: 20 digits at most, `$`, and the line ends.
     out.reserve(SPUBLISH.len() + channel.len() + payload.len() + 2 * 25);
     out.extend_from_slice(match space {
         Space::Global => PUBLISH,
@@ -23,7 +24,7 @@ pub(crate) fn write_publish(out: &mut Vec<u8>, space: Space, channel: &[u8], pay
 
 /// Appends a command of any parts.
 pub(crate) fn write_args(out: &mut Vec<u8>, args: &Args) {
-    // 20 digits at most, the byte before them and the ends of lines, for each.
+    // For each: 20 digits at most, the byte before them, and the line ends.
     out.reserve(args.len() + (args.iter().len() + 1) * 25);
     write_length(out, b'*', args.iter().len());
     args.iter().for_each(|part| write_bulk(out, part));

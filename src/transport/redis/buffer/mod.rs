@@ -1,4 +1,4 @@
-//! Bytes on their way: those that came and are not parsed, those that are to be written, and how commands are written.
+//! Bytes that were read and are not parsed yet, bytes that have to be written, and how commands are written.
 
 mod command;
 mod read;
@@ -10,6 +10,6 @@ pub(super) use command::{MAX_NAMES, write_args, write_count, write_names, write_
 pub(super) use read::ReadBuffer;
 pub(super) use write::WriteBuffer;
 
-/// After how many uses that did not need it an outgrown buffer shrinks again. A lone large message costs its
-/// memory for a moment; a stream of them does not allocate each time.
+/// An outgrown buffer shrinks again after so many uses that did not need its size. A single large message
+/// costs its memory for a short time; many of them do not allocate each time.
 const QUIET_USES: u32 = 64;

@@ -1,31 +1,32 @@
-//! Bytes that came.
+//! Bytes that were read.
 
 use super::QUIET_USES;
 use crate::transport::resp::{Message, ProtocolError, Reply, Scanner};
 
-/// What one read takes at most unless a large reply is under way: some 250 messages of 200 B, so that the system
-/// call is shared by many.
+/// How many bytes one read takes at most, unless a large reply is incomplete: some 250 messages of 200 B, so
+/// that many messages share one system call.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
-/// From here on the next read goes to the front of the buffer again. Until then what was read stays behind.
+/// When the buffer is filled up to here, the next read goes to its front again. Until then the bytes of
+/// earlier replies stay where they are.
 pub(super) const TURN: usize = READ_SIZE / 4;
 
-/// Bytes that came, up to the next whole reply, and the last replies that were taken.
+/// Bytes that were read up to the next complete reply, and the replies that were taken last.
 pub(crate) struct ReadBuffer {
-    /// All of it is initialised; what counts is `start..end`.
+    /// All of it is initialised. Only `start..end` counts.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Where the replies begin that were taken last; they end at `start`.
+    /// Where the replies begin that were taken last. They end at `start`.
     taken: usize,
-    /// Where they end as long as `start` is at the front and nothing has come since.
+    /// Where those replies end, if `start` has gone back to the front and nothing was read since.
     turned: Option<usize>,
     scanner: Scanner,
     quiet: u32,
 }
 
 impl ReadBuffer {
-    /// Returns an empty buffer that allocates with its first use.
+    /// Returns an empty buffer. It allocates when it is first used.
     pub(crate) fn new() -> Self {
         Self {
             bytes: Vec::new(),
@@ -38,12 +39,12 @@ impl ReadBuffer {
         }
     }
 
-    /// Returns the room for the next read, never empty.
+    /// Returns the space for the next read. It is never empty.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start > 0 && self.end >= TURN {
             self.turned = Some(self.start);
             if self.start < self.end {
-                // What is left is a part of one reply, moved at most once: it then stands at the front.
+                // The rest is part of one reply. It is moved once at most, since it then stands at the front.
                 self.bytes.copy_within(self.start..self.end, 0);
                 self.turned = Some(0);
             }
@@ -58,7 +59,8 @@ impl ReadBuffer {
             }
         }
         if self.bytes.len() - self.end < READ_SIZE / 4 {
-            // Doubling, not the length that was promised: the memory follows what really comes.
+            // The buffer doubles instead of growing to the announced length, so that memory follows what
+            // really arrives.
             let doubled = (self.bytes.len() * 2).max(READ_SIZE);
             let needed = self.scanner.need().next_multiple_of(READ_SIZE).max(READ_SIZE);
             let grown = doubled.min(needed).max(self.end + 1);
@@ -72,7 +74,7 @@ impl ReadBuffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Takes note that `len` bytes of the room were filled.
+    /// Marks `len` bytes of the space as filled.
     pub(crate) fn filled(&mut self, len: usize) {
         if len > 0 && self.turned.take().is_some() {
             self.taken = 0;
@@ -80,7 +82,7 @@ impl ReadBuffer {
         self.end = (self.end + len).min(self.bytes.len());
     }
 
-    /// Takes the next whole reply off the front.
+    /// Takes the next complete reply off the front.
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
         let input = self.bytes.get(self.start..self.end).unwrap_or_default();
         if self.scanner.is_fresh()
@@ -105,8 +107,8 @@ impl ReadBuffer {
         self.turned = None;
     }
 
-    /// Returns the messages among the replies that were taken last: all since [`ReadBuffer::forget_taken`], or of those
-    /// the last, at least what the last read has brought.
+    /// Returns the messages among the replies that were taken last: all since [`ReadBuffer::forget_taken`],
+    /// or only the latest of them, but always those of the last read.
     pub(crate) fn taken(&self) -> impl Iterator<Item = Message<'_>> {
         let end = self.turned.unwrap_or(self.start);
         let mut rest = self.bytes.get(self.taken..end).unwrap_or_default();

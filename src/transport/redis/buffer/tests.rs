@@ -47,7 +47,7 @@ fn what_was_taken_last_can_be_read_again() {
     let mut buffer = ReadBuffer::new();
     let mut last = 0;
     for (number, more) in (0..10 * READ_SIZE / 100).zip([0, 50, 0, 0, 3].into_iter().cycle()) {
-        // Whole, or in two reads.
+        // In one piece, or in two reads.
         let (payload, text) = message(number);
         let (first, second) = text.split_at(more);
         fill(&mut buffer, b":1\r\n");
@@ -72,7 +72,7 @@ fn what_was_taken_last_can_be_read_again() {
     fill(&mut buffer, &message(0).1);
     assert!(matches!(buffer.next_reply(), Ok(Some(Reply::Message(_)))));
     assert_eq!(buffer.taken().count(), 1);
-    // Even of a buffer that has shrunk.
+    // The same for a buffer that has shrunk.
     fill(&mut buffer, &bulk(3_000_000));
     assert!(matches!(buffer.next_reply(), Ok(Some(Reply::Bulk(_)))));
     for _ in 0..=QUIET_USES + 1 {

@@ -1,12 +1,13 @@
-//! Bytes that are to be written.
+//! Bytes that have to be written.
 
 use super::QUIET_USES;
 use crate::transport::resp::Scanner;
 
-/// What a write buffer keeps when it is empty: several ticks' worth of publishes.
+/// How much memory an empty write buffer keeps: enough for the publishes of several ticks.
 pub(super) const KEEP: usize = 256 * 1024;
 
-/// Commands that are to be written; begins with a whole command, of which some may be written.
+/// Commands that have to be written. The buffer begins with a complete command, part of which may be written
+/// already.
 pub(crate) struct WriteBuffer {
     pub(super) bytes: Vec<u8>,
     written: usize,
@@ -24,12 +25,12 @@ impl WriteBuffer {
         &mut self.bytes
     }
 
-    /// Returns what is to be written.
+    /// Returns the bytes that have to be written.
     pub(crate) fn unwritten(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    /// Takes note that `len` bytes more are written.
+    /// Marks `len` more bytes as written.
     pub(crate) fn wrote(&mut self, len: usize) {
         self.written = (self.written + len).min(self.bytes.len());
         if self.written == self.bytes.len() {
@@ -41,7 +42,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns how many commands there are of which not a byte is written: the last ones that were appended.
+    /// Returns how many commands have not even a byte written: the last ones that were appended.
     pub(crate) fn unwritten_commands(&self) -> u64 {
         let mut commands = 0;
         self.walk(|start, _| commands += u64::from(start >= self.written));
@@ -66,7 +67,7 @@ impl WriteBuffer {
         self.clear();
     }
 
-    /// The length of the commands at the front that are written whole.
+    /// Returns the length of the commands at the front that are completely written.
     fn whole_written(&self) -> usize {
         let mut whole = 0;
         self.walk(|start, command| {
@@ -78,7 +79,8 @@ impl WriteBuffer {
         whole
     }
 
-    /// Visits the commands in order. They were written here, so they are their own record: the hot path keeps none.
+    /// Visits the commands in order. The buffer itself tells where they begin, so that the hot path need not
+    /// record it.
     fn walk(&self, mut visit: impl FnMut(usize, &[u8])) {
         let mut scanner = Scanner::default();
         let mut start = 0;

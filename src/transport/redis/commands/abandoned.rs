@@ -1,9 +1,9 @@
 use crate::transport::{Incoming, Outcome};
 
-/// A command about a key that gets no reply, since its connection is gone.
+/// A command about a key that gets no reply, since its connection is lost.
 pub(crate) struct Abandoned {
     pub(crate) token: u64,
-    /// Whether some of it is written: Redis may have run it.
+    /// Whether at least a part of it was written: Redis may have run it.
     pub(crate) begun: bool,
 }
 

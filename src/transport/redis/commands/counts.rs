@@ -2,7 +2,7 @@
 
 use crate::transport::resp::{Items, ProtocolError, Reply};
 
-/// Reads `name, count, name, count…`, in the order asked.
+/// Reads `name, count, name, count…`, in the order of the question.
 pub(crate) fn read_counts(
     mut items: Items<'_>,
     channels: usize,

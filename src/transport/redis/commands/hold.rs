@@ -7,35 +7,35 @@ use tokio::time::Sleep;
 
 use crate::transport::redis::connection::Backoff;
 
-/// The first wait before the node is asked whether it takes commands again.
+/// The first wait before the node is asked whether it accepts commands again.
 const BASE: Duration = Duration::from_millis(25);
 
-/// The longest such wait: it is felt as that much more of an outage.
+/// The longest such wait. It prolongs the outage by as much.
 const CAP: Duration = Duration::from_secs(1);
 
-/// What is known of a node that stands and refuses what it will run later (see [`crate::transport::passing`]): nothing
-/// is published there until it runs a PING. Redis answers a connection in order, so that by then all that was in flight
-/// is answered, too.
+/// The state of a node that is connected, but refuses commands that it will run later (see
+/// [`crate::transport::passing`]). Nothing is published there until it answers a PING. Redis answers the
+/// commands of a connection in order, so all earlier ones are answered by then.
 pub(crate) struct Hold {
-    /// Publishes wait: why, in Redis' own words.
+    /// Why publishes wait, in Redis' own words; `None` if they do not.
     reason: Option<String>,
-    /// A question is to be sent at once.
+    /// A question has to be sent at once.
     is_due: bool,
-    /// A question is on its way.
+    /// A question has been sent.
     is_asked: bool,
-    /// It takes commands again, and has answered no publish since: one is to show that it takes those.
+    /// It accepts commands again, but has answered no publish since. One publish goes first as a trial.
     is_tried: bool,
     timer: Option<Pin<Box<Sleep>>>,
     backoff: Backoff,
 }
 
-/// What the answer to the question says.
+/// How the answer changes the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HoldChange {
     Nothing,
     /// Publishes wait from now on.
     Begins,
-    /// They no longer do.
+    /// Publishes do not wait any more.
     Ends,
 }
 
@@ -56,7 +56,7 @@ impl Hold {
         self.reason.as_deref()
     }
 
-    /// A publish is refused; returns whether publishes wait from now on.
+    /// A publish was refused. Returns whether publishes wait from now on.
     pub(crate) fn refused(&mut self, error: &[u8]) -> bool {
         self.rest();
         let begins = self.reason.is_none();
@@ -66,12 +66,13 @@ impl Hold {
         begins
     }
 
-    /// Something else is refused, that has a way of its own to be sent again: asks whether publishes would be.
+    /// Another command was refused, which its sender sends again. Asks whether publishes would be refused,
+    /// too.
     pub(crate) fn suspect(&mut self) {
         self.is_due |= self.reason.is_none() && !self.is_asked && self.timer.is_none();
     }
 
-    /// A publish is answered for good: the next refusal begins anew.
+    /// A publish was answered for good: the next refusal starts from the beginning.
     pub(crate) fn accepted(&mut self) {
         if self.reason.is_none() {
             self.is_tried = false;
@@ -79,13 +80,13 @@ impl Hold {
         }
     }
 
-    /// Returns whether a publish may go out behind others that are not answered: if those are refused and this one is taken,
-    /// it overtakes them.
+    /// Returns whether a publish may go out while others are not answered. If those were refused and this one
+    /// accepted, it would overtake them.
     pub(crate) fn takes_more(&self) -> bool {
         !self.is_tried && self.reason.is_none()
     }
 
-    /// Returns whether the question is to be sent now.
+    /// Returns whether to send the question now.
     pub(crate) fn poll_asks(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx) == Poll::Ready(())
@@ -98,7 +99,7 @@ impl Hold {
         asks
     }
 
-    /// The question is answered, or refused with an error.
+    /// The question was answered. `error` is the refusal, if it was refused.
     pub(crate) fn answered(&mut self, error: Option<&[u8]>) -> HoldChange {
         self.is_asked = false;
         match error {
@@ -111,7 +112,7 @@ impl Hold {
         }
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     pub(crate) fn forget(&mut self) {
         self.reason = None;
         self.is_due = false;

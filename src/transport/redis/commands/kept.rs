@@ -1,13 +1,12 @@
-//! Publishes that Redis has not answered: they are kept, since they may have to go back to the caller.
+//! Publishes that Redis has not answered. They are kept, since they may have to go back to the caller.
 
-/// How many bytes of publishes may be with Redis and not answered: they are kept to be given back. Above it the caller
-/// is told to hold back.
+/// How many bytes of publishes may be unanswered. Above it the caller is told to hold back.
 pub(crate) const MAX_UNANSWERED: usize = 8 << 20;
 
-/// What the room for publishes keeps when it is empty.
+/// How much memory it keeps when it is empty.
 const KEEP: usize = 256 * 1024;
 
-/// Channels and payloads of publishes, one after another, oldest first.
+/// Channels and payloads of publishes, one after the other, oldest first.
 #[derive(Default)]
 pub(crate) struct KeptPublishes {
     bytes: Vec<u8>,
@@ -28,14 +27,14 @@ impl KeptPublishes {
         self.at(0, channel, payload)
     }
 
-    /// Returns what begins `at` bytes behind the front.
+    /// Returns the publish that begins `at` bytes after the front.
     pub(crate) fn at(&self, at: usize, channel: usize, payload: usize) -> (&[u8], &[u8]) {
         let start = self.start + at;
         let both = self.bytes.get(start..start + channel + payload).unwrap_or_default();
         both.split_at_checked(channel).unwrap_or_default()
     }
 
-    /// Drops what begins `len` bytes behind the front, to the end.
+    /// Drops everything after the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.bytes.truncate(self.start + len);
     }

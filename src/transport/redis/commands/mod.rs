@@ -1,5 +1,6 @@
-//! What connections for commands are made of, whether to one Redis or to a node of a cluster: publishes that wait for their
-//! answer, what is known of a Redis that refuses publishes for now, the replies to counts, and the connection of a reader.
+//! The parts of connections for commands, whether to one Redis or to a node of a cluster: publishes that wait
+//! for their answer, the state of a Redis that refuses publishes for now, the replies to counts, and the
+//! connection of a reader.
 
 mod abandoned;
 mod counts;

@@ -18,22 +18,22 @@ use crate::transport::redis::step::Step;
 use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, KeyCommand, Outcome};
 
-/// What Redis answers to a command that blocks when the node is no longer the one to ask: a master that becomes a
-/// replica ends all of them so.
+/// What Redis answers to a command that blocks if the node must not run it any more: a master that becomes a
+/// replica ends all blocking commands with it.
 const UNBLOCKED: &[u8] = b"UNBLOCKED";
 
 /// One connection for commands that may block. They are pipelined, and answered in order.
 pub(crate) struct ReaderConnection {
     connection: Connection,
-    /// The commands whose reply is not in.
+    /// The commands that are not answered.
     in_flight: VecDeque<PendingCommand>,
-    /// Since when nothing has come for them.
+    /// Since when nothing was read while they wait.
     silent_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the node may say that the key is another one's.
+    /// Whether the node may answer that another node has the key.
     in_cluster: bool,
     news: ReaderNews,
-    /// Whether the last read brought something, so that another one may.
+    /// Whether the last read brought something, so that there may be more.
     pub(crate) more: bool,
 }
 
@@ -42,17 +42,17 @@ struct PendingCommand {
     patience: Option<Duration>,
 }
 
-/// What came up that concerns more than the connection.
+/// What concerns more than this connection.
 #[derive(Default)]
 pub(crate) struct ReaderNews {
-    /// What the node said of keys that it does not have.
+    /// What the node said about keys that it does not have.
     pub(crate) redirects: Vec<Redirect>,
-    /// The connection is lost, or could not be made, or the node is no longer a master.
+    /// The connection was lost or could not be opened, or the node is not a master any more.
     pub(crate) trouble: bool,
 }
 
 impl ReaderConnection {
-    /// Returns a reader that opens with its first command.
+    /// Returns a reader whose first command opens the connection.
     pub(crate) fn new(target: Arc<RedisTarget>, in_cluster: bool) -> Self {
         Self {
             connection: Connection::new(target),
@@ -65,7 +65,8 @@ impl ReaderConnection {
         }
     }
 
-    /// Appends a command. Before the connection is up it waits for it, or for the failure of the attempt.
+    /// Appends a command. If there is no connection yet, the command waits until that is up or the attempt
+    /// has failed.
     pub(crate) fn command(&mut self, command: &KeyCommand) {
         self.connection.open();
         if self.in_flight.is_empty() {
@@ -75,15 +76,15 @@ impl ReaderConnection {
         self.in_flight.push_back(PendingCommand { token: command.token, patience: command.patience });
     }
 
-    /// Drops the connection; returns the commands that go down with it.
+    /// Drops the connection; returns the commands that end with it.
     pub(crate) fn close(&mut self) -> Vec<Abandoned> {
         let abandoned = self.abandon();
         self.connection.close();
         abandoned
     }
 
-    /// Goes to another node: with the next command if it has a connection, else with the next attempt. Returns the
-    /// commands that go down with the connection.
+    /// Goes to another node: with the next command if there is a connection, else with the next attempt.
+    /// Returns the commands that end with the connection.
     pub(crate) fn move_to(&mut self, target: Arc<RedisTarget>) -> Vec<Abandoned> {
         let abandoned = self.abandon();
         if !self.connection.is_waiting() {
@@ -93,12 +94,12 @@ impl ReaderConnection {
         abandoned
     }
 
-    /// Takes what came up since the last time.
+    /// Returns what has come up since the last call.
     pub(crate) fn take_news(&mut self) -> ReaderNews {
         std::mem::take(&mut self.news)
     }
 
-    /// Opens, writes all, and reads once unless paused.
+    /// Opens, writes everything, and reads once unless paused.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -122,7 +123,7 @@ impl ReaderConnection {
         Step { reported, more: self.more }
     }
 
-    /// Leaves a connection that does not go to the master; returns whether there was something to report.
+    /// Leaves a connection that does not go to the master. Returns whether something was reported.
     pub(crate) fn follow(
         &mut self,
         master: &Master,
@@ -138,7 +139,7 @@ impl ReaderConnection {
         !abandoned.is_empty()
     }
 
-    /// Leaves the connection if it goes to this node; returns whether there was something to report.
+    /// Leaves the connection if it goes to this node. Returns whether something was reported.
     pub(crate) fn leave(
         &mut self,
         node: Option<SocketAddr>,
@@ -161,7 +162,7 @@ impl ReaderConnection {
         paused: bool,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<bool, Loss> {
-        // A connection that was lost is not made again for nobody.
+        // A lost connection is opened again only if a command waits.
         if self.in_flight.is_empty() && !self.connection.is_open() {
             return Ok(false);
         }
@@ -190,7 +191,7 @@ impl ReaderConnection {
         Ok(more)
     }
 
-    /// Reports all whole replies.
+    /// Reports all complete replies.
     fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<(), Loss> {
         while let Some(reply) = self.connection.next_reply()? {
             if matches!(reply, Reply::Message(_)) {
@@ -222,7 +223,7 @@ impl ReaderConnection {
         Ok(())
     }
 
-    /// Becomes a loss when Redis was silent for too long.
+    /// Fails if Redis was silent for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
         let patience = self.in_flight.iter().find_map(|asked| asked.patience);
         let deadline = patience.and_then(|patience| self.silent_since.checked_add(patience));
@@ -232,7 +233,7 @@ impl ReaderConnection {
             return Ok(());
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // One that ends early costs less than one that is set anew with each read.
+        // A timer that fires early costs less than one that is reset with each read.
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
@@ -245,7 +246,7 @@ impl ReaderConnection {
         Ok(())
     }
 
-    /// Takes the commands that would go down with the connection now.
+    /// Takes the commands that end if the connection is lost now.
     fn abandon(&mut self) -> Vec<Abandoned> {
         let not_begun = usize::try_from(self.connection.commands.unwritten_commands()).unwrap_or(usize::MAX);
         let begun = self.in_flight.len().saturating_sub(not_begun);

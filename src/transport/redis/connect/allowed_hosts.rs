@@ -1,31 +1,31 @@
-//! Which hosts may be connected to when a cluster or a sentinel names them: the password goes there.
+//! Which hosts may be connected to if a cluster or a sentinel names them: the password is sent there.
 
 use std::net::IpAddr;
 
 use super::address::Address;
 
-/// Hosts by name, by the end of the name, by address or by network.
+/// Hosts, allowed by name, by a suffix of the name, by address or by network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHosts {
     rules: Vec<Rule>,
-    /// What the user has named as a place to connect to.
+    /// The addresses that the user has named.
     named: Vec<Address>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
     Name(String),
-    /// With the dot.
+    /// With the leading dot.
     End(String),
     Network(IpAddr, u8),
 }
 
 impl AllowedHosts {
-    /// Returns rules of the forms `redis.example.com`, `*.example.com`, `10.0.0.7`, `10.0.0.0/8`, and places that are
-    /// allowed besides.
+    /// Returns rules of the forms `redis.example.com`, `*.example.com`, `10.0.0.7` and `10.0.0.0/8`. The
+    /// addresses in `named` are allowed as well.
     ///
     /// # Errors
-    /// The first rule that has no such form.
+    /// The first rule that has another form.
     pub fn new(rules: &[String], named: Vec<Address>) -> Result<Self, String> {
         let rules = rules.iter().map(|rule| Rule::of(rule).ok_or_else(|| rule.clone()));
         Ok(Self { rules: rules.collect::<Result<_, _>>()?, named })
@@ -34,7 +34,7 @@ impl AllowedHosts {
     /// Returns whether an address may be connected to.
     pub(crate) fn allows(&self, address: &Address) -> bool {
         let Address::Tcp { host, .. } = address else {
-            // Nobody but the user names these.
+            // Only the user can name a unix socket.
             return true;
         };
         self.named.contains(address) || self.rules.iter().any(|rule| rule.allows(host))
@@ -129,7 +129,7 @@ mod tests {
         ] {
             assert!(!allowed.allows(&tcp(host)), "{host}");
         }
-        // Another port of a place that was named is another place.
+        // The same host with another port was not named.
         assert!(!allowed.allows(&Address::Tcp { host: "seed".to_owned(), port: 1 }));
     }
 

@@ -3,38 +3,38 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// As whom to speak to Redis.
+/// With which user and password to log in to Redis.
 #[derive(Clone)]
 pub enum Credentials {
-    /// As the same one always.
+    /// Always the same.
     Fixed(Login),
-    /// As who is named when asked: with each connection, once Redis can be reached.
+    /// Asked for at each connection, once Redis can be reached.
     Asked(Arc<dyn AskCredentials>),
 }
 
-/// A user and a password. `Debug` shows whether there is a password, never the password.
+/// A user and a password. `Debug` shows whether there is a password, never the password itself.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Login {
-    /// The ACL user; `None` is Redis' `default`. Says nothing without a password.
+    /// The ACL user; `None` is Redis' `default`. Without a password it is not used.
     pub username: Option<String>,
     /// The password of the user. `AUTH` is sent only if there is one.
     pub password: Option<String>,
 }
 
-/// The answer to come, or what went wrong, for the operator. Dropped when it is no longer waited for.
+/// The login to come; or, for the operator, what went wrong. Dropped if nobody waits for it any more.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Login, String>> + Send>>;
 
-/// Who knows credentials that change.
+/// A source of credentials that change.
 pub trait AskCredentials: Send + Sync {
-    /// Asks for those of now.
+    /// Asks for the current credentials.
     fn ask(&self) -> Answer;
 }
 
 impl Credentials {
-    /// Returns those of now.
+    /// Returns the current credentials.
     ///
     /// # Errors
-    /// What who was asked said instead.
+    /// What the source says instead.
     pub(crate) async fn login(&self) -> Result<Login, String> {
         match self {
             Self::Fixed(login) => Ok(login.clone()),
@@ -50,7 +50,7 @@ impl Default for Credentials {
 }
 
 impl PartialEq for Credentials {
-    /// Whether both name the same one, or ask the same one.
+    /// Whether both are the same login, or ask the same source.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fixed(login), Self::Fixed(other)) => login == other,

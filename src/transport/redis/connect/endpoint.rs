@@ -1,5 +1,5 @@
-//! Where to connect: to a fixed address, or to whatever address sentinels name. [`Endpoint::locate`] is the only place that
-//! tells the two apart.
+//! Where to connect: to a fixed address, or to the address that sentinels name. [`Endpoint::locate`] is the
+//! only place that distinguishes the two.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::settings::Role;
 pub enum Endpoint {
     /// Always to this address.
     Fixed(Address),
-    /// To the master that these sentinels name. They are asked at each attempt.
+    /// To the master that these sentinels name. They are asked for each attempt.
     Sentinels(Arc<Sentinels>),
 }
 
-/// The address to connect to in one attempt.
+/// The address of one attempt.
 pub(crate) enum Located<'a> {
     Fixed(&'a Address),
     Named(NamedMaster),
@@ -45,7 +45,8 @@ impl Located<'_> {
         }
     }
 
-    /// Returns the role that the Redis there must have if a fixed one must have the role `of_fixed`.
+    /// Returns the role that the Redis there must have. `of_fixed` is the role that a Redis at a fixed
+    /// address must have.
     pub(crate) fn role(&self, of_fixed: Role) -> Role {
         match self {
             Self::Fixed(_) => of_fixed,
@@ -53,7 +54,8 @@ impl Located<'_> {
         }
     }
 
-    /// The attempt has succeeded. If this is not called, the sentinel that named the address is asked last next time.
+    /// The attempt has succeeded. Without this call, the sentinel that named the address is asked last next
+    /// time.
     pub(crate) fn was_right(self) {
         if let Self::Named(named) = self {
             named.was_right();

@@ -1,4 +1,4 @@
-//! The commands that a new connection begins with, and what their replies say.
+//! The first commands on a new connection, and what their replies say.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use super::unreachable;
 use crate::transport::redis::buffer::ReadBuffer;
 use crate::transport::resp::{ProtocolError, Reply};
 
-/// Why the server ends a connection, or makes no sense, before it has answered; `None` if it has said more.
+/// Returns why the server ended the connection, or sent something that is not RESP, before it answered.
+/// Returns `None` if it did answer.
 pub(super) fn ended(loss: &Loss) -> Option<String> {
     match loss {
         Loss::Io(error) if unreachable::wants_certificate(error) => {
@@ -29,13 +30,13 @@ pub(super) fn ended(loss: &Loss) -> Option<String> {
 
 const ENDED: &str = "closed the connection before it answered: if it speaks TLS on this port, use rediss:// or `tls`; else look at its log";
 
-/// What a Redis says of its role.
+/// The role of a Redis, in its own words.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SaidRole {
     Master,
     Replica,
     Sentinel,
-    /// Something else, in its own words.
+    /// Another role.
     Other(String),
 }
 
@@ -64,28 +65,29 @@ impl fmt::Display for SaidRole {
 
 pub(super) const IS_SENTINEL: &str = "is a sentinel: name it among the `sentinels`, with the `name` of the master, or connect to the master itself";
 
-/// What an error reply to a command of the handshake means.
+/// How to treat an error reply to a command of the handshake.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnError {
-    /// The connection is of no use.
+    /// The connection cannot be used.
     GiveUp,
-    /// The command was a wish.
+    /// The command is optional.
     Ignore,
-    /// An ACL may forbid the command and all else be well.
+    /// NOPERM may mean that only this command is forbidden.
     GiveUpUnlessForbidden,
 }
 
-/// What the handshake brings.
+/// What the handshake found out.
 #[derive(Default)]
 pub(super) struct HandshakeResult {
     pub(super) role: Option<SaidRole>,
     pub(super) client: Option<ClientId>,
 }
 
-/// Sends all of the handshake in one write and reads its replies.
+/// Sends the whole handshake in one write, and reads the replies.
 ///
-/// It ends with a PING: a server that is loading, wants a password or has no client slot left says so here, so
-/// that `Up` means a Redis that answers. Behind that come what the Redis is, and the end of a lost connection.
+/// PING comes after login and SELECT: a server that is loading, wants a password or has too many clients
+/// refuses it. So `Up` means a Redis that answers. After it come the question for the role, and the end of a
+/// lost connection.
 pub(super) async fn shake_hands(
     address: &Address,
     settings: &Settings,
@@ -118,13 +120,13 @@ pub(super) async fn shake_hands(
     send(&redis::cmd("PING"), HandshakeCommand::Other, OnError::GiveUpUnlessForbidden);
     match role {
         Role::Any => {}
-        // An ACL may forbid it, and some services do not have it.
+        // An ACL may forbid ROLE, and some services do not have it.
         Role::NotReplica => send(&redis::cmd("ROLE"), HandshakeCommand::Other, OnError::Ignore),
         Role::Master => send(&redis::cmd("ROLE"), HandshakeCommand::Other, OnError::GiveUp),
     }
     let predecessor = settings.predecessors.as_ref().and_then(|predecessors| predecessors.at(address));
     if settings.predecessors.is_some() {
-        // An ACL may forbid both, and before 6.2 there is no CLIENT INFO.
+        // An ACL may forbid both. Redis before 6.2 has no CLIENT INFO.
         if let Some(client) = &predecessor {
             send(&client.end(), HandshakeCommand::Other, OnError::Ignore);
         }

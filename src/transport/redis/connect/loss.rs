@@ -1,4 +1,4 @@
-//! Why a connection is lost, or could not be made.
+//! Why a connection was lost, or could not be opened.
 
 use std::fmt;
 use std::io;
@@ -8,44 +8,44 @@ use super::address::Address;
 use super::unreachable;
 use crate::transport::resp::ProtocolError;
 
-/// Why a connection is lost, or could not be made. Its text goes to the operator with `degraded`.
+/// Why a connection was lost, or could not be opened. The operator sees the text with `degraded`.
 #[derive(Debug)]
 pub(crate) enum Loss {
     /// The socket could not be opened.
     Connect(Address, io::Error),
     /// The name of the host could not be looked up.
     NoAddress(Address, io::Error),
-    /// Reading or writing failed, where it is not known of which server.
+    /// Reading or writing failed, and the server is not known here.
     Io(io::Error),
-    /// The same of a connection that stood.
+    /// Reading or writing failed on a connection to this server.
     Broken(Address, io::Error),
-    /// The server closed the connection, where it is not known which one.
+    /// The server closed the connection, and is not known here.
     Closed,
-    /// The same of a connection that stood.
+    /// This server closed the connection.
     ClosedBy(Address),
     /// Opening a connection to there took longer than this.
     Slow(String, Duration),
     /// A cluster or a sentinel names a host that the user does not allow.
     NotAllowed(Address),
-    /// No sentinel says where the master is; why the last of them does not.
+    /// No sentinel knows where the master is; the problem of the last one.
     NoMaster { name: String, problem: String },
-    /// What the sentinels take for the master says that it is something else.
+    /// The sentinels name this as the master, but it has another role.
     NotMaster { address: Address, role: String },
-    /// There are no credentials to show to Redis.
+    /// There are no credentials for the login.
     Credentials(String),
-    /// The server refused the handshake, or ended it; what is wrong and what to do.
+    /// The server refused or ended the handshake; what is wrong, and what to do about it.
     Handshake(Address, String),
-    /// Redis refused the connection later on, in its own words.
+    /// Redis ended the connection later on, in its own words.
     Refused(String),
-    /// The node has not given a sign of life for as long.
+    /// The node was asked for a sign of life, and has not answered for this long.
     Frozen(Address, Duration),
     /// The node is a replica, or has become one.
     Replica(Address),
-    /// A command got no reply for as long as it was to be waited for.
+    /// A command got no reply for as long as it may take.
     Silent(Address, Duration),
-    /// Redis sent what can't be understood.
+    /// Redis sent something that is not valid.
     Protocol(ProtocolError),
-    /// The user's clients are gone, and the link with them.
+    /// The user's clients are closed, and so is the link.
     Ended,
 }
 
@@ -108,7 +108,7 @@ impl fmt::Display for Loss {
 }
 
 impl Loss {
-    /// Says where a connection was lost that stood: of several servers the operator has to know which one it is.
+    /// Adds the address of the server: with several servers the operator has to know which one it is.
     pub(crate) fn at(self, address: &Address) -> Self {
         match self {
             Self::Io(error) => Self::Broken(address.clone(), error),

@@ -1,5 +1,6 @@
-//! From a [`RedisTarget`] to a connection that Redis has answered on: the address, the name lookup, TLS, the login and the other
-//! commands of the handshake, and the texts that explain a failure. Whatever keeps a connection up is in `connection`.
+//! From a [`RedisTarget`] to a connection that Redis has answered on: address, name lookup, TLS, login and
+//! the rest of the handshake, and the texts that explain failures. What keeps a connection up belongs in
+//! `connection`.
 
 mod address;
 mod allowed_hosts;

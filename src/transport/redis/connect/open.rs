@@ -1,4 +1,4 @@
-//! One attempt to connect to an address, up to the answer of Redis.
+//! One attempt to connect to an address, up to Redis' answer.
 
 use std::io;
 
@@ -17,16 +17,16 @@ use crate::transport::redis::buffer::ReadBuffer;
 pub(crate) struct Connected {
     pub(crate) socket: Socket,
     pub(crate) replies: ReadBuffer,
-    /// Where it goes: with sentinels, where the master was.
+    /// The address that was connected to; with sentinels, that of the master.
     pub(crate) address: Address,
-    /// Whether the node says what role it has.
+    /// Whether the node answers ROLE.
     pub(crate) tells_role: bool,
-    /// How Redis knows the connection, if that matters and Redis says it.
+    /// How Redis identifies the connection, if that is needed and Redis tells it.
     pub(crate) client: Option<ClientId>,
 }
 
-/// Connects to an address. The caller waits until the deadline at most; credentials that are not
-/// there by then are named as the reason.
+/// Connects to an address. The caller waits until the deadline at most. If the credentials are missing by
+/// then, the error says so.
 pub(crate) async fn open_at(
     address: &Address,
     settings: &Settings,

@@ -1,6 +1,6 @@
-//! Connections that are lost with commands on them. What Redis, or a proxy on the way, has not read yet would be run
-//! later: behind the look at the stream that tells which entries have arrived, so that some would stand there twice.
-//! So the next connection ends the last one in Redis before it is used.
+//! Connections that were lost with commands on them. If Redis, or a proxy on the way, still holds unread
+//! commands, they would be run later: after the look at the stream that tells which entries have arrived.
+//! Some entries would then be added twice. So the next connection first ends the lost one in Redis.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::Address;
 
-/// The last connections to each node that may have left commands behind.
+/// The last connection to each node that may have left commands behind.
 #[derive(Clone, Default)]
 pub struct Predecessors(Arc<Mutex<BTreeMap<Address, ClientId>>>);
 
-/// How Redis knows a connection. An id alone would not do: another server may be at the same address by now, whose
-/// connections have ids of their own.
+/// How Redis identifies a connection. The id alone is not enough: another server may have the same address by
+/// now, and its connections have ids of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientId {
     id: String,
@@ -23,17 +23,17 @@ pub(crate) struct ClientId {
 }
 
 impl Predecessors {
-    /// Returns the one to end at a node.
+    /// Returns the connection to end at a node.
     pub(crate) fn at(&self, node: &Address) -> Option<ClientId> {
         self.all().get(node).cloned()
     }
 
-    /// It may have left commands behind.
+    /// Adds a connection that may have left commands behind.
     pub(crate) fn add(&self, node: &Address, client: ClientId) {
         self.all().insert(node.clone(), client);
     }
 
-    /// It is ended, if it can be.
+    /// Forgets a connection that was ended.
     pub(crate) fn forget(&self, node: &Address, client: &ClientId) {
         let mut all = self.all();
         if all.get(node) == Some(client) {
@@ -72,7 +72,8 @@ impl ClientId {
         Some(Self { id: value("id=")?, address: value("addr=")?, local_address: value("laddr=")? })
     }
 
-    /// Returns what ends it: nobody but it, and nothing if it is gone.
+    /// Returns the command that ends this connection and no other. If the connection is gone, it does
+    /// nothing.
     pub(crate) fn end(&self) -> redis::Cmd {
         let mut command = redis::cmd("CLIENT");
         command.arg("KILL").arg("ID").arg(&self.id);

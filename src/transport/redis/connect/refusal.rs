@@ -1,22 +1,22 @@
-//! What a server says instead of shaking hands, in words that tell what to do about it.
+//! Explains an error reply to the handshake, and what to do about it.
 
 use std::borrow::Cow;
 
 /// Which command of the handshake an error answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HandshakeCommand<'a> {
-    /// `AUTH`: what Redis says to it may repeat what it was given, so that none of it gets out.
+    /// `AUTH`. Redis' error may repeat the arguments, so none of its text may be shown.
     Auth {
-        /// Whether a user was named.
+        /// Whether a user name was sent.
         user: bool,
-        /// What must not be told.
+        /// What must not be shown.
         secret: &'a str,
     },
     Select(i64),
     Other,
 }
 
-/// What a server says whatever it is asked, by how that begins.
+/// Errors that any command may get, by their beginning.
 const ALWAYS: &[(&str, &str)] = &[
     (
         "ERR max number of clients reached",
@@ -42,7 +42,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The same to `AUTH` alone.
+/// Errors that only `AUTH` gets.
 const TO_AUTH: &[(&str, &str)] = &[
     (
         "ERR AUTH <password> called without any password configured",
@@ -57,7 +57,7 @@ const TO_AUTH: &[(&str, &str)] = &[
     ("NOPERM", "does not let this user log in (NOPERM): look at `ACL LIST`"),
 ];
 
-/// Returns what is wrong and what to do, to be read behind the name of the server.
+/// Returns what is wrong and what to do. It follows the address of the server.
 pub(super) fn explain(asked: HandshakeCommand<'_>, error: &[u8]) -> String {
     let error = String::from_utf8_lossy(error);
     if let Some(text) = known(ALWAYS, &error) {
@@ -89,7 +89,7 @@ fn known(texts: &[(&str, &'static str)], error: &str) -> Option<&'static str> {
     texts.iter().find(|(begin, _)| error.starts_with(begin)).map(|(_, text)| *text)
 }
 
-/// The code that an error begins with, if it is one and nothing of the secret.
+/// Returns the code at the beginning of an error, unless it is part of the secret.
 fn code(error: &str, secret: &str) -> Cow<'static, str> {
     match error.split(' ').next() {
         Some(code)

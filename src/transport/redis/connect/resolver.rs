@@ -1,6 +1,6 @@
-//! Names of hosts, looked up by the system on threads of their own, since the system may take half a minute to say that
-//! it does not know. Whoever wants the same name meanwhile waits for the same answer: attempts to connect that give up
-//! leave no threads behind.
+//! Looks up the names of hosts. The system may take half a minute to say that it does not know a name, so it
+//! is asked on separate threads. All who want the same name wait for the same answer: attempts to connect
+//! that give up leave no threads behind.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use once_cell::sync::Lazy;
 use tokio::sync::oneshot;
 
-/// How many names are looked up at a time, in the whole process. One that hangs must not hold up all others.
+/// How many names the whole process looks up at a time. One that hangs must not delay all others.
 const MAX_THREADS: usize = 4;
 
 type LookUp = fn(&str) -> io::Result<Vec<IpAddr>>;
@@ -18,10 +18,10 @@ type LookupResult = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
 
 static SYSTEM: Lazy<Arc<Resolver>> = Lazy::new(|| Resolver::new(by_the_system));
 
-/// Returns the addresses of a host; asks nobody if it is an address itself.
+/// Returns the addresses of a host. An IP address is not looked up.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = match host.parse() {
         Ok(address) => vec![address],
@@ -41,7 +41,7 @@ struct Resolver {
 
 #[derive(Default)]
 struct Lookups {
-    /// Who waits for the names that are looked up, or are to be.
+    /// Who waits for each name that is looked up, or queued.
     waiting: HashMap<String, Vec<oneshot::Sender<LookupResult>>>,
     /// The names that no thread has taken yet.
     queue: VecDeque<String>,
@@ -66,7 +66,7 @@ impl Resolver {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         if let Some(waiting) = state.waiting.get_mut(host) {
-            // Those whose attempt has ended meanwhile.
+            // Forgets those whose attempt to connect has ended.
             waiting.retain(|other| !other.is_closed());
             waiting.push(sender);
             return Ok(receiver);
@@ -79,7 +79,7 @@ impl Resolver {
                 std::thread::Builder::new().name("socket.io-redis-dns".into()).spawn(move || resolver.work());
             match started {
                 Ok(_) => state.threads += 1,
-                // One that runs takes it over.
+                // A thread that is running will take the name.
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
                     state.waiting.remove(host);
@@ -91,7 +91,7 @@ impl Resolver {
         Ok(receiver)
     }
 
-    /// Looks names up until there are no more.
+    /// Looks up names until none are left.
     fn work(&self) {
         loop {
             let mut state = self.state();
@@ -103,7 +103,7 @@ impl Resolver {
             let found = (self.look_up)(&host).map_err(|error| (error.kind(), error.to_string()));
             let waiting = self.state().waiting.remove(&host).unwrap_or_default();
             for asker in waiting {
-                // Nobody waits any more: the attempt has ended meanwhile.
+                // Nobody waits any more if the attempt to connect has ended.
                 let _ = asker.send(found.clone());
             }
         }
@@ -142,7 +142,7 @@ mod tests {
             }
             assert_eq!(STARTED.load(Ordering::SeqCst), 1);
             assert_eq!(resolver.state().waiting.get("redis").unwrap().len(), 1);
-            // Another name has a thread of its own, up to the bound.
+            // Another name gets a thread of its own, up to the limit.
             for number in 0..20 {
                 let name = format!("redis-{number}");
                 let gives_up = tokio::time::timeout(Duration::from_millis(1), resolver.look_up(&name));
@@ -154,7 +154,7 @@ mod tests {
                 GATE.1.notify_all();
             });
             assert_eq!((last.unwrap(), opened), (vec![IpAddr::from([127, 0, 0, 1])], ()));
-            // Those in the queue are looked up though nobody waits, and then the threads end.
+            // The names in the queue are looked up even if nobody waits. Then the threads end.
             while resolver.state().threads > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

@@ -1,4 +1,4 @@
-//! Sentinels are asked, one after the other, who the master is.
+//! Sentinels are asked one after the other who the master is.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,23 +13,23 @@ use super::open::{Connected, open_at};
 use super::settings::{Role, Settings};
 use crate::transport::resp::{ProtocolError, Reply};
 
-/// How long one sentinel has to answer before the next is asked. They answer in milliseconds, and the first of
-/// three may be on the very host that is gone.
+/// How long one sentinel has to answer before the next is asked. They answer in milliseconds, and the first
+/// of three may run on the very host that is down.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The sentinels of one master.
 pub struct Sentinels {
     name: String,
-    /// The one that named a master which proved to be one comes first. One that did not answer, or named a node that
-    /// could not be used, goes to the end.
+    /// A sentinel moves to the front if the master that it named could be used. It moves to the end if it did
+    /// not answer, or named a node that could not be used.
     nodes: Mutex<VecDeque<Sentinel>>,
-    /// How to speak to each.
+    /// How to speak to each of them.
     settings: Settings,
 }
 
 struct Sentinel {
     address: Arc<Address>,
-    /// Where it said that the master is, unless the watch of it was lost since.
+    /// The master that it named last, unless its subscription was lost since.
     said: Option<Address>,
 }
 
@@ -52,11 +52,11 @@ impl Sentinels {
         &self.settings
     }
 
-    /// Asks one sentinel after the other where the master is. Drop the answer if the master cannot be used: then the
-    /// next attempt asks another sentinel first.
+    /// Asks one sentinel after the other for the master. Drop the answer if the master cannot be used: the
+    /// next attempt then asks another sentinel first.
     ///
     /// # Errors
-    /// [`Loss::NoMaster`] if none of them knows.
+    /// [`Loss::NoMaster`] if none of them knows it.
     pub(crate) async fn master(self: &Arc<Self>) -> Result<NamedMaster, Loss> {
         let mut problem = "there are none".to_owned();
         for node in self.in_turn() {
@@ -77,7 +77,7 @@ impl Sentinels {
         Err(Loss::NoMaster { name: self.name.clone(), problem })
     }
 
-    /// Asks one sentinel, and notes what it says; `None` if it does not know the master.
+    /// Asks one sentinel, and stores its answer; `None` if it does not know the master.
     pub(crate) async fn ask(&self, node: &Arc<Address>) -> Result<Option<Address>, String> {
         let answer = match tokio::time::timeout(ANSWER_TIMEOUT, ask(node, &self.settings, &self.name)).await {
             Ok(Ok(answer)) => answer,
@@ -88,14 +88,14 @@ impl Sentinels {
         Ok(answer)
     }
 
-    /// Notes what a sentinel says.
+    /// Stores what a sentinel says.
     pub(crate) fn note(&self, node: &Arc<Address>, said: Option<Address>) {
         if let Some(node) = self.nodes().iter_mut().find(|other| Arc::ptr_eq(&other.address, node)) {
             node.said = said;
         }
     }
 
-    /// How many sentinels say that the master is there.
+    /// Returns how many sentinels name this address.
     pub(crate) fn votes(&self, address: &Address) -> usize {
         self.nodes().iter().filter(|node| node.said.as_ref() == Some(address)).count()
     }
@@ -128,7 +128,7 @@ fn take(nodes: &mut VecDeque<Sentinel>, node: &Arc<Address>) -> Option<Sentinel>
     nodes.remove(place)
 }
 
-/// Where a sentinel says that the master is.
+/// The master that a sentinel named.
 pub(crate) struct NamedMaster {
     pub(crate) address: Address,
     sentinels: Arc<Sentinels>,
@@ -137,7 +137,7 @@ pub(crate) struct NamedMaster {
 }
 
 impl NamedMaster {
-    /// The master was there, and could be used.
+    /// The master could be used.
     pub(crate) fn was_right(mut self) {
         self.good = true;
     }

@@ -11,45 +11,46 @@ use super::tls::{Tls, TlsError};
 /// How to speak to a Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// As whom to speak to it.
+    /// With which user and password to log in.
     pub credentials: Credentials,
-    /// The database. Pub/sub ignores it; a user's ACL and proxies may not.
+    /// The number of the database. Pub/sub ignores it, but a user's ACL or a proxy may not.
     pub database: i64,
     /// The name of the connections in `CLIENT LIST`.
     pub client_name: Option<String>,
-    /// How connections are made secret; `None` if they are not. A unix socket never is.
+    /// How connections are encrypted; `None` if they are not. A unix socket never is.
     pub tls: Option<Tls>,
-    /// What the Redis there has to be. Who is named by sentinels has to be a master.
+    /// The role that the Redis must have. If sentinels name it, it must be a master.
     pub role: Role,
-    /// Who may be connected to besides; `None` is whoever is named by a cluster or a sentinel.
+    /// Which hosts a cluster or a sentinel may name; all if `None`.
     pub allowed: Option<Arc<AllowedHosts>>,
-    /// Connections that have to be ended before their successors are used; `None` if it does not matter.
+    /// Connections that have to be ended before their successors are used; `None` if that does not matter.
     pub predecessors: Option<Predecessors>,
 }
 
-/// What a Redis has to be.
+/// The role that a Redis must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Nobody asks.
+    /// Any role; it is not asked for.
     Any,
-    /// Not a replica, if it says what it is: that would take a PUBLISH, too, and tell nobody but its own subscribers.
+    /// Not a replica, if it tells its role. A replica accepts PUBLISH, but delivers to its own subscribers
+    /// only.
     NotReplica,
     /// A master that says so.
     Master,
 }
 
-/// Why there are no [`Settings`].
+/// Why the settings are invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A part of the TLS options cannot be read, or is missing. Becomes a JS `Error`.
+    /// A part of the TLS options is missing, or cannot be read. It becomes a JS `Error`.
     Tls(TlsError),
-    /// The URL is not one of Redis'. Becomes a JS `TypeError`; holds the parser's words, never the URL.
+    /// The URL is not a Redis URL. It becomes a JS `TypeError`. Holds the parser's words, never the URL.
     Url(String),
 }
 
 impl Default for Settings {
-    /// No password, database 0, no client name, no TLS.
+    /// Returns settings with no password, database 0, no client name, and no TLS.
     fn default() -> Self {
         Self {
             credentials: Credentials::default(),

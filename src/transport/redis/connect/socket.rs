@@ -17,13 +17,13 @@ use super::loss::Loss;
 use super::tls::Tls;
 use crate::transport::redis::buffer::ReadBuffer;
 
-/// The kernel asks a silent peer after this time, then at [`KEEPALIVE_INTERVAL`], and gives it up after
-/// [`KEEPALIVE_RETRIES`] questions: 25 s. A subscriber writes nothing, so it would never find out otherwise.
+/// The kernel probes a silent peer after this time, then every [`KEEPALIVE_INTERVAL`], and gives it up after
+/// [`KEEPALIVE_RETRIES`] probes: 25 s. A subscriber writes nothing, so it would never notice otherwise.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// How long written bytes may go unacknowledged; the kernel's default is a quarter of an hour.
+/// How long written bytes may stay unacknowledged. The kernel's default is a quarter of an hour.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -32,12 +32,12 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Takes more than the kernel does, which [`Socket::poll_flush`] then hands on.
+    /// It buffers more than the kernel takes. [`Socket::poll_flush`] writes the rest.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// Reads once into the room of `buffer`; an end of the stream is [`Loss::Closed`].
+    /// Reads once into `buffer`. If the peer has closed the connection, the error is [`Loss::Closed`].
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl Socket {
         Poll::Ready(if len == 0 { Err(Loss::Closed) } else { Ok(()) })
     }
 
-    /// Writes once. What was written may not be with the kernel before [`Socket::poll_flush`] is ready.
+    /// Writes once. The kernel may not have all bytes before [`Socket::poll_flush`] is ready.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Loss>> {
         let written = match self {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
@@ -67,7 +67,7 @@ impl Socket {
         written.map_err(lost)
     }
 
-    /// Hands on to the kernel what was written.
+    /// Writes to the kernel what TLS has buffered.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         match self {
             Self::Tls(socket) => Pin::new(socket).poll_flush(cx).map_err(lost),
@@ -77,8 +77,9 @@ impl Socket {
         }
     }
 
-    /// Has the stream be reset when it is dropped. The kernel sends no more of what was written; and a Redis that has
-    /// hung cannot answer when it is back, so that it leaves the connection after the first commands that it reads.
+    /// Has the connection reset when it is dropped. The kernel then sends no more of the written bytes. A
+    /// Redis that has hung cannot answer when it is back, so it gives up the connection after the first
+    /// commands that it reads.
     pub(crate) fn discard(&self) {
         let socket = match self {
             Self::Tcp(socket) => socket,
@@ -86,11 +87,11 @@ impl Socket {
             #[cfg(unix)]
             Self::Unix(_) => return,
         };
-        // It fails if the connection is gone.
+        // This fails if the connection is gone.
         let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
 
-    /// The node at the other end, if it can be told.
+    /// The address of the node at the other end, if it is known.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.peer_addr().ok(),
@@ -122,7 +123,7 @@ impl Socket {
         }
     }
 
-    /// Writes all, and hands it on to the kernel.
+    /// Writes everything, and flushes it to the kernel.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.write_all(bytes).await,
@@ -138,7 +139,7 @@ impl Socket {
 
 pub(super) fn lost(error: io::Error) -> Loss {
     match error.kind() {
-        // A TLS stream that ends without saying so, as that of a Redis that is shut down.
+        // The peer has closed a TLS connection without saying so, as a Redis that shuts down does.
         io::ErrorKind::UnexpectedEof => Loss::Closed,
         _ => Loss::Io(error),
     }

@@ -13,8 +13,8 @@ use super::open::{Connected, open_at};
 use super::settings::{Settings, SettingsError};
 use super::tls::{Tls, TlsOptions};
 
-/// How long an attempt may take in total, including name lookup and handshake. Redis answers in milliseconds. Without this
-/// limit a host that drops packets would block an attempt for minutes.
+/// How long an attempt may take in total, including name lookup and handshake. Redis answers in milliseconds.
+/// Without this limit a host that drops packets would block an attempt for minutes.
 pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A Redis to connect to.
@@ -32,15 +32,17 @@ impl RedisTarget {
         Self { endpoint: endpoint.into(), settings }
     }
 
-    /// Returns the Redis that a URL stands for: `redis://[user][:password@]host[:port][/database]`, the same with
+    /// Returns the Redis that a URL names: `redis://[user][:password@]host[:port][/database]`, the same with
     /// `rediss://`, or `redis+unix:///path[?db=…&user=…&pass=…]` (also `unix://`).
     ///
-    /// `rediss://` needs `tls`, unless it ends in `#insecure`, which takes any certificate; else `tls` goes unused.
+    /// `rediss://` needs `tls`, unless the URL ends with `#insecure`, which accepts any certificate. Other
+    /// URLs ignore `tls`.
     ///
     /// # Errors
-    /// [`SettingsError::Url`] for what is no Redis URL, [`SettingsError::Tls`] if there is no TLS to be had.
+    /// [`SettingsError::Url`] if it is not a Redis URL, [`SettingsError::Tls`] if TLS is wanted and not
+    /// possible.
     pub fn from_url(url: &str, tls: Option<&TlsOptions>) -> Result<Self, SettingsError> {
-        // The redis crate knows `rediss://` only along with TLS of its own.
+        // The redis crate only accepts `rediss://` together with its own TLS.
         let (plain, secure) = without_tls(url.trim());
         let (plain, insecure) = match plain.split_once('#') {
             Some((plain, "insecure")) if secure => (plain.to_owned(), true),
@@ -80,7 +82,7 @@ impl RedisTarget {
 /// Connects to a Redis.
 ///
 /// # Errors
-/// All of [`Loss`] but those of a connection that stood.
+/// Any [`Loss`] that can occur before the connection is open.
 pub(crate) async fn open(target: Arc<RedisTarget>) -> Result<Connected, Loss> {
     let RedisTarget { endpoint, settings } = &*target;
     let deadline = Instant::now() + OPEN_TIMEOUT;
@@ -96,7 +98,7 @@ pub(crate) async fn open(target: Arc<RedisTarget>) -> Result<Connected, Loss> {
         .unwrap_or_else(|_| Err(Loss::Slow(endpoint.to_string(), OPEN_TIMEOUT)))
 }
 
-/// Returns a URL without the mark of TLS in its scheme, and whether it had it.
+/// Returns a URL without TLS in its scheme, and whether TLS was there.
 fn without_tls(url: &str) -> (String, bool) {
     match url.split_once(':') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rediss") => (format!("redis:{rest}"), true),

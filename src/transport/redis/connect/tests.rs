@@ -38,7 +38,7 @@ async fn answered(answer: &str) -> Result<(), Loss> {
 fn shakes_hands_in_one_write() {
     block_on(async {
         answered("+OK\r\n+OK\r\n+OK\r\n+PONG\r\n").await.unwrap();
-        // The name is a wish, and PING may be forbidden.
+        // CLIENT SETNAME is optional, and PING may be forbidden.
         answered("+OK\r\n+OK\r\n-ERR unknown command\r\n-NOPERM no ping\r\n").await.unwrap();
     });
 }
@@ -72,7 +72,7 @@ fn what_auth_was_given_is_not_repeated() {
     });
 }
 
-/// Says what it was given, one after the other, and then nothing for ever.
+/// Gives these answers one after the other, then never answers again.
 struct Source(Mutex<VecDeque<Result<Login, String>>>);
 
 impl AskCredentials for Source {

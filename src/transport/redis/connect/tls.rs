@@ -17,23 +17,23 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsConnector, rustls};
 
-/// What a [`Tls`] is made of, as a user has it.
+/// The TLS options, as the user gives them.
 #[derive(Clone, Default)]
 pub struct TlsOptions {
-    /// The certificates of the authorities, in PEM; each text may hold several. Nobody else is trusted.
+    /// The certificates of the authorities in PEM. Each text may hold several. No others are trusted.
     pub ca: Vec<String>,
-    /// The certificate of the client in PEM, with those that lead to its authority.
+    /// The certificate of the client in PEM, followed by those that lead to its authority.
     pub cert: Option<String>,
     /// Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.
     pub key: Option<String>,
-    /// The name that the server's certificate has to have; `None` for the host that is connected to.
+    /// The name that the server's certificate must have; `None` for the host that is connected to.
     pub server_name: Option<String>,
-    /// Takes any certificate: nobody can read along, but anybody can be the server.
+    /// Accepts any certificate: nobody can eavesdrop, but anybody can pose as the server.
     pub insecure: bool,
 }
 
-/// How connections are made secret, and the server is known. Cheap to clone; made once, since connections that share
-/// it resume each other's sessions.
+/// How connections are encrypted, and how the server is verified. Cheap to clone. It is created once, since
+/// connections that share it resume each other's sessions.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -42,10 +42,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Returns what the options say.
+    /// Reads the options.
     ///
     /// # Errors
-    /// If a part of them cannot be read, or is missing.
+    /// If a part of them is missing, or cannot be read.
     pub fn new(options: &TlsOptions) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -78,7 +78,7 @@ impl Tls {
         Ok(Self { config: Arc::new(config), server_name, insecure: options.insecure })
     }
 
-    /// Shakes hands over a fresh connection to `host`.
+    /// Makes the TLS handshake on a new connection to `host`.
     pub(crate) async fn connect(&self, host: &str, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -99,7 +99,7 @@ impl fmt::Debug for Tls {
 }
 
 impl PartialEq for Tls {
-    /// Whether both were made as one.
+    /// Whether both are clones of the same.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
     }
@@ -107,10 +107,10 @@ impl PartialEq for Tls {
 
 impl Eq for Tls {}
 
-/// Why there is no [`Tls`]: never holds what a part says.
+/// Why the TLS options are invalid. Never shows the content of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {
-    /// The name that the part has in JS.
+    /// The name of the part in JS.
     pub part: String,
     /// What is wrong with it.
     pub problem: String,
@@ -149,7 +149,7 @@ fn verifier(
         given.extend(certificates(&format!("tls.ca[{index}]"), text)?);
     }
     let mut roots = RootCertStore::empty();
-    // Of a long list of authorities one or the other may be of a kind that rustls does not know.
+    // rustls may not support some certificates of a long list.
     let (usable, _) = roots.add_parsable_certificates(given.iter().cloned());
     if usable == 0 {
         return Err(problem("tls.ca", "there is no certificate of an authority in it"));
@@ -160,8 +160,8 @@ fn verifier(
     Ok(Arc::new(Trusted { by_authority, given }))
 }
 
-/// Verifies that an authority vouches for a server, or that the very certificate of the server is among those given:
-/// one that is its own authority, which webpki refuses and Node takes.
+/// Accepts a server if an authority vouches for it, or if its own certificate is among those given. The
+/// latter is for a certificate that is its own authority: webpki rejects it, but Node accepts it.
 #[derive(Debug)]
 struct Trusted {
     by_authority: Arc<WebPkiServerVerifier>,
@@ -180,7 +180,7 @@ impl ServerCertVerifier for Trusted {
         let verdict =
             self.by_authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verdict {
-            // Its dates are checked by then, its name is not.
+            // The verifier has checked its dates already, but not its name.
             Err(error) if is_its_own_authority(&error) && self.given.contains(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -220,7 +220,7 @@ fn is_its_own_authority(error: &Error) -> bool {
     )
 }
 
-/// Verifies nothing, since the user's client does not.
+/// Verifies nothing, since the user's client does not either.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,11 +1,11 @@
-//! Why a socket could not be opened, and what to do about it.
+//! Explains why a socket could not be opened, and what to do about it.
 
 use std::io::{Error, ErrorKind};
 
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::{CertificateError, Error as TlsError};
 
-/// Returns what is wrong and what to do, to be read behind the name of the server.
+/// Returns what is wrong and what to do. It follows the address of the server.
 pub(super) fn explain(error: &Error) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
         return explain_tls(error);
@@ -47,11 +47,11 @@ fn explain_tls(error: &TlsError) -> String {
     what.to_owned()
 }
 
-/// Redis says so once the handshake is over, in the place of its first reply.
+/// Redis reports it after the TLS handshake, in place of its first reply.
 pub(super) const WANTS_CERTIFICATE: &str =
     "it wants a certificate of the client. Add `tls.cert` and `tls.key`";
 
-/// Whether the server has ended TLS since it wants a certificate.
+/// Whether the server has ended TLS because it wants a certificate of the client.
 pub(super) fn wants_certificate(error: &Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     matches!(tls, Some(TlsError::AlertReceived(rustls::AlertDescription::CertificateRequired)))

@@ -1,7 +1,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// How long to wait before the next attempt: doubling from a base to a cap, with jitter.
+/// How long to wait before the next attempt. It doubles from a base up to a cap, with jitter.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -11,15 +11,16 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Returns a backoff with no failure so far.
+    /// Returns a backoff without failures.
     pub(crate) fn new(base: Duration, cap: Duration) -> Self {
-        // The hasher's keys are random per process and differ per state; only 0 would not do for xorshift.
+        // The hasher's keys are random per process and differ per state. Xorshift works with any seed except
+        // 0.
         let seed = RandomState::new().build_hasher().finish() | 1;
         Self { base, cap, failures: 0, jitter: seed }
     }
 
-    /// Returns the delay after one more failure: between a quarter and all of the doubled base. All nodes of a
-    /// cluster lose Redis in the same moment, and must not come back in the same moment.
+    /// Returns the delay after one more failure: between a quarter of the doubled base and all of it. All
+    /// servers lose Redis at the same moment, and must not come back at the same moment.
     pub(crate) fn next_delay(&mut self) -> Duration {
         let doubled = self.base.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
@@ -39,7 +40,7 @@ impl Backoff {
         self.failures
     }
 
-    /// xorshift64: no more than this is wanted of the jitter.
+    /// Xorshift64 is random enough for jitter.
     fn random(&mut self) -> u64 {
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;

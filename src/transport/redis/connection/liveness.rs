@@ -1,16 +1,17 @@
-//! Signs of life. A node that hangs, or a network that drops all, leaves connections standing that bring nothing: to a
-//! subscriber that looks like silence. So each connection asks for a reply once in a while.
+//! Signs of life. If a node hangs, or the network drops everything, a connection stays open but brings
+//! nothing. To a subscriber that looks like silence. So each connection regularly asks for a reply.
 
 use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// How often each connection asks. One that has brought nothing since it asked last is given up: a node that hangs is
-/// left after ten to twenty seconds. One that is busy for less, with a slow script say, is not.
+/// How often each connection asks. A connection that has brought nothing since the last question is given up,
+/// so that a node that hangs is left after ten to twenty seconds. A node that is busy for less, as with a
+/// slow script, is not left.
 pub(crate) const PERIOD: Duration = Duration::from_secs(10);
 
-/// The beat for all connections of a transport: one wake for all of them.
+/// The timer for all connections of a transport, so that one wake serves all of them.
 #[derive(Default)]
 pub(crate) struct Pulse {
     interval: Option<Interval>,
@@ -25,7 +26,7 @@ impl Pulse {
             interval
         });
         let mut over = false;
-        // Polled until it is not ready, so that it wakes the next time.
+        // Polls until the timer is pending, so that it wakes the task again.
         while interval.poll_tick(cx).is_ready() {
             over = true;
         }
@@ -33,7 +34,7 @@ impl Pulse {
     }
 }
 
-/// What one connection has said since it was asked.
+/// Whether a connection has brought something since it was asked.
 #[derive(Default)]
 pub(crate) struct SignOfLife {
     asked: bool,
@@ -43,13 +44,13 @@ pub(crate) struct SignOfLife {
 }
 
 impl SignOfLife {
-    /// Something has come; returns when.
+    /// Something was read; returns when.
     pub(crate) fn heard(&mut self) -> Instant {
         self.heard = true;
         *self.heard_at.insert(Instant::now())
     }
 
-    /// When something has come last.
+    /// When something was read last.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         self.heard_at
     }
@@ -62,12 +63,12 @@ impl SignOfLife {
         self.asked
     }
 
-    /// Nothing is read for now, so that silence says nothing.
+    /// Nothing is read for now, so silence proves nothing.
     pub(crate) fn pass(&mut self) {
         self.asked = false;
     }
 
-    /// Whether nothing has come for the last question.
+    /// Whether the last question was not answered.
     pub(crate) fn is_missing(&self) -> bool {
         self.missing
     }

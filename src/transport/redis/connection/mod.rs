@@ -1,5 +1,5 @@
-//! A connection that is kept up: opened when it is wanted, asked for signs of life, and opened again with growing pauses when
-//! it is lost. What goes through it is the affair of those who use it.
+//! A connection that is kept up: opened when it is wanted, asked for signs of life, and opened again after
+//! growing pauses when it is lost. What is sent on it belongs to its users.
 
 mod backoff;
 mod liveness;
@@ -23,19 +23,19 @@ use crate::transport::redis::connect::{Address, ClientId, Connected, Loss, Redis
 use crate::transport::resp::{Message, ProtocolError, Reply};
 use liveness::SignOfLife;
 
-/// The first wait after a loss: a Redis that restarts or fails over is back within tens of milliseconds at the
-/// earliest, and the whole cluster waits for this node.
+/// The first wait after a loss. A Redis that restarts or fails over needs tens of milliseconds at least, and
+/// the other servers wait for this one.
 const BACKOFF_BASE: Duration = Duration::from_millis(25);
 
-/// The longest wait: an attempt per second is nothing to Redis, and more would be felt as an outage after it.
+/// The longest wait. Redis does not notice an attempt per second, but a longer wait would prolong an outage.
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
 
-/// How long a connection must have stood for its loss to count as the first. A server that accepts, answers and
-/// drops would otherwise be stormed at the base rate.
+/// How long a connection must have been open for its loss to count as the first one. Otherwise a server that
+/// accepts, answers and drops would be flooded with attempts.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 
-/// How long nothing has come when what came before no longer counts as the last. A node of a cluster hands to the others
-/// what it has sent to its subscribers in the next round of its loop, and the kernel holds that back for up to 40 ms.
+/// How long a pause in the reading ends the run of "last" messages. A node of a cluster forwards what it has
+/// sent to its subscribers in the next round of its event loop, and the kernel may delay that by up to 40 ms.
 const BREAK: Duration = Duration::from_millis(50);
 
 /// One connection that is kept up: opened when wanted, and opened again with backoff when lost.
@@ -43,9 +43,9 @@ pub(super) struct Connection {
     target: Arc<RedisTarget>,
     state: ConnectionState,
     backoff: Backoff,
-    /// What came and is not yet parsed.
+    /// What was read and is not parsed yet.
     replies: ReadBuffer,
-    /// What is to be written once the connection is open.
+    /// What has to be written once the connection is open.
     pub(super) commands: WriteBuffer,
 }
 
@@ -54,26 +54,26 @@ type Opening = Pin<Box<dyn Future<Output = Result<Connected, Loss>> + Send>>;
 enum ConnectionState {
     /// Not wanted.
     Closed,
-    /// To be opened by the next poll.
+    /// The next poll opens it.
     Due,
     Opening(Opening),
     Open {
         socket: Socket,
         address: Address,
-        /// Whether the node says what role it has.
+        /// Whether the node answers ROLE.
         tells_role: bool,
-        /// How Redis knows the connection.
+        /// How Redis identifies the connection.
         client: Option<ClientId>,
         life: SignOfLife,
         since: Instant,
-        /// How much of what was written is with the socket, and may not be with the kernel.
+        /// How many written bytes the socket may still buffer.
         unflushed: usize,
     },
-    /// Lost; the next attempt comes after the backoff.
+    /// Lost. The next attempt follows after the backoff.
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// What [`Connection::poll_open`] found.
+/// Whether the connection was opened just now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opened {
     Now,
@@ -82,9 +82,9 @@ pub(super) enum Opened {
 
 /// Where a connection goes.
 pub(super) enum Whereabouts<'a> {
-    /// It stands.
+    /// It is open.
     At(&'a Address),
-    /// An attempt is under way.
+    /// It is being opened.
     OnItsWay,
     Nowhere,
 }
@@ -95,7 +95,7 @@ impl Connection {
         Self::with_backoff(target, Backoff::new(BACKOFF_BASE, BACKOFF_CAP))
     }
 
-    /// The same, with other waits after a loss, until it is closed.
+    /// Like `new`, but with other waits after a loss, until it is closed.
     pub(super) fn with_backoff(target: Arc<RedisTarget>, backoff: Backoff) -> Self {
         Self {
             target,
@@ -106,7 +106,7 @@ impl Connection {
         }
     }
 
-    /// Goes elsewhere with the next attempt.
+    /// Uses another target from the next attempt on.
     pub(super) fn set_target(&mut self, target: Arc<RedisTarget>) {
         self.target = target;
     }
@@ -118,12 +118,12 @@ impl Connection {
         }
     }
 
-    /// Drops the connection and what it holds, and wants it no more.
+    /// Drops the connection and its buffers. It is not wanted any more.
     pub(super) fn close(&mut self) {
         *self = Self::new(Arc::clone(&self.target));
     }
 
-    /// Returns the connection as it is, in place of which is one that is not wanted.
+    /// Returns the connection as it is, and leaves one that is not wanted.
     pub(super) fn take(&mut self) -> Self {
         let new = Self::new(Arc::clone(&self.target));
         std::mem::replace(self, new)
@@ -139,12 +139,13 @@ impl Connection {
         matches!(self.state, ConnectionState::Open { .. })
     }
 
-    /// Whether the last loss is reported and the next attempt not begun.
+    /// Whether the last loss was reported, and the next attempt has not begun.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, ConnectionState::Waiting(_))
     }
 
-    /// Becomes ready once the connection is open, or an attempt has failed; call [`Connection::lose`] then.
+    /// Becomes ready when the connection is open, or an attempt has failed. After a failure call
+    /// [`Connection::lose`].
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, Loss>> {
         loop {
             match &mut self.state {
@@ -176,7 +177,7 @@ impl Connection {
         }
     }
 
-    /// The bytes that wait for the kernel; of those that wait for the connection, none.
+    /// The number of bytes that the kernel has not taken yet; 0 while the connection is not open.
     pub(super) fn unwritten(&self) -> usize {
         match &self.state {
             ConnectionState::Open { unflushed, .. } => self.commands.unwritten().len() + unflushed,
@@ -184,7 +185,7 @@ impl Connection {
         }
     }
 
-    /// Writes what is buffered until the kernel takes no more.
+    /// Writes what is buffered, until the kernel takes no more.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Loss> {
         let ConnectionState::Open { socket, unflushed, address, .. } = &mut self.state else {
             return Ok(());
@@ -207,7 +208,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once into the buffer of replies. All whole replies must have been taken before.
+    /// Reads once into the reply buffer. All complete replies must have been taken before.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
         match &mut self.state {
             ConnectionState::Open { address, life, .. } if life.is_missing() => {
@@ -228,8 +229,8 @@ impl Connection {
         }
     }
 
-    /// A period is over: returns whether to send something that is answered. A connection that has brought nothing
-    /// since the last time is lost with the next [`Connection::poll_fill`].
+    /// A period is over. Returns whether to send a command that is answered. If the last one was not
+    /// answered, the next [`Connection::poll_fill`] reports the loss.
     pub(super) fn pulse(&mut self) -> bool {
         match &mut self.state {
             ConnectionState::Open { life, .. } => life.beat(),
@@ -237,7 +238,7 @@ impl Connection {
         }
     }
 
-    /// For how long it has brought nothing, in milliseconds; 0 while it is not open.
+    /// For how long nothing was read, in milliseconds; 0 while the connection is not open.
     pub(super) fn silence(&self) -> u64 {
         match &self.state {
             ConnectionState::Open { life, since, .. } => {
@@ -248,15 +249,15 @@ impl Connection {
         }
     }
 
-    /// The same while nothing is read: silence says nothing.
+    /// A period is over in which nothing was read on purpose, so silence proves nothing.
     pub(super) fn pass_pulse(&mut self) {
         if let ConnectionState::Open { life, .. } = &mut self.state {
             life.pass();
         }
     }
 
-    /// The connection is about to be dropped with commands that Redis may not have read yet: the next one to this node
-    /// ends it there first.
+    /// The connection is about to be dropped with commands that Redis may not have read. The next connection
+    /// to this node first ends it there.
     pub(super) fn bequeath(&mut self) {
         if let ConnectionState::Open { address, client, .. } = &mut self.state
             && let (Some(client), Some(predecessors)) = (client.take(), &self.target.settings.predecessors)
@@ -265,7 +266,7 @@ impl Connection {
         }
     }
 
-    /// The connection is about to be dropped, and what the node has not run of it is not to be run: see
+    /// The connection is about to be dropped, and the node shall not run what it has not read yet: see
     /// [`Socket::discard`].
     pub(super) fn discard(&mut self) {
         if let ConnectionState::Open { socket, .. } = &self.state {
@@ -273,12 +274,12 @@ impl Connection {
         }
     }
 
-    /// Whether the node says what role it has.
+    /// Whether the node answers ROLE.
     pub(super) fn tells_role(&self) -> bool {
         matches!(self.state, ConnectionState::Open { tells_role: true, .. })
     }
 
-    /// Where it goes, as it was named; `None` while it is not open.
+    /// The address that it was opened with; `None` while it is not open.
     pub(super) fn address(&self) -> Option<&Address> {
         match &self.state {
             ConnectionState::Open { address, .. } => Some(address),
@@ -286,7 +287,7 @@ impl Connection {
         }
     }
 
-    /// The node at the other end; `None` while it is not open.
+    /// The address of the node at the other end; `None` while it is not open.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match &self.state {
             ConnectionState::Open { socket, .. } => socket.peer(),
@@ -294,12 +295,13 @@ impl Connection {
         }
     }
 
-    /// Takes the next whole reply.
+    /// Takes the next complete reply.
     pub(super) fn next_reply(&mut self) -> Result<Option<Reply<'_>>, ProtocolError> {
         self.replies.next_reply()
     }
 
-    /// Returns the messages that came last, without a break: those that the node may not have handed to the others.
+    /// Returns the last messages that came without a pause: the node may not have forwarded them to the other
+    /// nodes.
     pub(super) fn last_messages(&self) -> impl Iterator<Item = Message<'_>> {
         self.replies.taken()
     }
@@ -315,13 +317,14 @@ impl Connection {
         }
     }
 
-    /// As [`Connection::lose`], for a connection that stands and is not wanted: the next attempt comes soon.
+    /// Like [`Connection::lose`], for a connection that works but is not wanted there. The next attempt
+    /// follows soon.
     pub(super) fn leave(&mut self) {
         self.backoff.reset();
         self.lose();
     }
 
-    /// Drops a lost connection and what it holds, and waits for the next attempt. Needs the runtime's timer.
+    /// Drops a lost connection and its buffers, and waits for the next attempt. Needs the runtime's timer.
     pub(super) fn lose(&mut self) {
         if let ConnectionState::Open { since, .. } = &self.state
             && since.elapsed() >= STABLE_AFTER

@@ -19,7 +19,7 @@ fn waits_longer_after_each_failure() {
             let waited = last.elapsed();
             if attempt > 0 {
                 let full = (BACKOFF_BASE * (1 << (attempt - 1))).min(BACKOFF_CAP);
-                // The timer's grain is a millisecond.
+                // The timer has a resolution of one millisecond.
                 assert!(waited >= full / 4 && waited <= full + Duration::from_millis(2));
             }
             last = Instant::now();
@@ -99,7 +99,7 @@ fn a_server_that_accepts_and_drops_is_not_stormed() {
             connection.lose();
             assert_eq!(connection.backoff.failures(), failures);
         }
-        // One that stood is forgiven.
+        // The backoff begins anew after a connection that was open for long enough.
         let client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
         tokio::time::pause();
         tokio::time::advance(STABLE_AFTER).await;

@@ -11,25 +11,26 @@ use crate::transport::redis::connect::{Address, Endpoint, Loss, RedisTarget, Sen
 use crate::transport::redis::connection::{Backoff, Connection, Opened, Whereabouts};
 use crate::transport::resp::{ProtocolError, Reply};
 
-/// The first wait before a lost watch is made again, and the longest: a sentinel that is listed and gone for good
-/// costs next to nothing.
+/// The first and the longest wait before a lost subscription is made again. A sentinel that is listed but
+/// gone for good costs next to nothing.
 const WATCH_BASE: Duration = Duration::from_millis(100);
 const WATCH_CAP: Duration = Duration::from_secs(10);
 
 const SWITCH: &[u8] = b"+switch-master";
 
-/// Where the master is, by what a sentinel has just said.
+/// The master that a sentinel has just named.
 pub(super) struct Master {
     pub(super) address: Address,
-    /// Whether it was known to be elsewhere: who is on the way may be on the way there.
+    /// Whether the master was known to be elsewhere: a connection that is being opened may go to the old one.
     moved: bool,
-    /// Whether the sentinel has announced it. Else it was asked, and may be the only one that is behind.
+    /// Whether the sentinel has announced a switch. Otherwise it was only asked, and may be the only one that
+    /// is out of date.
     announced: bool,
     sentinels: Arc<Sentinels>,
 }
 
 impl Master {
-    /// Returns whether a connection goes elsewhere, or may be about to, and is to be given up for this master.
+    /// Returns whether to give up a connection because of this master: it goes elsewhere, or may be about to.
     pub(super) fn is_missed_by(&self, connection: &Connection) -> bool {
         match connection.whereabouts() {
             Whereabouts::At(address) => self.replaces(address),
@@ -38,7 +39,7 @@ impl Master {
         }
     }
 
-    /// Returns whether a connection that goes to `address` is to be given up for this master.
+    /// Returns whether to give up a connection to `address` because of this master.
     fn replaces(&self, address: &Address) -> bool {
         let Self { sentinels, .. } = self;
         *address != self.address
@@ -46,16 +47,16 @@ impl Master {
     }
 }
 
-/// Subscriptions to all sentinels of a master. A master that hangs, or that is cut off along with the sentinel
-/// beside it, leaves its connections standing; the other sentinels tell.
+/// Subscriptions to all sentinels of a master. If a master hangs, or is cut off together with the sentinel
+/// next to it, its connections stay open. The other sentinels tell.
 pub(super) struct Watches {
     watches: Vec<Watch>,
-    /// What was last said, and believed.
+    /// The master that was named last, and believed.
     master: Option<Address>,
 }
 
 impl Watches {
-    /// Returns watches that are not wanted yet, or none where there are no sentinels.
+    /// Returns subscriptions that are not wanted yet; none if there are no sentinels.
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         let watches = match endpoint {
             Endpoint::Sentinels(sentinels) => {
@@ -72,7 +73,7 @@ impl Watches {
         self.watches.iter_mut().for_each(|watch| watch.connection.open());
     }
 
-    /// Drops them, and wants them no more.
+    /// Drops them. They are not wanted any more.
     pub(super) fn close(&mut self) {
         self.master = None;
         self.watches.iter_mut().for_each(Watch::close);
@@ -83,7 +84,7 @@ impl Watches {
         self.watches.iter_mut().for_each(Watch::pulse);
     }
 
-    /// Becomes ready each time a sentinel says where the master is. To be polled until it is not.
+    /// Becomes ready each time a sentinel names the master. Poll it until it is pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Master> {
         for watch in &mut self.watches {
             if let Poll::Ready(Told { address, announced }) = watch.poll(cx) {
@@ -94,7 +95,7 @@ impl Watches {
                     self.master = Some(master.address.clone());
                 }
                 if master.moved {
-                    // The others may not have heard of it.
+                    // The other sentinels may not know the new master yet.
                     master.sentinels.prefer(&watch.node);
                 }
                 return Poll::Ready(master);
@@ -104,7 +105,7 @@ impl Watches {
     }
 }
 
-/// What a watched sentinel says.
+/// What a sentinel says.
 struct Told {
     address: Address,
     announced: bool,
@@ -117,9 +118,9 @@ struct Watch {
     sentinels: Arc<Sentinels>,
     node: Arc<Address>,
     connection: Connection,
-    /// Whether the subscription stands.
+    /// Whether the sentinel has confirmed the subscription.
     stands: bool,
-    /// What this sentinel said while the subscription did not hold has to be asked for.
+    /// The question for a switch that may have happened while there was no subscription.
     asking: Option<Asking>,
 }
 
@@ -136,7 +137,7 @@ impl Watch {
     }
 
     fn pulse(&mut self) {
-        // Until the subscription stands an error is about that.
+        // Until the subscription is confirmed, an error means that it is refused.
         if self.stands && self.connection.pulse() {
             write_names(self.connection.commands.commands(), "PING", []);
         }
@@ -196,7 +197,7 @@ impl Watch {
                 self.asking = None;
                 match answer {
                     Ok(Some(address)) => return Ok(Poll::Ready(Told { address, announced: false })),
-                    // It tells when it comes to know one.
+                    // It will announce a master as soon as it knows one.
                     Ok(None) => {}
                     Err(problem) => return Err(Loss::Refused(problem)),
                 }
@@ -209,7 +210,8 @@ impl Watch {
     }
 }
 
-/// Returns where the master of this name is now: `name old-host old-port new-host new-port`, of any master.
+/// Reads `name old-host old-port new-host new-port`, which is announced for any master. Returns the new
+/// address of the master of this name.
 fn new_master(name: &str, payload: &[u8]) -> Result<Option<Address>, ProtocolError> {
     let mut words = payload.split(|&byte| byte == b' ');
     if words.next() != Some(name.as_bytes()) {

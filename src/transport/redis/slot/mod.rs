@@ -1,5 +1,5 @@
-//! The slots of a cluster: which one a channel belongs to, as Redis computes it (`keyHashSlot` in cluster.c), and what an error
-//! says of the owner of one.
+//! The slots of a cluster: which one a channel belongs to, as Redis computes it (`keyHashSlot` in cluster.c),
+//! and what an error says about the owner of a slot.
 
 mod redirect;
 
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 use crate::transport::Subscription;
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 pub(super) const SLOTS: u16 = 16384;
 
 /// The number of a slot, below [`SLOTS`].
 pub type Slot = u16;
 
-/// Returns the slot of a channel: of what stands between its first `{` and the next `}`, if there is something,
-/// else of all of it.
+/// Returns the slot of a channel. It depends on the text between the first `{` and the next `}` if there is
+/// any, else on the whole name.
 pub fn slot_of(channel: &[u8]) -> Slot {
     crc16(hash_tag(channel).unwrap_or(channel)) % SLOTS
 }
@@ -27,7 +27,7 @@ fn hash_tag(channel: &[u8]) -> Option<&[u8]> {
     (!tag.is_empty()).then_some(tag)
 }
 
-/// Returns names by their slots. A slot keeps its names' order, and comes where the last of them came.
+/// Groups names by slot. The names of a slot keep their order. The slots are ordered by their last name.
 pub(super) fn in_slots(names: Vec<Subscription>) -> Vec<(Slot, Vec<Subscription>)> {
     let mut slots: BTreeMap<Slot, (usize, Vec<Subscription>)> = BTreeMap::new();
     for (place, name) in names.into_iter().enumerate() {
@@ -40,7 +40,7 @@ pub(super) fn in_slots(names: Vec<Subscription>) -> Vec<(Slot, Vec<Subscription>
     slots.into_iter().map(|(_, slot, names)| (slot, names)).collect()
 }
 
-/// CRC-16/XMODEM: polynomial 0x1021, begins with 0.
+/// CRC-16/XMODEM: polynomial 0x1021, initial value 0.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc: u16, &byte| {
         let [high, _] = crc.to_be_bytes();
@@ -97,7 +97,7 @@ mod tests {
         let tagged = slot_of(b"user1000");
         assert_eq!(slot_of(b"{user1000}.following"), tagged);
         assert_eq!(slot_of(b"x{user1000}{other}"), tagged);
-        // "foo{{bar}}zap" hashes "{bar"; an empty tag and one without an end are none.
+        // For "foo{{bar}}zap" Redis hashes "{bar". An empty tag, or one without an end, does not count.
         assert_eq!(slot_of(b"foo{{bar}}zap"), slot_of(b"{bar"));
         assert_eq!(hash_tag(b"foo{}{bar}"), None);
         assert_eq!(hash_tag(b"foo{bar"), None);

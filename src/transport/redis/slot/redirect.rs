@@ -8,17 +8,18 @@ pub(crate) enum Redirect {
     Moved {
         /// The slot.
         slot: Slot,
-        /// The host as the node says it; `None` is the node's own.
+        /// The host in the words of the node; `None` means the node's own host.
         host: Option<String>,
         /// The port.
         port: u16,
     },
-    /// The command was not run and may be run later, here or elsewhere.
+    /// The command was not run. It may be run later, here or elsewhere.
     Later,
 }
 
 impl Redirect {
-    /// Returns what `error` says; `None` if it is about the command, or if the same node runs it later.
+    /// Reads `error`. Returns `None` if the error is about the command, or if the same node will run the
+    /// command later.
     pub(crate) fn of(error: &[u8]) -> Option<Self> {
         passing(error).filter(|&passing| passing != Passing::Busy)?;
         let text = std::str::from_utf8(error).ok()?;

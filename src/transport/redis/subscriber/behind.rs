@@ -1,17 +1,17 @@
-//! A connection that may be behind, since it was not read.
+//! A connection that was not read for a while, and may be behind.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the end of a connection may take to be told behind what it has brought.
+/// How long the end of a connection may be noticed after everything was read.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// What came while a connection was not read is not read to its end yet, or was a moment ago.
+/// Set while a connection is not read, and until it was read to the end and a moment has passed.
 #[derive(Clone, Copy)]
 pub(super) struct Behind {
     pub(super) since: Instant,
-    /// When there was nothing more to read. The end of the connection may have come by then, and be told later.
+    /// When there was nothing more to read. The connection may have ended by then, and be noticed later.
     pub(super) caught_up: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! A subscriber connection: the names that it is to hold, what is on its way, and what its replies say. Which names belong on
-//! which connection is decided above.
+//! A subscriber connection: the names that it has to hold, what was sent, and what the replies say. It does
+//! not decide which names belong on which connection.
 
 mod behind;
 mod names;
@@ -34,49 +34,50 @@ use refused::Refused;
 use sent::SentCommand;
 use unsent::Unsent;
 
-/// How long a node has to answer the question whether it is alive until it counts as one that hangs. One that merely holds
-/// back publishes, for a failover by hand, answers at once.
+/// How long a node has to answer the question whether it is alive. After that it counts as one that hangs. A
+/// node that merely holds back publishes during a manual failover answers at once.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// How many replies are taken, or names sent anew, in one go: some milliseconds of work, for which the other links of the
-/// process wait.
+/// How many replies are taken, or names sent again, in one go: some milliseconds of work, while the other
+/// links of the process wait.
 const PORTION: usize = 1000;
 
-/// Why a node that stands withdraws a subscription.
+/// Why a node withdraws a subscription while the connection works.
 pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another node";
 
-/// One subscriber connection and the names it is to hold.
+/// One subscriber connection, and the names that it has to hold.
 pub(super) struct SubscriberConnection {
     number: Lane,
     connection: Connection,
     names: Names,
-    /// Which names are still to be sent on a new connection, backwards.
+    /// Which names still have to be sent on a new connection. They are sent backwards.
     unsent: Option<Unsent>,
-    /// Replies may be left in the buffer.
+    /// Complete replies may be left in the buffer.
     unread: bool,
-    /// Commands that are not wholly confirmed, in the order sent: replies come in the same order.
+    /// Commands that are not completely confirmed, in the order sent. Replies come in the same order.
     in_flight: VecDeque<SentCommand>,
     refused: Refused,
     holding: Holding,
-    /// When it was asked whether it is alive, if nothing has come since.
+    /// When it was asked whether it is alive, if nothing was read since.
     probed: Option<Instant>,
-    /// It may be behind, since it was not read.
+    /// Set if it may be behind, since it was not read.
     behind: Option<Behind>,
     news: SubscriberNews,
-    /// Whether the last read brought something, so that another one may.
+    /// Whether the last read brought something, so that there may be more.
     pub(super) more: bool,
 }
 
-/// What came up that concerns more than the connection.
+/// What concerns more than this connection.
 #[derive(Default)]
 pub(super) struct SubscriberNews {
-    /// Names that the node would not take; they are no longer this connection's.
+    /// Names that the node refused, since it does not own their slot. They do not belong to this connection
+    /// any more.
     pub(super) strays: Vec<Subscription>,
-    /// What the node said of slots that it does not own.
+    /// What the node said about slots that it does not own.
     pub(super) redirects: Vec<Redirect>,
-    /// Names that the node has withdrawn; they are no longer this connection's.
+    /// Names that the node has withdrawn. They do not belong to this connection any more.
     pub(super) withdrawn: Vec<Subscription>,
-    /// Why the connection was lost, or could not be made.
+    /// Why the connection was lost, or could not be opened.
     pub(super) loss: Option<Loss>,
 }
 
@@ -90,7 +91,7 @@ pub(super) enum Holding {
 }
 
 impl SubscriberConnection {
-    /// Returns a lane without names, which needs no connection.
+    /// Returns a subscriber connection without names. It needs no connection yet.
     pub(super) fn new(number: Lane, target: Arc<RedisTarget>, holding: Holding) -> Self {
         Self {
             number,
@@ -108,7 +109,7 @@ impl SubscriberConnection {
         }
     }
 
-    /// Adds names, and sends them if the connection is up; else all go out once it is.
+    /// Adds names. They are sent now if the connection is up, else once it is.
     pub(super) fn subscribe(&mut self, mut names: Vec<Subscription>) {
         names.iter().for_each(|name| self.names.add(name));
         if self.connection.is_open() {
@@ -119,7 +120,7 @@ impl SubscriberConnection {
         }
     }
 
-    /// Removes names; a name that was not there is passed over.
+    /// Removes names. Names that are not there are ignored.
     pub(super) fn unsubscribe(&mut self, mut names: Vec<Subscription>) {
         names.retain(|name| self.names.remove(name));
         if self.connection.is_open() {
@@ -134,7 +135,7 @@ impl SubscriberConnection {
         }
     }
 
-    /// Drops the connection and keeps the names; returns whether it was up or on its way.
+    /// Drops the connection, and keeps the names. Returns whether it was up or being opened.
     pub(super) fn close(&mut self) -> bool {
         let reported = self.connection.is_closed() || self.connection.is_waiting();
         self.forget_sent();
@@ -148,7 +149,7 @@ impl SubscriberConnection {
     }
 
     /// Goes to another node: at once if it has a connection, else with the next attempt. Returns whether the
-    /// connection was up or on its way.
+    /// connection was up or being opened.
     pub(super) fn move_to(&mut self, target: Arc<RedisTarget>) -> bool {
         let mut reported = false;
         if !self.connection.is_waiting() {
@@ -159,13 +160,13 @@ impl SubscriberConnection {
         reported
     }
 
-    /// Takes the connection away, in whatever state it is. The names stay.
+    /// Takes away the connection in its current state. The names stay.
     pub(super) fn take_connection(&mut self) -> Connection {
         self.forget_sent();
         self.connection.take()
     }
 
-    /// Removes names that are another node's now, and reports those that held.
+    /// Removes names that belong to another node now, and reports those that were confirmed.
     pub(super) fn give_up(
         &mut self,
         names: Vec<Subscription>,
@@ -176,27 +177,28 @@ impl SubscriberConnection {
         self.unsubscribe(names);
     }
 
-    /// Returns the names it is to hold, and whether Redis has confirmed each.
+    /// Returns the names that it has to hold, and whether Redis has confirmed each.
     pub(super) fn names(&self) -> impl Iterator<Item = (&Subscription, bool)> {
         self.names.iter()
     }
 
-    /// Returns whether it is to hold any name.
+    /// Returns whether it has to hold any name.
     pub(super) fn has_names(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// Returns whether it is to hold a name.
+    /// Returns whether it has to hold a name.
     pub(super) fn wants(&self, name: &Subscription) -> bool {
         self.names.has(name)
     }
 
-    /// Returns whether Redis has confirmed a name on the connection that stands.
+    /// Returns whether Redis has confirmed a name on the current connection.
     pub(super) fn holds(&self, name: &Subscription) -> bool {
         self.names.holds(name)
     }
 
-    /// Returns what stays the same as long as Redis holds something for this connection; `None` if it holds nothing.
+    /// Returns a number that stays the same as long as Redis holds at least one name here without a break;
+    /// `None` if it holds none.
     pub(super) fn tenure(&self) -> Option<u64> {
         self.names.tenure()
     }
@@ -206,7 +208,7 @@ impl SubscriberConnection {
         self.connection.is_open()
     }
 
-    /// Takes what came up since the last time.
+    /// Returns what has come up since the last call.
     pub(super) fn take_news(&mut self) -> SubscriberNews {
         std::mem::take(&mut self.news)
     }
@@ -216,7 +218,7 @@ impl SubscriberConnection {
         self.connection.is_closed()
     }
 
-    /// Opens, writes all, and reads once unless paused.
+    /// Opens, writes everything, and reads once unless paused.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -234,7 +236,7 @@ impl SubscriberConnection {
         step
     }
 
-    /// Leaves a connection that does not go to the master; returns whether that was reported.
+    /// Leaves a connection that does not go to the master. Returns whether it did, which was reported.
     pub(super) fn follow(
         &mut self,
         master: &Master,
@@ -250,7 +252,7 @@ impl SubscriberConnection {
         astray
     }
 
-    /// Leaves the connection if it goes to this node; returns whether it did, and that was reported.
+    /// Leaves the connection if it goes to this node. Returns whether it did, which was reported.
     pub(super) fn leave(
         &mut self,
         node: Option<SocketAddr>,
@@ -266,7 +268,7 @@ impl SubscriberConnection {
         leaves
     }
 
-    /// Asks for a sign of life, unless nothing is read.
+    /// Asks for a sign of life, unless the connection is not read.
     pub(super) fn pulse(&mut self, paused: bool) {
         if paused {
             self.connection.pass_pulse();
@@ -275,7 +277,7 @@ impl SubscriberConnection {
         }
     }
 
-    /// Asks whether the node is alive, once until something comes.
+    /// Asks whether the node is alive, unless it was asked since the last read.
     pub(super) fn probe(&mut self, now: Instant) {
         if self.is_open() && self.probed.is_none() {
             self.ping();
@@ -283,44 +285,45 @@ impl SubscriberConnection {
         }
     }
 
-    /// The same, behind all that it was asked before.
+    /// Asks whether the node is alive, after all earlier questions.
     pub(super) fn ask(&mut self) {
         if self.is_open() {
             self.ping();
         }
     }
 
-    /// Returns whether the node was asked whether it is alive, and has said nothing for long.
+    /// Returns whether the node was asked whether it is alive, and has been silent for too long.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.probed.is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
     }
 
-    /// Returns whether the answer to a question whether it is alive is missing.
+    /// Returns whether a question whether it is alive is not answered yet.
     pub(super) fn is_asked(&self) -> bool {
         self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
     }
 
-    /// Returns the messages that came last: see [`Connection::last_messages`].
+    /// Returns the last messages: see [`Connection::last_messages`].
     pub(super) fn last_messages(&self) -> impl Iterator<Item = Message<'_>> {
         self.connection.last_messages()
     }
 
-    /// For how long the connection has brought nothing, in milliseconds; 0 while it is not open.
+    /// For how long nothing was read, in milliseconds; 0 while the connection is not open.
     pub(super) fn silence(&self) -> u64 {
         self.connection.silence()
     }
 
-    /// Nothing is read: silence says nothing.
+    /// The connection is not read, so silence proves nothing.
     pub(super) fn pass_probe(&mut self) {
         self.probed = None;
     }
 
-    /// Why the connection is lost, and how long nothing may have been heard by then, in milliseconds.
+    /// Returns why the connection was lost, and for how long messages may have been missed by then, in
+    /// milliseconds.
     fn explain(&self, loss: &Loss) -> (String, u64) {
         let reason = loss.to_string();
         let behind = self.behind.filter(|behind| !behind.is_over(Instant::now()));
         match (behind, loss) {
-            // Redis drops what a client does not read in time, and the client with it.
+            // Redis drops a client that does not read in time, and what it has for it.
             (Some(Behind { since, .. }), Loss::ClosedBy(_) | Loss::Broken(..)) => {
                 let unread = since.elapsed();
                 let seconds = unread.as_secs_f64();
@@ -330,7 +333,7 @@ impl SubscriberConnection {
                 (reason, u64::try_from(unread.as_millis()).unwrap_or(u64::MAX))
             }
             (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence()),
-            // Another loss ends what the node sends in that moment.
+            // With any other loss, nothing was missed before.
             _ => (reason, 0),
         }
     }
@@ -366,7 +369,7 @@ impl SubscriberConnection {
         }
     }
 
-    /// Whether nothing is on its way to Redis.
+    /// Whether nothing waits to be written.
     fn is_idle(&self) -> bool {
         self.connection.unwritten() == 0
     }
@@ -382,7 +385,8 @@ impl SubscriberConnection {
             Poll::Pending => return Ok(step),
             Poll::Ready(opened) => {
                 if opened? == Opened::Now {
-                    // Backwards: the channel of a namespace, which the others count, comes after its rooms.
+                    // Backwards, so that the channel of a namespace, which other servers count, comes after
+                    // its rooms.
                     self.unsent = Some(Unsent::All);
                 }
             }
@@ -399,7 +403,7 @@ impl SubscriberConnection {
             return Ok(step);
         }
         if self.unread {
-            // Before more is read.
+            // They are taken before more is read.
             step.more = true;
         } else if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
             filled?;
@@ -418,7 +422,7 @@ impl SubscriberConnection {
         Ok(step)
     }
 
-    /// Forgets what depends on the connection; the names are sent anew on the next one.
+    /// Forgets everything about the current connection. The names are sent again on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
         self.unsent = None;

@@ -1,24 +1,24 @@
-//! The names that a connection is to hold, and whether Redis has confirmed each.
+//! The names that a connection has to hold, and whether Redis has confirmed each.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::transport::Subscription;
 
-/// The names that a connection is to hold, sent anew on each connection.
+/// The names that a connection has to hold. They are sent again on each new connection.
 #[derive(Default)]
 pub(super) struct Names {
-    /// Whether Redis has confirmed each on this connection. It stands here since looking through what is in flight for
-    /// each name is quadratic.
+    /// Whether Redis has confirmed each name on this connection. Searching the commands in flight for each
+    /// name instead would be quadratic.
     all: BTreeMap<Subscription, bool>,
-    /// How many are confirmed.
+    /// How many names are confirmed.
     held: usize,
-    /// How often there was none.
+    /// How often the number of confirmed names has become 0.
     unheld: u64,
 }
 
 impl Names {
-    /// Adds a name that Redis has not confirmed, unless it is there.
+    /// Adds a name as not confirmed, unless it is there.
     pub(super) fn add(&mut self, name: &Subscription) {
         if !self.all.contains_key(name) {
             self.all.insert(name.clone(), false);
@@ -34,13 +34,13 @@ impl Names {
         removed.is_some()
     }
 
-    /// Removes all.
+    /// Removes all names.
     pub(super) fn clear(&mut self) {
         self.all.clear();
         self.holds_none();
     }
 
-    /// Takes note of whether Redis has confirmed a name; returns whether it is there.
+    /// Stores whether Redis has confirmed a name. Returns whether the name is there.
     pub(super) fn set_held(&mut self, name: &Subscription, now: bool) -> bool {
         let Some(held) = self.all.get_mut(name) else {
             return false;
@@ -53,7 +53,7 @@ impl Names {
         true
     }
 
-    /// Redis holds none of them any more.
+    /// Redis does not hold any of them any more.
     pub(super) fn let_go(&mut self) {
         self.all.values_mut().for_each(|held| *held = false);
         self.holds_none();
@@ -82,7 +82,8 @@ impl Names {
         self.all.get(name) == Some(&true)
     }
 
-    /// Returns what stays the same as long as Redis holds any name; `None` if it holds none.
+    /// Returns a number that stays the same as long as Redis holds at least one name without a break; `None`
+    /// if it holds none.
     pub(super) fn tenure(&self) -> Option<u64> {
         (self.held > 0).then_some(self.unheld)
     }
@@ -92,7 +93,7 @@ impl Names {
         self.all.iter().map(|(name, &held)| (name, held))
     }
 
-    /// Returns the names below a bound, the last one first.
+    /// Returns the names below a bound, last one first.
     pub(super) fn backwards(&self, from: Bound<&Subscription>) -> impl Iterator<Item = &Subscription> {
         self.all.range((Bound::Unbounded, from)).rev().map(|(name, _)| name)
     }

@@ -1,4 +1,4 @@
-//! Names that Redis refused. They are tried again, after growing pauses.
+//! Names that Redis refused. They are tried again after growing pauses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,23 +13,23 @@ use crate::transport::redis::connection::Backoff;
 /// The first wait before a refused subscription is tried again.
 const REFUSED_BASE: Duration = Duration::from_millis(250);
 
-/// The longest such wait. A refusal ends when a human changes an ACL: 5 s is soon enough for them, and seldom
+/// The longest such wait. A refusal ends when somebody changes an ACL: 5 s is soon enough for them, and rare
 /// enough for Redis' log.
 const REFUSED_CAP: Duration = Duration::from_secs(5);
 
 /// The longest such wait if the refusal passes by itself.
 const PASSING_CAP: Duration = Duration::from_secs(1);
 
-/// Names that Redis refused, to be tried again together.
+/// Names that Redis refused. They are tried again together.
 pub(super) struct Refused {
     pub(super) names: Vec<Subscription>,
-    /// Those that are no longer wanted, and that Redis holds as long as it refuses to let them go.
+    /// Names that are not wanted any more, but that Redis refuses to unsubscribe.
     pub(super) leaving: Vec<Subscription>,
     /// Whether the refusal passes by itself.
     pub(super) passes: bool,
     timer: Option<Pin<Box<Sleep>>>,
     backoff: Backoff,
-    /// Whether this round of refusals is reported: 500 refused names are one report, not 500.
+    /// Whether this round of refusals was reported: 500 refused names are one report, not 500.
     pub(super) reported: bool,
 }
 
@@ -49,7 +49,7 @@ impl Refused {
         self.names.is_empty() && self.leaving.is_empty()
     }
 
-    /// Nothing is refused, and nothing is on its way that might be: the next refusal begins anew.
+    /// Nothing is refused, and nothing in flight can be: the next refusal starts from the beginning.
     pub(super) fn is_over(&mut self) {
         if self.timer.is_none() {
             self.backoff.reset();
@@ -57,7 +57,7 @@ impl Refused {
         }
     }
 
-    /// Returns whether the time has come to try again; starts the timer before.
+    /// Returns whether it is time to try again. Starts the timer if there is none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let cap = if self.passes { PASSING_CAP } else { REFUSED_CAP };
         let timer = self
@@ -71,7 +71,7 @@ impl Refused {
         is_due
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     pub(super) fn forget(&mut self) {
         self.names.clear();
         self.leaving.clear();

@@ -1,4 +1,4 @@
-//! What the replies on a subscriber connection say.
+//! Replies on a subscriber connection.
 
 use super::sent::{Confirmed, SentCommand, Verb, confirm, take_redirected};
 use super::{Holding, PORTION, SubscriberConnection, WITHDRAWN};
@@ -9,11 +9,11 @@ use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, Subscription};
 
 impl SubscriberConnection {
-    /// Reports all whole replies; returns whether there was something to report.
+    /// Reports all complete replies. Returns whether there was something to report.
     pub(super) fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<bool, Loss> {
         let lane = self.number;
         let mut reported = false;
-        // Refusals wait until the borrow of the read buffer ends; they are rare.
+        // Refusals wait until the borrow of the read buffer ends. They are rare.
         let mut refusals: Vec<SentCommand> = Vec::new();
         let mut withdrawn: Vec<Subscription> = Vec::new();
         let mut left = PORTION;
@@ -23,7 +23,7 @@ impl SubscriberConnection {
             left -= 1;
             match reply {
                 Reply::Message(message) => {
-                    // A name that has moved and is not yet let go of comes from its new node, too.
+                    // The name has moved, and this node still sends its messages. So does the new node.
                     if self.holding == Holding::BySlot
                         && !self.in_flight.is_empty()
                         && !self.names.has(&Subscription::shard(message.name))
@@ -46,12 +46,12 @@ impl SubscriberConnection {
                             reported = true;
                         }
                     }
-                    // If it is wanted again, that is still on its way.
+                    // If the name is wanted again, the new subscription is still in flight.
                     Confirmed::Unsubscribed(name) => _ = self.names.set_held(&name, false),
                     Confirmed::Alive => {}
                     Confirmed::Withdrawn(name) => {
                         if self.names.set_held(&name, false) {
-                            // Another connection may hold it by now, where there is one for each slot.
+                            // If there is a connection for each slot, another one may hold the name by now.
                             if self.holding == Holding::Whole {
                                 let Subscription { kind, name: of } = &name;
                                 sink(Incoming::Unsubscribed {
@@ -89,7 +89,7 @@ impl SubscriberConnection {
                         return Err(Loss::Refused(error.into_owned()));
                     };
                     if sent.verb == Verb::Ping {
-                        // Forbidden, and answered.
+                        // An ACL forbids PING, but the node is alive.
                         continue;
                     }
                     let divisible = sent.names.len() > 1 && is_about_a_channel(&error);
@@ -109,7 +109,7 @@ impl SubscriberConnection {
                         self.refused.leaving.extend(sent.names);
                     }
                 }
-                // Before the first subscription, or after the last one.
+                // The answer to PING before the first subscription, or after the last one.
                 Reply::Simple(_) if self.in_flight.front().is_some_and(|sent| sent.verb == Verb::Ping) => {
                     self.in_flight.pop_front();
                 }
@@ -130,8 +130,9 @@ impl SubscriberConnection {
     }
 }
 
-/// Whether an error is about a name and not about the command or the server, so that other names may pass.
-/// Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the 'x' channel".
+/// Whether an error is about a name, and not about the command or the server, so that other names may be
+/// accepted. Redis 6.2: "…to access one of the channels used as arguments"; 7: "…to access a channel", "…the
+/// 'x' channel".
 fn is_about_a_channel(error: &str) -> bool {
     error.starts_with("NOPERM") && error.contains("channel")
 }

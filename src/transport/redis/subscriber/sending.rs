@@ -1,4 +1,5 @@
-//! What a subscriber connection sends: names, in portions and several to a command, and questions for signs of life.
+//! What a subscriber connection sends: names, in portions and several per command, and questions for signs of
+//! life.
 
 use std::task::Context;
 
@@ -20,7 +21,7 @@ impl SubscriberConnection {
         });
     }
 
-    /// Sends some of the names that are to be sent anew.
+    /// Sends some of the names that have to be sent again.
     pub(super) fn send_portion(&mut self) {
         let Some(unsent) = self.unsent.take() else {
             return;
@@ -33,7 +34,7 @@ impl SubscriberConnection {
         self.send_all(names, Verb::subscribe);
     }
 
-    /// Sends a refused command again as two, so that the names that are allowed get through.
+    /// Sends a refused command again as two, so that the names that are allowed are accepted.
     pub(super) fn send_halves(&mut self, sent: SentCommand) {
         let SentCommand { verb, slot, mut names, .. } = sent;
         if verb.subscribes() {
@@ -44,7 +45,7 @@ impl SubscriberConnection {
         self.send(verb, slot, second);
     }
 
-    /// Sends the refused names again when their time has come.
+    /// Sends the refused names again when it is time.
     pub(super) fn try_refused_again(&mut self, cx: &mut Context<'_>) {
         if self.refused.is_empty() {
             if self.in_flight.is_empty() {
@@ -76,7 +77,7 @@ impl SubscriberConnection {
         slot: Option<Slot>,
         verb: fn(SubscriptionKind) -> Verb,
     ) {
-        // Globs first: the others count the subscribers of exact channels.
+        // Globs first: other servers count the subscribers of exact channels.
         for kind in [SubscriptionKind::Pattern, SubscriptionKind::Channel, SubscriptionKind::Shard] {
             let mut names = names.iter().filter(|name| name.kind == kind).cloned().peekable();
             while names.peek().is_some() {
@@ -87,7 +88,7 @@ impl SubscriberConnection {
 
     pub(super) fn send(&mut self, verb: Verb, slot: Option<Slot>, names: Vec<Subscription>) {
         if names.is_empty() {
-            // UNSUBSCRIBE without a name would mean all.
+            // UNSUBSCRIBE without a name would unsubscribe from everything.
             return;
         }
         write_names(

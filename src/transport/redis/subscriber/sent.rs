@@ -1,4 +1,4 @@
-//! The commands of a lane that are on their way, and what their replies say.
+//! Commands of a subscriber connection that are in flight, and what their replies say.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use crate::transport::redis::slot::{Redirect, Slot};
 use crate::transport::resp::{Items, ProtocolError};
 use crate::transport::{Subscription, SubscriptionKind};
 
-/// A command with its names; the first `confirmed` of them are.
+/// A command with its names. The first `confirmed` of them are confirmed.
 pub(super) struct SentCommand {
     pub(super) verb: Verb,
-    /// That of all names, if names are held by slot.
+    /// The slot of all names, if names are held by slot.
     pub(super) slot: Option<Slot>,
     pub(super) names: Vec<Subscription>,
     pub(super) confirmed: usize,
@@ -23,7 +23,7 @@ pub(crate) enum Verb {
     Unsubscribe,
     PatternUnsubscribe,
     ShardUnsubscribe,
-    /// For a sign of life, without names.
+    /// Asks for a sign of life. It has no names.
     Ping,
 }
 
@@ -56,7 +56,7 @@ impl Verb {
         }
     }
 
-    /// What a confirmation begins with.
+    /// The first word of a confirmation.
     pub(super) fn confirmation(self) -> &'static [u8] {
         match self {
             Self::Subscribe => b"subscribe",
@@ -74,16 +74,16 @@ impl Verb {
     }
 }
 
-/// What a reply on a lane says.
+/// What a reply says.
 pub(super) enum Confirmed {
     Subscribed(Subscription),
     Unsubscribed(Subscription),
     Alive,
-    /// An unsubscription that nobody asked for: the node has lost the slot.
+    /// An unsubscription that was not asked for: the node has lost the slot.
     Withdrawn(Subscription),
 }
 
-/// Takes note of a confirmation.
+/// Applies a confirmation to the commands in flight.
 pub(super) fn confirm(
     in_flight: &mut VecDeque<SentCommand>,
     mut items: Items<'_>,
@@ -113,8 +113,9 @@ pub(super) fn confirm(
     Ok(if subscribes { Confirmed::Subscribed(expected) } else { Confirmed::Unsubscribed(expected) })
 }
 
-/// Takes the command that was redirected. A slot that goes while a SUNSUBSCRIBE is on its way is answered twice, by
-/// the push and by the error: what does not fit the command whose turn it is has been answered before.
+/// Takes the command that was redirected. If a slot moves while a SUNSUBSCRIBE is in flight, that is answered
+/// twice, by a push and by an error. So an error that does not match the oldest command belongs to one that
+/// was answered already.
 pub(super) fn take_redirected(
     in_flight: &mut VecDeque<SentCommand>,
     redirect: &Redirect,

@@ -9,7 +9,7 @@ fn channel(name: &str) -> Subscription {
     Subscription::channel(name)
 }
 
-/// The next command of a lane that is polled meanwhile.
+/// Returns the next command of a subscriber, which is polled meanwhile.
 async fn command(lane: &mut SubscriberConnection, client: &mut Client) -> Vec<String> {
     let polled = poll_fn(|cx| {
         if lane.poll(cx, false, &mut |_| {}).more {
@@ -38,7 +38,7 @@ fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
         });
         let mut client = peer.accept_while(opened).await;
         assert!(lane.unsent.is_some(), "a portion is sent, and no more");
-        // Two are still to come, one of which is there already, and one is not.
+        // Two of these still have to be sent. One of them is there already.
         lane.subscribe(vec![channel("a"), channel(&name(7)), channel("z")]);
         lane.unsubscribe(vec![channel(&name(8))]);
         let mut wanted: BTreeSet<String> = (0..3 * PORTION).filter(|&n| n != 8).map(name).collect();

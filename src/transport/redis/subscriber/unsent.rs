@@ -1,14 +1,15 @@
-//! How far the names of a new connection are sent.
+//! How far the names were sent on a new connection.
 
 use std::ops::Bound;
 
 use crate::transport::Subscription;
 
-/// Where to go on with the names that are to be sent anew. They are not copied: there may be 100,000 of them.
+/// Where to go on with the names that have to be sent again. They are not copied, since there may be 100,000
+/// of them.
 pub(super) enum Unsent {
-    /// With the last one.
+    /// At the last name.
     All,
-    /// Before this one.
+    /// Before this name.
     Before(Subscription),
 }
 
@@ -20,7 +21,7 @@ impl Unsent {
         }
     }
 
-    /// Whether a name is still to come.
+    /// Whether a name still has to be sent.
     pub(super) fn covers(&self, name: &Subscription) -> bool {
         match self {
             Unsent::All => true,
