@@ -43,7 +43,7 @@ impl ClusterTransport {
         }
     }
 
-    /// Sends what has waited for the topology.
+    /// Sends the commands that have waited for the topology.
     pub(super) fn route_waiting(&mut self, now: Instant) {
         if !self.knows_nodes() {
             self.end_waiting("the topology of the cluster is not known");
@@ -53,7 +53,7 @@ impl ClusterTransport {
         }
     }
 
-    /// There is no topology to be had.
+    /// Ends the commands that wait: the topology cannot be found out.
     pub(super) fn end_waiting(&mut self, reason: &str) {
         for command in std::mem::take(&mut self.waiting) {
             self.end(&command, reason);
@@ -65,7 +65,7 @@ impl ClusterTransport {
         self.ended.push(Ended { command, reason: reason.to_owned() });
     }
 
-    /// Reports the commands that get no reply; returns whether there were any.
+    /// Reports the commands that get no reply. Returns whether there were any.
     pub(super) fn tell_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let any = !self.ended.is_empty();
         for Ended { command, reason } in self.ended.drain(..) {
@@ -74,7 +74,7 @@ impl ClusterTransport {
         any
     }
 
-    /// Lets the readers follow their slots, write and read.
+    /// Moves the readers to the owners of their slots, writes, and reads.
     pub(super) fn poll_readers(
         &mut self,
         cx: &mut Context<'_>,
@@ -98,7 +98,7 @@ impl ClusterTransport {
         for (asked, redirect) in told {
             self.follow(&redirect, &asked, now);
         }
-        // A node that hangs says nothing: its readers go where the topology says.
+        // A node that hangs says nothing, so its readers go where the topology says.
         for reader in self.readers.values_mut() {
             if let Some(owner) = self.topology.master(reader.slot) {
                 self.ended.extend(reader.move_to(&self.settings, owner));
@@ -107,7 +107,7 @@ impl ClusterTransport {
         step
     }
 
-    /// Drops the connections of the readers, and with them what they were doing.
+    /// Drops the connections of the readers, and ends their commands.
     pub(super) fn close_readers(&mut self) {
         let ended = self.ended.drain(..).map(|ended| ended.command);
         let readers = self.readers.values_mut().flat_map(|reader| reader.reader.close());

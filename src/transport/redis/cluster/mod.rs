@@ -1,19 +1,20 @@
 //! The link's own connections to a Redis cluster.
 //!
-//! Who needs which connection:
+//! Which connections are needed:
 //!
 //! | | [`Space::Global`] | [`Space::Shard`] |
 //! |---|---|---|
-//! | publishes | one node, whichever | each master, for the channels of its slots |
+//! | publishes | any one node | each master, for the channels of its slots |
 //! | counts | all nodes | the master of the channel's slot and its replicas |
-//! | a lane | one node, whichever | each master that owns a slot of its channels |
+//! | a lane | any one node | each master that owns a slot of its channels |
 //! | a command about a key | the master of the key's slot | the same |
 //! | a reader | a connection of its own to that master | the same |
 //!
-//! The topology comes from `CLUSTER SLOTS` (`topology`), which is asked on the command connections (`node`);
-//! MOVED patches it. A name belongs to the lane's connection to the owner of its slot (`subscriber`); it has two only
-//! while a former master goes on holding it (`subscriber/handovers`). A node that hangs and was left is listened to until it answers
-//! (`subscriber/former.rs`, `subscriber/last.rs`). All of it is polled by one future, as in the standalone transport.
+//! The topology comes from `CLUSTER SLOTS`, which is sent on the command connections (`topology`, `node`).
+//! MOVED corrects it. A name belongs on the subscriber connection to the owner of its slot (`subscriber`). It
+//! is on two connections only while a former master still holds it (`subscriber/handovers`). A node that
+//! hangs and was left is still read until it answers (`subscriber/former.rs`, `subscriber/last.rs`). One
+//! future polls everything, as in the standalone transport.
 
 mod counting;
 mod keys;
@@ -50,13 +51,13 @@ use reader::{ClusterReader, Ended};
 use subscriber::ClusterSubscriber;
 use topology::{Disowned, Refresh, Topology};
 
-/// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
-/// then on. Lives on a tokio runtime with I/O and time enabled.
+/// A [`Transport`] over its own connections to the nodes of a cluster, opened when first needed and kept up
+/// from then on. It needs a tokio runtime with I/O and time enabled.
 ///
-/// Up is when all that publishes may need is connected: a node for [`Space::Global`]; for [`Space::Shard`] the
-/// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
-/// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
-/// gone down comes after that `Down`.
+/// It is up when everything is connected that publishes may need: one node for [`Space::Global`]; for
+/// [`Space::Shard`] the masters of all slots, since the next publish may be for any channel. Publishes that
+/// have certainly not run come back as [`Incoming::Returned`], for each node in the order in which they were
+/// published. If one node is lost, the replies of the others are reported after that `Down`.
 ///
 /// Commands about keys run whether it is up or not, if the master of the key's slot is connected.
 pub struct ClusterTransport {
@@ -68,16 +69,16 @@ pub struct ClusterTransport {
     refresh: Refresh,
     disowned: Disowned,
     nodes: BTreeMap<Address, ClusterNode>,
-    /// Who is published to, in the global space.
+    /// The node for publishes of the global space.
     chosen: Option<Address>,
     counting: ClusterCounting,
     subscribers: Vec<ClusterSubscriber>,
     readers: BTreeMap<usize, ClusterReader>,
-    /// Commands that wait for the topology. The caller has them anyway.
+    /// Commands that wait for the topology.
     waiting: Vec<KeyCommand>,
-    /// Commands without a reply, to be told of behind a `Down`.
+    /// Commands without a reply. They are reported after a `Down`.
     ended: Vec<Ended>,
-    /// Shifts the choice of a node, so that not all servers choose the same.
+    /// Shifts the choice of a node, so that servers choose different nodes.
     spread: usize,
     /// Whether a connection was ever needed.
     wanted: bool,
@@ -85,28 +86,29 @@ pub struct ClusterTransport {
     paused: bool,
     pulse: Pulse,
     up: bool,
-    /// Why Redis runs no publishes though all is connected, in its own words, until it says that all is well.
+    /// Why Redis runs no publishes though everything is connected, in its own words. Kept until Redis reports
+    /// that all is well.
     stalled: Option<String>,
-    /// A node has said that it is no master any more.
+    /// A node has said that it is not a master any more.
     demoted: bool,
-    /// When it is next said that publishes are to wait for those that a former master has not answered.
+    /// When it is next reported that publishes have to wait for those that a former master has not answered.
     outrun: Option<Instant>,
-    /// A node is lost at which others may have their subscriptions.
+    /// A node was lost at which other servers may have their subscriptions.
     shaken: bool,
-    /// Since when the topology does not name the node that is chosen.
+    /// Since when the chosen node is missing from the topology.
     unlisted: Option<Instant>,
-    /// The time, since it was last looked at what has come.
+    /// The current time, if it was read since the last poll.
     clock: Option<Instant>,
     /// The connections have to be compared with what is needed.
     stale: bool,
     outage: Outage,
-    /// Publishes that found no node; they go back with the next poll.
+    /// Publishes for which no node was found. The next poll returns them.
     unplaced: Vec<Unplaced>,
-    /// Publishes that were handed in while closed.
+    /// Publishes while it was closed.
     too_early: u64,
     deferred: Vec<ClusterDeferred>,
     reports: Vec<(Address, NodeReport)>,
-    /// The subscriber that is served first next time.
+    /// The subscriber that is polled first next time.
     first_subscriber: Lane,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -133,7 +135,8 @@ enum ClusterDeferred {
 }
 
 impl ClusterTransport {
-    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
+    /// Returns a transport that connects when it is first needed, and publishes and counts channels of the
+    /// kind `space`.
     pub fn new(settings: ClusterSettings, space: Space) -> Self {
         let random = RandomState::new().build_hasher().finish();
         Self {
@@ -173,15 +176,17 @@ impl ClusterTransport {
         }
     }
 
-    /// Opens what publishing needs without waiting for the first publish; [`Incoming::Up`] tells when it is.
+    /// Opens what publishing needs without waiting for the first publish. [`Incoming::Up`] tells when it is
+    /// open.
     pub fn open(&mut self) {
         self.wanted = true;
     }
 
-    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
-    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
-    /// next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for each lane with a connection that stood
-    /// or was on its way; while closed it reports nothing else and waits.
+    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`).
+    /// Publishes that were not written are lost and counted: to avoid that, first wait for
+    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for
+    /// each lane with a connection that was open or being opened. While closed it reports nothing else, and
+    /// waits.
     pub fn set_open(&mut self, open: bool) {
         if open {
             if !self.open {
@@ -202,7 +207,7 @@ impl ClusterTransport {
         self.close_readers();
     }
 
-    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
+    /// Drops all connections at once, and forgets all subscriptions. Otherwise like `set_open(false)`.
     pub fn close(&mut self) {
         self.set_open(false);
         self.wanted = false;
@@ -306,7 +311,7 @@ impl Transport for ClusterTransport {
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        // Each connection is read before its silence is judged, however many there are.
+        // Every connection is read before its silence is judged, however many there are.
         tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Which nodes are connected, and which one is published to in the global space.
+//! Which nodes are connected, and which one gets the publishes of the global space.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use super::subscriber::MISSING;
 use crate::transport::Space;
 use crate::transport::redis::connect::Address;
 
-/// Why what it does not answer then is given up.
+/// The reason that is given for what such a node has not answered.
 const LEFT: &str = "the node is no longer the one to ask";
 
 impl ClusterTransport {
-    /// Whether a node is published to.
+    /// Whether publishes go to a node.
     pub(super) fn needs(&self, node: &Address) -> bool {
         match self.space {
             Space::Global => self.chosen.as_ref() == Some(node),
@@ -23,7 +23,8 @@ impl ClusterTransport {
         }
     }
 
-    /// Opens what is needed and lets go of what is not. Returns whether there was something to report.
+    /// Opens connections that are needed, and drops those that are not. Returns whether there was something
+    /// to report.
     pub(super) fn plan(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
         let listed = self.topology.node_set();
         let masters: BTreeSet<Address> = self.topology.masters().cloned().collect();
@@ -41,7 +42,7 @@ impl ClusterTransport {
         }
         let mut reported = false;
         self.nodes.retain(|address, node| {
-            // One that answers says itself that it does not run them.
+            // A former master that answers says itself that it does not run them.
             if node.hangs && !masters.contains(address) {
                 node.abandon_commands(LEFT, &mut self.reports);
             }
@@ -49,14 +50,15 @@ impl ClusterTransport {
             let commanded = masters.contains(address) && node.is_commanded(now);
             let wanted = needed.contains(address) || counted || commanded || self.refresh.is_asking(address);
             node.superseded = !needed.contains(address);
-            // Its successor is published to when it has answered, or will not run what it has.
+            // Its successor gets publishes only when this node has answered, or cannot run its commands any
+            // more.
             let holds_up = node.is_outrun() && node.is_frozen();
             if wanted && !holds_up {
                 node.leaves_at = None;
                 return true;
             }
             let until = *node.leaves_at.get_or_insert(now + GRACE);
-            // One that is not named may be a master that has just been replaced.
+            // A node that is not listed may be a master that was just replaced.
             if node.has_unanswered() && node.is_written() && now < until && !holds_up {
                 return true;
             }
@@ -78,7 +80,7 @@ impl ClusterTransport {
         reported
     }
 
-    /// Takes another node to publish to if the one that was chosen is gone from the cluster for good.
+    /// Chooses another node for publishes if the chosen one is gone from the cluster for good.
     fn keep_or_choose(&mut self, listed: &BTreeSet<Address>, now: Instant) {
         if self.chosen.as_ref().is_some_and(|chosen| listed.contains(chosen)) {
             self.unlisted = None;
@@ -92,7 +94,7 @@ impl ClusterTransport {
         }
     }
 
-    /// Takes another node to publish to: one that is connected if there is one, else the next.
+    /// Chooses another node for publishes: a connected one if possible, else the next.
     pub(super) fn choose(&mut self) {
         let masters: Vec<&Address> = self.topology.masters().collect();
         let place = match &self.chosen {

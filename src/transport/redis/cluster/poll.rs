@@ -1,4 +1,4 @@
-//! One look at everything: what is due, what the nodes say, what the subscribers say, and what follows from it.
+//! One poll of everything: what is due, what the nodes and the subscribers report, and what follows from it.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::transport::Incoming;
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::step::{BUDGET, READS_PER_CALL, Step};
 
-/// Who hears of what is to be reported.
+/// Takes the reports.
 pub(super) type Sink<'a> = dyn FnMut(Incoming<'_>) + 'a;
 
 impl ClusterTransport {
@@ -59,7 +59,8 @@ impl ClusterTransport {
             if std::mem::take(&mut self.stale) {
                 step.reported |= self.plan(now, sink);
             }
-            // Before the nodes: what a node has withdrawn says that it is not to be published to.
+            // Subscribers before nodes: if a node has withdrawn a subscription, nothing may be published
+            // there.
             let subscribers = self.poll_subscribers(cx, now, sink);
             step.reported |= subscribers.reported;
             self.watch_nodes(now);
@@ -73,7 +74,7 @@ impl ClusterTransport {
             let readers = self.poll_readers(cx, now, sink);
             step.reported |= readers.reported;
             step.more |= subscribers.more || readers.more || self.stale;
-            // Whose silence is judged is read first.
+            // If silence is about to be judged, everything is read first.
             if !step.more || (!beats && begun.elapsed() > BUDGET) {
                 break;
             }
@@ -85,7 +86,7 @@ impl ClusterTransport {
             }
         });
         step.reported |= self.tell_standing(sink);
-        // What comes by one channel is to come in order.
+        // The messages of one channel have to arrive in order.
         let now = Instant::now();
         self.outrun = self.nodes.values().any(ClusterNode::is_outrun).then(|| self.outrun.unwrap_or(now));
         let outruns = self.outrun.is_some_and(|at| now >= at);
@@ -100,7 +101,7 @@ impl ClusterTransport {
         }
         step.reported |= self.tell_ended(sink);
         if beats {
-            // All that had come is read by now.
+            // Everything that had arrived was read before.
             self.nodes.values_mut().for_each(ClusterNode::pulse);
             self.subscribers.iter_mut().for_each(|subscriber| subscriber.pulse(self.paused));
         }
@@ -110,7 +111,7 @@ impl ClusterTransport {
         step.reported
     }
 
-    /// Looks whether the nodes that are published to still hold what they were holding for us.
+    /// Checks whether the nodes that get publishes still hold what they held for us.
     fn watch_nodes(&mut self, now: Instant) {
         let subscribers = &self.subscribers;
         for (address, node) in &mut self.nodes {
@@ -120,7 +121,7 @@ impl ClusterTransport {
             let any = || subscribers.iter().find_map(|subscriber| subscriber.tenure(address));
             let subscriber = node.tenure().and_then(|(number, _)| subscribers.get(number));
             match subscriber {
-                // What it has withdrawn may not have been read.
+                // It may have withdrawn something that was not read yet.
                 Some(subscriber) if self.paused || subscriber.is_behind(address) => node.inquire(any(), now),
                 Some(subscriber) => node.sees(subscriber.tenure(address), any(), now),
                 None => node.sees(None, any(), now),
@@ -138,7 +139,7 @@ impl ClusterTransport {
                 self.subscribers.iter_mut().for_each(|subscriber| subscriber.probe(address, now));
                 self.refresh.hint(None, now);
             }
-            // Before anything is read: what it was sent meanwhile it runs as soon as it is back.
+            // Before anything is read: as soon as the node is back, it runs what it was sent meanwhile.
             if node.hangs && self.subscribers.iter().any(|subscriber| subscriber.is_silent(address, now)) {
                 node.frozen_at = Some(now);
             }
@@ -147,7 +148,7 @@ impl ClusterTransport {
         self.stale |= self.unlisted.is_some_and(|since| now >= since + MISSING);
     }
 
-    /// Sets the timer; returns whether its time has come.
+    /// Sets the timer. Returns whether it is over.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
         let nodes = self.nodes.values().flat_map(|node| [node.suspect_at(), node.leaves_at, node.ask_at()]);
         let unlisted = self.unlisted.map(|since| since + MISSING);
@@ -157,7 +158,7 @@ impl ClusterTransport {
             return false;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // One that ends early costs less than one that is set anew with each publish.
+        // A timer that fires early costs less than one that is reset with each publish.
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }

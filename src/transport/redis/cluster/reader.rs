@@ -1,4 +1,4 @@
-//! A reader, and the node that it is at.
+//! A reader, and the node where it is.
 
 use super::settings::ClusterSettings;
 use crate::transport::redis::commands::{Abandoned, ReaderConnection};
@@ -14,7 +14,7 @@ pub(super) struct Ended {
     pub(super) reason: String,
 }
 
-/// A reader, and the node that it is at: the master of the slot that it was last asked about.
+/// A reader, and the node where it is: the master of the slot of its last command.
 pub(super) struct ClusterReader {
     pub(super) reader: ReaderConnection,
     pub(super) at: Address,
@@ -26,7 +26,7 @@ impl ClusterReader {
         Self { reader: ReaderConnection::new(settings.of(at), true), at: at.clone(), slot }
     }
 
-    /// Goes to a node, unless it is there; returns the commands that end with that.
+    /// Goes to a node, unless it is there. Returns the commands that end because of that.
     pub(super) fn move_to(
         &mut self,
         settings: &ClusterSettings,

@@ -1,4 +1,4 @@
-//! What the nodes say of the cluster, and what becomes of it.
+//! What the nodes say about the cluster, and what follows from it.
 
 use tokio::time::Instant;
 
@@ -56,7 +56,7 @@ impl ClusterTransport {
         let before = std::mem::replace(&mut self.topology, topology);
         let moved = changed && self.topology.has_other_owners(&before);
         self.covered = self.topology.first_uncovered().is_none();
-        // The subscribers may be away from the shard already, though the former master has not said so here.
+        // The subscribers may have left the shard already, though the former master has not said so here.
         if moved && self.space == Space::Shard {
             let is_told = |former: &Address| self.nodes.get(former).is_some_and(ClusterNode::is_replica);
             self.demoted |= self.topology.successions(&before).iter().any(|former| !is_told(former));
@@ -81,8 +81,8 @@ impl ClusterTransport {
         reported
     }
 
-    /// A node that is named as a master has said that it is none: who was asked has not heard of that yet. The node is
-    /// asked again, and if it still is none, so is the cluster.
+    /// A node has said that it is no master, but is still listed as one: the node that was asked has not
+    /// heard of the change. The first node is asked again. If it is still no master, so is the cluster.
     fn doubt_outdated(&mut self, now: Instant) {
         let (nodes, topology) = (&mut self.nodes, &self.topology);
         for master in topology.masters() {
@@ -115,7 +115,7 @@ impl ClusterTransport {
                 }
                 NodeReport::Role(NodeRole::Replica) => {
                     self.demoted = true;
-                    // It knows who has taken over from it, and others may not yet.
+                    // It knows its successor, which others may not know yet.
                     self.refresh.expect(Some(&address), now);
                 }
                 NodeReport::Role(NodeRole::Master | NodeRole::Unknown) => {
@@ -128,7 +128,7 @@ impl ClusterTransport {
                 NodeReport::Abandoned { command, reason } => self.ended.push(Ended { command, reason }),
                 NodeReport::Lost { reason, unanswered, stood } => {
                     self.stale = true;
-                    // The subscribers that are there go elsewhere.
+                    // The subscribers of that node go elsewhere.
                     self.shaken |= stood && self.space == Space::Global;
                     self.outage.unanswered += unanswered;
                     self.refresh.failed(&address, &reason);
@@ -147,10 +147,10 @@ impl ClusterTransport {
         }
     }
 
-    /// Believes a node that says whose a slot is. Returns whether that helps: the slot has another owner than the node.
+    /// Believes a node that names the owner of a slot. Returns whether that helps: the owner is another node.
     pub(super) fn follow(&mut self, redirect: &Redirect, asked: &Address, now: Instant) -> bool {
         let Some((slot, owner)) = self.settings.owner(redirect, asked) else {
-            // It may own the slot no more, which the others would not know.
+            // It may not own the slot any more, which the others do not know.
             self.refresh.hint(Some(asked), now);
             return false;
         };

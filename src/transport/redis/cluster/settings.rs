@@ -3,25 +3,26 @@ use std::sync::Arc;
 use crate::transport::redis::connect::{Address, RedisTarget, Settings};
 use crate::transport::redis::slot::{Redirect, Slot};
 
-/// Where a Redis cluster is, and as whom to speak to it.
+/// Where a Redis cluster is, and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
-    /// How to speak to each node. Its database is not used.
+    /// How to speak to each node. The database is not used.
     pub base: Settings,
-    /// The nodes to ask first. One that answers is enough.
+    /// The nodes to ask first. One answer is enough.
     pub seeds: Vec<Address>,
-    /// Where the nodes are that the cluster names `host:port`, for those that cannot be reached by that name.
+    /// The real addresses of nodes that the cluster calls `host:port`, for nodes that cannot be reached by
+    /// that name.
     pub nat_map: Vec<(String, Address)>,
 }
 
 impl ClusterSettings {
-    /// Returns one node, to connect to.
+    /// Returns the target for one node.
     pub(super) fn of(&self, address: &Address) -> Arc<RedisTarget> {
         Arc::new(RedisTarget::new(address.clone(), Settings { database: 0, ..self.base.clone() }))
     }
 
-    /// Returns where a node is that `asked` named; `None` and an empty host mean `asked`'s own, and so does `?`,
-    /// which Redis says when it has no host name to offer.
+    /// Returns the address of a node that `asked` has named. If there is no host, an empty one, or `?`, the
+    /// host of `asked` is meant. Redis says `?` if it has no host name.
     pub(super) fn resolve(&self, host: Option<&str>, port: u16, asked: &Address) -> Address {
         let host = match (host, asked) {
             (Some(host), _) if !host.is_empty() && host != "?" => host,
@@ -37,7 +38,7 @@ impl ClusterSettings {
         known.map_or(address, |(_, to)| to.clone())
     }
 
-    /// Returns the slot and its owner if the node `asked` has named one.
+    /// Returns the slot and its owner, if the node `asked` has named one.
     pub(super) fn owner(&self, redirect: &Redirect, asked: &Address) -> Option<(Slot, Address)> {
         match redirect {
             Redirect::Moved { slot, host, port } => {

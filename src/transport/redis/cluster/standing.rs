@@ -1,4 +1,4 @@
-//! Whether all stands that publishing needs, and why not.
+//! Whether everything is there that publishing needs; and if not, why.
 
 use super::node::ClusterNode;
 use super::poll::Sink;
@@ -7,8 +7,8 @@ use crate::transport::redis::connect::Address;
 use crate::transport::{Incoming, Space, Trial};
 
 impl ClusterTransport {
-    /// Whether all that is published to is connected, or about to be for the first time if all was connected before: what
-    /// is published there meanwhile comes back.
+    /// Whether all nodes that get publishes are connected. If all were connected before, a node may also be
+    /// in its first attempt: publishes to it come back.
     pub(super) fn stands(&self) -> bool {
         let is_new = |node: &Address| self.up && self.nodes.get(node).is_some_and(ClusterNode::is_new);
         let takes =
@@ -21,7 +21,8 @@ impl ClusterTransport {
             }
     }
 
-    /// Reports an end of what publishing needs, a failed attempt to get it, and its beginning.
+    /// Reports that publishing has become impossible, that an attempt has failed, or that it is possible
+    /// again.
     pub(super) fn tell_standing(&mut self, sink: &mut Sink<'_>) -> bool {
         let stands = self.stands();
         let ended = self.up && !stands;
@@ -34,7 +35,7 @@ impl ClusterTransport {
             match self.held().filter(|_| !is_lost) {
                 Some(reason) => sink(Incoming::Held { reason, trial: Trial::Transport }),
                 None => {
-                    // A node that does not serve a slot does not say which.
+                    // A node that does not serve a slot does not say which one.
                     let stalled =
                         self.stalled.as_ref().map(|stalled| self.unowned().unwrap_or(stalled.clone()));
                     let reason = stalled.or(reason).unwrap_or_else(|| self.why());
@@ -45,7 +46,7 @@ impl ClusterTransport {
             reported = true;
         }
         if stands {
-            // What failed meanwhile was not needed.
+            // What has failed meanwhile was not needed.
             self.outage = Outage::default();
         }
         if stands && !self.up {
@@ -56,19 +57,19 @@ impl ClusterTransport {
         reported
     }
 
-    /// Why a node that is published to holds back what it is sent, if one does.
+    /// Returns why a node that gets publishes holds them back, if one does.
     fn held(&self) -> Option<&str> {
         self.nodes.iter().filter(|(address, _)| self.needs(address)).find_map(|(_, node)| node.held())
     }
 
-    /// Which slot nobody owns, if one has to be owned and the cluster is known.
+    /// Returns which slot has no owner, if an owner is needed and the cluster is known.
     fn unowned(&self) -> Option<String> {
         let slot = self.topology.first_uncovered();
         let slot = slot.filter(|_| self.space == Space::Shard && self.knows_nodes())?;
         Some(format!("no node of the cluster owns slot {slot}"))
     }
 
-    /// What is missing, in words.
+    /// Returns what is missing, in words.
     fn why(&self) -> String {
         if let Some(reason) = self.held() {
             return reason.to_owned();

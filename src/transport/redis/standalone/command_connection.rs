@@ -20,21 +20,21 @@ pub(super) struct CommandConnection {
     space: Space,
     connection: Connection,
     in_flight: VecDeque<Run>,
-    /// What of publishes is not answered, and may have to come back.
+    /// Publishes that are not answered, and may have to come back.
     kept: KeptPublishes,
     /// The lengths of their channels and payloads.
     lengths: VecDeque<(usize, usize)>,
     hold: Hold,
-    /// Publishes that were handed in while the connection was not up.
+    /// Publishes while the connection was not up.
     too_early: u64,
     counts: Vec<u64>,
-    /// The node that it goes to, or went to last.
+    /// The address of the node that it goes to, or went to last.
     peer: Option<SocketAddr>,
     /// A node that it has left, and why.
     left: Option<(Option<SocketAddr>, String)>,
 }
 
-/// Commands whose reply is not in. Publishes are many and alike, so a run of them is one number.
+/// Commands that are not answered. Publishes are many and alike, so a run of them is one number.
 enum Run {
     Publishes(u64),
     Count {
@@ -44,13 +44,13 @@ enum Run {
     Command {
         token: u64,
     },
-    /// A question for a sign of life, which nobody waits for.
+    /// Asks for a sign of life; nobody waits for the reply.
     Pulse,
-    /// The question whether commands are taken.
+    /// Asks whether commands are accepted again.
     Hold,
 }
 
-/// What went down with a connection.
+/// What was lost with a connection.
 pub(super) struct Lost {
     pub(super) unanswered: u64,
     pub(super) unwritten: u64,
@@ -102,7 +102,7 @@ impl CommandConnection {
         self.connection.open();
     }
 
-    /// Drops the connection; returns what went down with it if it was up or on its way.
+    /// Drops the connection. Returns what was lost with it if it was up or being opened.
     pub(super) fn close(&mut self) -> Option<Lost> {
         let reported = self.connection.is_closed() || self.connection.is_waiting();
         let lost = self.lost();
@@ -126,19 +126,19 @@ impl CommandConnection {
         }
     }
 
-    /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
+    /// Appends a count. If there is no connection yet, it waits until that is up or the attempt has failed.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
         write_count(self.connection.commands.commands(), self.space, channels);
         self.in_flight.push_back(Run::Count { token, channels: channels.len() });
     }
 
-    /// Appends a command about a key; waits as a count does.
+    /// Appends a command about a key. It waits as a count does.
     pub(super) fn command(&mut self, command: &KeyCommand) {
         write_args(self.connection.commands.commands(), &command.args);
         self.in_flight.push_back(Run::Command { token: command.token });
     }
 
-    /// Asks for a sign of life: what the node is, if it tells.
+    /// Asks for a sign of life: for the role, if the node answers ROLE.
     pub(super) fn pulse(&mut self) {
         if self.connection.pulse() {
             let question = if self.connection.tells_role() { "ROLE" } else { "PING" };
@@ -147,7 +147,7 @@ impl CommandConnection {
         }
     }
 
-    /// Takes the node that it has left since the last time, and why.
+    /// Returns the node that it has left since the last call, and why.
     pub(super) fn take_left(&mut self) -> Option<(Option<SocketAddr>, String)> {
         self.left.take()
     }
@@ -167,12 +167,13 @@ impl CommandConnection {
         }
     }
 
-    /// The bytes that wait for the kernel, and those that wait for an answer above what may.
+    /// The number of bytes that the kernel has not taken yet, and of those by which the unanswered publishes
+    /// exceed their limit.
     pub(super) fn unwritten(&self) -> usize {
         self.connection.unwritten() + self.kept.len().saturating_sub(MAX_UNANSWERED)
     }
 
-    /// Opens, writes all, reads once.
+    /// Opens, writes everything, and reads once.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
         match self.advance(cx, sink) {
             Ok(step) => step,
@@ -191,7 +192,7 @@ impl CommandConnection {
         }
     }
 
-    /// Leaves a connection that does not go to the master; returns whether that was reported.
+    /// Leaves a connection that does not go to the master. Returns whether it did, which was reported.
     pub(super) fn follow(
         &mut self,
         master: &Master,
@@ -298,7 +299,7 @@ impl CommandConnection {
                     self.in_flight.pop_front();
                 }
                 (Some(&mut Run::Command { token }), reply) => {
-                    // Who has sent it sends it again.
+                    // The sender sends it again.
                     if matches!(reply, Reply::Error(error) if passing(error).is_some_and(Passing::is_here)) {
                         self.hold.suspect();
                     }
@@ -314,12 +315,13 @@ impl CommandConnection {
         Ok(step)
     }
 
-    /// Takes what would go down with the connection now.
+    /// Takes what is lost if the connection is lost now.
     fn lost(&mut self) -> Lost {
         self.hold.forget();
         self.kept = KeptPublishes::default();
         self.lengths = VecDeque::new();
-        // They were appended in order, and are answered in order: what is not begun are the last ones.
+        // They were appended in order, and are answered in order. So those that are not begun are the last
+        // ones.
         let mut not_begun = self.connection.commands.unwritten_commands();
         let mut lost =
             Lost { unanswered: 0, unwritten: std::mem::take(&mut self.too_early), asked: Vec::new() };
@@ -353,7 +355,7 @@ fn tell_held(hold: &Hold, sink: &mut dyn FnMut(Incoming<'_>)) {
     }
 }
 
-/// Whether a replica says that it is one.
+/// Whether the reply to ROLE is that of a replica.
 fn is_of_replica(reply: Reply<'_>) -> bool {
     match reply {
         Reply::Array(mut items) => items.next_bulk().map(SaidRole::of) == Some(SaidRole::Replica),

@@ -1,5 +1,5 @@
-//! The connections to one Redis: one for commands, one for each lane, one for each reader, and one to each sentinel if there
-//! are any.
+//! The connections to one Redis: one for commands, one for each lane, one for each reader, and one to each
+//! sentinel if there are any.
 
 mod command_connection;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use super::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
 use command_connection::{CommandConnection, Lost};
 
-/// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
+/// A [`Transport`] over its own connections, opened when first needed and kept up from then on. It needs a
 /// tokio runtime with I/O and time enabled.
 pub struct RedisTransport {
     target: Arc<RedisTarget>,
@@ -29,13 +29,13 @@ pub struct RedisTransport {
     /// Whether the command connection was ever needed.
     wanted: bool,
     subscribers: Vec<SubscriberConnection>,
-    /// The subscriber that is served first next time.
+    /// The subscriber that is polled first next time.
     first_subscriber: Lane,
     readers: BTreeMap<usize, ReaderConnection>,
     open: bool,
     paused: bool,
     pulse: Pulse,
-    /// What came about outside of `incoming`.
+    /// What has to be reported by the next `incoming`.
     deferred: Vec<Deferred>,
 }
 
@@ -47,7 +47,8 @@ enum Deferred {
 }
 
 impl RedisTransport {
-    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
+    /// Returns a transport that connects when it is first needed, and publishes and counts channels of the
+    /// kind `space`.
     pub fn new(target: RedisTarget, space: Space) -> Self {
         let target = Arc::new(target);
         Self {
@@ -65,7 +66,8 @@ impl RedisTransport {
         }
     }
 
-    /// Opens the command connection without waiting for the first publish; [`Incoming::Up`] tells when it is.
+    /// Opens the command connection without waiting for the first publish. [`Incoming::Up`] tells when it is
+    /// open.
     pub fn open(&mut self) {
         self.wanted = true;
         if self.open {
@@ -74,10 +76,11 @@ impl RedisTransport {
         }
     }
 
-    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
-    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
-    /// next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each connection that stood or was on
-    /// its way, and the end of each command; while closed it reports nothing else and waits.
+    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`).
+    /// Publishes that were not written are lost and counted: to avoid that, first wait for
+    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each
+    /// connection that was open or being opened, and the end of each command. While closed it reports nothing
+    /// else, and waits.
     pub fn set_open(&mut self, open: bool) {
         self.open = open;
         if open {
@@ -100,7 +103,7 @@ impl RedisTransport {
         }
     }
 
-    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
+    /// Drops all connections at once, and forgets all subscriptions. Otherwise like `set_open(false)`.
     pub fn close(&mut self) {
         self.set_open(false);
         self.wanted = false;
@@ -148,7 +151,7 @@ impl RedisTransport {
             }
         }
         if beats {
-            // All that had come is read by now.
+            // Everything that had arrived was read before.
             self.beat();
             cx.waker().wake_by_ref();
         }
@@ -156,13 +159,13 @@ impl RedisTransport {
             return Poll::Ready(());
         }
         if more {
-            // A large reply is under way; no waker is set where the last read brought something.
+            // A large reply is incomplete. After a read that brought something no waker is set.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Leaves what does not go to the master.
+    /// Leaves connections that do not go to the master.
     fn follow(&mut self, master: &Master, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let reason = format!("the sentinels say that the master is {}", master.address);
         let mut reported = self.commands.follow(master, &reason, sink);
@@ -175,7 +178,7 @@ impl RedisTransport {
         reported
     }
 
-    /// The name of the address leads elsewhere from now on.
+    /// From now on the name of the address resolves to another Redis.
     #[cfg(test)]
     fn redirect_for_tests(&mut self, address: super::connect::Address) {
         let target = Arc::new(RedisTarget { endpoint: address.into(), ..(*self.target).clone() });
@@ -190,8 +193,8 @@ impl RedisTransport {
         self.subscribers.iter_mut().for_each(|subscriber| subscriber.pulse(self.paused));
     }
 
-    /// Leaves the node that the commands do not go to any more, since it has become a replica, or since the address
-    /// leads elsewhere by now.
+    /// Leaves the node that the command connection has left: it has become a replica, or the address now
+    /// leads elsewhere.
     fn leave_with_commands(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let Some((left, reason)) = self.commands.take_left() else {
             return false;
@@ -296,7 +299,7 @@ impl Transport for RedisTransport {
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        // Each connection is read before its silence is judged, however many there are.
+        // Every connection is read before its silence is judged, however many there are.
         tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
     }
 }

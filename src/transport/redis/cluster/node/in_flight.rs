@@ -1,8 +1,9 @@
-//! Commands whose reply is not in.
+//! Commands that are not answered.
 
-/// A command whose reply is not in.
+/// A command that is not answered.
 pub(super) enum InFlight {
-    /// Its bytes are the next in `KeptPublishes`; `end` is where the command ends among all that was appended.
+    /// Its bytes are the next in `KeptPublishes`. `end` is the position of its last byte among all bytes that
+    /// were appended.
     Publish {
         channel: usize,
         payload: usize,
@@ -11,10 +12,10 @@ pub(super) enum InFlight {
     Count {
         token: u64,
         channels: usize,
-        /// It is asked as the master.
+        /// The node is asked as the master of the slots.
         as_master: bool,
     },
-    /// As with a publish, of which nothing is kept. Without a token nobody waits for the reply.
+    /// `end` as for a publish. Its bytes are not kept. Without a token nobody waits for the reply.
     Command {
         token: Option<u64>,
         end: u64,
@@ -22,6 +23,6 @@ pub(super) enum InFlight {
     Info,
     Slots,
     Hello,
-    /// The question whether commands are taken.
+    /// Asks whether commands are accepted again.
     Hold,
 }

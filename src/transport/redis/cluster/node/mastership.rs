@@ -1,23 +1,26 @@
-//! Whether a node still is the master that it was taken for.
+//! Whether a node is still a master.
 //!
-//! A master that has become a replica goes on taking SPUBLISH: it hands the messages to the subscribers that it has,
-//! which are none right after it has withdrawn all subscriptions, and to its new master, which has none yet. To the
-//! publisher that looks like success with nobody there. So
+//! A master that has become a replica still accepts SPUBLISH. It delivers to its own subscribers, of which it
+//! has none after it has withdrawn all subscriptions, and to its new master, which has none yet. To the
+//! publisher that looks like success without subscribers. Therefore:
 //!
-//! - a publish that has reached nobody is taken for answered only once the node has said, behind it, that it is a
-//!   master; if it is none, the publish goes back;
-//! - publishes go out only for [`LEASE`] after it was last known that the node was a master: later ones wait for the
-//!   answer. It is known, too, as long as the node has not withdrawn the subscriptions that it was holding for us when
-//!   it said so;
-//! - a subscriber whose subscriptions a former master has withdrawn stays away from the shard for [`AWAY`]. So what is
-//!   published at the former master after its end reaches nobody, and nothing that goes back has arrived somewhere;
-//! - and what goes back waits for [`SETTLE`], until the subscribers are there again.
+//! - If a publish has reached nobody, the node is asked afterwards what it is. Only if it is a master does
+//!   the publish count as answered; otherwise the publish goes back.
+//! - Publishes go out without a question only for [`LEASE`] after the node was last known to be a master.
+//!   Later ones wait for the answer. The node is also known to be a master as long as it has not withdrawn
+//!   the subscriptions that it held for us when it said so.
+//! - After a former master has withdrawn its subscriptions, a subscriber stays away from the shard for
+//!   [`AWAY`]. So what is published at the former master reaches nobody, and no publish that goes back has
+//!   been delivered.
+//! - Publishes that go back wait for [`SETTLE`], until the subscribers are there again.
 //!
-//! A node that hangs and is replaced meanwhile runs what it was sent when it is back: its subscribers may have gone to its
-//! successor long before, and what it hands on reaches them there. What has reached nobody then is lost in flight, and
-//! counted as that. A node that holds back publishes for a failover by hand is told from one that hangs by a PING.
+//! A node that hangs and is replaced runs the commands that it was sent as soon as it is back. Its
+//! subscribers may have gone to its successor long before, and what the node forwards reaches them there. So
+//! a publish that has reached nobody then counts as lost in flight. A PING distinguishes a node that hangs
+//! from one that holds back publishes during a manual failover.
 //!
-//! What a node counts as the master of a slot is believed in the same way: only if it says behind it that it is one.
+//! The same holds for counts: what a node counts as the master of a slot is only used if it says afterwards
+//! that it is a master.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,55 +30,57 @@ use tokio::time::Instant;
 use crate::transport::Lane;
 use crate::transport::resp::{Items, Reply};
 
-/// How long after it was known that a node was a master it is published to without asking.
+/// How long publishes go to a node without a question after it was known to be a master.
 pub(crate) const LEASE: Duration = Duration::from_millis(50);
 
-/// How long subscribers stay away from a shard whose master has withdrawn their subscriptions: longer than a
-/// [`LEASE`] and than a message takes from one node of a shard to another, and some for a machine that is busy.
+/// How long subscribers stay away from a shard whose master has withdrawn their subscriptions. This is longer
+/// than a [`LEASE`] and than a message needs between nodes of a shard, with some time for a busy machine.
 pub(crate) const AWAY: Duration = Duration::from_millis(150);
 
-/// How long what comes back waits: until the subscribers have stayed [`AWAY`] and subscribed again.
+/// How long returned publishes wait: until the subscribers have stayed away for [`AWAY`], and have subscribed
+/// again.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
-/// How long a node is not asked again, unless many bytes wait for its answer. A publish to nobody costs it no more
-/// than a hundred questions a second then.
+/// How long a node is not asked again, unless many bytes wait for its answer. So publishes without
+/// subscribers cost the node a hundred questions a second at most.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What a node holds for a lane: the number of the lane, and that of the unbroken time for which it has held something.
+/// What a node holds for a subscriber: the subscriber's number, and the number of the unbroken time in which
+/// the node has held something for it.
 pub(crate) type Tenure = (Lane, u64);
 
 struct Question {
     at: Instant,
-    /// What the node was holding for us then.
+    /// What the node held for us when it was asked.
     tenure: Option<Tenure>,
-    /// Somebody waits to hear the answer.
+    /// Somebody waits for the answer.
     told: bool,
 }
 
-/// What is known of a node, by one connection.
+/// What is known about a node, on one connection.
 #[derive(Default)]
 pub(super) struct Mastership {
-    /// When it was last known that the node was a master.
+    /// When the node was last known to be a master.
     known_at: Option<Instant>,
-    /// Questions that are on their way, oldest first.
+    /// Questions that are not answered, oldest first.
     asked: VecDeque<Question>,
-    /// When the last one was asked.
+    /// When the last question was asked.
     last: Option<Instant>,
-    /// What it was holding when it said that it was a master.
+    /// What it held when it said that it was a master.
     tenure: Option<Tenure>,
-    /// It has said that it is none.
+    /// It has said that it is no master.
     ended: bool,
-    /// It does not say what it is. Then it is believed what it says of publishes.
+    /// It does not say what it is. Then its replies to publishes are believed.
     silent: bool,
 }
 
 impl Mastership {
-    /// Returns whether the node may be published to without asking.
+    /// Returns whether publishes may go there without a question.
     pub(super) fn is_known(&self, now: Instant) -> bool {
         self.silent || self.known_at.is_some_and(|at| now.saturating_duration_since(at) < LEASE)
     }
 
-    /// Returns whether it is soon to be asked again, so that nothing has to wait.
+    /// Returns whether to ask again soon, so that no publish has to wait.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         !self.silent && self.known_at.is_none_or(|at| now.saturating_duration_since(at) >= LEASE / 2)
     }
@@ -90,28 +95,29 @@ impl Mastership {
         self.silent
     }
 
-    /// What it was holding when it said that it was a master.
+    /// Returns what it held when it said that it was a master.
     pub(super) fn tenure(&self) -> Option<Tenure> {
         self.tenure
     }
 
-    /// Returns whether an answer is on its way.
+    /// Returns whether a question is not answered yet.
     pub(super) fn is_asked(&self) -> bool {
         !self.asked.is_empty()
     }
 
-    /// Returns when it may be asked.
+    /// Returns when it may be asked again.
     pub(super) fn may_ask_at(&self) -> Option<Instant> {
         self.last.map(|last| last + PAUSE)
     }
 
-    /// Takes note that it is asked while it holds something, and whether somebody waits to hear the answer.
+    /// It is asked what it is, while it holds `tenure` for us. `told` means that somebody waits for the
+    /// answer.
     pub(super) fn asks(&mut self, tenure: Option<Tenure>, told: bool, now: Instant) {
         self.asked.push_back(Question { at: now, tenure, told });
         self.last = Some(now);
     }
 
-    /// Takes note of what it still holds. That it was holding it all the time means that it was a master all the time.
+    /// It still holds `tenure` for us. If it has held the same all the time, it was a master all the time.
     pub(super) fn sees(&mut self, tenure: Option<Tenure>, now: Instant) {
         if self.tenure.is_some() && self.tenure == tenure && !self.ended {
             self.known_at = Some(now);
@@ -120,18 +126,18 @@ impl Mastership {
         }
     }
 
-    /// It may be a master no longer.
+    /// It may not be a master any more.
     pub(super) fn doubt(&mut self) {
         self.known_at = None;
         self.tenure = None;
     }
 
-    /// Returns whether somebody waits to hear what it is.
+    /// Returns whether somebody waits for an answer.
     pub(super) fn is_told(&self) -> bool {
         self.asked.iter().any(|question| question.told)
     }
 
-    /// It has answered. Returns whether somebody waits to hear it, and when it was asked.
+    /// It has answered. Returns whether somebody waits for the answer, and when it was asked.
     pub(super) fn answered(&mut self, role: NodeRole) -> Option<(bool, Instant)> {
         let question = self.asked.pop_front()?;
         self.ended = role == NodeRole::Replica;
@@ -147,7 +153,7 @@ impl Mastership {
     }
 }
 
-/// What a node says that it is.
+/// What a node says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NodeRole {
     Master,

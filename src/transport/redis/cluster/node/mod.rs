@@ -1,4 +1,4 @@
-//! The command connection to one node of a cluster, and whether that node still is the master that it was taken for.
+//! The command connection to one node of a cluster, and whether that node is still a master.
 
 mod in_flight;
 mod mastership;
@@ -33,59 +33,60 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a node is kept for commands about keys after the last one.
 const COMMANDED: Duration = Duration::from_secs(60);
 
-/// How long a node that is not needed any more has to answer what it was sent.
+/// How long a node that is not needed any more has to answer its commands.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// The command connection of one node: publishes, which are kept until they are answered, counts, commands about keys,
-/// and questions about the cluster.
+/// The command connection to one node. It carries publishes, which are kept until they are answered, counts,
+/// commands about keys, and questions about the cluster.
 pub(super) struct ClusterNode {
     address: Address,
     space: Space,
     connection: Connection,
     in_flight: VecDeque<InFlight>,
-    /// What of publishes is not answered, those that wait behind those that do not.
+    /// Publishes that are not answered: first those that were sent, then those that wait.
     kept: KeptPublishes,
-    /// Publishes that wait until it is known that the node is a master, or that it takes publishes again: the lengths of
-    /// their channels and payloads.
+    /// The lengths of the channels and payloads of publishes that wait until the node is known to be a
+    /// master, or accepts publishes again.
     waiting: VecDeque<(usize, usize)>,
-    /// How many bytes those have.
+    /// How many bytes these have.
     waiting_bytes: usize,
-    /// Publishes that have reached nobody, as long as it is not known what the node was then.
+    /// Publishes that have reached nobody, until it is known what the node was then.
     doubtful: VecDeque<(usize, usize)>,
     doubted: KeptPublishes,
-    /// Counts that are worth something if the node was the master, as long as that is not known.
+    /// Counts that are only valid if the node was the master, until that is known.
     doubtful_counts: Vec<(u64, Vec<u64>)>,
     mastership: Mastership,
     hold: Hold,
     /// Something was published since the last poll.
     active: bool,
     publishes: u64,
-    /// Commands about keys that are not answered.
+    /// The number of commands about keys that are not answered.
     commands: u64,
-    /// When the last one came.
+    /// When the last command about a key came.
     commanded: Option<Instant>,
     /// How many bytes of commands were appended on this connection.
     appended: u64,
-    /// What the last CLUSTER INFO said.
+    /// What CLUSTER INFO said last.
     info: (bool, u64),
     counts: Vec<u64>,
     /// Since when a reply is missing.
     quiet_since: Instant,
     /// The first attempt to connect has not ended.
     is_new: bool,
-    /// A reply, or the connection itself, is late: nothing is waited for until it answers something.
+    /// A reply, or the connection itself, is late. Nobody waits for the node until it answers something.
     pub(super) hangs: bool,
-    /// When it was last seen to hang, unless it was asked later and has said that it is a master. If it was replaced meanwhile, those of its
-    /// subscribers that know of that are at its successor already: what it then hands on has reached them, or not.
+    /// When it was last seen to hang. Cleared when it was asked later and has said that it is a master. If it
+    /// was replaced meanwhile, subscribers that know of that are at its successor already. What it forwards
+    /// then has reached them, or has not.
     pub(super) frozen_at: Option<Instant>,
-    /// It is no master any more, as the topology says.
+    /// It is not a master any more according to the topology.
     pub(super) superseded: bool,
-    /// Nobody wants the connection any more: what is unanswered then is given up.
+    /// When everything unanswered is given up. Set when the connection is not needed any more.
     pub(super) leaves_at: Option<Instant>,
 }
 
 impl ClusterNode {
-    /// Returns a node whose connection opens with the next poll.
+    /// Returns a node. The next poll opens its connection.
     pub(super) fn new(settings: &ClusterSettings, address: &Address, space: Space) -> Self {
         let mut connection = Connection::new(settings.of(address));
         connection.open();
@@ -123,12 +124,12 @@ impl ClusterNode {
         self.connection.is_open()
     }
 
-    /// Returns why publishes wait until it is no longer busy, if they do.
+    /// Returns why publishes wait while it is busy, if they do.
     pub(super) fn held(&self) -> Option<&str> {
         self.hold.reason()
     }
 
-    /// Returns whether the first attempt to connect goes on.
+    /// Returns whether the first attempt to connect has not ended.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -138,12 +139,12 @@ impl ClusterNode {
         self.mastership.has_ended()
     }
 
-    /// Returns whether it hangs, or its connection is lost and not made anew.
+    /// Returns whether it hangs, or its connection is lost and not open again.
     pub(super) fn is_failing(&self) -> bool {
         self.hangs || !(self.is_open() || self.is_new)
     }
 
-    /// Returns whether the last attempt has failed and the next is not begun.
+    /// Returns whether the last attempt has failed and the next has not begun.
     pub(super) fn is_waiting(&self) -> bool {
         self.connection.is_waiting()
     }
@@ -153,20 +154,20 @@ impl ClusterNode {
         self.publishes > 0 || self.commands > 0 || !self.doubtful.is_empty()
     }
 
-    /// Returns whether it may run publishes yet that its successor's must not overtake.
+    /// Returns whether it may still run publishes which those to its successor must not overtake.
     pub(super) fn is_outrun(&self) -> bool {
         self.superseded && self.publishes > 0 && self.space == Space::Shard
     }
 
-    /// Returns whether it hangs, and its subscribers hear nothing of it either.
+    /// Returns whether it hangs and its subscribers receive nothing either.
     pub(super) fn is_frozen(&self) -> bool {
         self.hangs && self.frozen_at.is_some()
     }
 
-    /// The connection is about to be dropped: what the node has not read of it is not to come behind what its successor is
-    /// published to.
+    /// The connection is about to be dropped. The node must not run unread publishes after its successor has
+    /// got newer ones.
     pub(super) fn discard(&mut self) {
-        // In the global space what one node has taken may come from any, whoever is published to next.
+        // In the global space messages may come from any node, whichever gets the publishes.
         if self.space == Space::Shard {
             self.connection.discard();
         }
@@ -177,22 +178,23 @@ impl ClusterNode {
         self.commands > 0 || self.commanded.is_some_and(|last| now < last + COMMANDED)
     }
 
-    /// The bytes that wait for the kernel, those that TLS holds included.
+    /// The number of bytes that the kernel has not taken yet, including those in TLS buffers and the
+    /// publishes that wait.
     pub(super) fn unwritten(&self) -> usize {
         self.connection.unwritten() + self.waiting_bytes
     }
 
-    /// Returns whether all that does not wait is with the kernel.
+    /// Returns whether the kernel has taken everything, except the publishes that wait.
     pub(super) fn is_written(&self) -> bool {
         self.connection.unwritten() == 0
     }
 
-    /// The bytes of all publishes that are not answered for good.
+    /// The number of bytes of all publishes that are not answered for good.
     pub(super) fn kept(&self) -> usize {
         self.kept.len() + self.doubted.len()
     }
 
-    /// Returns whether it has to be known what the node holds for us.
+    /// Returns whether it has to be checked what the node holds for us.
     pub(super) fn is_watched(&self, now: Instant) -> bool {
         self.is_open()
             && self.space == Space::Shard
@@ -200,19 +202,19 @@ impl ClusterNode {
             && self.mastership.is_due(now)
     }
 
-    /// What it was holding when it was last known that the node is a master.
+    /// Returns what it held when it was last known to be a master.
     pub(super) fn tenure(&self) -> Option<Tenure> {
         self.mastership.tenure()
     }
 
-    /// Takes note of what it holds: of what it was holding before, and of anything.
+    /// It has been checked what the node holds: `same` of what it held before, and `any` of everything.
     pub(super) fn sees(&mut self, same: Option<Tenure>, any: Option<Tenure>, now: Instant) {
         self.mastership.sees(same, now);
         self.send_waiting(now);
         self.inquire(any, now);
     }
 
-    /// Asks the node what it is if that is due.
+    /// Asks the node what it is, if that is due.
     pub(super) fn inquire(&mut self, tenure: Option<Tenure>, now: Instant) {
         self.active = false;
         if self.mastership.is_due(now) && !self.mastership.is_asked() {
@@ -220,7 +222,7 @@ impl ClusterNode {
         }
     }
 
-    /// It may not be what it was: asks it, and has its answer reported.
+    /// It may not be a master any more: asks it, and reports the answer.
     pub(super) fn doubt(&mut self, now: Instant) {
         self.mastership.doubt();
         if self.is_open() {
@@ -259,7 +261,7 @@ impl ClusterNode {
         }
     }
 
-    /// Appends a count. Before the connection is up it waits for it, or for the failure of the attempt.
+    /// Appends a count. If there is no connection yet, it waits until that is up or the attempt has failed.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]], as_master: bool) {
         let space = self.space;
         let as_master = as_master && !self.mastership.is_silent();
@@ -270,7 +272,7 @@ impl ClusterNode {
         }
     }
 
-    /// Appends a command about a key. Waits as a count does.
+    /// Appends a command about a key. It waits as a count does.
     pub(super) fn command(&mut self, command: &KeyCommand) {
         let end = self.append(|out| write_args(out, &command.args));
         self.commands += 1;
@@ -286,7 +288,7 @@ impl ClusterNode {
         }
     }
 
-    /// Asks what the node knows of the cluster.
+    /// Asks what the node knows about the cluster.
     pub(super) fn ask(&mut self) {
         self.append(|out| {
             redis::cmd("CLUSTER").arg("INFO").write_packed_command(out);
@@ -307,18 +309,18 @@ impl ClusterNode {
         self.appended
     }
 
-    /// Returns when it is to be suspected to hang.
+    /// Returns when the node will be suspected to hang.
     pub(super) fn suspect_at(&self) -> Option<Instant> {
         (self.is_open() && !self.in_flight.is_empty()).then(|| self.quiet_since + QUIET)
     }
 
-    /// Takes note of the suspicion; the next one comes as much later.
+    /// It is suspected to hang. The next suspicion comes after the same time.
     pub(super) fn suspected(&mut self, now: Instant) {
         self.quiet_since = now;
         self.hangs = true;
     }
 
-    /// Opens, writes all, reads once.
+    /// Opens, writes everything, and reads once.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -349,18 +351,18 @@ impl ClusterNode {
         Step { reported, more }
     }
 
-    /// Gives back what has certainly not run; returns how many publishes may have.
+    /// Returns publishes that have certainly not run. The result is the number of those that may have run.
     pub(super) fn give_up(
         &mut self,
         reason: &str,
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, NodeReport)>,
     ) -> u64 {
-        // What waits for the connection included.
+        // Including what waits for the connection.
         let unwritten = u64::try_from(self.connection.commands.unwritten().len()).unwrap_or_default();
         let written = self.appended.saturating_sub(unwritten);
         let mut unanswered = 0;
-        // Whatever the node was: they have reached nobody.
+        // Whatever the node was, they have reached nobody.
         self.settle_doubtful(false, sink, reports);
         self.frozen_at = None;
         for (token, _) in self.doubtful_counts.drain(..) {
@@ -405,7 +407,7 @@ impl ClusterNode {
         unanswered
     }
 
-    /// Waits no more for the replies to commands about keys.
+    /// Stops waiting for the replies to commands about keys.
     pub(super) fn abandon_commands(&mut self, reason: &str, reports: &mut Vec<(Address, NodeReport)>) {
         for command in &mut self.in_flight {
             if let InFlight::Command { token, .. } = command
@@ -419,7 +421,7 @@ impl ClusterNode {
         self.commands = 0;
     }
 
-    /// The loss in words that tell which node it was.
+    /// Returns the loss in words that name the node.
     fn reason(&self, loss: &Loss) -> String {
         match loss {
             Loss::Connect(..)
@@ -436,5 +438,5 @@ impl ClusterNode {
     }
 }
 
-/// Asks a node what it is, among other things. Unlike ROLE no ACL can forbid it.
+/// Asks a node what it is, among other things. Unlike ROLE, an ACL cannot forbid it.
 const HELLO: &[u8] = b"*1\r\n$5\r\nHELLO\r\n";

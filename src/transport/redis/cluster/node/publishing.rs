@@ -10,15 +10,16 @@ use crate::transport::redis::buffer::write_publish;
 use crate::transport::redis::connect::Address;
 use crate::transport::{Incoming, Space};
 
-/// How many bytes of publishes that have reached nobody wait for one question what the node is.
+/// How many bytes of publishes that have reached nobody wait for one question. With more, the node is asked
+/// at once.
 const MAX_DOUBTFUL: usize = 1 << 20;
 
-/// How long after the topology has named another master a publish that reaches nobody was held back by the node, and may
-/// go back. One that comes later was on its way for longer than subscribers stay away.
+/// For how long after the topology has named another master a publish that reaches nobody goes back: the node
+/// had held it back. A later one was on its way for longer than subscribers stay away.
 const LATE: Duration = Duration::from_millis(100);
 
 impl ClusterNode {
-    /// Appends a publish, or has it wait until it may go out. Only while the connection is up.
+    /// Appends a publish, or lets it wait until it may go out. Only while the connection is up.
     pub(crate) fn publish(&mut self, channel: &[u8], payload: &[u8], now: Instant) {
         self.active = true;
         let goes = self.waiting.is_empty() && self.may_send(now);
@@ -33,7 +34,8 @@ impl ClusterNode {
         }
     }
 
-    /// Whether a publish may go out: the node is a master, and none would be overtaken that it refuses for now.
+    /// Whether a publish may go out: the node is a master, and the publish cannot overtake one that is
+    /// refused for now.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         let is_known = self.space == Space::Global || self.mastership.is_known(now);
         is_known && (self.publishes == 0 || self.hold.takes_more())
@@ -64,8 +66,8 @@ impl ClusterNode {
         }
     }
 
-    /// Gives back the publishes that wait if they need not wait any longer: those before them are answered, and the node is
-    /// not the one to ask.
+    /// Returns the publishes that wait to the caller, if waiting is useless: all earlier ones are answered,
+    /// and the node is not the one to run them.
     pub(super) fn return_waiting_if_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
         let ended = self.mastership.has_ended() || self.leaves_at.is_some() || self.hold.reason().is_some();
         if ended && self.publishes == 0 && !self.waiting.is_empty() {
@@ -73,7 +75,7 @@ impl ClusterNode {
         }
     }
 
-    /// Gives back the publishes that wait.
+    /// Returns the publishes that wait to the caller.
     pub(super) fn return_waiting(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
         let at = self.kept.len().saturating_sub(std::mem::take(&mut self.waiting_bytes));
         let mut next = at;
@@ -85,7 +87,7 @@ impl ClusterNode {
         self.kept.truncate(at);
     }
 
-    /// Gives back the publishes that have reached nobody, or has them be answered.
+    /// Returns the publishes that have reached nobody to the caller, or reports them as answered.
     pub(super) fn settle_doubtful(
         &mut self,
         is_master: bool,
@@ -105,14 +107,14 @@ impl ClusterNode {
         }
     }
 
-    /// Asks what it is if there are publishes that have reached nobody, and that is due.
+    /// Asks the node what it is, if publishes have reached nobody and the question is due.
     pub(super) fn ask_about_doubtful(&mut self, now: Instant) {
         if self.ask_at().is_some_and(|at| now >= at) {
             self.say_hello(self.mastership.tenure(), false, now);
         }
     }
 
-    /// Returns when it is to be asked because of publishes that have reached nobody.
+    /// Returns when the node has to be asked because publishes have reached nobody.
     pub(crate) fn ask_at(&self) -> Option<Instant> {
         if self.doubtful.is_empty() || self.mastership.is_asked() || !self.is_open() {
             return None;
@@ -121,7 +123,7 @@ impl ClusterNode {
         Some(due.unwrap_or(self.quiet_since))
     }
 
-    /// A publish has reached nobody, as the node says.
+    /// The node says that a publish has reached nobody.
     pub(super) fn reached_nobody(
         &mut self,
         channel: usize,

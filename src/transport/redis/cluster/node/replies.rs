@@ -1,4 +1,4 @@
-//! The connection of a node is polled, and its replies are taken.
+//! Polls the connection of a node, and takes its replies.
 
 use std::task::{Context, Poll};
 
@@ -123,7 +123,7 @@ impl ClusterNode {
                 (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
                 (InFlight::Command { token: None, .. }, _) => {}
                 (&InFlight::Command { token: Some(token), .. }, reply) => {
-                    // Who has sent it sends it again.
+                    // The sender sends it again.
                     if matches!(reply, Reply::Error(error) if is_busy(error)) {
                         self.hold.suspect();
                     }
@@ -142,7 +142,7 @@ impl ClusterNode {
                     }
                 }
                 (InFlight::Info, Reply::Bulk(info)) => self.info = read_info(info),
-                // An ACL may forbid it; the slots say enough.
+                // An ACL may forbid CLUSTER INFO. The slots are enough.
                 (InFlight::Info, Reply::Error(_)) => self.info = (true, u64::MAX),
                 (InFlight::Slots, Reply::Array(slots)) => {
                     let topology = Topology::of(slots, settings, &self.address)?;
@@ -182,7 +182,7 @@ impl ClusterNode {
     }
 }
 
-/// Whether a node answers so to everybody.
+/// Whether the node refuses everybody's commands for now.
 fn is_busy(error: &[u8]) -> bool {
     passing(error) == Some(Passing::Busy)
 }

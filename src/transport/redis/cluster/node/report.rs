@@ -1,15 +1,15 @@
-//! What a node has to say to the transport.
+//! What a node reports to the transport.
 
 use super::mastership::NodeRole;
 use crate::transport::redis::cluster::topology::TopologyAnswer;
 use crate::transport::redis::commands::Abandoned;
 use crate::transport::redis::slot::Redirect;
 
-/// What a node has to say.
+/// What a node reports.
 pub(crate) enum NodeReport {
     /// The connection is up.
     Opened,
-    /// The connection is lost, or could not be made.
+    /// The connection is lost, or could not be opened.
     Lost {
         reason: String,
         /// Publishes that may or may not have run.
@@ -17,9 +17,9 @@ pub(crate) enum NodeReport {
         /// The connection was up.
         stood: bool,
     },
-    /// What the node knows of the cluster.
+    /// What the node says about the cluster.
     Answer(TopologyAnswer),
-    /// The node does not say what it knows.
+    /// The node does not say what it knows about the cluster.
     NoAnswer(String),
     Counted {
         token: u64,
@@ -28,10 +28,10 @@ pub(crate) enum NodeReport {
     /// A publish or a command was not run.
     Redirected {
         redirect: Redirect,
-        /// What keeps publishes from being run there.
+        /// The error, if it keeps publishes from being run there.
         stalls: Option<String>,
     },
-    /// The node says what it is, to who wanted to hear it, or since it is no master any more.
+    /// The node has said what it is, and somebody waits for that, or it is no master any more.
     Role(NodeRole),
     /// A publish has run, and nobody knows whom it has reached.
     Unknown,
@@ -44,10 +44,10 @@ pub(crate) enum NodeReport {
 
 /// Why a node has not counted.
 pub(crate) enum Uncounted {
-    /// It was lost, or is not the one to ask.
+    /// It was lost, or another node has to be asked.
     Lost,
-    /// It stands, and so do those who are subscribed there; it takes nothing for now.
+    /// It is connected, and so are its subscribers. It accepts nothing for now.
     Busy,
-    /// It stands, and refuses, in its own words.
+    /// It is connected, and refuses in its own words.
     Refused(String),
 }

@@ -1,4 +1,5 @@
-//! The connection for channels and globs. Any node will do for them, so that it stays where it is as long as it can.
+//! The connection for channels and globs. Any node will do for them, so it stays where it is as long as it
+//! can.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,18 +16,18 @@ use crate::transport::redis::step::Step;
 use crate::transport::redis::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, Lane, Subscription};
 
-/// How long the node of the channels and globs has to take a lost connection back. Another one would send what this
-/// one has sent already: they lag behind each other.
+/// How long the node has to take a lost connection back. Nodes lag behind each other, so another node would
+/// send again what this one has sent already.
 const RETURN: Duration = Duration::from_millis(250);
 
-/// How long the node of the channels and globs may be missing from the topology before it is left: a master that is
-/// replaced is named again as a replica, a moment later.
+/// How long the node may be missing from the topology before it is left. A master that is replaced is listed
+/// again as a replica a moment later.
 pub(crate) const MISSING: Duration = Duration::from_secs(2);
 
-/// A node that loses a connection again within this time is left.
+/// If a connection to the same node is lost again within this time, the node is left.
 const STABLE: Duration = Duration::from_secs(2);
 
-/// Why a lane without a loss of its own goes elsewhere.
+/// Why the connection goes to another node though it was not lost.
 const DELISTED: &str = "the node is no longer part of the cluster";
 
 /// The connection for channels and globs, and the node that it goes to.
@@ -36,20 +37,20 @@ pub(super) struct Anywhere {
     connection: SubscriberConnection,
     /// Where it goes.
     at: Option<Address>,
-    /// Where it went before, if that may hang.
+    /// Where it went before, if that node may hang.
     former: Option<FormerNode>,
-    /// Since when the topology does not name the node.
+    /// Since when the node is missing from the topology.
     missing: Option<Instant>,
-    /// When the node was last given the chance to take a lost connection back.
+    /// When the node last got the chance to take a lost connection back.
     retried: Option<Instant>,
     /// Until when it has that chance.
     returns_until: Option<Instant>,
-    /// Shifts the choice of the node, so that not all servers take the same.
+    /// Shifts the choice of the node, so that servers choose different nodes.
     spread: usize,
 }
 
 impl Anywhere {
-    /// Returns a connection without names, which needs no node.
+    /// Returns a connection without names. It needs no node yet.
     pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize) -> Self {
         // It is not opened before it has a node.
         let nowhere = RedisTarget::new(Address::Unix(PathBuf::new()), settings.base.clone());
@@ -72,7 +73,7 @@ impl Anywhere {
         self.place(topology, allowed);
     }
 
-    /// Removes names; a name that was not there is passed over.
+    /// Removes names. Names that are not there are ignored.
     pub(super) fn unsubscribe(&mut self, names: Vec<Subscription>) {
         self.connection.unsubscribe(names);
     }
@@ -84,7 +85,7 @@ impl Anywhere {
         }
     }
 
-    /// Drops the connection and keeps the names; returns whether it was up or on its way.
+    /// Drops the connection, and keeps the names. Returns whether it was up or being opened.
     pub(super) fn close(&mut self) -> bool {
         self.former = None;
         self.returns_until = None;
@@ -97,7 +98,7 @@ impl Anywhere {
         self.former = None;
     }
 
-    /// Asks for signs of life, unless nothing is read.
+    /// Asks for signs of life, unless the connection is not read.
     pub(super) fn pulse(&mut self, paused: bool) {
         self.connection.pulse(paused);
         if let Some(former) = &mut self.former {
@@ -105,21 +106,21 @@ impl Anywhere {
         }
     }
 
-    /// Returns when a poll has something to do though nothing has come.
+    /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let missing = self.missing.map(|since| since + MISSING);
         let former = self.former.as_ref().and_then(FormerNode::deadline);
         [self.returns_until, missing, former].into_iter().flatten().min()
     }
 
-    /// Takes note of a new topology. The connection opens if that is `allowed`.
+    /// Adopts a new topology. The connection opens if that is `allowed`.
     pub(super) fn adopt(&mut self, topology: &Topology, now: Instant, allowed: bool) {
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
         self.missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
         self.place(topology, allowed);
     }
 
-    /// Opens, writes all, and reads unless paused. Sets `trouble` if the connection is lost.
+    /// Opens, writes everything, and reads unless paused. Sets `trouble` if the connection is lost.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -131,7 +132,7 @@ impl Anywhere {
     ) -> Step {
         if self.missing.is_some_and(|since| now >= since + MISSING) {
             self.missing = None;
-            // It may have stood still for long, while the others took what was published.
+            // The node may have hung for long, while the others accepted publishes.
             let silence = self.connection.silence();
             if topology.masters().next().is_some() {
                 self.leave_former(sink);
@@ -166,9 +167,9 @@ impl Anywhere {
             self.retried = Some(now);
             self.returns_until = Some(now + RETURN);
         } else if lost || self.returns_until.is_some_and(|until| now >= until) {
-            // The node is gone for good, or hangs. What it has sent last may come again from the next one; to know
-            // that, each message would have to be remembered, always. The waits before each attempt are about as
-            // long as the nodes lag behind each other.
+            // The node is gone for good, or hangs. The next node may send the last messages again; to
+            // recognise them, every message would have to be remembered, always. The waits before each
+            // attempt are about as long as the lag between nodes.
             self.returns_until = None;
             self.move_on(topology);
             step.more = true;
@@ -176,7 +177,7 @@ impl Anywhere {
         step
     }
 
-    /// Looks after the node that the channels and globs were moved away from.
+    /// Polls the node that was left.
     fn poll_former(
         &mut self,
         cx: &mut Context<'_>,
@@ -200,12 +201,12 @@ impl Anywhere {
         step
     }
 
-    /// Waits no more for the node that the channels and globs were moved away from; returns whether something was held back.
+    /// Stops waiting for the node that was left. Returns whether messages were held back.
     fn leave_former(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         self.former.take().is_some_and(|mut former| former.give_all(self.number, sink))
     }
 
-    /// Finds a node for the names if they have none, and lets the connection open if that is `allowed`.
+    /// Chooses a node if there are names and no node. The connection opens if that is `allowed`.
     fn place(&mut self, topology: &Topology, allowed: bool) {
         if self.at.is_none() && self.connection.has_names() {
             self.move_on(topology);
@@ -215,7 +216,7 @@ impl Anywhere {
         }
     }
 
-    /// Takes the next master for the channels and globs. Returns whether a connection was up or on its way.
+    /// Goes to the next master. Returns whether the connection was up or being opened.
     fn move_on(&mut self, topology: &Topology) -> bool {
         let masters: Vec<&Address> = topology.masters().collect();
         let place = match &self.at {

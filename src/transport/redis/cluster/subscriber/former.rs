@@ -1,6 +1,7 @@
-//! The node that the channels and globs were moved away from, since the topology names it no more. If it hangs, the others get
-//! from it what it had delivered last as soon as it is back: see [`LastMessages`]. So its connection is kept until it answers or is
-//! lost. What comes by it is passed over: the node that is subscribed to now gets that, too.
+//! The node that channels and globs were moved away from, since it is missing from the topology. If it hangs,
+//! it forwards its last messages to the other nodes as soon as it is back: see [`LastMessages`]. So its
+//! connection is kept until it answers or is lost. Messages on that connection are ignored: the new node
+//! sends them, too.
 
 use std::collections::VecDeque;
 use std::hash::RandomState;
@@ -17,16 +18,16 @@ use crate::transport::redis::subscriber::{SubscriberConnection, Verb};
 use crate::transport::resp::Reply;
 use crate::transport::{Incoming, Lane, SubscriptionKind};
 
-/// A node that was left, as long as copies may come of what it had delivered last.
+/// A node that was left, as long as copies of its last messages may come.
 pub(super) struct FormerNode {
     connection: Connection,
     /// It has not answered.
     silent: bool,
-    /// The answer to a question is missing.
+    /// A question is not answered yet.
     asked: bool,
     last: LastMessages,
     keys: RandomState,
-    /// What the new node has sent: a message that may be a copy, and all behind it.
+    /// What the new node has sent: a message that may be a copy, and everything after it.
     held: VecDeque<HeldMessage>,
     held_bytes: usize,
 }
@@ -42,7 +43,8 @@ struct HeldMessage {
 }
 
 impl FormerNode {
-    /// Takes the connection of a node that is left. `None` if it does not stand, or has brought no messages of late.
+    /// Takes the connection of a node that is left. Returns `None` if it is not open, or has brought no
+    /// messages lately.
     pub(super) fn of(lane: &mut SubscriberConnection) -> Option<Self> {
         let keys = RandomState::new();
         let last = LastMessages::of(lane.last_messages(), &keys);
@@ -56,7 +58,7 @@ impl FormerNode {
         Some(former)
     }
 
-    /// Takes note of what the new node sends; returns whether it is to be handed on.
+    /// Takes what the new node sends. Returns whether to deliver it now.
     pub(super) fn hear(&mut self, incoming: &Incoming<'_>, now: Instant) -> bool {
         let &Incoming::Message { kind, name, channel, payload, .. } = incoming else {
             return true;
@@ -76,12 +78,12 @@ impl FormerNode {
         false
     }
 
-    /// Returns when [`FormerNode::poll`] has something to do though nothing has come.
+    /// Returns when [`FormerNode::poll`] has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.held.front().and_then(|held| held.waits)
     }
 
-    /// Asks for a sign of life, unless nothing is read.
+    /// Asks for a sign of life, unless the connection is not read.
     pub(super) fn pulse(&mut self, paused: bool) {
         if paused {
             self.connection.pass_pulse();
@@ -95,8 +97,9 @@ impl FormerNode {
         self.asked = true;
     }
 
-    /// Looks whether it has answered, and reports what is held back and is no copy. All that the new node has sent must
-    /// have been read. An error ends it: nobody will know when it is back.
+    /// Checks whether the node has answered, and reports messages that were held back and are no copies.
+    /// Everything from the new node must have been read before. An error means that the connection is lost:
+    /// nobody will know when the node is back.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -121,12 +124,12 @@ impl FormerNode {
         Ok(Step { reported, more })
     }
 
-    /// Reports all that is held back; returns whether there was any.
+    /// Reports everything that is held back. Returns whether there was any.
     pub(super) fn give_all(&mut self, lane: Lane, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         self.give(self.held.len(), lane, sink)
     }
 
-    /// Returns whether the new node is to be asked now.
+    /// Returns whether to ask the new node now.
     pub(super) fn asks(&mut self, new_is_asked: bool) -> bool {
         let asked = self.asked;
         let whom = self.last.asks(|whom| if whom == Whom::New { new_is_asked } else { asked });
@@ -136,12 +139,12 @@ impl FormerNode {
         whom == Some(Whom::New)
     }
 
-    /// Returns whether no copies come any more.
+    /// Returns whether no more copies can come.
     pub(super) fn is_over(&self) -> bool {
         self.last.is_empty() && self.held.is_empty()
     }
 
-    /// Returns whether the last read brought something.
+    /// Returns whether a read brought something.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Loss> {
         self.connection.poll_flush(cx)?;
         let Poll::Ready(filled) = self.connection.poll_fill(cx) else {

@@ -1,18 +1,21 @@
-//! What a node had delivered right before it fell silent, and may hand to the others when it is back.
+//! The messages that a node had delivered right before it fell silent. It may forward them to the other nodes
+//! when it is back.
 //!
-//! Redis writes to its subscribers first, and to the other nodes in the next round of its loop. A node that is stopped
-//! between the two (a virtual machine that moves, a process that is suspended) goes on there, however long that took: its
-//! subscribers who have gone elsewhere meanwhile get those messages a second time, behind newer ones. Those are the messages
-//! of its last write, as seen with Redis 7.0 in each of eight such freezes.
+//! Redis first writes to its subscribers, and to the other nodes in the next round of its event loop. A node
+//! that is stopped between the two (a virtual machine is moved, a process is suspended) goes on there,
+//! however long that took. Subscribers that have gone elsewhere meanwhile then get these messages a second
+//! time, after newer ones. They are the messages of its last write; with Redis 7.0 that was so in each of
+//! eight such freezes.
 //!
-//! It answers a question only in the round after that, some milliseconds later, since it writes the news of the failover to
-//! its disk first. So the copies may come before its answer is read. If they are many, the other nodes may not take all in one
-//! write (a message is more than 2 KiB there): so it is asked once more. All have come when the node that is subscribed to
-//! now has answered a question that it is asked behind that.
+//! The node answers a question only in the round after that. That takes some milliseconds, since it first
+//! writes the news of the failover to its disk. So the copies may come before its answer is read. If there
+//! are many, the other nodes may not take all in one write (a message is more than 2 KiB there), so the node
+//! is asked once more. After that the new node is asked. When it has answered, all copies have come.
 //!
-//! As long as the node that hangs has not answered, what the new one sends may as well be the same message once more. So the
-//! first that is like one of the last waits for the answer, for [`ANSWER`] at most, and what comes behind it as well: it is
-//! dropped if the answer comes, and delivered if it does not.
+//! As long as the node that hangs has not answered, the new node may also send the same message once more for
+//! another reason. So the first message that equals one of the last waits for the answer, for [`ANSWER`] at
+//! most, and so does everything after it. If the answer comes, the message is dropped; if not, it is
+//! delivered.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -20,19 +23,19 @@ use std::time::Duration;
 
 use crate::transport::resp::Message;
 
-/// How long after a copy of what it had sent before it fell silent a node may answer: 40 ms have been seen on a busy machine.
+/// How long after such a copy the node may take to answer. 40 ms were seen on a busy machine.
 pub(super) const ANSWER: Duration = Duration::from_millis(250);
 
-/// How many messages of the new node are held back, and how many bytes; with more of them it begins to deliver.
+/// How many messages of the new node, and how many bytes, are held back. With more, they are delivered.
 pub(super) const MAX_HELD: usize = 4096;
 pub(super) const MAX_HELD_BYTES: usize = 8 << 20;
 
-/// The messages that a node had sent last, those whose copies have not come.
+/// The last messages of a node of which no copies have come.
 #[derive(Default)]
 pub(super) struct LastMessages {
-    /// How often each was sent.
+    /// How often each message was sent.
     counts: HashMap<u64, u32>,
-    /// Those of which the new node has sent one that was no copy.
+    /// Those that the new node has sent again without being a copy.
     repeated: HashSet<u64>,
     stage: Stage,
 }
@@ -42,15 +45,15 @@ enum Stage {
     /// The node has not answered.
     #[default]
     Silent,
-    /// It is back.
+    /// It has answered.
     Back,
-    /// It is asked once more.
+    /// It was asked once more.
     Again,
-    /// The new node is asked.
+    /// The new node was asked.
     New,
 }
 
-/// Who is to be asked for a sign of life.
+/// Which node has to be asked for a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
     Former,
@@ -58,7 +61,7 @@ pub(super) enum Whom {
 }
 
 impl LastMessages {
-    /// Takes note of the messages.
+    /// Remembers the messages.
     pub(super) fn of<'a>(messages: impl Iterator<Item = Message<'a>>, keys: &RandomState) -> Self {
         let mut last = Self::default();
         for Message { name, payload, .. } in messages {
@@ -67,17 +70,17 @@ impl LastMessages {
         last
     }
 
-    /// Returns whether no copies are waited for.
+    /// Returns whether no copies are expected.
     pub(super) fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
 
-    /// Takes note that the node is back.
+    /// The node is back.
     pub(super) fn is_back(&mut self) {
         self.stage = Stage::Back;
     }
 
-    /// Returns who is to be asked now, as long as it is known who has not answered yet.
+    /// Returns which node has to be asked now, if any. `is_asked` tells whether a node has not answered yet.
     pub(super) fn asks(&mut self, is_asked: impl Fn(Whom) -> bool) -> Option<Whom> {
         if self.is_empty() {
             return None;
@@ -95,7 +98,8 @@ impl LastMessages {
         Some(asks)
     }
 
-    /// Returns whether a message may be a copy, of which there is one less then. The node is `silent` until it is back.
+    /// Returns whether a message may be a copy. Then one copy less is expected. The node is `silent` until it
+    /// is back.
     pub(super) fn take(&mut self, hash: u64, silent: bool) -> bool {
         if silent && self.repeated.contains(&hash) {
             return false;
@@ -110,14 +114,14 @@ impl LastMessages {
         true
     }
 
-    /// What was taken was no copy: the next that is like it does not wait.
+    /// The message that was taken was no copy. The next one like it does not wait.
     pub(super) fn is_repeated(&mut self, hash: u64) {
         *self.counts.entry(hash).or_default() += 1;
         self.repeated.insert(hash);
     }
 }
 
-/// What stands for a message: two that are the same to the byte are not told apart.
+/// Identifies a message. Two that are identical to the byte are not distinguished.
 pub(super) fn hash(keys: &RandomState, name: &[u8], payload: &[u8]) -> u64 {
     keys.hash_one((name, payload))
 }

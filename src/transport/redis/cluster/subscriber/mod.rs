@@ -1,4 +1,4 @@
-//! One lane in a cluster: several subscriber connections, and the ways of its names from one node to another.
+//! A subscriber in a cluster: several subscriber connections, and how names move from one node to another.
 
 mod anywhere;
 mod former;
@@ -29,43 +29,43 @@ use anywhere::Anywhere;
 use handovers::{Handovers, HeldShardMessage};
 use turns::{PollClass, PollPlace, stretches};
 
-/// One lane in a cluster. Its channels and globs sit at one node, whichever; its channels of shards at the owners
-/// of their slots, with a connection to each.
+/// One subscriber (lane) in a cluster. Its channels and globs are at any one node. Its shard channels are at
+/// the owners of their slots, with a connection to each.
 pub(super) struct ClusterSubscriber {
     number: Lane,
     settings: Arc<ClusterSettings>,
     open: bool,
     /// For channels and globs.
     anywhere: Anywhere,
-    /// For channels of shards.
+    /// For shard channels.
     owners: BTreeMap<Address, SubscriberConnection>,
-    /// Channels of shards that wait for a topology that says whose they are.
+    /// Shard channels that wait for a topology that names their owner.
     unplaced: BTreeSet<Subscription>,
-    /// What a node would not take, and whence it came.
+    /// Names that a node has refused, and that node.
     strays: Vec<(Address, Subscription)>,
-    /// Names that a former owner, this one, goes on holding until the new one has confirmed them.
+    /// Names that this former owner still holds until the new one has confirmed them.
     overlap: BTreeMap<Subscription, Address>,
-    /// Those of them whose new owner is of the same shard.
+    /// Those of them whose new owner belongs to the same shard.
     handovers: Handovers,
-    /// Names that nodes have withdrawn, and that go nowhere yet.
+    /// Names that nodes have withdrawn, and that wait before they go to another node.
     away: Vec<Away>,
-    /// Where the last poll has stopped; the next one goes on there. `None` if it has come round.
+    /// Where the last poll has stopped, and the next one goes on. `None` if it has polled everything.
     stopped: Option<PollPlace>,
 }
 
-/// What a node has withdrawn. If it is a master still, it knows where the names go; if it has become a replica, they
-/// stay away for a while: see `mastership`. They do not go back to a replica, though it would take them: others count
-/// the subscribers of those nodes that they know of.
+/// Names that a node has withdrawn. If the node is still a master, it knows where they go. If it has become a
+/// replica, they stay away for a while: see `mastership`. They do not go back to a replica, though it would
+/// accept them: other servers count the subscribers of the nodes that they know.
 struct Away {
     from: Address,
     names: BTreeSet<Subscription>,
     until: Instant,
-    /// When it is next looked at whether they can go.
+    /// When to check next whether they can go.
     next: Instant,
 }
 
 impl ClusterSubscriber {
-    /// Returns a lane without names, which needs no connection.
+    /// Returns a subscriber without names. It needs no connections yet.
     pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize, open: bool) -> Self {
         Self {
             number,
@@ -92,7 +92,7 @@ impl ClusterSubscriber {
         self.route(of_shards, topology);
     }
 
-    /// Removes names; a name that was not there is passed over.
+    /// Removes names. Names that are not there are ignored.
     pub(super) fn unsubscribe(&mut self, names: Vec<Subscription>) {
         for name in &names {
             self.unplaced.remove(name);
@@ -120,7 +120,7 @@ impl ClusterSubscriber {
         self.owners.values_mut().for_each(SubscriberConnection::open);
     }
 
-    /// Drops the connections and keeps the names; returns whether one was up or on its way.
+    /// Drops the connections, and keeps the names. Returns whether one was up or being opened.
     pub(super) fn close(&mut self) -> bool {
         self.open = false;
         self.unplaced.extend(self.handovers.clear());
@@ -143,25 +143,26 @@ impl ClusterSubscriber {
         self.away.clear();
     }
 
-    /// Asks for signs of life, unless nothing is read.
+    /// Asks for signs of life, unless the connections are not read.
     pub(super) fn pulse(&mut self, paused: bool) {
         self.anywhere.pulse(paused);
         self.owners.values_mut().for_each(|connection| connection.pulse(paused));
     }
 
-    /// Returns when a poll has something to do though nothing has come.
+    /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let away = self.away.iter().map(|away| away.next);
         let others = [self.anywhere.deadline(), self.handovers.deadline()];
         others.into_iter().flatten().chain(away).min()
     }
 
-    /// Returns whether a name waits for a topology that says whose it is.
+    /// Returns whether a name waits for a topology that names its owner.
     pub(super) fn has_unplaced(&self) -> bool {
         !self.unplaced.is_empty()
     }
 
-    /// Returns what stays the same as long as a node holds something for this lane.
+    /// Returns a value that stays the same as long as the node holds something for this subscriber without a
+    /// break.
     pub(super) fn tenure(&self, node: &Address) -> Option<Tenure> {
         let tenure = self.owners.get(node)?.tenure()?;
         Some((self.number, tenure))
@@ -174,29 +175,29 @@ impl ClusterSubscriber {
         }
     }
 
-    /// Returns whether a node does not answer that.
+    /// Returns whether a node was asked and does not answer.
     pub(super) fn is_silent(&self, node: &Address, now: Instant) -> bool {
         self.owners.get(node).is_some_and(|connection| connection.is_silent(now))
     }
 
-    /// Nothing is read, so that nothing is silent.
+    /// Nothing is read, so silence proves nothing.
     pub(super) fn pass_probes(&mut self) {
         self.owners.values_mut().for_each(SubscriberConnection::pass_probe);
     }
 
-    /// Returns whether a node may have said something that is not read yet.
+    /// Returns whether something that the node has sent may not be read yet.
     pub(super) fn is_behind(&self, node: &Address) -> bool {
         self.stopped.is_some() || self.owners.get(node).is_some_and(|connection| connection.more)
     }
 
-    /// A node that has withdrawn names does not say that it is a replica: it may know where they are now.
+    /// A node that has withdrawn names does not say that it is a replica. It may know where they are now.
     pub(super) fn return_to(&mut self, node: &Address, topology: &Topology) {
         let back = self.away.extract_if(.., |away| away.from == *node);
         let names: Vec<_> = back.flat_map(|away| away.names).collect();
         self.route(names, topology);
     }
 
-    /// Opens, writes all, and reads unless paused.
+    /// Opens, writes everything, and reads unless paused.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The ways of names from one owner to another.
+//! How names move from one owner to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::transport::redis::slot::slot_of;
 use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN};
 use crate::transport::{Incoming, Subscription};
 
-/// Why a name is let go of by a node that stands.
+/// Why a name leaves a node while the connection works.
 const MOVED: &str = "the slot of the channel is another node's now";
 
 impl ClusterSubscriber {
-    /// Moves what the topology says is elsewhere, `before` being the last one. Returns whether there was something to
-    /// report.
+    /// Moves names that have another owner in the new topology. `before` is the last one. Returns whether
+    /// there was something to report.
     pub(crate) fn adopt(
         &mut self,
         topology: &Topology,
@@ -44,7 +44,7 @@ impl ClusterSubscriber {
         reported
     }
 
-    /// Takes note of names that nodes have withdrawn.
+    /// Nodes have withdrawn names.
     pub(super) fn go_away(
         &mut self,
         withdrawn: Vec<(Address, Subscription)>,
@@ -73,7 +73,7 @@ impl ClusterSubscriber {
             }
             self.handovers.withdrawn(&from, &name, now);
             if owner.is_some_and(|owner| owner.wants(&name)) {
-                // The new owner is asked already.
+                // The new owner was asked already.
                 continue;
             }
             match self.away.iter_mut().find(|away| away.from == from) {
@@ -86,7 +86,7 @@ impl ClusterSubscriber {
         }
     }
 
-    /// Has names come back that were away for long enough. Returns whether there were any.
+    /// Brings back names that were away for long enough. Returns whether there were any.
     pub(crate) fn end_away(
         &mut self,
         topology: &Topology,
@@ -115,7 +115,8 @@ impl ClusterSubscriber {
         any
     }
 
-    /// Finds homes for what a node would not take; what would go back there waits for another topology.
+    /// Finds nodes for names that were refused. Those that would go back to the same node wait for another
+    /// topology.
     pub(crate) fn settle(&mut self, topology: &Topology) {
         let mut moving = Vec::new();
         for (from, name) in std::mem::take(&mut self.strays) {
@@ -128,7 +129,7 @@ impl ClusterSubscriber {
         self.route(moving, topology);
     }
 
-    /// The new owners hold these: the former ones need not.
+    /// The new owners hold these names, so the former ones can let them go.
     pub(super) fn end_overlap(&mut self, settled: Vec<Subscription>, topology: &Topology) {
         for name in settled {
             if let Some(former) = self.overlap.remove(&name)
@@ -152,7 +153,8 @@ impl ClusterSubscriber {
             return false;
         };
         for node in lost {
-            // What it held as a replica is on its way to the master; the rest waits for its return, or for news.
+            // Names that the node held as a replica are on their way to the master. The others wait until it
+            // is back, or for another topology.
             let moving = self.evict(node, topology, topology, now, sink);
             self.route(moving, topology);
         }
@@ -163,7 +165,7 @@ impl ClusterSubscriber {
         true
     }
 
-    /// Takes from a node the names that are not its own; returns those that are to go elsewhere.
+    /// Takes names from a node that does not own them. Returns those that have to go elsewhere.
     pub(super) fn evict(
         &mut self,
         node: &Address,
@@ -197,7 +199,8 @@ impl ClusterSubscriber {
                 held_there.push(name.clone());
                 continue;
             }
-            // One that is not listed may have been of that shard: it may have hung for longer than the last topology.
+            // A node that is not listed may have belonged to that shard: it may have hung for longer than the
+            // last topology.
             let successor = owner.filter(|owner| !listed || is_shard_of(owner));
             if !holds || !(listed || successor.is_some()) {
                 leaving.push(name.clone());
@@ -211,7 +214,7 @@ impl ClusterSubscriber {
             };
             handed_over.entry(successor).or_default().push(name.clone());
             if !listed {
-                // It may not be known as a replica yet, or hang.
+                // It may not be known as a replica yet, or may hang.
                 let Subscription { kind, name } = name;
                 sink(Incoming::Unsubscribed {
                     lane: self.number,
@@ -244,7 +247,7 @@ impl ClusterSubscriber {
         moving
     }
 
-    /// Hands names to the owners of their slots, those that do not have them yet.
+    /// Gives names to the owners of their slots, unless those have them already.
     pub(super) fn route(&mut self, names: Vec<Subscription>, topology: &Topology) {
         let mut routes: BTreeMap<&Address, Vec<Subscription>> = BTreeMap::new();
         for name in names {

@@ -1,4 +1,4 @@
-//! In which order the connections to owners are polled.
+//! The order in which the connections to owners are polled.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PollPlace {
     pub(super) class: PollClass,
-    /// Before which of all of them.
+    /// Its index among all connections. The poll goes on there.
     pub(super) at: usize,
 }
 
@@ -15,12 +15,13 @@ pub(super) struct PollPlace {
 pub(super) enum PollClass {
     /// The owners of slots.
     Owners,
-    /// Former owners that may be late with what others have handed on: behind those.
+    /// Former owners that may send late what others have forwarded. They are polled after the owners.
     Doubted,
 }
 
-/// Returns the stretches of a poll that goes on at a place. What it has passed over there comes behind all others. The
-/// doubted ones come last, too: what is read before is delivered when all is read that they have sent.
+/// Returns the stretches of a poll that goes on at a place. What comes before that place is polled after all
+/// others. Doubted connections come last again: what was read before is delivered when everything from them
+/// was read.
 pub(super) fn stretches(from: Option<PollPlace>) -> [(PollClass, Range<usize>); 4] {
     use PollClass::{Doubted, Owners};
     let all = 0..usize::MAX;

@@ -14,20 +14,20 @@ use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::{SLOTS, Slot};
 use crate::transport::resp::{Items, ProtocolError, Reply};
 
-/// The most nodes that are believed; Redis' own documentation stops at 1000.
+/// The most nodes that are accepted. Redis' own documentation ends at 1000.
 const MAX_NODES: usize = 4096;
 
-/// How often a slot is given to another node by MOVED before the cluster has to be asked again: two nodes that
-/// name each other would pass its names to and fro for ever.
+/// How often MOVED may give a slot to another node before the cluster has to be asked again. Two nodes that
+/// name each other would otherwise pass its names to and fro for ever.
 const MAX_PATCHES: u8 = 3;
 
-/// A slot without an owner.
+/// Marks a slot without an owner.
 const NOBODY: u16 = u16::MAX;
 
 /// Who owns which slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topology {
-    /// The index in `shards`, per slot.
+    /// For each slot, the index of its owner in `shards`.
     owners: Vec<u16>,
     shards: Vec<Shard>,
     patches: BTreeMap<Slot, u8>,
@@ -43,15 +43,15 @@ pub(super) struct Shard {
 }
 
 impl Topology {
-    /// Returns a topology in which nobody owns anything.
+    /// Returns a topology without owners.
     pub(super) fn unknown() -> Self {
         Self { owners: vec![NOBODY; usize::from(SLOTS)], shards: Vec::new(), patches: BTreeMap::new() }
     }
 
-    /// Reads the reply to `CLUSTER SLOTS` that `asked` has given.
+    /// Reads the reply of `asked` to `CLUSTER SLOTS`.
     ///
     /// # Errors
-    /// If it is nonsense, or names more nodes than a cluster has.
+    /// If the reply is malformed, or names more nodes than are accepted.
     pub(super) fn of(
         slots: Items<'_>,
         settings: &ClusterSettings,
@@ -75,7 +75,7 @@ impl Topology {
                 return Err(ProtocolError::Unexpected);
             }
             let mut holders = holders.into_iter();
-            // A master without an endpoint: nobody can reach it.
+            // A master without an endpoint cannot be reached.
             let Some(master) = holders.next() else {
                 continue;
             };
@@ -126,7 +126,7 @@ impl Topology {
         self.nodes().cloned().collect()
     }
 
-    /// Returns whether two nodes are of the same shard.
+    /// Returns whether two nodes belong to the same shard.
     pub(super) fn is_shard_of(&self, one: &Address, other: &Address) -> bool {
         let has = |shard: &Shard, node: &Address| shard.master == *node || shard.replicas.contains(node);
         self.shards.iter().any(|shard| has(shard, one) && has(shard, other))
@@ -137,7 +137,7 @@ impl Topology {
         (0..SLOTS).any(|slot| self.master(slot) != other.master(slot))
     }
 
-    /// Returns the nodes that owned slots before, and whose slots another node of their shard owns now.
+    /// Returns the nodes that owned slots in `before`, if another node of their shard owns these now.
     pub(super) fn successions<'a>(&self, before: &'a Self) -> BTreeSet<&'a Address> {
         let owners = (0..SLOTS).filter_map(|slot| Some((before.master(slot)?, self.master(slot)?)));
         let changes: BTreeSet<_> = owners.filter(|(former, owner)| former != owner).collect();
@@ -167,12 +167,12 @@ impl Topology {
         ranges
     }
 
-    /// Takes note that a slot has no owner, whatever it was said to have.
+    /// Removes the owner of a slot.
     pub(super) fn disown(&mut self, slot: Slot) {
         self.give(slot, NOBODY);
     }
 
-    /// Takes note that a node was named as the owner of a slot. Returns whether that changed something: it does not
+    /// Gives a slot to a node that was named as its owner. Returns whether that changed anything. It does not
     /// if the slot was given away too often since the cluster was asked.
     pub(super) fn patch(&mut self, slot: Slot, owner: Address) -> bool {
         if self.master(slot) == Some(&owner) {
@@ -226,7 +226,8 @@ fn next_slot(items: &mut Items<'_>) -> Result<Slot, ProtocolError> {
     }
 }
 
-/// Reads `host, port, id, …`; what follows is left alone. `None` for a node without a port, which nobody can reach.
+/// Reads `host, port, id, …` and ignores the rest. Returns `None` for a node without a port, which cannot be
+/// reached.
 fn read_node(
     mut node: Items<'_>,
     settings: &ClusterSettings,
@@ -269,7 +270,7 @@ mod tests {
         }
     }
 
-    /// As Redis 7.0 answers.
+    /// A reply of Redis 7.0.
     const SLOTS_REPLY: &[u8] = b"*3\r\n\
         *4\r\n:0\r\n:5460\r\n\
         *4\r\n$9\r\n127.0.0.1\r\n:7001\r\n$2\r\nid\r\n*2\r\n$8\r\nhostname\r\n$1\r\na\r\n\
@@ -296,7 +297,7 @@ mod tests {
     fn slots_without_an_owner() {
         let topology = read(b"*1\r\n*3\r\n:1\r\n:16383\r\n*3\r\n$1\r\na\r\n:7\r\n$2\r\nid\r\n").unwrap();
         assert_eq!(topology.uncovered(), [0..=0]);
-        // A master that has lost its port, and no node at all.
+        // A master that has lost its port, and a range without nodes.
         let topology = read(b"*2\r\n*3\r\n:0\r\n:1\r\n*2\r\n$1\r\na\r\n:0\r\n*2\r\n:2\r\n:3\r\n").unwrap();
         assert_eq!(topology, Topology::unknown());
         assert_eq!(read(b"*0\r\n").unwrap(), Topology::unknown());
@@ -324,7 +325,7 @@ mod tests {
         let before = read(SLOTS_REPLY).unwrap();
         let (one, two, replica) = (tcp("127.0.0.1", 7001), tcp("asked", 7002), tcp("127.0.0.1", 7004));
         let mut after = before.clone();
-        // A slot that goes to another shard takes its subscribers along.
+        // If a slot goes to another shard, its subscribers go there, too.
         assert!(after.patch(7, two));
         assert!(after.successions(&before).is_empty());
         assert!(after.patch(8, replica));

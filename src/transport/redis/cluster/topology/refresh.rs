@@ -7,53 +7,54 @@ use super::Topology;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::connection::Backoff;
 
-/// How often the cluster is asked though nothing looks wrong: a slot may move without a word to us. As ioredis does.
+/// How often the cluster is asked while nothing looks wrong: a slot may move without any sign. ioredis does
+/// the same.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long after a hint that the topology has changed the cluster is asked: the node that hints may know before
+/// How long after a first hint of a change the cluster is asked. The node that gave the hint may know before
 /// the others, and many hints come together.
 const HURRY_BASE: Duration = Duration::from_millis(50);
 
-/// The longest such wait. A failover takes some node timeouts; this is what it takes longer for us.
+/// The longest such wait. A failover takes some node timeouts, and this wait comes on top.
 const HURRY_CAP: Duration = Duration::from_millis(250);
 
-/// Hints that are further apart than this are not one trouble.
+/// Hints with a longer pause between them do not belong together.
 const CALM: Duration = Duration::from_secs(2);
 
-/// How long after a hint the answers should show a change: the news spreads from node to node.
+/// For how long after a hint the answers are expected to show a change: the news spreads from node to node.
 const EXPECTED: Duration = Duration::from_secs(2);
 
-/// When the next node is asked besides: one that hangs is not to be waited for.
+/// When the next node is asked as well, in case the last one hangs.
 const STEP: Duration = Duration::from_millis(250);
 
 /// How long the last node has to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// When the cluster is asked for its topology, whom, and which answer is believed.
+/// When the cluster is asked for its topology, which nodes are asked, and which answer is believed.
 ///
-/// An answer is good if its node is in touch with the cluster and has heard of all that we have: then it ends the
-/// round. A node that is cut off goes on naming the masters that it knew.
+/// An answer is good if its node is in touch with the cluster, and its epoch is not older than ours. A good
+/// answer ends the round. A node that is cut off still names the masters that it knew.
 pub(crate) struct Refresh {
     backoff: Backoff,
     last_hint: Option<Instant>,
-    /// Until when the cluster is asked again if its answer is what was known.
+    /// Until when the cluster is asked again if its answer brings nothing new.
     expects_until: Option<Instant>,
     due: Instant,
     /// Whether the next round comes early.
     hurried: bool,
-    /// A hint came while a round ran.
+    /// A hint came during a round.
     again: bool,
-    /// Who is asked first.
+    /// The node that is asked first.
     first: Option<Address>,
     round: Option<Round>,
-    /// Of the topology that is believed.
+    /// The epoch of the topology that is believed.
     epoch: u64,
     turn: usize,
 }
 
 struct Round {
     candidates: VecDeque<Address>,
-    /// Who is asked if none of those answers.
+    /// Nodes that are asked if none of the candidates answers.
     failing: Vec<Address>,
     pending: BTreeSet<Address>,
     best: Option<TopologyAnswer>,
@@ -61,31 +62,32 @@ struct Round {
     next: Instant,
 }
 
-/// What a node says of the cluster.
+/// What a node says about the cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopologyAnswer {
-    /// Whether the node is in touch with the cluster, and all slots are covered.
+    /// Whether the node is in touch with the cluster, and every slot has an owner.
     pub(crate) ok: bool,
-    /// The current epoch of the cluster as the node knows it. Each failover and each slot that moves raises it.
+    /// The current epoch of the cluster according to the node. Each failover and each move of a slot raises
+    /// it.
     pub(crate) epoch: u64,
     pub(crate) topology: Topology,
 }
 
-/// What is to be done.
+/// What has to be done now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// A round begins; to be answered by [`Refresh::begin`].
+    /// A round begins. The caller answers with [`Refresh::begin`].
     Begin,
-    /// The node is to be asked.
+    /// The node has to be asked.
     Ask(Address),
-    /// The round is over and has brought this.
+    /// The round has ended with this answer.
     Adopt(TopologyAnswer),
-    /// The round is over and has brought nothing.
+    /// The round has ended without an answer.
     Failed(String),
 }
 
 impl Refresh {
-    /// A first round is due at once.
+    /// The first round is due at once.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             backoff: Backoff::new(HURRY_BASE, HURRY_CAP),
@@ -101,7 +103,7 @@ impl Refresh {
         }
     }
 
-    /// Forgets the round, so that the next one is due at once.
+    /// Forgets the round. The next one is due at once.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.round = None;
         self.again = false;
@@ -109,7 +111,7 @@ impl Refresh {
         self.due = now;
     }
 
-    /// Something hints that the topology has changed: the cluster is asked soon, `first` before the others.
+    /// The topology may have changed: the cluster is asked soon, `first` before the others.
     pub(crate) fn hint(&mut self, first: Option<&Address>, now: Instant) {
         if first.is_some() {
             self.first = first.cloned();
@@ -126,14 +128,14 @@ impl Refresh {
         self.last_hint = Some(now);
     }
 
-    /// As [`Refresh::hint`], and the topology has changed for certain.
+    /// Like [`Refresh::hint`], if the topology has certainly changed.
     pub(crate) fn expect(&mut self, first: Option<&Address>, now: Instant) {
         self.expects_until = Some(now + EXPECTED);
         self.hint(first, now);
     }
 
-    /// An answer was adopted; whether slots have `moved` by that. Which replicas there are is no news: one that has just
-    /// become a replica is not named at first.
+    /// An answer was adopted. `moved` tells whether slots have other owners now. A change of replicas does
+    /// not count: a node that has just become a replica is not listed at first.
     pub(crate) fn adopted(&mut self, moved: bool, now: Instant) {
         if moved {
             self.expects_until = None;
@@ -143,7 +145,7 @@ impl Refresh {
         }
     }
 
-    /// Returns when [`Refresh::turn`] has something new.
+    /// Returns when [`Refresh::turn`] next has something to do.
     pub(crate) fn deadline(&self) -> Instant {
         self.round.as_ref().map_or(self.due, |round| round.next)
     }
@@ -153,9 +155,9 @@ impl Refresh {
         self.round.as_ref().is_some_and(|round| round.pending.contains(node))
     }
 
-    /// Begins a round. `near` are the nodes that are connected, which take turns; `far` come after them. Those that are
-    /// `failing` are waited for only if nobody else answers: while a master is gone no node says that all is well, and the
-    /// next round would begin as late as the one that is gone does not answer.
+    /// Begins a round. `near` are the connected nodes, which take turns; `far` come after them. `failing`
+    /// nodes are only asked if nobody else answers. While a master is down no node reports that all is well,
+    /// so a round would wait until the master fails to answer in time.
     pub(crate) fn begin(
         &mut self,
         mut near: Vec<Address>,
@@ -179,7 +181,7 @@ impl Refresh {
         self.again = false;
     }
 
-    /// Returns what is to be done now; to be called until there is nothing.
+    /// Returns what has to be done now. Call it until it returns `None`.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Turn> {
         let Some(round) = &mut self.round else {
             return (now >= self.due).then_some(Turn::Begin);
@@ -212,7 +214,7 @@ impl Refresh {
         }
     }
 
-    /// A node has not answered, nor will it.
+    /// A node will not answer.
     pub(crate) fn failed(&mut self, node: &Address, reason: &str) {
         if let Some(round) = &mut self.round
             && round.pending.remove(node)
@@ -336,7 +338,7 @@ mod tests {
         refresh.answered(&node(4), answer(false, 7));
         assert_eq!(refresh.turn(now), Some(Turn::Adopt(answer(false, 7))));
 
-        // Nor does one that hangs and was not known to keep it.
+        // The same with nodes that hang, which was not known before.
         let now = refresh.deadline();
         begin(&mut refresh, now);
         assert_eq!(refresh.turn(now), Some(Turn::Ask(node(1))));
@@ -354,7 +356,7 @@ mod tests {
         refresh.answered(&node(1), answer(true, 7));
         assert_eq!(refresh.turn(now), Some(Turn::Adopt(answer(true, 7))));
 
-        // The state is not ok; has not heard of the last failover; has.
+        // The first one's state is not ok. The second has not heard of the last failover. The third has.
         let now = now + EVERY;
         begin(&mut refresh, &[1, 2, 3], now);
         for (port, reply) in [(1, answer(false, 7)), (2, answer(true, 6)), (3, answer(true, 8))] {
@@ -363,7 +365,7 @@ mod tests {
         }
         assert_eq!(refresh.turn(now), Some(Turn::Adopt(answer(true, 8))));
 
-        // A cluster that was made anew begins with small epochs again.
+        // A cluster that was created anew begins with small epochs again.
         let now = now + EVERY;
         begin(&mut refresh, &[1, 2], now);
         for (port, reply) in [(1, answer(false, 2)), (2, answer(true, 1))] {
@@ -394,14 +396,14 @@ mod tests {
         refresh.restart(now);
         begin(&mut refresh, &[1], now);
         refresh.turn(now);
-        // While a round runs: another one follows, with whom the hint names first.
+        // A hint during a round is followed by another round, which first asks the node that was named.
         refresh.hint(Some(&node(9)), now);
         refresh.answered(&node(1), answer(true, 1));
         assert!(matches!(refresh.turn(now), Some(Turn::Adopt(_))));
         now += HURRY_CAP;
         begin(&mut refresh, &[1], now);
         assert_eq!(refresh.turn(now), Some(Turn::Ask(node(9))));
-        // After a calm the wait is short again.
+        // After a quiet time the wait is short again.
         refresh.answered(&node(9), answer(true, 1));
         refresh.turn(now);
         now += CALM;

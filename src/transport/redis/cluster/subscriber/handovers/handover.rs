@@ -1,4 +1,4 @@
-//! Names on their way from one former owner to one new owner, and what the two of them send meanwhile.
+//! Names that move from one former owner to one new owner, and what both send meanwhile.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::RandomState;
@@ -16,13 +16,14 @@ use crate::transport::redis::connect::Address;
 /// How long the new owner has to confirm the names.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A message of a new owner that was held back.
+/// A message of a new owner that is held back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HeldShardMessage {
     pub(super) hash: u64,
     pub(crate) name: Vec<u8>,
     pub(crate) payload: Vec<u8>,
-    /// Until when it waits for the answer of the former owner, since it may be a copy of what that has sent last.
+    /// Until when it waits for the answer of the former owner, since it may be a copy of one of that node's
+    /// last messages.
     pub(super) waits: Option<Instant>,
 }
 
@@ -32,9 +33,9 @@ pub(super) struct Handover {
     pub(super) phase: Phase,
     /// When the phase ends.
     pub(super) until: Instant,
-    /// The former owner is the one that delivers.
+    /// The former owner's messages are delivered, and those of the new one held back.
     pub(super) leads: bool,
-    /// Both may send the same.
+    /// Both may send the same messages.
     pub(super) doubles: bool,
     /// The former owner may hang.
     pub(super) doubted: bool,
@@ -42,16 +43,16 @@ pub(super) struct Handover {
     pub(super) silent: bool,
     /// When the former owner had sent something last.
     pub(super) heard_at: Instant,
-    /// It had not answered for longer than messages take.
+    /// It did not answer for longer than messages need between nodes.
     pub(super) hung: bool,
-    /// Until when it is listened to at least.
+    /// Until when it is still read, at least.
     pub(super) stays: Instant,
-    /// The new owner has sent something before that was answered.
+    /// The new owner has sent something before the former one answered.
     pub(super) late: bool,
     pub(super) copies: Copies,
     pub(super) last: LastMessages,
     pub(super) names: BTreeSet<Arc<[u8]>>,
-    /// Those that the new owner has not confirmed.
+    /// The names that the new owner has not confirmed.
     pub(super) unconfirmed: BTreeSet<Arc<[u8]>>,
     pub(super) keys: RandomState,
     pub(super) seen: Seen,
@@ -59,31 +60,31 @@ pub(super) struct Handover {
     pub(super) held_bytes: usize,
 }
 
-/// What a former owner is to the new one.
+/// How a former owner is related to the new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// Its replica: it hears of what the new one is published to.
+    /// Its replica: it receives what is published to the new one.
     Replica,
-    /// A node of its shard, that may not be part of the cluster any more.
+    /// A node of the same shard that may have left the cluster.
     Shard,
-    /// Not part of the cluster any more, and whether it was of that shard is not known.
+    /// It has left the cluster, and nobody knows whether it was of the same shard.
     Unknown,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The new owner is not to be asked yet.
+    /// The new owner must not be asked yet.
     Waiting,
-    /// The new owner is asked.
+    /// The new owner was asked.
     Asked,
-    /// It has confirmed all.
+    /// It has confirmed all names.
     Confirmed,
-    /// It delivers.
+    /// Its messages are delivered.
     Ending,
 }
 
 impl Handover {
-    /// Whether it ends only when the former owner has answered, or is lost.
+    /// Whether it cannot end before the former owner has answered or is lost.
     pub(super) fn waits(&self) -> bool {
         self.silent && matches!(self.phase, Phase::Confirmed | Phase::Ending)
     }
@@ -92,13 +93,14 @@ impl Handover {
         hash(&self.keys, name, payload)
     }
 
-    /// The former owner has answered, and goes on where it stood.
+    /// The former owner has answered, and goes on where it was stopped.
     pub(super) fn answered(&mut self, now: Instant) {
         self.silent = false;
-        // What it has handed to the new owner is on its way.
+        // What it has forwarded to the new owner is on its way.
         self.stays = now + if self.hung || self.late { PATIENCE } else { LAG };
         if self.hung {
-            // It writes to its disk before it writes to its subscribers, and may have handed on by then what those get.
+            // It writes to its disk before it writes to its subscribers, and may have forwarded the messages
+            // before.
             self.seen.lag = COPY_LAG;
         }
         self.last.is_back();
@@ -153,13 +155,13 @@ impl Handover {
         !self.late
     }
 
-    /// The former owner delivers no longer alone: what the new one has sent is to be delivered.
+    /// The former owner's messages are not the only ones any more: those of the new one are delivered, too.
     pub(super) fn give_over(&mut self, ready: &mut Vec<HeldShardMessage>, now: Instant) {
         self.leads = false;
         self.give(self.held.len(), ready, now);
     }
 
-    /// The first of what is held back is to be delivered.
+    /// Delivers the first messages that are held back.
     pub(super) fn give(&mut self, count: usize, ready: &mut Vec<HeldShardMessage>, now: Instant) {
         for held in self.held.drain(..count) {
             self.held_bytes -= held.name.len() + held.payload.len();
@@ -169,7 +171,7 @@ impl Handover {
                 }
                 self.last.is_repeated(held.hash);
             }
-            // The former one may send it yet.
+            // The former owner may still send it.
             self.seen.add(held.hash, Sender::Owner, now);
             if self.names.contains(held.name.as_slice()) {
                 ready.push(held);

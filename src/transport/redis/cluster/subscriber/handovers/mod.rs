@@ -1,34 +1,39 @@
-//! Names that go from a master to the replica that takes over from it, without losses and without doubles.
+//! Names that move from a master to the replica that replaces it, without lost and without duplicate
+//! messages.
 //!
-//! Both nodes send the messages of their shard, and each lags behind with what the other one was published to: the bus of
-//! the cluster lets small messages wait for acknowledgements. So for a while a lane listens to both:
+//! Both nodes send the messages of their shard, and each receives late what was published to the other one:
+//! in the cluster bus small messages wait for acknowledgements. So for a while a subscriber listens to both:
 //!
-//! 1. The former owner delivers alone for [`LAG`]: what was published to it has come to the new one by then.
-//! 2. The new owner is asked. Until it has confirmed all names, and for another [`LAG`], the former one goes on
-//!    delivering; what the new one sends is held back, and dropped when the former one delivers it.
-//! 3. What is still held back is delivered, and from then on what the new owner sends. What the former one sends is
-//!    delivered only if the new one has not sent it: that was published before the new one was subscribed to.
-//! 4. After another [`LAG`] the former one is left.
+//! 1. For [`LAG`] only the former owner delivers. Then what was published to it has reached the new owner.
+//! 2. The new owner is asked. Until it has confirmed all names, and for another [`LAG`], the former owner
+//!    still delivers. What the new one sends is held back, and dropped when the former one delivers it.
+//! 3. What is still held back is delivered, and from then on what the new owner sends. A message of the
+//!    former owner is delivered only if the new one has not sent it: it was published before the new owner
+//!    was subscribed to.
+//! 4. After another [`LAG`] the former owner is left.
 //!
-//! A message is told by the hash of its name and payload, as often as it comes: two that are the same to the byte come
-//! twice from each node, and are delivered twice.
+//! A message is identified by the hash of its name and payload, and by how often it comes. Two messages that
+//! are identical to the byte come twice from each node, and are delivered twice.
 //!
-//! A former owner that does not hear of what the new one is published to does not lead: 2 is left out, and so is 1 if it has
-//! sent nothing for as long. So it is from the moment on at which it withdraws the names, or is lost.
+//! Step 2 is left out if the former owner does not receive what is published to the new one, and so is step 1
+//! if it has sent nothing for as long. The same holds from the moment at which it withdraws the names, or is
+//! lost.
 //!
-//! A former owner that is not part of the cluster any more may hang. When it is back, it first runs what it was sent
-//! before: it sends that to those who are subscribed there, and hands it to the new owner, whose subscribers get it behind
-//! newer messages. So such a node is asked whether it is alive. What it sends then is delivered if the new one had sent
-//! nothing before it answered; else it is late, and dropped. Its copies are dropped in either case. They come as much as half
-//! a second later, since both nodes write the news of the failover to their disks first: so the former owner is listened to
-//! for [`PATIENCE`] after its answer, and a copy is known as one for [`COPY_LAG`]. The same message that comes later is
-//! another one. To know the copies, what the new owner sends is delivered only when all is read that the former one has
-//! sent. So it is too if the topology does not say that the two are of one shard: a node that hung for long is named no
-//! more, and its replica may not be either until it has taken over.
+//! A former owner that has left the cluster may hang. When it is back, it first runs the commands that it was
+//! sent before. It sends these messages to its own subscribers, and forwards them to the new owner, whose
+//! subscribers get them after newer ones. So such a node is asked whether it is alive. What it sends is
+//! delivered if the new owner has sent nothing before the answer; otherwise it is late, and dropped. In
+//! either case its copies are dropped. They may come half a second later, since both nodes first write the
+//! news of the failover to their disks. So the former owner is still read for `PATIENCE` after its answer,
+//! and a copy is recognised for `COPY_LAG`. If the same message comes later, it is another one. To recognise
+//! the copies, messages of the new owner are delivered only when everything from the former one was read. The
+//! same is done if the topology does not say that the two belong to one shard: a node that has hung for long
+//! is not listed any more, and its replica may not be listed before it has taken over.
 //!
-//! Such a node may also hand on, when it is back, what it had delivered right before it fell silent: see [`LastMessages`].
+//! When it is back, such a node may also forward what it had delivered right before it fell silent: see
+//! [`LastMessages`].
 //!
-//! A slot that moves to another shard needs none of it: there each message is sent by one of the two nodes.
+//! A slot that moves to another shard needs none of this: there only one of the two nodes sends each message.
 
 mod handover;
 mod seen;
@@ -51,25 +56,25 @@ use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use handover::{Handover, PATIENCE, Phase};
 use seen::{Copies, LAG, Seen};
 
-/// The handovers of a lane; hardly ever is there one.
+/// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
 pub(super) struct Handovers {
     all: Vec<Handover>,
-    /// Messages to be delivered now.
+    /// Messages that have to be delivered now.
     held: Vec<HeldShardMessage>,
-    /// Names that the former owners need not hold any longer.
+    /// Names that the former owners can let go.
     over: Vec<Subscription>,
-    /// Nothing is read, so that the time that passes proves nothing.
+    /// Nothing is read, so the time that passes proves nothing.
     paused: bool,
 }
 
 impl Handovers {
-    /// Returns whether there is none, and nothing of one.
+    /// Returns whether there is none, and nothing left of one.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.held.is_empty() && self.over.is_empty()
     }
 
-    /// Takes note that a former owner that stands has withdrawn a name.
+    /// A former owner has withdrawn a name, while its connection works.
     pub(super) fn withdrawn(&mut self, former: &Address, name: &Subscription, now: Instant) {
         let Self { all, held, .. } = self;
         all.retain_mut(|one| {
@@ -89,8 +94,9 @@ impl Handovers {
         });
     }
 
-    /// Begins the handover of names to a new owner. Returns those that it is to be asked for at once; the others come
-    /// with [`Handovers::due`]. The former owner has been heard of `silence` ago, with the messages that came `last`.
+    /// Begins the handover of names to a new owner. Returns the names for which that is asked at once; the
+    /// others come with [`Handovers::due`]. The former owner has sent something `silence` ago, and the
+    /// messages `last` at the end.
     pub(super) fn begin<'a>(
         &mut self,
         former: &Address,
@@ -102,7 +108,7 @@ impl Handovers {
     ) -> Vec<Subscription> {
         let complete = relation == Relation::Replica;
         let bare: BTreeSet<Arc<[u8]>> = names.iter().map(|name| name.name.clone()).collect();
-        // What it has just sent may be on its way to the new one.
+        // What it has just sent may not have reached the new owner yet.
         let waits = complete || (relation == Relation::Shard && silence < LAG);
         let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
         let keys = RandomState::new();
@@ -132,7 +138,7 @@ impl Handovers {
         if waits { Vec::new() } else { names }
     }
 
-    /// Returns whether a name is about to leave a node.
+    /// Returns whether a name is being handed over from a node.
     pub(super) fn is_leaving(&self, former: &Address, name: &Subscription) -> bool {
         self.all.iter().any(|one| one.former == *former && one.names.contains(&name.name))
     }
@@ -142,7 +148,7 @@ impl Handovers {
         self.all.iter().any(|one| one.names.contains(name))
     }
 
-    /// Returns whether the new owner of a name is not to be asked yet.
+    /// Returns whether the new owner of a name must not be asked yet.
     pub(super) fn is_waiting(&self, name: &Subscription) -> bool {
         self.all.iter().any(|one| one.phase == Phase::Waiting && one.names.contains(&name.name))
     }
@@ -154,7 +160,7 @@ impl Handovers {
         ends.chain(held).min().filter(|_| !self.paused)
     }
 
-    /// Takes note of what a node says; returns whether it is to be handed on.
+    /// Takes what a node reports. Returns whether to pass it on now.
     pub(super) fn hear(&mut self, from: &Address, incoming: &Incoming<'_>, now: Instant) -> bool {
         let Self { all, held, .. } = self;
         for one in all {
@@ -174,7 +180,7 @@ impl Handovers {
         true
     }
 
-    /// Puts all off while nothing is read.
+    /// Puts everything off while nothing is read.
     pub(super) fn pause(&mut self, paused: bool, now: Instant) {
         if self.paused && !paused {
             for one in &mut self.all {
@@ -190,7 +196,7 @@ impl Handovers {
         self.paused = paused;
     }
 
-    /// Goes on with those whose time has come; returns the names whose new owners are to be asked now.
+    /// Continues the handovers that are due. Returns the names for which the new owners have to be asked now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Subscription> {
         let mut due = Vec::new();
         if self.paused {
@@ -229,8 +235,8 @@ impl Handovers {
         due
     }
 
-    /// Looks which nodes have answered: of the former owners that may hang, and of the new ones that were asked behind those.
-    /// Returns those that are to be asked.
+    /// Checks which nodes have answered: former owners that may hang, and new owners that were asked after
+    /// them. Returns the nodes that have to be asked.
     pub(super) fn look(&mut self, now: Instant, is_asked: impl Fn(&Address) -> bool) -> Vec<Address> {
         let mut asks = Vec::new();
         for one in &mut self.all {
@@ -249,12 +255,13 @@ impl Handovers {
         asks
     }
 
-    /// Returns the former owners that are to be read after the new ones.
+    /// Returns the former owners that have to be read after the new ones.
     pub(super) fn doubted(&self) -> BTreeSet<Address> {
         self.all.iter().filter(|one| one.doubted).map(|one| one.former.clone()).collect()
     }
 
-    /// All is read that a former owner which may hang has sent: what the new one has sent since then is to be delivered.
+    /// Everything from a former owner that may hang was read. What the new one has sent since then is
+    /// delivered.
     pub(super) fn pass(&mut self, former: &Address, now: Instant) {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| one.doubted && one.former == *former) {
@@ -265,17 +272,17 @@ impl Handovers {
         }
     }
 
-    /// Takes the messages that are to be delivered now.
+    /// Returns the messages that have to be delivered now.
     pub(super) fn take_held(&mut self) -> Vec<HeldShardMessage> {
         std::mem::take(&mut self.held)
     }
 
-    /// Takes the names that the former owners need not hold any longer.
+    /// Returns the names that the former owners can let go.
     pub(super) fn take_over(&mut self) -> Vec<Subscription> {
         std::mem::take(&mut self.over)
     }
 
-    /// Takes note that nodes are lost: what they were to hand over has no time to wait.
+    /// Nodes are lost: names that they were to hand over do not wait any longer.
     pub(super) fn lose(&mut self, lost: &[Address], now: Instant) {
         let Self { all, held, .. } = self;
         for one in all.iter_mut().filter(|one| lost.contains(&one.former)) {
@@ -287,7 +294,7 @@ impl Handovers {
         }
     }
 
-    /// Ends those whose names are to go elsewhere by now.
+    /// Ends the handovers whose names have to go elsewhere by now.
     pub(super) fn end_if(&mut self, now: Instant, elsewhere: impl Fn(&[u8], &Address) -> bool) {
         let Self { all, held, .. } = self;
         all.retain_mut(|one| {
@@ -313,7 +320,7 @@ impl Handovers {
         self.all.retain(|one| !one.names.is_empty());
     }
 
-    /// Ends all at once; returns the names whose new owners were not asked.
+    /// Ends all at once. Returns the names whose new owners were not asked.
     pub(super) fn clear(&mut self) -> Vec<Subscription> {
         self.held.clear();
         self.over.clear();

@@ -1,38 +1,38 @@
-//! Messages that two nodes send, which are to be delivered once.
+//! Messages that two nodes send, but that are delivered once.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a message may take from one node of a shard to another: 40 ms have been seen, which is how long the
-/// kernel may delay an acknowledgement.
+/// How long a message may need from one node of a shard to another. 40 ms were seen: the kernel may delay an
+/// acknowledgement for that long.
 pub(super) const LAG: Duration = Duration::from_millis(100);
 
-/// How long a copy may take of what a node has sent that is back. Half a second has been seen.
+/// How long a copy may need if its node was back just before. Half a second was seen.
 pub(super) const COPY_LAG: Duration = Duration::from_secs(1);
 
-/// How many different messages of either owner are remembered per half a [`LAG`] and handover; copies of more are
-/// handed on.
+/// How many different messages of both owners are remembered per half a [`LAG`] and handover. Copies of
+/// others are delivered.
 pub(super) const MAX_SEEN: usize = 65_536;
 
-/// How much more often the former owner has sent each message than the new one, of late.
+/// How much more often the former owner has sent each message recently than the new one.
 pub(super) struct Seen {
     pub(super) ahead: HashMap<u64, i32>,
-    /// The same of the time before.
+    /// The same for the time before.
     pub(super) earlier: HashMap<u64, i32>,
     pub(super) since: Instant,
-    /// How long a copy may take.
+    /// How long a copy may need.
     pub(super) lag: Duration,
 }
 
-/// The copies that are to come of what the former owner has sent when it was back.
+/// Copies that are expected of what the former owner has sent after it was back.
 #[derive(Default)]
 pub(super) struct Copies {
-    /// When each of those was sent, the oldest first.
+    /// When each of these messages was sent, oldest first.
     pub(super) of: HashMap<u64, VecDeque<Instant>>,
     pub(super) count: usize,
-    /// When those were last forgotten that are not to come any more.
+    /// When messages were last forgotten whose copies cannot come any more.
     pub(super) aged: Option<Instant>,
 }
 
@@ -48,7 +48,7 @@ impl Seen {
         Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now, lag: LAG }
     }
 
-    /// Returns whether a message is to be delivered: the other node has not sent it.
+    /// Returns whether to deliver a message: the other node has not sent it.
     pub(super) fn is_new(&mut self, hash: u64, by: Sender, now: Instant) -> bool {
         let new = !self.take(hash, by, now);
         if new {
@@ -64,7 +64,8 @@ impl Seen {
         }
     }
 
-    /// Returns whether a message is a copy of one that the other node has sent, of which there is one less then.
+    /// Returns whether a message is a copy of one that the other node has sent. Then one copy less is
+    /// expected.
     pub(super) fn take(&mut self, hash: u64, by: Sender, now: Instant) -> bool {
         self.age(now);
         if self.ahead.is_empty() && self.earlier.is_empty() {
@@ -82,7 +83,8 @@ impl Seen {
         })
     }
 
-    /// Forgets what has no copies on their way any more: after half the lag at the earliest, and a whole one at the latest.
+    /// Forgets messages whose copies cannot come any more: after half the lag at the earliest, and after the
+    /// whole lag at the latest.
     pub(super) fn age(&mut self, now: Instant) {
         let age = now.saturating_duration_since(self.since);
         if age < self.lag / 2 {
@@ -110,7 +112,7 @@ impl Copies {
         }
     }
 
-    /// Returns whether a message is a copy, of which there is one less then.
+    /// Returns whether a message is a copy. Then one copy less is expected.
     pub(super) fn take(&mut self, hash: u64, now: Instant) -> bool {
         let Some(sent) = self.of.get_mut(&hash) else {
             return false;
@@ -124,13 +126,13 @@ impl Copies {
         is_copy
     }
 
-    /// Nothing was read, so that the copies may have come meanwhile.
+    /// Nothing was read for a while, so the copies may have come meanwhile.
     pub(super) fn renew(&mut self, now: Instant) {
         self.of.values_mut().flatten().for_each(|sent| *sent = now);
     }
 }
 
-/// Forgets what has no copy on its way any more; returns how many that were.
+/// Forgets messages whose copies cannot come any more. Returns how many there were.
 fn forget_old(sent: &mut VecDeque<Instant>, now: Instant) -> usize {
     let old = sent.iter().take_while(|&&at| now.saturating_duration_since(at) >= COPY_LAG).count();
     sent.drain(..old);

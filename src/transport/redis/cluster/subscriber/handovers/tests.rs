@@ -16,7 +16,7 @@ fn subscribed() -> Incoming<'static> {
     Incoming::Subscribed { lane: 0, kind: SubscriptionKind::Shard, name: b"a" }
 }
 
-/// The former owner has sent nothing of late.
+/// The former owner has sent nothing lately.
 fn none() -> impl Iterator<Item = Message<'static>> {
     std::iter::empty()
 }
@@ -29,7 +29,7 @@ fn held(handovers: &mut Handovers) -> Vec<Vec<u8>> {
     handovers.take_held().into_iter().map(|held| held.payload).collect()
 }
 
-/// A handover from node 1 to node 2 whose new owner has just confirmed.
+/// A handover from node 1 to node 2. The new owner has just confirmed.
 fn confirmed(now: Instant) -> Handovers {
     let mut handovers = Handovers::default();
     assert!(
@@ -52,7 +52,8 @@ fn the_former_owner_delivers_until_its_copies_are_all_there() {
     for payload in PAYLOADS {
         assert!(!handovers.hear(&owner, &message(payload), now), "the former one is to deliver it first");
     }
-    // Published before the new owner was subscribed to: it comes from the former one alone, and in order.
+    // It was published before the new owner was subscribed to: only the former one sends it, and it is in
+    // order.
     assert!(handovers.hear(&former, &message(b"0"), now));
     assert!(handovers.hear(&former, &message(b"1"), now));
     assert!(handovers.due(now + LAG).is_empty());
@@ -81,7 +82,7 @@ fn two_messages_that_are_the_same_to_the_byte_are_delivered_twice() {
             if !leads {
                 handovers.lose(&[node(1)], now);
             }
-            // The first was published before the new owner was subscribed to, the second behind that.
+            // The first was published before the new owner was subscribed to, the second after that.
             delivered += usize::from(handovers.hear(&former, &message(b"x"), now));
             now += second;
             delivered += usize::from(handovers.hear(&owner, &message(b"x"), now));
@@ -155,7 +156,7 @@ fn what_a_node_sends_that_was_replaced_while_it_hung_is_late_and_so_are_its_copi
         handovers.look(now, |_| hangs);
         assert!(handovers.hear(&owner, &subscribed(), now));
         assert_eq!(handovers.doubted(), BTreeSet::from([former.clone()]));
-        // Nothing newer has come, so that it is in order.
+        // Nothing newer has come, so it is in order.
         assert!(!handovers.hear(&owner, &message(b"1"), now));
         assert!(handovers.hear(&former, &message(b"1"), now));
         handovers.pass(&former, now);
@@ -191,7 +192,7 @@ fn what_a_node_sends_that_was_replaced_while_it_hung_is_late_and_so_are_its_copi
     }
 }
 
-/// A handover from node 1, that hangs and has sent these before, to node 2, which has confirmed.
+/// A handover from node 1, which hangs and has sent these messages before, to node 2, which has confirmed.
 fn hanging(payloads: &[&'static [u8]], now: Instant) -> Handovers {
     let mut handovers = Handovers::default();
     let last = payloads.iter().map(|payload| Message {
@@ -206,7 +207,7 @@ fn hanging(payloads: &[&'static [u8]], now: Instant) -> Handovers {
     handovers
 }
 
-/// What is delivered of that which the new owner sends.
+/// Returns what is delivered of what the new owner sends.
 fn deliver(handovers: &mut Handovers, payloads: &[&[u8]], now: Instant) -> Vec<Vec<u8>> {
     for payload in payloads {
         assert!(!handovers.hear(&node(2), &message(payload), now), "the former one is read first");
@@ -221,7 +222,7 @@ fn copies_of_what_a_node_sent_before_it_hung_come_before_the_new_owner_answers_a
     let mut now = Instant::now();
     let mut handovers = hanging(&[b"1", b"2", b"2", b"3"], now);
     assert_eq!(deliver(&mut handovers, &[b"4"], now), [b"4"]);
-    // Before it answers: what comes behind waits, too.
+    // The former owner has not answered: the messages after a copy wait, too.
     assert!(deliver(&mut handovers, &[b"1", b"5"], now).is_empty());
     assert_eq!(handovers.deadline(), Some(now + ANSWER));
     now += ANSWER / 2;
@@ -229,7 +230,7 @@ fn copies_of_what_a_node_sent_before_it_hung_come_before_the_new_owner_answers_a
     assert_eq!(handovers.look(now, |_| false), [node(1)], "it is asked once more");
     assert!(handovers.look(now, is(1)).is_empty());
     assert_eq!(handovers.look(now, |_| false), [node(2)], "it is to be asked");
-    // It is read before its answer is.
+    // The copies are read before the answer.
     assert!(handovers.look(now, is(2)).is_empty());
     assert_eq!(deliver(&mut handovers, &[b"2", b"2", b"6"], now), [&b"5"[..], b"2", b"6"]);
     assert!(handovers.look(now, |_| false).is_empty());
@@ -274,14 +275,14 @@ fn what_is_like_the_last_messages_of_a_node_that_hangs_is_delivered() {
     now += ANSWER;
     handovers.pause(false, now);
     assert!(hears(&mut handovers, &[], now).is_empty());
-    // It is back without an answer.
+    // The former owner is back, though it has not answered.
     handovers.withdrawn(&node(1), &names()[0], now);
     assert!(held(&mut handovers).is_empty());
     assert_eq!(handovers.look(now, |_| true), [node(1)]);
     assert!(deliver(&mut handovers, &[b"1", b"tick", b"tick"], now).is_empty());
     assert_eq!(deliver(&mut handovers, &[b"2", b"1", b"tick"], now), [&b"2"[..], b"1", b"tick"]);
 
-    // One that is lost is not back.
+    // A node that is lost is not back.
     let mut handovers = hanging(&[b"1", b"2"], now);
     assert!(hears(&mut handovers, &[b"1"], now).is_empty());
     handovers.lose(&[node(1)], now);
@@ -301,7 +302,8 @@ fn a_message_that_is_like_a_late_one_is_its_copy_only_as_long_as_copies_take() {
         handovers.hear(&owner, &subscribed(), now);
         now += 10 * LAG;
         handovers.look(now, |_| false);
-        // Each second the same, of which the former owner has got one while it hung, whose copy never comes.
+        // The same message comes every second. The former owner got one of them while it hung, and no copy of
+        // it ever comes.
         assert!(handovers.hear(&former, &message(b"tick"), now), "nothing newer has come");
         now += Duration::from_secs(1);
         assert!(!handovers.hear(&owner, &message(b"tick"), now));
