@@ -1,4 +1,4 @@
-//! Certificates that a test makes for itself.
+//! Certificates for tests.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-/// Who vouches for others.
+/// An authority that signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -31,7 +31,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Vouches for somebody with these names; what looks like an IP address is one.
+    /// Signs a certificate for these names. A name that looks like an IP address is one.
     pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -41,7 +41,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// Somebody who is their own authority.
+    /// A certificate that is its own authority.
     pub(crate) fn of_its_own(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -49,7 +49,8 @@ impl Identity {
         Self { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
     }
 
-    /// The server's side of TLS, as this one; the client has to have a certificate of `clients` if they are given.
+    /// The server's side of TLS with this certificate. With `clients`, a client must have a certificate of
+    /// that authority.
     pub(crate) fn acceptor(&self, clients: Option<&Authority>) -> TlsAcceptor {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))

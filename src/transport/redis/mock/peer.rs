@@ -26,7 +26,7 @@ pub(crate) enum MockPeer {
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 
-/// The peer's side of one connection. Dropping it is a loss.
+/// The peer's side of one connection. Dropping it closes the connection.
 pub(crate) struct Client {
     socket: Box<dyn Socket>,
     input: Vec<u8>,
@@ -57,12 +57,12 @@ impl MockPeer {
         }
     }
 
-    /// Accepts a connection and says nothing, but what TLS says by itself.
+    /// Accepts a connection, and sends nothing except the TLS handshake.
     pub(crate) async fn accept_raw(&mut self) -> Client {
         self.try_accept().await.unwrap()
     }
 
-    /// The same, where the other side may not like the TLS.
+    /// Like [`MockPeer::accept_raw`], if the other side may reject the TLS handshake.
     pub(crate) async fn try_accept(&mut self) -> io::Result<Client> {
         let socket: Box<dyn Socket> = match self {
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),
@@ -75,7 +75,7 @@ impl MockPeer {
         Ok(Client { socket, input: Vec::new() })
     }
 
-    /// Accepts a connection without settings to speak of, and answers its handshake.
+    /// Accepts a connection with default settings, and answers its handshake.
     pub(crate) async fn accept(&mut self) -> Client {
         let mut client = self.accept_raw().await;
         client.expect(&["PING"]).await;
@@ -83,7 +83,7 @@ impl MockPeer {
         client
     }
 
-    /// As [`MockPeer::accept`], with a future beside it that ends once the connection is open.
+    /// Like [`MockPeer::accept`], while a future runs that ends once the connection is open.
     pub(crate) async fn accept_while<T>(&mut self, opening: impl Future<Output = T>) -> Client {
         tokio::join!(self.accept(), opening).0
     }
@@ -103,7 +103,7 @@ impl Client {
         self.next_command().await.unwrap_or_else(|| panic!("closed"))
     }
 
-    /// The same, or `None` if the other side has closed.
+    /// Returns the next command, or `None` if the other side has closed.
     pub(crate) async fn next_command(&mut self) -> Option<Vec<String>> {
         let mut scanner = Scanner::default();
         loop {
@@ -126,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Reads until the next command has begun, and takes it if it is whole.
+    /// Reads until the next command has begun, and takes it if it is complete.
     pub(crate) async fn command_head(&mut self) {
         while self.input.is_empty() {
             assert!(self.read().await > 0, "closed");
@@ -140,13 +140,13 @@ impl Client {
         assert_eq!(self.command().await, command);
     }
 
-    /// Reads once; returns how many bytes that brought, 0 at the end.
+    /// Reads once. Returns the number of bytes, 0 at the end.
     pub(crate) async fn read(&mut self) -> usize {
         self.input.reserve(64 * 1024);
         self.socket.read_buf(&mut self.input).await.unwrap_or(0)
     }
 
-    /// What was read and not taken as a command.
+    /// Returns what was read and is not taken as a command.
     pub(crate) fn input(&self) -> &[u8] {
         &self.input
     }
@@ -162,7 +162,7 @@ impl Client {
     }
 }
 
-/// Runs `work` while polling `beside`, over and over, until `work` ends.
+/// Runs `work` while polling `beside` again and again, until `work` ends.
 pub(crate) async fn drive<T>(work: impl Future<Output = T>, mut beside: impl AsyncFnMut()) -> T {
     let mut work = pin!(work);
     loop {

@@ -1,4 +1,4 @@
-//! Channels and globs, and publishes of the global space, which go to any node.
+//! Channels and globs, and publishes of the global space, for which any node will do.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn in_the_global_space_any_node_will_do() {
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.transport.subscribe(1, vec![Subscription::channel("a")]);
         rig.expect_all(&["subscribed 0 a", "subscribed 1 a"]).await;
-        // Lanes are spread.
+        // The lanes are spread over the nodes.
         assert_eq!(rig.cluster.log(0, "SUBSCRIBE").len(), 1);
         assert_eq!(rig.cluster.log(1, "SUBSCRIBE").len(), 1);
         rig.transport.publish(LOW.as_bytes(), b"x");
@@ -43,7 +43,7 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
         rig.expect("published 1").await;
         let at = |cluster: &MockCluster, word: &str| usize::from(cluster.log(0, word).is_empty());
         let (lane, chosen) = (at(&rig.cluster, "SUBSCRIBE"), at(&rig.cluster, "PUBLISH"));
-        // Node 2 has taken over from either, which nobody knows as its replica yet.
+        // Node 2 has replaced one of the two, and nobody knows yet that it is its replica.
         let other = 1 - lane;
         let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[other])];
         rig.cluster.all_see(moved);
@@ -82,7 +82,7 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
         rig.until("lane down 0").await;
         rig.until("subscribed 0 a").await;
         let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
-        // Published elsewhere, though it is the same to the byte.
+        // These were published elsewhere, though they are identical to the byte.
         for payload in ["tick", "new", "tick"] {
             rig.cluster.push(next, &bulks(&["message", "a", payload]));
         }
@@ -90,14 +90,14 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
         for message in ["a tick", "a new", "a tick", "b1 glob"] {
             assert_eq!(rig.until("message").await, format!("message 0 {message}"));
         }
-        // It goes on where it stood, and answers after that.
+        // The node goes on where it was stopped, and answers after that.
         for payload in ["1", "2"] {
             rig.cluster.push(next, &bulks(&["message", "a", payload]));
         }
         rig.cluster.nodes()[former].frozen = false;
         rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "newer"]));
         assert_eq!(rig.until("message").await, "message 0 b1 newer");
-        // It is of no more use then.
+        // It is not needed any more.
         rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
         for payload in ["tick", "1"] {
             rig.cluster.push(next, &bulks(&["message", "a", payload]));
@@ -156,7 +156,7 @@ fn a_lane_that_is_cut_off_returns_to_its_node_once() {
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.expect("subscribed 0 a").await;
         let at = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
-        // The second loss comes too soon: there may be something wrong with the node.
+        // The second loss comes too soon: something may be wrong with the node.
         for (subscribed, elsewhere) in [(2, 0), (2, 1)] {
             rig.cluster.cut(at);
             rig.expect("lane down 0").await;

@@ -1,4 +1,4 @@
-//! Counts, summed over the nodes.
+//! Counts, which are sums over the nodes.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn a_node_that_refuses_to_count_has_subscribers_all_the_same() {
         }
         rig.transport.count(1, &[LOW.as_bytes()]);
         rig.expect("counted 1 Some([4])").await;
-        // Not the one that is published to.
+        // Not the node that gets the publishes.
         let chosen = rig.transport.chosen.clone();
         let other = usize::from(chosen == Some(rig.cluster.address(0)));
         rig.cluster.nodes()[other].busy = true;
@@ -36,14 +36,14 @@ fn counts_are_summed_over_those_who_may_know() {
             rig.transport.count(7, &[LOW.as_bytes(), HIGH.as_bytes()]);
             rig.expect(&format!("counted 7 Some({sums})")).await;
 
-            // A replica that is gone has no subscribers; one that hangs is waited for once.
+            // A replica that is down has no subscribers. One that hangs is waited for once.
             rig.cluster.kill(2);
             rig.cluster.nodes()[3].hangs = true;
             let sums = if space == Space::Shard { "[1, 10]" } else { "[11, 11]" };
             for patience in [1500, 300] {
                 let start = Instant::now();
                 rig.transport.count(8, &[LOW.as_bytes(), HIGH.as_bytes()]);
-                // A node that is lost is news of its own.
+                // A lost node is reported on its own.
                 assert_eq!(rig.until("counted").await, format!("counted 8 Some({sums})"));
                 assert!(start.elapsed() < Duration::from_millis(patience), "{:?}", start.elapsed());
             }
@@ -66,13 +66,13 @@ fn what_a_node_counts_that_is_no_master_is_not_believed() {
         rig.cluster.nodes()[0].hello = Some(REPLICA);
         rig.transport.count(2, &[LOW.as_bytes()]);
         rig.expect_all(&["counted 2 None", "settling"]).await;
-        // It does not say what it is.
+        // The node does not say what it is.
         rig.cluster.nodes()[0].hello = Some("-NOPERM no\r\n");
         for token in [3, 4] {
             rig.transport.count(token, &[LOW.as_bytes()]);
             rig.until(&format!("counted {token} Some([0])")).await;
         }
-        // One that is lost before it has said what it is.
+        // A node that is lost before it has said what it is.
         let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
         rig.cluster.nodes()[0].hello = Some("");
         rig.transport.count(5, &[LOW.as_bytes()]);

@@ -1,4 +1,4 @@
-//! Masters that are replaced and answer.
+//! Masters that are replaced, and that answer.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn the_cluster_is_asked_until_it_knows_that_a_master_is_none_and_names_do_not_go
     block_on(async {
         let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
         rig.cluster.nodes()[0].hello = Some(REPLICA);
-        // Something else has changed: the replica is not named.
+        // Something else has changed: the replica is not listed.
         rig.cluster.all_see(BEFORE_ANYBODY_KNOWS);
         let asked = |cluster: &MockCluster| -> usize {
             (0..3).map(|node| cluster.log(node, "CLUSTER SLOTS").len()).sum()
@@ -71,7 +71,7 @@ fn a_node_that_has_withdrawn_something_is_asked_first_who_owns_what() {
         let after: [&[(Slot, Slot, &[usize])]; 2] =
             [&[(0, 8191, &[2, 0]), (8192, 16383, &[1, 3])], &[(0, 8191, &[0, 2]), (8192, 16383, &[3, 1])]];
         let mut rig = Rig::subscribed(before, &[LOW, HIGH]).await;
-        // Not the one whose turn it is.
+        // Not the node whose turn it is.
         let former = usize::from(rig.cluster.address(0) < rig.cluster.address(1));
         let name = [LOW, HIGH][former];
         let asked = |cluster: &MockCluster| cluster.log(1 - former, "CLUSTER SLOTS").len();
@@ -102,7 +102,7 @@ fn a_master_that_withdraws_nothing_delivers_before_its_replica_is_asked() {
             }
             delivered.extend(event.strip_prefix("message 0 bar ").map(str::to_owned));
         }
-        // The last of what comes from both, in either order, and what comes from one alone.
+        // The last of the messages that both send, in either order, and of those that only one sends.
         rig.cluster.push(2, &bulks(&["smessage", LOW, &pushed.to_string()]));
         for payload in ["both", "new"] {
             rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
@@ -128,7 +128,7 @@ fn what_reaches_nobody_is_answered_by_a_master_alone() {
         rig.transport.publish(LOW.as_bytes(), b"1");
         rig.expect("published 0").await;
         assert_eq!(rig.cluster.log(0, "").last().map(String::as_str), Some("HELLO"), "asked behind it");
-        // It takes them as before.
+        // It accepts publishes as before.
         rig.cluster.all_see(AFTER_FAILOVER);
         for payload in [&b"1"[..], b"22", b"333"] {
             rig.transport.publish(LOW.as_bytes(), payload);
@@ -198,7 +198,7 @@ fn a_node_that_holds_something_for_us_is_not_asked_again_until_it_is_lost() {
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.expect("published 1").await;
         assert_eq!(rig.cluster.log(0, "HELLO").len(), 2);
-        // One that holds nothing is asked each time.
+        // A node that holds nothing for us is asked each time.
         for asked in 1..3 {
             rig.transport.publish(HIGH.as_bytes(), b"x");
             rig.expect("published 1").await;

@@ -1,4 +1,4 @@
-//! Masters that hang, are replaced, and are back.
+//! Masters that hang and are replaced, and come back.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn what_a_node_held_back_is_published_again_and_what_it_was_sent_while_it_hung_i
 #[test]
 fn what_a_node_that_hung_sends_behind_its_successor_is_dropped_and_so_are_its_copies() {
     block_on(async {
-        // That both are of one shard may not be known.
+        // It may not be known that both belong to one shard.
         for is_known in [true, false] {
             let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
             let replica = rig.cluster.address(2);
@@ -61,14 +61,14 @@ fn what_a_node_that_hung_sends_behind_its_successor_is_dropped_and_so_are_its_co
             rig.until("subscribed 0 bar").await;
             rig.cluster.push(2, &bulks(&["smessage", LOW, "new"]));
             rig.until("message 0 bar new").await;
-            // Longer than a handover takes from a node that answers.
+            // Longer than a handover from a node that answers.
             let far = Instant::now() + Duration::from_millis(500);
             rig.until_cluster(|_| Instant::now() > far).await;
             rig.cluster.push(0, &bulks(&["smessage", LOW, "late"]));
             rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
             let asked = rig.cluster.log(0, "CLUSTER SLOTS").len();
             rig.cluster.nodes()[0].frozen = false;
-            // It has taken note of what was withdrawn behind the message.
+            // It has read the withdrawal after the message.
             rig.until_cluster(|cluster| cluster.log(0, "CLUSTER SLOTS").len() > asked).await;
             for payload in ["late", "newer"] {
                 rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
@@ -98,14 +98,14 @@ fn what_a_node_delivered_before_it_hung_is_not_delivered_again_by_its_successor(
             rig.cluster.all_see(SUCCEEDED);
             rig.transport.refresh.hint(None, Instant::now());
             rig.until("subscribed 0 bar").await;
-            // Published there, though it is the same to the byte.
+            // These were published there, though they are identical to the byte.
             for payload in ["tick", "new", "tick"] {
                 rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
             }
             for payload in ["tick", "new", "tick"] {
                 assert_eq!(rig.until("message 0 bar").await, format!("message 0 bar {payload}"));
             }
-            // It goes on where it stood, and answers after that.
+            // The node goes on where it was stopped, and answers after that.
             for payload in ["1", "2"] {
                 rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
             }

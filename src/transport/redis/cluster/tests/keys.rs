@@ -1,4 +1,4 @@
-//! Scripts for commands about keys, against a cluster of mock nodes.
+//! Commands about keys, in a cluster of mock nodes.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn add(token: u64, key: &str) -> KeyCommand {
     KeyCommand { port: Port::Shared, token, key: 1, args, patience: None }
 }
 
-/// The mock nodes find the key in the third place.
+/// The mock nodes expect the key as the third part.
 fn read(reader: usize, token: u64, key: &str) -> KeyCommand {
     let args = Arc::new(Args::of(&[b"XREAD", b"STREAMS", key.as_bytes(), b"0-0"]));
     KeyCommand { port: Port::Reader(reader), token, key: 2, args, patience: None }
@@ -27,7 +27,7 @@ fn entries(token: u64) -> String {
 }
 
 impl Rig {
-    /// With reader 0 at the owner of a key, which is being read as `token` 1.
+    /// With reader 0 at the owner of a key, where it runs the command with `token` 1.
     async fn reading(key: &str) -> Self {
         let mut rig = Self::up(HALVES, Space::Global).await;
         rig.transport.command(read(0, 1, key));
@@ -36,7 +36,7 @@ impl Rig {
         rig
     }
 
-    /// Passes over everything up to this end of a command, which is returned.
+    /// Skips all events up to this end of a command, and returns that.
     async fn not_run(&mut self, token: u64) -> String {
         self.until(&format!("replied {token} NotRun")).await
     }
@@ -51,7 +51,7 @@ fn commands_run_at_the_owners_of_their_slots_whatever_the_space() {
     block_on(async {
         for space in [Space::Global, Space::Shard] {
             let mut rig = Rig::new(HALVES, space).await;
-            // Nothing is known yet.
+            // The topology is not known yet.
             for (token, key) in [(1, LOW), (2, HIGH), (3, LOW)] {
                 rig.transport.command(add(token, key));
             }
@@ -87,7 +87,7 @@ fn a_slot_that_has_moved_is_found_by_the_next_command() {
     block_on(async {
         let mut rig = Rig::up(HALVES, Space::Global).await;
         for node in rig.cluster.nodes().iter_mut() {
-            // Nobody says more than MOVED.
+            // MOVED is the only hint.
             node.slots = Some(SILENCE.to_vec());
             node.see(ALL_AT_1);
         }
@@ -118,7 +118,7 @@ fn what_a_node_cannot_run_now_has_not_run_and_stops_nothing_else() {
             }
             rig.transport.publish(HIGH.as_bytes(), b"x");
             rig.expect("published 1").await;
-            // What Redis refuses for good is a reply.
+            // An error that does not pass is a reply.
             rig.cluster.nodes()[0].refusal = Some("-NOPERM no\r\n");
             rig.transport.command(add(4, LOW));
             rig.expect(&format!("replied 4 Replied(Error({:?}))", b"NOPERM no")).await;
@@ -140,7 +140,7 @@ fn commands_of_a_lost_node_are_lost_and_those_that_find_none_have_not_run() {
         assert!(down.starts_with("down 1 0: 127.0.0.1:"), "{down}");
         let lost = rig.next().await;
         assert!(lost.starts_with("replied 1 Lost { reason: \"127.0.0.1:"), "{lost}");
-        // Not up, but the other master is connected.
+        // The transport is not up, but the other master is connected.
         rig.transport.command(add(2, HIGH));
         rig.until(&added(2)).await;
         rig.transport.command(add(3, LOW));
@@ -200,7 +200,7 @@ fn a_key_whose_slot_its_owner_disowns_is_at_no_node() {
 #[test]
 fn a_master_that_hangs_and_is_replaced_loses_its_commands() {
     block_on(async {
-        // Who is published to, or counted at, is kept as a replica.
+        // A node that gets publishes, or is counted at, is kept as a replica.
         for (space, chosen, counts) in [
             (Space::Global, 0, false),
             (Space::Global, 1, false),
@@ -290,7 +290,7 @@ fn nothing_runs_while_the_transport_is_closed() {
         rig.until_cluster(|cluster| cluster.readers(0) == 1).await;
         rig.cluster.feed(0, b"*-1\r\n");
         rig.expect(&entries(7)).await;
-        // Closed before anything is known.
+        // It is closed before anything is known.
         let mut rig = Rig::new(HALVES, Space::Global).await;
         rig.transport.command(add(1, LOW));
         rig.transport.close();
@@ -313,7 +313,7 @@ fn a_reader_is_at_the_owner_of_its_slot_and_returns_after_a_loss() {
         rig.until_cluster(|cluster| cluster.readers(0) == 1).await;
         rig.cluster.feed(0, b"*-1\r\n");
         rig.expect(&entries(3)).await;
-        // Another key, elsewhere: it goes there.
+        // The next key has another owner: the reader goes there.
         rig.transport.command(read(1, 4, HIGH));
         rig.until_cluster(|cluster| (cluster.readers(0), cluster.readers(1)) == (0, 2)).await;
         rig.transport.close_reader(0);
@@ -327,7 +327,7 @@ fn a_reader_is_at_the_owner_of_its_slot_and_returns_after_a_loss() {
 #[test]
 fn a_reader_follows_its_slot() {
     block_on(async {
-        // By the words of the node, which ends what blocks there.
+        // The node says so, and ends the command that blocks there.
         let mut rig = Rig::reading(LOW).await;
         for node in rig.cluster.nodes().iter_mut() {
             node.slots = Some(SILENCE.to_vec());
@@ -341,7 +341,7 @@ fn a_reader_follows_its_slot() {
         rig.cluster.feed(1, b"*-1\r\n");
         rig.until(&entries(2)).await;
 
-        // By the topology: the node says nothing.
+        // The topology says so; the node says nothing.
         let mut rig = Rig::reading(LOW).await;
         rig.cluster.all_see(ALL_AT_1);
         let lost = rig.lost(1).await;
@@ -349,7 +349,7 @@ fn a_reader_follows_its_slot() {
         rig.transport.command(read(0, 2, LOW));
         rig.until_cluster(|cluster| cluster.readers(1) == 1 && cluster.readers(0) == 0).await;
 
-        // A master that becomes a replica ends what blocks, and the cluster is asked at once.
+        // A master that becomes a replica ends the command that blocks, and the cluster is asked at once.
         let mut rig = Rig::reading(LOW).await;
         let asked = rig.cluster.log(0, "CLUSTER SLOTS").len() + rig.cluster.log(1, "CLUSTER SLOTS").len();
         rig.cluster.feed(0, b"-UNBLOCKED force unblock\r\n");

@@ -95,7 +95,7 @@ fn closes_with_the_users_clients_and_opens_again() {
     });
 }
 
-/// How often the transport is looked at within a time in which the test does nothing.
+/// Returns how often the transport is polled while the test does nothing for this time.
 async fn looks(rig: &mut Rig, time: Duration) -> usize {
     let mut looks = 0;
     let mut sink = |_: Incoming<'_>| {};

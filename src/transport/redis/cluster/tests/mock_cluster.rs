@@ -1,4 +1,5 @@
-//! A cluster that a test plays: nodes that answer by themselves, each from what it believes of the slots.
+//! A cluster that a test plays: nodes that answer on their own, according to what each believes about the
+//! slots.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -15,32 +16,32 @@ use crate::transport::resp::{Reply, Scanner};
 /// A node as the test sees and changes it.
 pub(super) struct MockNode {
     pub(super) port: u16,
-    /// Ranges of slots with the indices of their nodes, the master first.
+    /// Ranges of slots with the indices of their nodes, master first.
     pub(super) view: Vec<(Slot, Slot, Vec<usize>)>,
     pub(super) epoch: u64,
-    /// What CLUSTER SLOTS answers instead of the view; empty for nothing at all.
+    /// What CLUSTER SLOTS answers instead of the view. If it is empty, there is no answer.
     pub(super) slots: Option<Vec<u8>>,
-    /// What each publish in a shard, and each command about a key, answers instead.
+    /// What each shard publish, and each command about a key, answers instead.
     pub(super) refusal: Option<&'static str>,
     /// What each count answers instead.
     pub(super) counting: Option<&'static str>,
-    /// A script runs there: it refuses all but HELLO.
+    /// A script is running: the node refuses everything except HELLO.
     pub(super) busy: bool,
-    /// It takes what it is sent and answers nothing.
+    /// It reads commands and does not answer.
     pub(super) hangs: bool,
-    /// It takes nothing until it is back, and runs it then.
+    /// It does not read until it is back, and then runs everything.
     pub(super) frozen: bool,
-    /// The same of connections with publishes alone.
+    /// The same for connections that have only sent publishes.
     pub(super) holds_back: bool,
     pub(super) subscribers: u64,
-    /// What SPUBLISH answers where the node is the master.
+    /// What SPUBLISH answers if the node is the master.
     pub(super) receivers: u64,
-    /// What HELLO answers instead of what the view says.
+    /// What HELLO answers instead of the role in the view.
     pub(super) hello: Option<&'static str>,
-    /// All commands but those of the handshake.
+    /// All commands except those of the handshake.
     pub(super) log: Vec<String>,
     listeners: Vec<mpsc::UnboundedSender<Vec<u8>>>,
-    /// Those who have sent XREAD.
+    /// The connections that have sent XREAD.
     readers: Vec<mpsc::UnboundedSender<Vec<u8>>>,
     task: AbortHandle,
 }
@@ -51,7 +52,7 @@ pub(super) struct MockCluster {
 }
 
 impl MockCluster {
-    /// Starts as many nodes as it takes for `view`, which all of them have.
+    /// Starts as many nodes as `view` needs. All of them have this view.
     pub(super) async fn start(view: &[(Slot, Slot, &[usize])]) -> Self {
         let count = view.iter().flat_map(|(_, _, nodes)| nodes.iter()).max().unwrap() + 1;
         let nodes = Arc::new(Mutex::new(Vec::new()));
@@ -95,7 +96,7 @@ impl MockCluster {
         }
     }
 
-    /// Ends a node and its connections.
+    /// Stops a node, and closes its connections.
     pub(super) fn kill(&self, index: usize) {
         let mut nodes = self.nodes();
         nodes[index].task.abort();
@@ -103,7 +104,7 @@ impl MockCluster {
         nodes[index].readers.clear();
     }
 
-    /// Ends the connections of the subscribers of a node.
+    /// Closes the connections of the subscribers of a node.
     pub(super) fn cut(&self, index: usize) {
         self.push(index, b"");
     }
@@ -113,17 +114,17 @@ impl MockCluster {
         self.nodes()[index].listeners.retain(|listener| listener.send(bytes.to_vec()).is_ok());
     }
 
-    /// Sends something to all readers of a node; ends their connections if it is nothing.
+    /// Sends something to all readers of a node. If it is empty, closes their connections.
     pub(super) fn feed(&self, index: usize, bytes: &[u8]) {
         self.nodes()[index].readers.retain(|reader| reader.send(bytes.to_vec()).is_ok());
     }
 
-    /// How many subscribers are connected to a node.
+    /// Returns how many subscribers are connected to a node.
     pub(super) fn listeners(&self, index: usize) -> usize {
         self.nodes()[index].listeners.iter().filter(|listener| !listener.is_closed()).count()
     }
 
-    /// How many readers a node has.
+    /// Returns how many readers a node has.
     pub(super) fn readers(&self, index: usize) -> usize {
         self.nodes()[index].readers.iter().filter(|reader| !reader.is_closed()).count()
     }
@@ -137,7 +138,7 @@ impl MockCluster {
         ClusterSettings { base: Settings::default(), seeds, nat_map: Vec::new() }
     }
 
-    /// The commands of a node that begin with a word.
+    /// Returns the commands of a node that begin with a word.
     pub(super) fn log(&self, index: usize, word: &str) -> Vec<String> {
         self.nodes()[index].log.iter().filter(|command| command.starts_with(word)).cloned().collect()
     }
@@ -207,7 +208,7 @@ pub(super) fn bulks(parts: &[&str]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The push of one name and a number, as for a confirmation.
+/// A push with one name and a number, as in a confirmation.
 pub(super) fn confirmation(verb: &str, name: &str) -> Vec<u8> {
     format!("*3\r\n${}\r\n{verb}\r\n${}\r\n{name}\r\n:1\r\n", verb.len(), name.len()).into_bytes()
 }
@@ -261,7 +262,7 @@ fn answer(
         ("CLUSTER", "SLOTS") => node.slots.clone().unwrap_or_else(|| slots(&node.view, &ports)),
         ("PUBLISH", _) => b":1\r\n".to_vec(),
         ("SPUBLISH", channel) => {
-            // A replica takes it as its master does.
+            // A replica accepts it as its master does.
             let error =
                 node.refusal.map(str::to_owned).or_else(|| moved(channel).filter(|_| !owns_here(channel)));
             let receivers = if moved(channel).is_some() { 0 } else { node.receivers };
@@ -271,7 +272,7 @@ fn answer(
             let error = node.refusal.map(str::to_owned).or_else(|| moved(key));
             error.unwrap_or_else(|| "$3\r\n1-0\r\n".to_owned()).into_bytes()
         }
-        // It blocks.
+        // XREAD blocks.
         ("XREAD", _) => {
             let error = moved(&command[2]);
             if error.is_none() && !node.readers.iter().any(|known| known.same_channel(listener)) {

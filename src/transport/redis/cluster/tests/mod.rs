@@ -1,4 +1,4 @@
-//! Scripts against a cluster of mock nodes, over the whole transport.
+//! Tests of the whole transport against a cluster of mock nodes.
 
 mod anywhere;
 mod counts;
@@ -29,15 +29,16 @@ const HIGH: &str = "foo";
 const LOWEST: &str = "hello";
 
 const HALVES: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
-/// What the owner of [`LOW`] says when it has lost its slot.
+/// The view of the owner of [`LOW`] after it has lost the slot.
 const WITHOUT_LOW: &[(Slot, Slot, &[usize])] = &[(0, 5060, &[0]), (5062, 8191, &[0]), (8192, 16383, &[1])];
 const ALL_AT_0: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[0])];
 const ALL_AT_1: &[(Slot, Slot, &[usize])] = &[(0, 16383, &[1])];
 
-/// What a node answers to CLUSTER SLOTS that does not say.
+/// The reply to CLUSTER SLOTS of a node that does not tell.
 const SILENCE: &[u8] = b"-NOPERM no\r\n";
 
-/// How long something may take to happen. It is bounded: while a cluster is in trouble there is always another event.
+/// How long something may take. The limit is needed: while a cluster is in trouble there is always another
+/// event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn words(incoming: Incoming<'_>) -> String {
@@ -94,8 +95,8 @@ impl Rig {
         rig
     }
 
-    /// No node says what it is, and the owners of these channels are known not to say: what is published there does
-    /// not wait.
+    /// No node says what it is, and that is known of the owners of these channels. So publishes there do not
+    /// wait.
     async fn trusted(&mut self, channels: &[&str]) {
         for node in self.cluster.nodes().iter_mut() {
             node.hello = Some("-ERR unknown command\r\n");
@@ -123,7 +124,7 @@ impl Rig {
         assert_eq!(self.next().await, event);
     }
 
-    /// All of these come next, in any order.
+    /// These events come next, in any order.
     async fn expect_all(&mut self, events: &[impl AsRef<str>]) {
         let mut expected: Vec<&str> = events.iter().map(AsRef::as_ref).collect();
         while !expected.is_empty() {
@@ -133,7 +134,7 @@ impl Rig {
         }
     }
 
-    /// Passes over everything up to an event that begins so, which is returned.
+    /// Skips all events up to one with this beginning, and returns that.
     async fn until(&mut self, beginning: &str) -> String {
         let work = async {
             loop {
@@ -146,7 +147,7 @@ impl Rig {
         tokio::time::timeout(PATIENCE, work).await.expect("it does not happen")
     }
 
-    /// Runs until a node is asked who owns what.
+    /// Runs until a node is asked for the slots.
     async fn asked(&mut self, index: usize) {
         let before = self.cluster.log(index, "CLUSTER SLOTS").len();
         self.until_cluster(|cluster| cluster.log(index, "CLUSTER SLOTS").len() > before).await;
@@ -171,17 +172,17 @@ const BEFORE_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0, 2]), (8192, 
 
 const AFTER_FAILOVER: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, 0]), (8192, 16383, &[1])];
 
-/// As they see it who know of nothing, and as a node says what it is that has become a replica.
+/// The view of nodes that know of no change; and the answer to HELLO of a node that has become a replica.
 const BEFORE_ANYBODY_KNOWS: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
 
 const REPLICA: &str = "*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
 
-/// Its slots are another node's, and it is not listed.
+/// Another node owns its slots, and it is not listed.
 const SUCCEEDED: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1])];
 
 const WITHOUT_REPLICA: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1])];
 
-/// Runs until the transport shows something, and passes over what it reports.
+/// Runs until the transport shows something, and ignores its reports.
 async fn poll_until(rig: &mut Rig, shows: impl Fn(&ClusterTransport) -> bool) {
     let work = async {
         while !shows(&rig.transport) {

@@ -1,4 +1,4 @@
-//! Publishes, and the way back of those that were not run.
+//! Publishes, and the return of those that were not run.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn a_publish_that_was_moved_comes_back_and_the_next_one_goes_to_the_new_owner() 
     block_on(async {
         let mut rig = Rig::up(HALVES, Space::Shard).await;
         for node in rig.cluster.nodes().iter_mut() {
-            // Nobody says more than MOVED.
+            // MOVED is the only hint.
             node.slots = Some(SILENCE.to_vec());
             node.see(ALL_AT_1);
         }
@@ -58,7 +58,7 @@ fn a_cluster_that_is_down_is_down_until_it_says_otherwise() {
     });
 }
 
-/// Runs until the cluster was asked some more times who owns what; asserts that the transport is never up.
+/// Runs until the cluster was asked a few more times. Checks that the transport is never up meanwhile.
 async fn stays_down(rig: &mut Rig) {
     for _ in 0..4 {
         rig.asked(1).await;
@@ -95,7 +95,7 @@ fn who_refuses_a_publish_is_asked_first_whether_the_slot_is_its_own() {
         rig.expect("returned bar 1").await;
         rig.expect("down 0 0: CLUSTERDOWN Hash slot not served").await;
         stays_down(&mut rig).await;
-        // The news has spread.
+        // All nodes know it now.
         rig.cluster.all_see(WITHOUT_LOW);
         stays_down(&mut rig).await;
         rig.cluster.all_see(ALL_AT_1);
@@ -146,7 +146,7 @@ fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_other
             rig.expect_all(&["returned bar 1", "held: BUSY Redis is busy running a script."]).await;
             rig.cluster.nodes()[busy].busy = false;
             rig.expect("up").await;
-            // It takes the next one, and does not answer it.
+            // It reads the next publish, and does not answer.
             rig.cluster.nodes()[busy].hangs = true;
             for payload in [&b"1"[..], b"22", b"333"] {
                 rig.transport.publish(LOW.as_bytes(), payload);
@@ -158,7 +158,7 @@ fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_other
             let sent = |cluster: &MockCluster| cluster.log(busy, &format!("{verb} {LOW}")).split_off(1);
             rig.until_cluster(|cluster| !sent(cluster).is_empty()).await;
             assert_eq!(sent(&rig.cluster), [format!("{verb} {LOW} 1")]);
-            // What has not gone out comes back if it is lost.
+            // What was not sent comes back if the node is lost.
             rig.cluster.kill(busy);
             rig.expect_all(&["returned bar 2".to_owned(), "returned bar 3".to_owned()]).await;
             assert!(rig.next().await.starts_with("down 1 0"));

@@ -17,7 +17,7 @@ fn a_withdrawn_subscription_follows_its_slot_without_waiting_for_a_refresh() {
         assert_eq!(rig.cluster.log(1, "SSUBSCRIBE"), ["SSUBSCRIBE foo", "SSUBSCRIBE bar"]);
         rig.cluster.push(1, &bulks(&["smessage", LOW, "x"]));
         rig.until("message 0 bar x").await;
-        // What it holds no longer is not withdrawn.
+        // A name that it does not hold any more is not withdrawn.
         rig.transport.unsubscribe(0, vec![Subscription::shard(LOW)]);
         rig.until_cluster(|cluster| cluster.log(1, "SUNSUBSCRIBE").len() == 1).await;
         rig.cluster.push(1, &confirmation("sunsubscribe", LOW));
@@ -30,7 +30,7 @@ fn a_withdrawn_subscription_follows_its_slot_without_waiting_for_a_refresh() {
 fn a_slot_with_a_new_owner_takes_its_names_along() {
     block_on(async {
         let mut rig = Rig::subscribed(HALVES, &[LOW, HIGH]).await;
-        // The old owner still holds it, and goes on until the new one does.
+        // The old owner still holds the name until the new one does.
         rig.cluster.all_see(&[(0, 16383, &[1, 0])]);
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.expect("returned bar 1").await;

@@ -1,4 +1,4 @@
-//! Scripts for commands about keys, on the shared connection and on readers of their own.
+//! Commands about keys, on the shared connection and on readers.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn is_not_run(event: &Event, token: u64) {
 }
 
 impl Rig {
-    /// With the command connection up, and that of reader 0, which has been asked for `token` 1.
+    /// With the command connection up, and the connection of reader 0, which runs the command with `token` 1.
     async fn reading() -> (Self, Client, Client) {
         let (mut rig, commands) = Self::up(MockPeer::tcp().await).await;
         rig.transport.command(read(0, 1));
@@ -83,7 +83,7 @@ fn commands_keep_their_place_among_publishes_and_counts() {
         let error = b"-WRONGTYPE no\r\n";
         let replies: [&[u8]; 6] =
             [b":1\r\n", b"$3\r\n1-0\r\n", b"*2\r\n$1\r\na\r\n:4\r\n", range, error, b":2\r\n"];
-        // A byte at a time.
+        // One byte at a time.
         rig.with_peer(async {
             for byte in replies.concat() {
                 client.send(&[byte]).await;
@@ -107,7 +107,7 @@ fn commands_keep_their_place_among_publishes_and_counts() {
 #[test]
 fn a_command_that_was_begun_is_lost_and_one_that_was_not_has_not_run() {
     block_on(async {
-        // A unix socket's buffers are far smaller than what is added.
+        // The buffers of a unix socket are far smaller than what is added.
         let (mut rig, mut client) = Rig::up(MockPeer::unix("commands")).await;
         let large = vec![b'x'; 8_000_000];
         rig.transport.publish(b"a", b"written");
@@ -137,7 +137,7 @@ fn a_command_that_was_begun_is_lost_and_one_that_was_not_has_not_run() {
         is_not_run(&rig.next().await, 5);
         is_not_run(&rig.next().await, 6);
         assert!(rig.transport.is_flushed());
-        // What comes meanwhile waits for the next connection.
+        // Commands that come meanwhile wait for the next connection.
         rig.transport.command(add(7));
         let mut client = rig.accept().await;
         rig.with_peer(client.expect(&ADD)).await;
@@ -163,7 +163,7 @@ fn commands_end_with_an_attempt_that_fails() {
         is_down(&events[0], 0, 0);
         is_not_run(&events[1], 1);
         is_not_run(&events[2], 2);
-        // Whoever asks at once again is slowed down: 25 + 50 + 100 + 200 ms at most, a quarter of it at least.
+        // Each attempt waits: 25 + 50 + 100 + 200 ms at most, and at least a quarter of that.
         let start = tokio::time::Instant::now();
         for token in 3..7 {
             transport.command(read(0, token));
@@ -223,7 +223,7 @@ fn readers_are_connections_of_their_own() {
         rig.transport.command(read(9, 2));
         let mut second = rig.accept().await;
         rig.with_peer(second.expect(&READ)).await;
-        // The others go on while these block.
+        // The others go on while these commands block.
         rig.transport.command(add(3));
         rig.with_peer(commands.expect(&ADD)).await;
         commands.send(b"$3\r\n1-0\r\n").await;
@@ -276,7 +276,7 @@ fn a_reader_that_is_killed_comes_back_with_the_next_command() {
         rig.with_peer(reader.expect(&READ)).await;
         reader.send(ENTRY).await;
         assert_eq!(rig.next().await, replied(2, ENTRY));
-        // Without a command nobody hears of it, and nobody connects: the next connection is the lane's.
+        // Without a command nothing is reported and nobody connects: the next connection is that of the lane.
         drop(reader);
         rig.transport.publish(b"a", b"1");
         rig.with_peer(commands.command()).await;
@@ -287,7 +287,7 @@ fn a_reader_that_is_killed_comes_back_with_the_next_command() {
         rig.transport.command(read(0, 3));
         let mut reader = rig.accept().await;
         rig.with_peer(reader.expect(&READ)).await;
-        // Replies that nobody asked for, and what is none, cost the connection.
+        // Replies without a command, and bytes that are no reply, cost the connection.
         reader.send(&[ENTRY, b":1\r\n"].concat()).await;
         assert_eq!(rig.next().await, replied(3, ENTRY));
         rig.transport.command(read(0, 4));
@@ -354,7 +354,8 @@ fn a_reader_that_is_silent_for_too_long_is_taken_for_lost() {
             }
         });
         let patience = Duration::from_secs(10);
-        /// Lets time pass in a moment, and the transport see it. The clock runs else, so that it waits for the sockets.
+        /// Lets the time pass at once, and polls the transport. Otherwise the clock runs, so that the test
+        /// waits for the sockets.
         async fn pass(rig: &mut Rig, time: Duration) {
             rig.with_peer(async {
                 tokio::time::pause();
@@ -366,11 +367,11 @@ fn a_reader_that_is_silent_for_too_long_is_taken_for_lost() {
             })
             .await;
         }
-        // The first command waits for ever by itself.
+        // The first command may wait for ever.
         pass(&mut rig, 10 * patience).await;
         reader.send(ENTRY).await;
         assert_eq!(rig.next().await, replied(1, ENTRY));
-        // Bytes that come are no silence, however slowly they do.
+        // As long as bytes arrive, Redis is not silent, however slow they are.
         rig.transport.command(impatient(0, 2, patience));
         rig.with_peer(reader.expect(&READ)).await;
         let (last, pieces) = ENTRY.split_last().unwrap();

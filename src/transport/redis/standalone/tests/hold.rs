@@ -1,4 +1,4 @@
-//! What Redis refuses for now, as it does while a script runs: nothing of it is lost, and nothing is overtaken.
+//! What Redis refuses for now, as while a script runs: nothing is lost, and nothing is overtaken.
 
 use super::{Event, Rig, channel, confirmation, push};
 use crate::transport::Transport;
@@ -106,7 +106,7 @@ fn subscriptions_are_made_and_let_go_when_redis_takes_that_again() {
         rig.with_peer(lane.expect(&["UNSUBSCRIBE", "a"])).await;
         lane.send(&[confirmation("SUBSCRIBE", "c", 3), confirmation("UNSUBSCRIBE", "a", 2)].concat()).await;
         assert_eq!(rig.next().await, Event::Subscribed(0, false, "c".to_owned()));
-        // What is wanted again meanwhile stays.
+        // A name that is wanted again meanwhile stays.
         rig.transport.unsubscribe(0, vec![channel("c")]);
         rig.with_peer(lane.expect(&["UNSUBSCRIBE", "c"])).await;
         lane.send(BUSY).await;
@@ -117,7 +117,7 @@ fn subscriptions_are_made_and_let_go_when_redis_takes_that_again() {
         assert_eq!(rig.next().await, Event::Subscribed(0, false, "c".to_owned()));
         rig.transport.subscribe(0, vec![channel("d")]);
         rig.with_peer(lane.expect(&["SUBSCRIBE", "d"])).await;
-        // Of the same round, which is told already.
+        // A refusal of the same round, which is reported already.
         lane.send(BUSY).await;
         rig.with_peer(lane.expect(&["SUBSCRIBE", "d"])).await;
     });

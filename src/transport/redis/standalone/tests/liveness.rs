@@ -1,4 +1,4 @@
-//! Nodes that say nothing, and nodes that are no longer what they were.
+//! Nodes that are silent, and nodes that have changed their role.
 
 use tokio::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::transport::redis::mock::{Client, MockPeer, block_on};
 const MASTER: &str = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 const SLAVE: &str = "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$9\r\nconnected\r\n:0\r\n";
 
-/// Accepts a connection, which asks for the role.
+/// Accepts a connection that asks for the role.
 async fn accept(rig: &mut Rig, role: &str) -> Client {
     let (transport, events) = (&mut rig.transport, &mut rig.events);
     let peer = &mut rig.peer;
@@ -236,7 +236,7 @@ fn lanes_follow_when_the_address_leads_elsewhere() {
         rig.transport.subscribe(0, vec![channel("c")]);
         let mut lane = rig.accept().await;
         rig.serve(&mut lane, 1).await;
-        // The name leads to another node from now on, at which the commands arrive first.
+        // From now on the name leads to another node. The command connection gets there first.
         rig.transport.redirect_for_tests(after.address());
         rig.peer = after;
         drop(commands);

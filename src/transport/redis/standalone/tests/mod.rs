@@ -1,4 +1,4 @@
-//! Scripts against a peer that plays Redis, over the whole transport.
+//! Tests of the whole transport against a peer that plays Redis.
 
 mod commands;
 mod hold;
@@ -69,7 +69,7 @@ impl Event {
     }
 }
 
-/// A transport and the peer it speaks to.
+/// A transport, and the peer that it is connected to.
 struct Rig {
     transport: RedisTransport,
     events: VecDeque<Event>,
@@ -102,7 +102,7 @@ impl Rig {
         (rig, client)
     }
 
-    /// With one lane up besides, and `names` confirmed on it.
+    /// With one lane up as well, and `names` confirmed on it.
     async fn subscribed(names: &[Subscription]) -> (Self, Client, Client) {
         let (mut rig, commands) = Self::up(MockPeer::tcp().await).await;
         rig.transport.subscribe(0, names.to_vec());
@@ -119,7 +119,7 @@ impl Rig {
         .await
     }
 
-    /// Runs the peer's part with the transport polled beside it.
+    /// Runs the peer's part while the transport is polled.
     async fn with_peer<T>(&mut self, work: impl Future<Output = T>) -> T {
         let (transport, events) = (&mut self.transport, &mut self.events);
         drive(work, async || {
@@ -138,7 +138,8 @@ impl Rig {
         }
     }
 
-    /// Confirms subscriptions as Redis does until `names` are confirmed, and checks what the transport reports.
+    /// Confirms subscriptions as Redis does, until `names` are confirmed, and checks what the transport
+    /// reports.
     async fn serve(&mut self, lane: &mut Client, names: usize) {
         let mut confirmed = 0;
         while confirmed < names {

@@ -1,4 +1,4 @@
-//! Publishes and counts, and the life of the transport.
+//! Publishes and counts, and how the transport opens and closes.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn publishes_of_a_tick_go_out_in_one_write_and_replies_keep_their_order() {
 #[test]
 fn a_loss_amid_a_burst_is_counted_to_the_publish() {
     block_on(async {
-        // A unix socket's buffers are far smaller than what is published.
+        // The buffers of a unix socket are far smaller than what is published.
         let (mut rig, mut client) = Rig::up(MockPeer::unix("burst")).await;
         let large = vec![b'x'; 8_000_000];
         rig.transport.publish(b"a", b"answered");
@@ -110,7 +110,7 @@ fn garbage_costs_the_connection_and_no_more() {
         rig.with_peer(commands.command()).await;
         commands.send(b"$1\r\nx\r\n").await;
         is_down(&rig.next().await, 1, 0);
-        // Both come back, in either order.
+        // Both connections come back, in either order.
         let (_one, _two) = (rig.accept().await, rig.accept().await);
         while rig.next().await != Event::Up {}
     });

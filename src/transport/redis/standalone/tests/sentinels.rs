@@ -1,4 +1,4 @@
-//! A master that moves, and mock sentinels that know.
+//! A master that moves, and mock sentinels that know where it is.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::transport::redis::connect::{Address, Endpoint, RedisTarget, Sentinels
 use crate::transport::redis::mock::{Client, MockPeer, block_on};
 use crate::transport::{Outcome, Port, Transport};
 
-/// A sentinel that serves by itself.
+/// A sentinel that runs on its own.
 struct MockSentinel {
     address: Address,
     known: watch::Sender<Known>,
@@ -25,9 +25,9 @@ struct MockSentinel {
 #[derive(Clone)]
 struct Known {
     master: Option<Address>,
-    /// What the subscribers are told.
+    /// What its subscribers are told.
     said: Option<String>,
-    /// Changes when the subscribers are to be dropped.
+    /// Changes when its subscribers have to be dropped.
     subscribers: u32,
 }
 
@@ -39,7 +39,7 @@ fn host_and_port(address: &Address) -> (String, String) {
 }
 
 impl MockSentinel {
-    /// Puts its address into `asked` when it is asked for the master.
+    /// Adds its address to `asked` when it is asked for the master.
     async fn start(master: Option<&MockPeer>, asked: &Rc<RefCell<Vec<Address>>>) -> Self {
         let mut peer = MockPeer::tcp().await;
         let address = peer.address();
@@ -66,7 +66,7 @@ impl MockSentinel {
         });
     }
 
-    /// The failover is over, and those who watched are gone.
+    /// The failover is over, and the subscribers are dropped.
     fn switch_unseen(&self, to: &MockPeer) {
         self.known.send_modify(|known| {
             known.master = Some(to.address());
@@ -78,7 +78,7 @@ impl MockSentinel {
         self.asked.borrow().iter().filter(|&asked| *asked == self.address).count()
     }
 
-    /// Waits until it was asked so often.
+    /// Waits until it was asked this often.
     async fn asked_times(&self, rig: &mut Rig, times: usize) {
         rig.with_peer(async {
             while self.times_asked() < times {
@@ -88,7 +88,7 @@ impl MockSentinel {
         .await;
     }
 
-    /// Waits until so many watch it.
+    /// Waits until it has this many subscribers.
     async fn watched(&self, rig: &mut Rig, watchers: usize) {
         rig.with_peer(async {
             while self.known.receiver_count() < watchers {
@@ -156,7 +156,7 @@ async fn rig(nodes: &[&Address]) -> Rig {
     Rig::to(RedisTarget::new(Endpoint::Sentinels(Arc::new(sentinels)), Settings::default()), nobody)
 }
 
-/// Accepts a connection, which asks for the role.
+/// Accepts a connection that asks for the role.
 async fn accept(rig: &mut Rig, peer: &mut MockPeer, role: &str) -> Client {
     rig.with_peer(async {
         let mut client = peer.accept_raw().await;
@@ -184,7 +184,7 @@ fn sentinels_are_asked_in_turn_and_the_one_that_answers_goes_first() {
         rig.transport.open();
         let first = accept(&mut rig, &mut master, "master").await;
         assert_eq!(rig.next().await, Event::Up);
-        // By the connection, and each by its own watch.
+        // Once by the connection, and once by the subscription to each sentinel.
         ignorant.asked_times(&mut rig, 2).await;
         knowing.asked_times(&mut rig, 2).await;
         drop(first);
@@ -274,7 +274,7 @@ fn one_sentinel_that_is_behind_moves_nobody() {
         for sentinel in [&behind, &one, &two] {
             sentinel.watched(&mut rig, 1).await;
         }
-        // Its watch is lost and comes back, and it says what it said before.
+        // The subscription to it is lost and comes back, and it names the same master as before.
         let before = behind.times_asked();
         behind.switch_unseen(&old);
         behind.asked_times(&mut rig, before + 1).await;
@@ -356,7 +356,7 @@ fn all_connections_follow_the_master() {
             reader.closed().await;
         })
         .await;
-        // The other sentinel hears of it later, and says nothing new.
+        // The other sentinel hears of the switch later, and says nothing new.
         let (mut a, mut b) =
             (accept(&mut rig, &mut new, "master").await, accept(&mut rig, &mut new, "master").await);
         one.switch("mymaster", &old, &new);
@@ -395,7 +395,7 @@ fn a_switch_that_nobody_saw_is_noticed_when_the_watch_is_back() {
         rig.with_peer(client.closed()).await;
         let _client = accept(&mut rig, &mut new, "master").await;
         assert_eq!(rig.next().await, Event::Up);
-        // And a watch that is lost without a switch changes nothing.
+        // A subscription that is lost without a switch changes nothing.
         let before = sentinel.times_asked();
         sentinel.switch_unseen(&new);
         rig.with_peer(async {

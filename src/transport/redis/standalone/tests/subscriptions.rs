@@ -54,7 +54,7 @@ fn a_lane_closes_with_its_last_name() {
         })
         .await;
         assert!(rig.events.is_empty(), "{:?}", rig.events);
-        // And opens again with the next.
+        // It opens again with the next name.
         rig.transport.subscribe(0, vec![channel("d")]);
         let mut lane = rig.accept().await;
         rig.serve(&mut lane, 1).await;
@@ -89,7 +89,7 @@ fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
         ] {
             assert_eq!(rig.next().await, expected);
         }
-        // The lane stands meanwhile, and each further refusal is reported once.
+        // The lane stays up, and each further round of refusals is reported once.
         lane.send(&push(&[b"message", b"b", b"x"])).await;
         assert!(matches!(rig.next().await, Event::Message(..)));
         rig.with_peer(lane.expect(&["SUBSCRIBE", "no"])).await;
@@ -165,7 +165,8 @@ fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
     });
 }
 
-/// Sets the clock forward, which goes on from there: one that stands jumps while the peer is waited for.
+/// Sets the clock forward, and lets it run on. A clock that is paused would jump while the test waits for the
+/// peer.
 async fn later(by: Duration) {
     tokio::time::pause();
     tokio::time::advance(by).await;
@@ -211,7 +212,7 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
                 let why = format!("{} closed the connection", rig.peer.address());
                 assert_eq!((reason, silence), (why, 0));
             } else {
-                // A machine that is busy takes its time, too.
+                // A busy machine needs some time as well.
                 let longest = began.elapsed().as_secs_f64() * 1000.0;
                 assert!(silence >= 1500 && silence as f64 <= longest, "{silence} of {longest}");
                 let why = format!(

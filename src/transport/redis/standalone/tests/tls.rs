@@ -11,13 +11,13 @@ fn trusting(authority: &Authority) -> TlsOptions {
     TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() }
 }
 
-/// Connects to a server that is `identity`, and shakes hands with Redis.
+/// Connects to a server with the certificate `identity`, and makes Redis' handshake.
 async fn connect(identity: &Identity, clients: Option<&Authority>, options: &TlsOptions) -> Result<(), Loss> {
     let mut peer = MockPeer::tls(identity.acceptor(clients)).await;
     let settings = Settings { tls: Some(Tls::new(options).unwrap()), ..Settings::default() };
     let target = RedisTarget::new(peer.address(), settings);
     let serve = async {
-        // A client that does not like the server says so and goes.
+        // A client that rejects the server closes the connection.
         let mut client = peer.try_accept().await?;
         client.expect(&["PING"]).await;
         client.send(b"+PONG\r\n").await;
@@ -38,7 +38,7 @@ fn a_server_is_known_by_its_authority_and_its_name() {
         let (ours, other) = (Authority::new("one"), Authority::new("two"));
         let by_address = ours.identity(&["127.0.0.1"]);
         connect(&by_address, None, &trusting(&ours)).await.unwrap();
-        // Several in one text, and words between them.
+        // Several certificates in one text, with words between them.
         let both = format!("first\n{}\nsecond\n{}", other.pem(), ours.pem());
         connect(&by_address, None, &TlsOptions { ca: vec![both], ..TlsOptions::default() }).await.unwrap();
         assert!(
