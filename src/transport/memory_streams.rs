@@ -13,23 +13,23 @@ const NIL: &[u8] = b"$-1\r\n";
 /// The values of keys. Nothing expires.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    values: BTreeMap<Vec<u8>, Value>,
+    values: BTreeMap<Vec<u8>, MemoryValue>,
 }
 
 #[derive(Debug)]
-enum Value {
+enum MemoryValue {
     Text(Vec<u8>),
-    Stream(Stream),
+    Stream(MemoryStream),
 }
 
 #[derive(Debug, Default)]
-struct Stream {
-    entries: Vec<Entry>,
+struct MemoryStream {
+    entries: Vec<MemoryEntry>,
     last: Id,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct MemoryEntry {
     id: Id,
     fields: Vec<Vec<u8>>,
 }
@@ -43,7 +43,7 @@ impl Keys {
         let key = parts[1].to_vec();
         let reply = match parts[0] {
             b"SET" => {
-                self.values.insert(key, Value::Text(parts[2].to_vec()));
+                self.values.insert(key, MemoryValue::Text(parts[2].to_vec()));
                 Ok(b"+OK\r\n".to_vec())
             }
             b"GET" => self.text(&key),
@@ -67,16 +67,16 @@ impl Keys {
 
     fn text(&self, key: &[u8]) -> Result<Vec<u8>, &'static str> {
         match self.values.get(key) {
-            Some(Value::Text(text)) => Ok(bulk(text)),
-            Some(Value::Stream(_)) => Err(WRONG_TYPE),
+            Some(MemoryValue::Text(text)) => Ok(bulk(text)),
+            Some(MemoryValue::Stream(_)) => Err(WRONG_TYPE),
             None => Ok(NIL.to_vec()),
         }
     }
 
-    fn stream(&mut self, key: Vec<u8>) -> Result<&mut Stream, &'static str> {
-        match self.values.entry(key).or_insert_with(|| Value::Stream(Stream::default())) {
-            Value::Stream(stream) => Ok(stream),
-            Value::Text(_) => Err(WRONG_TYPE),
+    fn stream(&mut self, key: Vec<u8>) -> Result<&mut MemoryStream, &'static str> {
+        match self.values.entry(key).or_insert_with(|| MemoryValue::Stream(MemoryStream::default())) {
+            MemoryValue::Stream(stream) => Ok(stream),
+            MemoryValue::Text(_) => Err(WRONG_TYPE),
         }
     }
 
@@ -96,7 +96,9 @@ impl Keys {
             );
         }
         stream.last = id;
-        stream.entries.push(Entry { id, fields: parts[1..].iter().map(|part| part.to_vec()).collect() });
+        stream
+            .entries
+            .push(MemoryEntry { id, fields: parts[1..].iter().map(|part| part.to_vec()).collect() });
         if !limit.is_empty() {
             stream.trim(limit);
         }
@@ -118,9 +120,9 @@ impl Keys {
         let entries = &self.stream(key)?.entries;
         let entries = entries.iter().filter(|entry| within.contains(&entry.id));
         let entries: Vec<_> = if backwards {
-            entries.rev().take(count).map(Entry::reply).collect()
+            entries.rev().take(count).map(MemoryEntry::reply).collect()
         } else {
-            entries.take(count).map(Entry::reply).collect()
+            entries.take(count).map(MemoryEntry::reply).collect()
         };
         Ok(array(&entries))
     }
@@ -132,11 +134,11 @@ impl Keys {
         let Some(value) = self.values.get(*key) else {
             return Ok(blocked(parts));
         };
-        let Value::Stream(stream) = value else {
+        let MemoryValue::Stream(stream) = value else {
             return Err(WRONG_TYPE);
         };
         let entries = stream.entries.iter().filter(|entry| entry.id > after);
-        let entries: Vec<_> = entries.take(count(parts)).map(Entry::reply).collect();
+        let entries: Vec<_> = entries.take(count(parts)).map(MemoryEntry::reply).collect();
         if entries.is_empty() {
             return Ok(blocked(parts));
         }
@@ -144,7 +146,7 @@ impl Keys {
     }
 }
 
-impl Stream {
+impl MemoryStream {
     /// `MAXLEN [~|=] n`; returns how many entries were trimmed.
     fn trim(&mut self, limit: &[&[u8]]) -> usize {
         let exactly = limit[1] != b"~";
@@ -153,7 +155,7 @@ impl Stream {
     }
 }
 
-impl Entry {
+impl MemoryEntry {
     fn reply(&self) -> Vec<u8> {
         let fields: Vec<_> = self.fields.iter().map(|field| bulk(field)).collect();
         array(&[bulk(&text(self.id)), array(&fields)])

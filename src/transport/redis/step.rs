@@ -11,13 +11,13 @@ pub(super) const BUDGET: Duration = Duration::from_millis(2);
 
 /// What one step of a connection brought.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Step {
+pub(super) struct PollStep {
     /// Something was reported to the sink.
     pub(super) reported: bool,
     /// A read brought something, so there may be more.
     pub(super) more: bool,
 }
 
-impl Step {
+impl PollStep {
     pub(super) const REPORTED: Self = Self { reported: true, more: false };
 }

@@ -10,7 +10,7 @@ use super::reader::{ClusterReader, Ended};
 use super::{ClusterDeferred, ClusterTransport};
 use crate::transport::redis::commands::{Abandoned, ReaderNews};
 use crate::transport::redis::slot::slot_of;
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::{Incoming, KeyCommand, Port};
 
 impl ClusterTransport {
@@ -80,8 +80,8 @@ impl ClusterTransport {
         cx: &mut Context<'_>,
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
-        let mut step = Step::default();
+    ) -> PollStep {
+        let mut step = PollStep::default();
         let mut told = Vec::new();
         for ClusterReader { reader, at, .. } in self.readers.values_mut() {
             let one = reader.poll(cx, self.paused, sink);

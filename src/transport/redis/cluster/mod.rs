@@ -15,6 +15,15 @@
 //! is on two connections only while a former master still holds it (`subscriber/handovers`). A node that
 //! hangs and was left is still read until it answers (`subscriber/former.rs`, `subscriber/last.rs`). One
 //! future polls everything, as in the standalone transport.
+//!
+//! The transport is in several files:
+//!
+//! - `poll.rs`: one poll of everything
+//! - `plan.rs`: which nodes are connected
+//! - `refreshing.rs`: what the nodes say about the cluster, and what follows from it
+//! - `standing.rs`: whether publishing is possible, and if not, why
+//! - `keys.rs`, `reader.rs`: commands about keys
+//! - `counting.rs`: counts, as sums over the nodes
 
 mod counting;
 mod keys;

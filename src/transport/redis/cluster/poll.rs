@@ -10,7 +10,7 @@ use super::subscriber::{ClusterSubscriber, Hints, MISSING};
 use super::{ClusterDeferred, ClusterTransport, Unplaced};
 use crate::transport::Incoming;
 use crate::transport::redis::connect::{Address, Loss};
-use crate::transport::redis::step::{BUDGET, READS_PER_CALL, Step};
+use crate::transport::redis::step::{BUDGET, PollStep, READS_PER_CALL};
 
 /// Takes the reports.
 pub(super) type Sink<'a> = dyn FnMut(Incoming<'_>) + 'a;
@@ -47,7 +47,7 @@ impl ClusterTransport {
     }
 
     fn poll_all(&mut self, cx: &mut Context<'_>, sink: &mut Sink<'_>) -> bool {
-        let mut step = Step::default();
+        let mut step = PollStep::default();
         let beats = self.pulse.poll(cx);
         let begun = Instant::now();
         for _ in 0..READS_PER_CALL {
@@ -165,8 +165,8 @@ impl ClusterTransport {
         timer.as_mut().poll(cx).is_ready()
     }
 
-    fn poll_subscribers(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut Sink<'_>) -> Step {
-        let mut step = Step::default();
+    fn poll_subscribers(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut Sink<'_>) -> PollStep {
+        let mut step = PollStep::default();
         let mut hints = Hints::default();
         self.first_subscriber = (self.first_subscriber + 1).checked_rem(self.subscribers.len()).unwrap_or(0);
         let (before, from) = self.subscribers.split_at_mut(self.first_subscriber);

@@ -14,7 +14,7 @@ use crate::transport::redis::connect::{Loss, RedisTarget};
 use crate::transport::redis::connection::{Connection, Opened};
 use crate::transport::redis::sentinel::Master;
 use crate::transport::redis::slot::Redirect;
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, KeyCommand, Outcome};
 
@@ -105,7 +105,7 @@ impl ReaderConnection {
         cx: &mut Context<'_>,
         paused: bool,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
+    ) -> PollStep {
         let mut reported = false;
         let mut sink = |incoming: Incoming<'_>| {
             reported = true;
@@ -120,7 +120,7 @@ impl ReaderConnection {
                 report(&abandoned, &loss.to_string(), &mut sink);
             }
         }
-        Step { reported, more: self.more }
+        PollStep { reported, more: self.more }
     }
 
     /// Leaves a connection that does not go to the master. Returns whether something was reported.

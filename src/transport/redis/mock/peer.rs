@@ -23,12 +23,12 @@ pub(crate) enum MockPeer {
     Tls(TcpListener, TlsAcceptor),
 }
 
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+trait AnySocket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> AnySocket for S {}
 
 /// The peer's side of one connection. Dropping it closes the connection.
 pub(crate) struct Client {
-    socket: Box<dyn Socket>,
+    socket: Box<dyn AnySocket>,
     input: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ impl MockPeer {
 
     /// Like [`MockPeer::accept_raw`], if the other side may reject the TLS handshake.
     pub(crate) async fn try_accept(&mut self) -> io::Result<Client> {
-        let socket: Box<dyn Socket> = match self {
+        let socket: Box<dyn AnySocket> = match self {
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),
             Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
             Self::Tls(listener, acceptor) => {

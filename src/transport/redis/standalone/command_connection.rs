@@ -11,7 +11,7 @@ use crate::transport::redis::commands::{
 use crate::transport::redis::connect::{Loss, RedisTarget, SaidRole};
 use crate::transport::redis::connection::{Connection, Opened};
 use crate::transport::redis::sentinel::Master;
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::resp::{ProtocolError, Reply};
 use crate::transport::{Incoming, KeyCommand, Outcome, Space, Trial};
 
@@ -19,7 +19,7 @@ use crate::transport::{Incoming, KeyCommand, Outcome, Space, Trial};
 pub(super) struct CommandConnection {
     space: Space,
     connection: Connection,
-    in_flight: VecDeque<Run>,
+    in_flight: VecDeque<SentRun>,
     /// Publishes that are not answered, and may have to come back.
     kept: KeptPublishes,
     /// The lengths of their channels and payloads.
@@ -35,7 +35,7 @@ pub(super) struct CommandConnection {
 }
 
 /// Commands that are not answered. Publishes are many and alike, so a run of them is one number.
-enum Run {
+enum SentRun {
     Publishes(u64),
     Count {
         token: u64,
@@ -119,23 +119,23 @@ impl CommandConnection {
         write_publish(self.connection.commands.commands(), self.space, channel, payload);
         self.kept.push(channel, payload);
         self.lengths.push_back((channel.len(), payload.len()));
-        if let Some(Run::Publishes(run)) = self.in_flight.back_mut() {
+        if let Some(SentRun::Publishes(run)) = self.in_flight.back_mut() {
             *run += 1;
         } else {
-            self.in_flight.push_back(Run::Publishes(1));
+            self.in_flight.push_back(SentRun::Publishes(1));
         }
     }
 
     /// Appends a count. If there is no connection yet, it waits until that is up or the attempt has failed.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
         write_count(self.connection.commands.commands(), self.space, channels);
-        self.in_flight.push_back(Run::Count { token, channels: channels.len() });
+        self.in_flight.push_back(SentRun::Count { token, channels: channels.len() });
     }
 
     /// Appends a command about a key. It waits as a count does.
     pub(super) fn command(&mut self, command: &KeyCommand) {
         write_args(self.connection.commands.commands(), &command.args);
-        self.in_flight.push_back(Run::Command { token: command.token });
+        self.in_flight.push_back(SentRun::Command { token: command.token });
     }
 
     /// Asks for a sign of life: for the role, if the node answers ROLE.
@@ -143,7 +143,7 @@ impl CommandConnection {
         if self.connection.pulse() {
             let question = if self.connection.tells_role() { "ROLE" } else { "PING" };
             write_names(self.connection.commands.commands(), question, []);
-            self.in_flight.push_back(Run::Pulse);
+            self.in_flight.push_back(SentRun::Pulse);
         }
     }
 
@@ -174,7 +174,7 @@ impl CommandConnection {
     }
 
     /// Opens, writes everything, and reads once.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> PollStep {
         match self.advance(cx, sink) {
             Ok(step) => step,
             Err(loss) => {
@@ -187,7 +187,7 @@ impl CommandConnection {
                 let lost = self.lost();
                 self.connection.lose();
                 lost.report(&loss.to_string(), sink);
-                Step::REPORTED
+                PollStep::REPORTED
             }
         }
     }
@@ -208,8 +208,12 @@ impl CommandConnection {
         astray
     }
 
-    fn advance(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<Step, Loss> {
-        let mut step = Step::default();
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> Result<PollStep, Loss> {
+        let mut step = PollStep::default();
         match self.connection.poll_open(cx) {
             Poll::Pending => return Ok(step),
             Poll::Ready(opened) => {
@@ -222,7 +226,7 @@ impl CommandConnection {
         }
         if self.hold.poll_asks(cx) {
             write_names(self.connection.commands.commands(), "PING", []);
-            self.in_flight.push_back(Run::Hold);
+            self.in_flight.push_back(SentRun::Hold);
         }
         self.connection.poll_flush(cx)?;
         if let Poll::Ready(filled) = self.connection.poll_fill(cx) {
@@ -230,9 +234,9 @@ impl CommandConnection {
             step.more = true;
         }
         while let Some(reply) = self.connection.next_reply()? {
-            step.reported |= !matches!(self.in_flight.front(), Some(Run::Pulse | Run::Hold));
+            step.reported |= !matches!(self.in_flight.front(), Some(SentRun::Pulse | SentRun::Hold));
             match (self.in_flight.front_mut(), reply) {
-                (Some(Run::Publishes(run)), reply) => {
+                (Some(SentRun::Publishes(run)), reply) => {
                     let (channel, payload) = self.lengths.pop_front().unwrap_or_default();
                     match reply {
                         Reply::Integer(receivers) => {
@@ -259,7 +263,7 @@ impl CommandConnection {
                         self.in_flight.pop_front();
                     }
                 }
-                (Some(&mut Run::Count { token, channels }), reply) => {
+                (Some(&mut SentRun::Count { token, channels }), reply) => {
                     match reply {
                         Reply::Array(items) => {
                             read_counts(items, channels, &mut self.counts)?;
@@ -277,14 +281,14 @@ impl CommandConnection {
                     self.in_flight.pop_front();
                 }
                 (_, Reply::Message(_)) => return Err(ProtocolError::Unexpected.into()),
-                (Some(Run::Pulse), reply) => {
+                (Some(SentRun::Pulse), reply) => {
                     let is_replica = is_of_replica(reply);
                     self.in_flight.pop_front();
                     if is_replica && let Some(address) = self.connection.address() {
                         return Err(Loss::Replica(address.clone()));
                     }
                 }
-                (Some(Run::Hold), reply) => {
+                (Some(SentRun::Hold), reply) => {
                     let error = match reply {
                         Reply::Error(error) if passing(error).is_some_and(Passing::is_here) => Some(error),
                         _ => None,
@@ -298,7 +302,7 @@ impl CommandConnection {
                     }
                     self.in_flight.pop_front();
                 }
-                (Some(&mut Run::Command { token }), reply) => {
+                (Some(&mut SentRun::Command { token }), reply) => {
                     // The sender sends it again.
                     if matches!(reply, Reply::Error(error) if passing(error).is_some_and(Passing::is_here)) {
                         self.hold.suspect();
@@ -327,17 +331,19 @@ impl CommandConnection {
             Lost { unanswered: 0, unwritten: std::mem::take(&mut self.too_early), asked: Vec::new() };
         for run in self.in_flight.drain(..).rev() {
             let begun = not_begun == 0;
-            let commands = if let Run::Publishes(run) = run { run } else { 1 };
+            let commands = if let SentRun::Publishes(run) = run { run } else { 1 };
             let unwritten = commands.min(not_begun);
             not_begun -= unwritten;
             match run {
-                Run::Publishes(run) => {
+                SentRun::Publishes(run) => {
                     lost.unwritten += unwritten;
                     lost.unanswered += run - unwritten;
                 }
-                Run::Count { token, .. } => lost.asked.push(LostRequest::Count { token }),
-                Run::Pulse | Run::Hold => {}
-                Run::Command { token } => lost.asked.push(LostRequest::Command(Abandoned { token, begun })),
+                SentRun::Count { token, .. } => lost.asked.push(LostRequest::Count { token }),
+                SentRun::Pulse | SentRun::Hold => {}
+                SentRun::Command { token } => {
+                    lost.asked.push(LostRequest::Command(Abandoned { token, begun }))
+                }
             }
         }
         lost.asked.reverse();

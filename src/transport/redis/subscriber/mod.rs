@@ -25,7 +25,7 @@ use super::connect::{Loss, RedisTarget};
 use super::connection::{Connection, Opened};
 use super::sentinel::Master;
 use super::slot::Redirect;
-use super::step::Step;
+use super::step::PollStep;
 use crate::transport::resp::Message;
 use crate::transport::{Incoming, Lane, Subscription};
 use behind::Behind;
@@ -224,7 +224,7 @@ impl SubscriberConnection {
         cx: &mut Context<'_>,
         paused: bool,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
+    ) -> PollStep {
         let step = match self.advance(cx, paused, sink) {
             Ok(step) => step,
             Err(loss) => self.lose(loss, sink),
@@ -338,7 +338,7 @@ impl SubscriberConnection {
         }
     }
 
-    fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> Step {
+    fn lose(&mut self, loss: Loss, sink: &mut dyn FnMut(Incoming<'_>)) -> PollStep {
         let (reason, silence) = self.explain(&loss);
         let reported = match self.holding {
             Holding::Whole => {
@@ -354,7 +354,7 @@ impl SubscriberConnection {
         self.news.loss = Some(loss);
         self.forget_sent();
         self.connection.lose();
-        Step { reported, more: false }
+        PollStep { reported, more: false }
     }
 
     fn report_unsubscribed<'a>(
@@ -379,8 +379,8 @@ impl SubscriberConnection {
         cx: &mut Context<'_>,
         paused: bool,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<Step, Loss> {
-        let mut step = Step::default();
+    ) -> Result<PollStep, Loss> {
+        let mut step = PollStep::default();
         match self.connection.poll_open(cx) {
             Poll::Pending => return Ok(step),
             Poll::Ready(opened) => {

@@ -22,7 +22,7 @@ use crate::transport::redis::buffer::{write_args, write_count};
 use crate::transport::redis::commands::{Abandoned, Hold, KeptPublishes};
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::connection::Connection;
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::{Incoming, KeyCommand, Space};
 use in_flight::InFlight;
 use mastership::Mastership;
@@ -327,7 +327,7 @@ impl ClusterNode {
         settings: &ClusterSettings,
         sink: &mut dyn FnMut(Incoming<'_>),
         reports: &mut Vec<(Address, NodeReport)>,
-    ) -> Step {
+    ) -> PollStep {
         let mut reported = false;
         let mut sink = |incoming: Incoming<'_>| {
             reported = true;
@@ -348,7 +348,7 @@ impl ClusterNode {
                 false
             }
         };
-        Step { reported, more }
+        PollStep { reported, more }
     }
 
     /// Returns publishes that have certainly not run. The result is the number of those that may have run.

@@ -12,7 +12,7 @@ use super::former::FormerNode;
 use crate::transport::redis::cluster::settings::ClusterSettings;
 use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, RedisTarget};
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, Lane, Subscription};
 
@@ -129,7 +129,7 @@ impl Anywhere {
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
         trouble: &mut bool,
-    ) -> Step {
+    ) -> PollStep {
         if self.missing.is_some_and(|since| now >= since + MISSING) {
             self.missing = None;
             // The node may have hung for long, while the others accepted publishes.
@@ -140,7 +140,7 @@ impl Anywhere {
             }
             if self.move_on(topology) || self.former.is_some() {
                 sink(Incoming::LaneDown { lane: self.number, reason: DELISTED, silence });
-                return Step::REPORTED;
+                return PollStep::REPORTED;
             }
         }
         let stood = self.connection.is_open();
@@ -184,12 +184,12 @@ impl Anywhere {
         paused: bool,
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
+    ) -> PollStep {
         let Some(former) = &mut self.former else {
-            return Step::default();
+            return PollStep::default();
         };
         let Ok(mut step) = former.poll(cx, paused, self.number, now, sink) else {
-            return Step { reported: self.leave_former(sink), more: false };
+            return PollStep { reported: self.leave_former(sink), more: false };
         };
         if former.asks(self.connection.is_asked()) {
             self.connection.ask();

@@ -13,7 +13,7 @@ use super::last::{ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
 use crate::transport::redis::buffer::write_names;
 use crate::transport::redis::connect::Loss;
 use crate::transport::redis::connection::Connection;
-use crate::transport::redis::step::Step;
+use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{SubscriberConnection, Verb};
 use crate::transport::resp::Reply;
 use crate::transport::{Incoming, Lane, SubscriptionKind};
@@ -107,21 +107,21 @@ impl FormerNode {
         lane: Lane,
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Result<Step, Loss> {
+    ) -> Result<PollStep, Loss> {
         if paused {
             // Its answer is not read either.
             self.held
                 .iter_mut()
                 .filter_map(|held| held.waits.as_mut())
                 .for_each(|until| *until = now + ANSWER);
-            return Ok(Step::default());
+            return Ok(PollStep::default());
         }
         let more = self.read(cx)?;
         let waits = |held: &HeldMessage| self.silent && held.waits.is_some_and(|until| now < until);
         let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
         let ready = self.held.iter().position(waits).filter(|_| !is_too_much);
         let reported = self.give(ready.unwrap_or(self.held.len()), lane, sink);
-        Ok(Step { reported, more })
+        Ok(PollStep { reported, more })
     }
 
     /// Reports everything that is held back. Returns whether there was any.

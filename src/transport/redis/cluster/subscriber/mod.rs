@@ -22,7 +22,7 @@ use super::settings::ClusterSettings;
 use super::topology::Topology;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::slot_of;
-use crate::transport::redis::step::{BUDGET, Step};
+use crate::transport::redis::step::{BUDGET, PollStep};
 use crate::transport::redis::subscriber::SubscriberConnection;
 use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
 use anywhere::Anywhere;
@@ -206,7 +206,7 @@ impl ClusterSubscriber {
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
         hints: &mut Hints,
-    ) -> Step {
+    ) -> PollStep {
         let mut step = self.anywhere.poll(cx, topology, paused, now, sink, &mut hints.trouble);
         let mut loss = None;
         let mut lost = Vec::new();

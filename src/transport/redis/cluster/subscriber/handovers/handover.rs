@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::seen::{COPY_LAG, Copies, LAG, Seen, Sender};
+use super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use crate::transport::redis::cluster::subscriber::last::{
     ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, hash,
 };
@@ -55,7 +55,7 @@ pub(super) struct Handover {
     /// The names that the new owner has not confirmed.
     pub(super) unconfirmed: BTreeSet<Arc<[u8]>>,
     pub(super) keys: RandomState,
-    pub(super) seen: Seen,
+    pub(super) seen: SeenMessages,
     pub(super) held: VecDeque<HeldShardMessage>,
     pub(super) held_bytes: usize,
 }

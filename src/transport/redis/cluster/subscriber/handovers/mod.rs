@@ -54,7 +54,7 @@ use crate::transport::redis::connect::Address;
 use crate::transport::resp::Message;
 use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use handover::{Handover, PATIENCE, Phase};
-use seen::{Copies, LAG, Seen};
+use seen::{Copies, LAG, SeenMessages};
 
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
@@ -131,7 +131,7 @@ impl Handovers {
             unconfirmed: bare.clone(),
             names: bare,
             keys,
-            seen: Seen::new(now),
+            seen: SeenMessages::new(now),
             held: VecDeque::new(),
             held_bytes: 0,
         });

@@ -17,7 +17,7 @@ pub(super) const COPY_LAG: Duration = Duration::from_secs(1);
 pub(super) const MAX_SEEN: usize = 65_536;
 
 /// How much more often the former owner has sent each message recently than the new one.
-pub(super) struct Seen {
+pub(super) struct SeenMessages {
     pub(super) ahead: HashMap<u64, i32>,
     /// The same for the time before.
     pub(super) earlier: HashMap<u64, i32>,
@@ -43,7 +43,7 @@ pub(super) enum Sender {
     Owner,
 }
 
-impl Seen {
+impl SeenMessages {
     pub(super) fn new(now: Instant) -> Self {
         Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now, lag: LAG }
     }

@@ -315,7 +315,7 @@ fn a_message_that_is_like_a_late_one_is_its_copy_only_as_long_as_copies_take() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let now = Instant::now();
-    let mut seen = Seen::new(now);
+    let mut seen = SeenMessages::new(now);
     for number in 0..=MAX_SEEN as u64 {
         seen.add(number, Sender::Former, now);
     }
