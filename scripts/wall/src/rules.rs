@@ -1,4 +1,4 @@
-//! Which layer has which files and may import what, and the exceptions that are known.
+//! Which layer has which files and may import what.
 
 /// A part of `src/`.
 pub struct Layer {
@@ -10,14 +10,6 @@ pub struct Layer {
     pub imports: &'static [&'static str],
     /// What it may not name of other crates and of the standard library.
     pub bars: &'static [&'static str],
-}
-
-/// An import that breaks the rules and is known to.
-pub struct Known {
-    /// The file that imports.
-    pub from: &'static str,
-    /// The file that it imports.
-    pub to: &'static str,
 }
 
 const NO_IO: &[&str] =
@@ -71,6 +63,3 @@ pub const LAYERS: &[Layer] = &[
 
 /// They belong to no layer: they only declare, or build.
 pub const OUTSIDE: &[&str] = &["src/lib.rs", "build.rs"];
-
-/// May only grow shorter.
-pub const KNOWN: &[Known] = &[];
