@@ -50,7 +50,7 @@ impl Refused {
     }
 
     /// Nothing is refused, and nothing in flight can be: the next refusal starts from the beginning.
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn start_over(&mut self) {
         if self.timer.is_none() {
             self.backoff.reset();
             self.reported = false;

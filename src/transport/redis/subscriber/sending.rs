@@ -49,7 +49,7 @@ impl SubscriberConnection {
     pub(super) fn try_refused_again(&mut self, cx: &mut Context<'_>) {
         if self.refused.is_empty() {
             if self.in_flight.is_empty() {
-                self.refused.is_over();
+                self.refused.start_over();
             }
         } else if self.refused.poll(cx) {
             let mut names = std::mem::take(&mut self.refused.names);
@@ -71,7 +71,7 @@ impl SubscriberConnection {
         }
     }
 
-    pub(super) fn send_kinds(
+    fn send_kinds(
         &mut self,
         names: Vec<Subscription>,
         slot: Option<Slot>,
@@ -86,7 +86,7 @@ impl SubscriberConnection {
         }
     }
 
-    pub(super) fn send(&mut self, verb: Verb, slot: Option<Slot>, names: Vec<Subscription>) {
+    fn send(&mut self, verb: Verb, slot: Option<Slot>, names: Vec<Subscription>) {
         if names.is_empty() {
             // UNSUBSCRIBE without a name would unsubscribe from everything.
             return;

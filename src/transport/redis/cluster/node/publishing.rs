@@ -36,12 +36,12 @@ impl ClusterNode {
 
     /// Whether a publish may go out: the node is a master, and the publish cannot overtake one that is
     /// refused for now.
-    pub(super) fn may_send(&self, now: Instant) -> bool {
+    fn may_send(&self, now: Instant) -> bool {
         let is_known = self.space == Space::Global || self.mastership.is_known(now);
         is_known && (self.publishes == 0 || self.hold.takes_more())
     }
 
-    pub(super) fn sent(&mut self, channel: usize, payload: usize, end: u64) {
+    fn sent(&mut self, channel: usize, payload: usize, end: u64) {
         self.publishes += 1;
         self.in_flight.push_back(InFlight::Publish { channel, payload, end });
     }

@@ -166,7 +166,7 @@ impl ClusterSubscriber {
     }
 
     /// Takes names from a node that does not own them. Returns those that have to go elsewhere.
-    pub(super) fn evict(
+    fn evict(
         &mut self,
         node: &Address,
         topology: &Topology,

@@ -85,7 +85,7 @@ impl SeenMessages {
 
     /// Forgets messages whose copies cannot come any more: after half the lag at the earliest, and after the
     /// whole lag at the latest.
-    pub(super) fn age(&mut self, now: Instant) {
+    fn age(&mut self, now: Instant) {
         let age = now.saturating_duration_since(self.since);
         if age < self.lag / 2 {
             return;
@@ -140,7 +140,7 @@ fn forget_old(sent: &mut VecDeque<Instant>, now: Instant) -> usize {
 }
 
 impl Sender {
-    pub(super) fn sign(self) -> i32 {
+    fn sign(self) -> i32 {
         match self {
             Self::Former => 1,
             Self::Owner => -1,
