@@ -8,7 +8,7 @@ use super::args::Bytes;
 use crate::driver;
 use crate::packet::misleads;
 use crate::transport::passing::{Passing, passing};
-use crate::transport::redis::{self, Settings, TlsOptions};
+use crate::transport::redis::{self, RedisTarget, TlsOptions};
 use crate::wire::channel::prefix_of;
 use crate::wire::streams::StreamNames;
 
@@ -30,7 +30,7 @@ pub fn clock() -> u32 {
 pub fn url_problem(url: String) -> Option<String> {
     // Only the URL is looked at. Whether there are certificates is found out when a link is made.
     let tls = TlsOptions { insecure: true, ..TlsOptions::default() };
-    Settings::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
+    RedisTarget::from_url(&url, Some(&tls)).err().map(|error| error.to_string())
 }
 
 /// Returns whether an error of Redis says that Redis takes later what it refuses now.

@@ -9,8 +9,8 @@ use napi_derive::napi;
 use super::args::List;
 use crate::driver::command::Place;
 use crate::transport::redis::{
-    Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Login, Role, Sentinels, Settings,
-    Tls, TlsOptions,
+    Address, AllowedHosts, AskCredentials, ClusterSettings, Credentials, Endpoint, Login, RedisTarget, Role,
+    Sentinels, Settings, Tls, TlsOptions,
 };
 
 /// How a link's own connections are made secret.
@@ -137,12 +137,13 @@ pub fn place<A: AskCredentials + 'static>(
         })
     };
     let Some(LinkCluster { nodes, nat_map }) = given.cluster.take() else {
-        let settings = settings(given, ask)?;
-        let named = match &settings.address {
-            Address::Sentinels(_) => Vec::new(),
-            address => vec![address.clone()],
+        let RedisTarget { endpoint, settings } = target(given, ask)?;
+        let named = match &endpoint {
+            Endpoint::Sentinels(_) => Vec::new(),
+            Endpoint::Fixed(address) => vec![address.clone()],
         };
-        return Ok(Place::Redis(Settings { role: Role::NotReplica, allowed: allowed(named)?, ..settings }));
+        let settings = Settings { role: Role::NotReplica, allowed: allowed(named)?, ..settings };
+        return Ok(Place::Redis(RedisTarget { endpoint, settings }));
     };
     let seeds: Vec<Address> = nodes
         .into_vec()
@@ -156,28 +157,29 @@ pub fn place<A: AskCredentials + 'static>(
     let nat_map: Vec<(String, Address)> =
         nat_map.into_iter().map(|LinkNat { from, host, port }| (from, Address::Tcp { host, port })).collect();
     let named = seeds.iter().chain(nat_map.iter().map(|(_, to)| to)).cloned().collect();
-    let base = Settings { allowed: allowed(named)?, ..settings(given, ask)? };
+    let base = Settings { allowed: allowed(named)?, ..target(given, ask)?.settings };
     Ok(Place::Cluster(ClusterSettings { base, seeds, nat_map }))
 }
 
-fn settings<A: AskCredentials + 'static>(
+fn target<A: AskCredentials + 'static>(
     given: LinkSettings,
     ask: impl FnOnce() -> A,
-) -> napi::Result<Settings> {
+) -> napi::Result<RedisTarget> {
     let tls = given.tls.map(tls_options);
-    let mut settings = match (given.sentinel, &given.url, &given.path) {
-        (Some(sentinel), ..) => Settings::new(sentinels(sentinel, given.name.as_ref())?),
-        (None, Some(url), _) => Settings::from_url(url, tls.as_ref()).map_err(invalid)?,
-        (None, None, Some(path)) => Settings::new(Address::Unix(PathBuf::from(path))),
-        (None, None, None) => Settings::new(Address::Tcp {
-            host: given.host.unwrap_or_else(|| "localhost".into()),
-            port: given.port.unwrap_or(6379),
-        }),
+    let at = |endpoint| RedisTarget::new(endpoint, Settings::default());
+    let RedisTarget { endpoint, mut settings } = match (given.sentinel, &given.url, &given.path) {
+        (Some(sentinel), ..) => at(sentinels(sentinel, given.name.as_ref())?),
+        (None, Some(url), _) => RedisTarget::from_url(url, tls.as_ref()).map_err(invalid)?,
+        (None, None, Some(path)) => at(Address::Unix(PathBuf::from(path)).into()),
+        (None, None, None) => {
+            let host = given.host.unwrap_or_else(|| "localhost".into());
+            at(Address::Tcp { host, port: given.port.unwrap_or(6379) }.into())
+        }
     };
     if let Some(tls) = &tls
         && settings.tls.is_none()
     {
-        if matches!(settings.address, Address::Unix(_)) {
+        if matches!(endpoint, Endpoint::Fixed(Address::Unix(_))) {
             return Err(invalid("tls: there is none over a unix socket"));
         }
         settings.tls = Some(Tls::new(tls).map_err(invalid)?);
@@ -190,25 +192,24 @@ fn settings<A: AskCredentials + 'static>(
     }
     settings.database = given.database.unwrap_or(settings.database);
     settings.client_name = given.name.or(settings.client_name);
-    Ok(settings)
+    Ok(RedisTarget { endpoint, settings })
 }
 
-fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<Address> {
+fn sentinels(given: LinkSentinel, client_name: Option<&String>) -> napi::Result<Endpoint> {
     if given.nodes.is_empty() {
         return Err(invalid("sentinel.nodes is empty"));
     }
     let tls = given.tls.map(|tls| Tls::new(&tls_options(tls))).transpose();
     let tls = tls.map_err(|error| invalid(format!("sentinel.{error}")))?;
-    let nodes = given.nodes.into_vec().into_iter().map(|LinkSentinelNode { host, port }| Settings {
-        credentials: Credentials::Fixed(Login {
-            username: given.username.clone(),
-            password: given.password.clone(),
-        }),
+    let nodes =
+        given.nodes.into_vec().into_iter().map(|LinkSentinelNode { host, port }| Address::Tcp { host, port });
+    let settings = Settings {
+        credentials: Credentials::Fixed(Login { username: given.username, password: given.password }),
         client_name: client_name.cloned(),
-        tls: tls.clone(),
-        ..Settings::new(Address::Tcp { host, port })
-    });
-    Ok(Address::Sentinels(Arc::new(Sentinels::new(given.name, nodes))))
+        tls,
+        ..Settings::default()
+    };
+    Ok(Endpoint::Sentinels(Arc::new(Sentinels::new(given.name, nodes, settings))))
 }
 
 fn tls_options(given: LinkTls) -> TlsOptions {
@@ -234,9 +235,9 @@ mod tests {
         place(given, || AskJs::new(Arc::new(Shared::default()))).map_err(|error| error.to_string())
     }
 
-    fn single(given: LinkSettings) -> Settings {
+    fn single(given: LinkSettings) -> RedisTarget {
         match read(given) {
-            Ok(Place::Redis(settings)) => settings,
+            Ok(Place::Redis(target)) => target,
             other => panic!("{other:?}"),
         }
     }
@@ -262,9 +263,9 @@ mod tests {
 
     #[test]
     fn without_more_redis_is_here() {
-        let settings = single(LinkSettings::default());
-        let here = Settings { role: Role::NotReplica, ..Settings::new(tcp("localhost", 6379)) };
-        assert_eq!(settings, here);
+        let target = single(LinkSettings::default());
+        let settings = Settings { role: Role::NotReplica, ..Settings::default() };
+        assert_eq!(target, RedisTarget::new(tcp("localhost", 6379), settings));
     }
 
     #[test]
@@ -276,23 +277,24 @@ mod tests {
             port: Some(3),
             ..LinkSettings::default()
         };
-        assert_eq!(single(all()).address, tcp("one", 1));
+        assert_eq!(single(all()).endpoint, tcp("one", 1).into());
         let path = LinkSettings { url: None, ..all() };
-        assert_eq!(single(path).address, Address::Unix(PathBuf::from("/two")));
+        assert_eq!(single(path).endpoint, Address::Unix(PathBuf::from("/two")).into());
         let host = LinkSettings { url: None, path: None, ..all() };
-        assert_eq!(single(host).address, tcp("three", 3));
+        assert_eq!(single(host).endpoint, tcp("three", 3).into());
     }
 
     #[test]
     fn what_is_given_goes_before_what_the_url_says() {
         let url = || LinkSettings { url: some("redis://user:secret@one:1/4"), ..LinkSettings::default() };
-        let of_url = single(url());
+        let of_url = single(url()).settings;
         assert_eq!((login(&of_url), of_url.database), ((Some("user"), Some("secret")), 4));
         let both =
-            single(LinkSettings { username: some("other"), database: Some(0), name: some("name"), ..url() });
+            single(LinkSettings { username: some("other"), database: Some(0), name: some("name"), ..url() })
+                .settings;
         assert_eq!((login(&both), both.database), ((Some("other"), Some("secret")), 0));
         assert_eq!(both.client_name.as_deref(), Some("name"));
-        let asked = single(LinkSettings { credentials: Some(true), ..url() });
+        let asked = single(LinkSettings { credentials: Some(true), ..url() }).settings;
         assert!(matches!(asked.credentials, Credentials::Asked(_)));
     }
 
@@ -322,12 +324,12 @@ mod tests {
             password: some("theirs"),
             tls: None,
         };
-        let settings = single(LinkSettings {
+        let RedisTarget { endpoint, settings } = single(LinkSettings {
             sentinel: Some(sentinel),
             password: some("ours"),
             ..LinkSettings::default()
         });
-        assert!(matches!(settings.address, Address::Sentinels(_)));
+        assert!(matches!(endpoint, Endpoint::Sentinels(_)));
         assert_eq!(login(&settings), (None, Some("ours")));
     }
 

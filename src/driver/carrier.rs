@@ -2,7 +2,7 @@
 
 use crate::core::effects::Change;
 use crate::transport::client::ClientTransport;
-use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport, Settings};
+use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport};
 use crate::transport::{Incoming, KeyCommand, Lane, Subscription, Transport};
 use crate::wire::Family;
 
@@ -37,9 +37,9 @@ impl Carrier {
         // An entry that is added twice is in the stream twice; a message that is published late is only late.
         let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
         match place {
-            Place::Redis(settings) => {
-                let settings = Settings { predecessors: predecessors(), ..settings };
-                let mut redis = RedisTransport::new(settings, space);
+            Place::Redis(mut target) => {
+                target.settings.predecessors = predecessors();
+                let mut redis = RedisTransport::new(target, space);
                 redis.open();
                 Carrier::Redis(Box::new(redis))
             }

@@ -8,7 +8,7 @@ use crate::core::effects::MemberId;
 use crate::core::member::MemberSpec;
 use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
-use crate::transport::redis::{ClusterSettings, Settings};
+use crate::transport::redis::{ClusterSettings, RedisTarget};
 use crate::wire::request::RequestType;
 
 /// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
@@ -20,7 +20,7 @@ const CLUSTER_SETTLE: Duration = Duration::from_millis(1500);
 #[derive(Debug)]
 pub enum Place {
     /// To one Redis, wherever it is at the moment.
-    Redis(Settings),
+    Redis(RedisTarget),
     /// To the nodes of a cluster.
     Cluster(ClusterSettings),
 }

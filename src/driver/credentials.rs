@@ -72,7 +72,7 @@ mod tests {
     use crate::driver::inbox::{Fetched, STRIDE};
     use crate::driver::link::{LinkConfig, LinkLoop};
     use crate::driver::shared::{AskJs, Shared};
-    use crate::transport::redis::{Address, Credentials, Settings};
+    use crate::transport::redis::{Address, Credentials, RedisTarget, Settings};
     use crate::wire::Family;
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,10 +105,10 @@ mod tests {
         let woken = Arc::new(Notify::new());
         let settings = Settings {
             credentials: Credentials::Asked(Arc::new(AskJs::new(Arc::clone(&shared)))),
-            ..Settings::new(address)
+            ..Settings::default()
         };
         let config = LinkConfig {
-            place: Some(crate::driver::command::Place::Redis(settings)),
+            place: Some(crate::driver::command::Place::Redis(RedisTarget::new(address, settings))),
             max_inbox: 1 << 20,
             core: Config::of(Family::Classic),
         };

@@ -1,5 +1,5 @@
-//! The user's own JS clients carry the bytes: what is to be done becomes tasks for JS, and what JS reports
-//! comes back here.
+//! The user's own JS clients carry the bytes: what has to be done becomes tasks for JS, and JS reports the
+//! results.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -15,7 +15,8 @@ use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport, Trial}
 pub enum Task {
     /// Publish; to be answered by [`Report::Published`], [`Report::PublishFailed`] or [`Report::Returned`].
     Publish {
-        /// How many publishes had been returned before: if JS has returned more by now, this one would overtake them.
+        /// How many publishes had been returned before. If JS has returned more of them by now, this publish
+        /// would overtake those.
         returned: u64,
         /// The channel.
         channel: Vec<u8>,
@@ -39,17 +40,17 @@ pub enum Task {
     CloseReader(usize),
 }
 
-/// What JS reports. Messages do not come this way: they are handed straight to the core.
+/// What JS reports. Messages do not come this way: JS hands them directly to the core.
 #[derive(Debug)]
 pub enum Report {
     /// The client is connected.
     Up,
-    /// The client is not connected; tasks wait until it is.
+    /// The client is not connected. Tasks wait until it is.
     Down {
         /// Why.
         reason: String,
     },
-    /// The client is connected, and Redis takes nothing for now.
+    /// The client is connected, but Redis accepts nothing for now.
     Held {
         /// Redis' own words.
         reason: String,
@@ -71,38 +72,39 @@ pub enum Report {
         /// The client's words.
         error: String,
     },
-    /// A publish reached nobody, and would have reached somebody at the right node: it is to be published again.
+    /// A publish reached nobody, but would have reached somebody at the right node: it has to be published
+    /// again.
     Returned {
         /// The channel.
         channel: Vec<u8>,
         /// The bytes.
         payload: Vec<u8>,
     },
-    /// The same of a publish that did not come from here: the core has it already.
+    /// The same for a publish of the user's client that did not come from here: the core has it already.
     ReturnedToCore,
-    /// A subscription no longer holds; JS makes it again by itself.
+    /// A subscription no longer holds. JS subscribes again by itself.
     Lost {
         /// Which one.
         subscription: Subscription,
         /// What went wrong, for the operator.
         reason: String,
-        /// How long nothing may have been heard by then, in milliseconds.
+        /// How long messages may have been missed by then, in milliseconds.
         silence: u64,
-        /// When JS said so.
+        /// When JS reported it.
         at: Instant,
     },
     /// The answer to a count.
     Counted {
         /// The token of the count.
         token: u64,
-        /// The counts; or what Redis has said instead, if it has said anything.
+        /// The counts; or the error of Redis, if there was an answer.
         counts: Result<Vec<u64>, Option<String>>,
     },
     /// The end of a command.
     Replied {
         /// Its token.
         token: u64,
-        /// What Redis has said, in RESP2; or why nothing is known.
+        /// The reply of Redis in RESP2; or why there is none.
         reply: Result<Vec<u8>, String>,
     },
 }
@@ -120,7 +122,7 @@ pub struct ClientTransport {
 }
 
 impl ClientTransport {
-    /// Takes a report of JS, to be passed on by [`Transport::incoming`].
+    /// Takes a report of JS. [`Transport::incoming`] passes it on.
     pub fn report(&mut self, report: Report) {
         if matches!(report, Report::Published { .. } | Report::PublishFailed { .. } | Report::Returned { .. })
         {
@@ -130,12 +132,12 @@ impl ClientTransport {
         self.changed.notify_one();
     }
 
-    /// The clients have ended: what JS has not reported on, it never will.
+    /// The clients have ended: JS will not report on anything that is still open.
     pub fn abandon(&mut self) {
         self.carried = 0;
     }
 
-    /// What JS is to do, in order.
+    /// Returns what JS has to do, in order.
     pub fn tasks(&mut self) -> std::vec::Drain<'_, Task> {
         self.tasks.drain(..)
     }
@@ -152,7 +154,7 @@ impl Transport for ClientTransport {
         self.tasks.push(Task::Publish { returned: self.returned, channel, payload });
     }
 
-    /// Publishes that JS has not reported on, rather than their bytes: what waits is in JS' hands.
+    /// The number of publishes that JS has not reported on, instead of their bytes: JS holds those that wait.
     fn unwritten(&self) -> usize {
         self.carried
     }
@@ -178,8 +180,8 @@ impl Transport for ClientTransport {
         self.tasks.push(Task::CloseReader(reader));
     }
 
-    /// Does nothing: the user's client cannot be paused without what else it receives. JS works off what came of
-    /// earlier messages while it hands over new ones (`lib/link/carrier.js`).
+    /// Does nothing: the user's client cannot be paused without pausing everything else that it receives. JS
+    /// finishes its work on earlier messages before it hands over new ones (`lib/link/carrier.js`).
     fn pause(&mut self, _paused: bool) {}
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
@@ -234,7 +236,7 @@ impl Transport for ClientTransport {
     }
 }
 
-/// Reads a reply that JS has written; `None` if it is not a whole one.
+/// Reads a reply that JS has written; `None` if it is incomplete.
 fn read(bytes: &[u8]) -> Option<Reply<'_>> {
     let whole = Scanner::default().scan(bytes).ok().flatten()? == bytes.len();
     if whole { Reply::of(bytes).ok() } else { None }

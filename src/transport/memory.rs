@@ -1,4 +1,4 @@
-//! A Redis of the tests: a hub in memory, with switches for the faults that a real one has.
+//! The Redis of the tests: a hub in memory that can simulate the faults of a real one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -27,30 +27,30 @@ enum Owned {
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct MemoryNode {
     lanes: Vec<BTreeSet<Subscription>>,
-    /// Its connections were lost, and it is not back: nothing reaches it, and nobody counts it.
+    /// The node has lost its connections and is not back yet: it receives nothing, and is not counted.
     away: bool,
     events: VecDeque<Owned>,
-    /// The reply to the next entry that it adds is lost, with the connection.
+    /// The reply to the next entry that it adds is lost, together with the connection.
     loses_reply: bool,
-    /// That connection is lost, and back once all is told.
+    /// That connection is lost. It is back after everything was reported.
     cut: bool,
     changed: Rc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    nodes: Vec<Node>,
+struct HubState {
+    nodes: Vec<MemoryNode>,
     down: bool,
-    /// Channels whose slot is elsewhere: publishes to them come back.
+    /// Channels whose slot has moved: publishes to them come back.
     moved: BTreeSet<Vec<u8>>,
     keys: Keys,
     /// Commands that block, and those behind them, each with its node.
     pending: Vec<(usize, KeyCommand)>,
 }
 
-impl State {
+impl HubState {
     /// Runs what does not block, until nothing changes any more.
     fn settle(&mut self) {
         let mut moved = true;
@@ -70,7 +70,7 @@ impl State {
         }
     }
 
-    /// Commands that match have no end any more but this.
+    /// Ends the commands that match as lost.
     fn lose(&mut self, lost: impl Fn(usize, Port) -> bool) {
         for (node, command) in std::mem::take(&mut self.pending) {
             if lost(node, command.port) {
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-impl Node {
+impl MemoryNode {
     fn push(&mut self, event: Owned) {
         self.events.push_back(event);
         self.changed.notify_one();
@@ -103,14 +103,14 @@ impl Node {
 /// The server. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Hub {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<HubState>>,
 }
 
 impl Hub {
     /// A node's transport, connected if the hub is up.
     pub fn connect(&self) -> MemoryTransport {
         let mut state = self.state.borrow_mut();
-        let mut node = Node { away: state.down, ..Node::default() };
+        let mut node = MemoryNode { away: state.down, ..MemoryNode::default() };
         node.events.push_back(if state.down { Owned::Down(0) } else { Owned::Up });
         let changed = Rc::clone(&node.changed);
         state.nodes.push(node);
@@ -122,7 +122,7 @@ impl Hub {
         let mut state = self.state.borrow_mut();
         state.down = true;
         for node in &mut state.nodes {
-            // What was not read is lost with the connection; commands have an end even so.
+            // What was not read is lost with the connection. Commands end all the same.
             let unread = std::mem::take(&mut node.events);
             node.cut = false;
             node.away = true;
@@ -145,12 +145,12 @@ impl Hub {
         self.state.borrow_mut().lose(|of, port| of == node && port != Port::Shared);
     }
 
-    /// The next entry that a node adds is there, and its connection is lost before it hears of that.
+    /// The next entry of a node is added, but the node loses its connection before the reply.
     pub fn lose_reply(&self, node: usize) {
         self.state.borrow_mut().nodes[node].loses_reply = true;
     }
 
-    /// Runs a command about a key as a foreign client would, and returns the reply.
+    /// Runs a command about a key as another client would, and returns the reply.
     pub fn run(&self, parts: &[&[u8]]) -> Vec<u8> {
         let mut state = self.state.borrow_mut();
         let reply = state.keys.run(&Args::of(parts)).expect("it blocks");
@@ -158,7 +158,7 @@ impl Hub {
         reply
     }
 
-    /// Starts it again: the given nodes come back, and subscribe anew.
+    /// Starts the server again: the given nodes come back, and subscribe again.
     pub fn revive(&self, nodes: &[usize]) {
         let mut state = self.state.borrow_mut();
         state.down = false;
@@ -189,7 +189,8 @@ impl Hub {
         }
     }
 
-    /// The connections have found the slot again: a node has its subscription back, and its publishes pass.
+    /// The connections have found the slot again: a node has its subscription back, and its publishes are
+    /// accepted.
     pub fn follow(&self, node: usize, channel: &str) {
         let mut state = self.state.borrow_mut();
         state.moved.remove(channel.as_bytes());
@@ -201,14 +202,14 @@ impl Hub {
         node.changed.notify_one();
     }
 
-    /// What a node is subscribed to.
+    /// Returns what a node is subscribed to.
     pub fn names(&self, node: usize) -> Vec<String> {
         let state = self.state.borrow();
         let names = state.nodes[node].lanes.iter().flatten();
         names.map(|name| String::from_utf8_lossy(&name.name).into_owned()).collect()
     }
 
-    /// Publishes as a foreign client would.
+    /// Publishes as another client would.
     pub fn publish(&self, channel: &[u8], payload: &[u8]) -> u64 {
         let mut state = self.state.borrow_mut();
         let mut receivers = 0;
@@ -243,7 +244,7 @@ impl Hub {
     }
 }
 
-/// The globs of these tests end in a star and may escape characters.
+/// The globs of these tests end with a star, and may contain escaped characters.
 fn matches(glob: &[u8], channel: &[u8]) -> bool {
     let fixed: Vec<u8> = glob[..glob.len() - 1].iter().copied().filter(|&byte| byte != b'\\').collect();
     channel.starts_with(&fixed)
@@ -319,7 +320,7 @@ impl Transport for MemoryTransport {
     }
 
     fn command(&mut self, command: KeyCommand) {
-        // The readers' connections are others.
+        // Readers have other connections.
         let down = if command.port == Port::Shared { self.is_down() } else { self.hub.state.borrow().down };
         if down {
             return self.push(Owned::NotRun(command.token));

@@ -1,4 +1,5 @@
-//! The keys of the tests' Redis: strings, and streams whose ids count from `1-0`, with replies as Redis writes them.
+//! The keys of the tests' Redis: strings, and streams whose ids count from `1-0`. Replies are written as
+//! Redis writes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,26 +10,26 @@ use super::Args;
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
 const NIL: &[u8] = b"$-1\r\n";
 
-/// What is kept under keys. Nothing expires.
+/// The values of keys. Nothing expires.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    values: BTreeMap<Vec<u8>, Value>,
+    values: BTreeMap<Vec<u8>, MemoryValue>,
 }
 
 #[derive(Debug)]
-enum Value {
+enum MemoryValue {
     Text(Vec<u8>),
-    Stream(Stream),
+    Stream(MemoryStream),
 }
 
 #[derive(Debug, Default)]
-struct Stream {
-    entries: Vec<Entry>,
+struct MemoryStream {
+    entries: Vec<MemoryEntry>,
     last: Id,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct MemoryEntry {
     id: Id,
     fields: Vec<Vec<u8>>,
 }
@@ -36,13 +37,13 @@ struct Entry {
 type Id = (u64, u64);
 
 impl Keys {
-    /// Returns the reply to a command, or nothing as long as it blocks.
+    /// Returns the reply to a command, or `None` while the command blocks.
     pub(super) fn run(&mut self, args: &Args) -> Option<Vec<u8>> {
         let parts: Vec<&[u8]> = args.iter().collect();
         let key = parts[1].to_vec();
         let reply = match parts[0] {
             b"SET" => {
-                self.values.insert(key, Value::Text(parts[2].to_vec()));
+                self.values.insert(key, MemoryValue::Text(parts[2].to_vec()));
                 Ok(b"+OK\r\n".to_vec())
             }
             b"GET" => self.text(&key),
@@ -66,20 +67,20 @@ impl Keys {
 
     fn text(&self, key: &[u8]) -> Result<Vec<u8>, &'static str> {
         match self.values.get(key) {
-            Some(Value::Text(text)) => Ok(bulk(text)),
-            Some(Value::Stream(_)) => Err(WRONG_TYPE),
+            Some(MemoryValue::Text(text)) => Ok(bulk(text)),
+            Some(MemoryValue::Stream(_)) => Err(WRONG_TYPE),
             None => Ok(NIL.to_vec()),
         }
     }
 
-    fn stream(&mut self, key: Vec<u8>) -> Result<&mut Stream, &'static str> {
-        match self.values.entry(key).or_insert_with(|| Value::Stream(Stream::default())) {
-            Value::Stream(stream) => Ok(stream),
-            Value::Text(_) => Err(WRONG_TYPE),
+    fn stream(&mut self, key: Vec<u8>) -> Result<&mut MemoryStream, &'static str> {
+        match self.values.entry(key).or_insert_with(|| MemoryValue::Stream(MemoryStream::default())) {
+            MemoryValue::Stream(stream) => Ok(stream),
+            MemoryValue::Text(_) => Err(WRONG_TYPE),
         }
     }
 
-    /// `[MAXLEN [~|=] n] id field value…`; a `~` trims nothing, as with Redis while there is little.
+    /// `[MAXLEN [~|=] n] id field value…`. A `~` trims nothing, as in Redis while there is little to trim.
     fn add(&mut self, key: Vec<u8>, parts: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
         let limits = match parts {
             [b"MAXLEN", b"~" | b"=", ..] => 3,
@@ -95,7 +96,9 @@ impl Keys {
             );
         }
         stream.last = id;
-        stream.entries.push(Entry { id, fields: parts[1..].iter().map(|part| part.to_vec()).collect() });
+        stream
+            .entries
+            .push(MemoryEntry { id, fields: parts[1..].iter().map(|part| part.to_vec()).collect() });
         if !limit.is_empty() {
             stream.trim(limit);
         }
@@ -117,25 +120,25 @@ impl Keys {
         let entries = &self.stream(key)?.entries;
         let entries = entries.iter().filter(|entry| within.contains(&entry.id));
         let entries: Vec<_> = if backwards {
-            entries.rev().take(count).map(Entry::reply).collect()
+            entries.rev().take(count).map(MemoryEntry::reply).collect()
         } else {
-            entries.take(count).map(Entry::reply).collect()
+            entries.take(count).map(MemoryEntry::reply).collect()
         };
         Ok(array(&entries))
     }
 
-    /// `[COUNT n] [BLOCK ms] STREAMS key id`; blocks until something is added, however long that takes.
+    /// `[COUNT n] [BLOCK ms] STREAMS key id`. Blocks until something is added, however long that takes.
     fn read(&mut self, parts: &[&[u8]]) -> Result<Option<Vec<u8>>, &'static str> {
         let [.., key, after] = parts else { panic!("XREAD without a key") };
         let after = bound(after, 0);
         let Some(value) = self.values.get(*key) else {
             return Ok(blocked(parts));
         };
-        let Value::Stream(stream) = value else {
+        let MemoryValue::Stream(stream) = value else {
             return Err(WRONG_TYPE);
         };
         let entries = stream.entries.iter().filter(|entry| entry.id > after);
-        let entries: Vec<_> = entries.take(count(parts)).map(Entry::reply).collect();
+        let entries: Vec<_> = entries.take(count(parts)).map(MemoryEntry::reply).collect();
         if entries.is_empty() {
             return Ok(blocked(parts));
         }
@@ -143,8 +146,8 @@ impl Keys {
     }
 }
 
-impl Stream {
-    /// `MAXLEN [~|=] n`; returns how many entries are gone.
+impl MemoryStream {
+    /// `MAXLEN [~|=] n`; returns how many entries were trimmed.
     fn trim(&mut self, limit: &[&[u8]]) -> usize {
         let exactly = limit[1] != b"~";
         let gone = self.entries.len().saturating_sub(number(limit[limit.len() - 1]));
@@ -152,14 +155,14 @@ impl Stream {
     }
 }
 
-impl Entry {
+impl MemoryEntry {
     fn reply(&self) -> Vec<u8> {
         let fields: Vec<_> = self.fields.iter().map(|field| bulk(field)).collect();
         array(&[bulk(&text(self.id)), array(&fields)])
     }
 }
 
-/// Without BLOCK there is an answer at once, and a millisecond counts as none.
+/// A command without BLOCK is answered at once. So is one that blocks for a millisecond.
 fn blocked(parts: &[&[u8]]) -> Option<Vec<u8>> {
     let at = parts.iter().position(|part| part == b"BLOCK");
     at.is_none_or(|at| parts[at + 1] == b"1").then(|| b"*-1\r\n".to_vec())
@@ -170,7 +173,7 @@ fn count(parts: &[&[u8]]) -> usize {
     at.map_or(usize::MAX, |at| number(parts[at + 1]))
 }
 
-/// An id that may be `-`, `+` or without its second number, which then is `rest`.
+/// An id that may be `-`, `+`, or without its second number, for which `rest` is used.
 fn bound(id: &[u8], rest: u64) -> Id {
     match id {
         b"-" => (0, 0),

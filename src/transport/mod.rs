@@ -1,9 +1,9 @@
 //! How bytes reach the other nodes: the trait, and one module per carrier.
 //!
-//! A transport moves bytes and remembers which subscriptions it was asked for; it knows nothing of
-//! namespaces or packets. Subscriptions sit in *lanes*: one lane is one subscriber connection. Redis counts
-//! subscribers per connection, and every node of the cluster takes that count for the number of members, so
-//! two members that listen on the same channel never share a lane where the carrier can open another.
+//! A transport moves bytes, and remembers which subscriptions it was asked for. It knows nothing of
+//! namespaces or packets. Each subscription is made on a *lane*: one lane is one subscriber connection. Redis
+//! counts subscribers per connection, and every server takes that count for the number of members. So two
+//! members that listen on the same channel never share a lane, where the carrier can open another.
 
 pub mod client;
 #[cfg(test)]
@@ -45,7 +45,7 @@ impl Args {
         args
     }
 
-    /// The parts, the command's name first.
+    /// The parts, beginning with the name of the command.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
@@ -65,7 +65,7 @@ impl Args {
         self.bytes.len()
     }
 
-    /// How many bytes of memory it takes: what the parts are told apart by, and what the allocator keeps, too.
+    /// How many bytes of memory it takes, including the ends of the parts and what the allocator adds.
     pub fn held(&self) -> usize {
         const EACH: usize = size_of::<Args>() + 3 * 16;
         self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() + EACH
@@ -80,9 +80,10 @@ impl Args {
 /// Which connection a command runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Port {
-    /// The one that publishes, to the node that has the key. Commands to one node run in order.
+    /// The connection that publishes, to the node that has the key. Commands to one node run in order.
     Shared,
-    /// One of its own, to the node that has the key: a command may block there. A reader has one command at a time.
+    /// A connection of its own to the node that has the key, where a command may block. A reader runs one
+    /// command at a time.
     Reader(usize),
 }
 
@@ -91,15 +92,15 @@ pub enum Port {
 pub struct KeyCommand {
     /// Where it runs.
     pub port: Port,
-    /// What its reply is told by.
+    /// Identifies its reply.
     pub token: u64,
     /// Which of its parts is the key.
     pub key: usize,
     /// The command.
     pub args: Arc<Args>,
-    /// How long a reader may bring nothing before its connection is taken for lost: as long as the command may block,
-    /// and some seconds for Redis to answer. `None` waits for ever, or for as long as what is asked behind it may. Not
-    /// for [`Port::Shared`], which has no such bound.
+    /// How long a reader may receive nothing before its connection counts as lost: the time for which the
+    /// command may block, and some seconds for Redis to answer. With `None` it waits for ever, or as long as
+    /// the next command allows. [`Port::Shared`] has no such limit.
     pub patience: Option<Duration>,
 }
 
@@ -115,37 +116,37 @@ impl KeyCommand {
 pub enum Outcome<'a> {
     /// Redis has answered; [`Reply::Error`] if it refuses (NOPERM, WRONGTYPE and the like).
     Replied(Reply<'a>),
-    /// It has not run, nor will: there was no connection, or the key is on another node by now.
+    /// The command has not run and will not: there was no connection, or the key has moved to another node.
     NotRun {
         /// What went wrong, for the operator.
         reason: &'a str,
     },
-    /// The connection was lost meanwhile: it may have run.
+    /// The connection was lost before the reply: the command may have run.
     Lost {
         /// What went wrong, for the operator.
         reason: &'a str,
     },
 }
 
-/// What goes out first after Redis has refused publishes for now: were many to go out, some could be refused again, and
-/// those behind them be taken, which would overtake them.
+/// What goes out first when publishes are accepted again. If many went out, Redis could refuse some of them
+/// again and accept later ones, which would then overtake them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trial {
-    /// One message, until it is answered: there is one node alone.
+    /// One message, until it is answered. There is only one node.
     One,
-    /// One message, for a bounded time: nobody knows whether it goes to the node that has refused, and another one may
-    /// hang.
+    /// One message, for a limited time: nobody knows whether it goes to the node that has refused, and
+    /// another node may hang.
     Brief,
-    /// All: the transport itself lets one go first to each node that has refused.
+    /// All messages: the transport itself sends one message first to each node that has refused.
     Transport,
 }
 
-/// What a transport reports to its driver. Borrowed parts live until the sink returns.
+/// What a transport reports to its driver. Borrowed parts are valid until the sink returns.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// The command connection is usable: publishes and counts go out.
+    /// The command connection can be used: publishes and counts go out.
     Up,
-    /// The command connection is lost, or could not be made. Reported once per loss or failed attempt.
+    /// The command connection is lost, or could not be opened. Reported once per loss or failed attempt.
     Down {
         /// What went wrong, for the operator.
         reason: &'a str,
@@ -154,38 +155,38 @@ pub enum Incoming<'a> {
         /// Publishes that were accepted and never written. None of them has run.
         unwritten: u64,
     },
-    /// Redis stands, and refuses for now what it will take later: what was published comes back by
-    /// [`Incoming::Returned`], and [`Incoming::Up`] tells when it is taken again.
+    /// Redis is connected, but refuses for now what it will accept later. Publishes come back by
+    /// [`Incoming::Returned`]. [`Incoming::Up`] tells when they are accepted again.
     Held {
         /// Redis' own words.
         reason: &'a str,
         /// What goes out first when publishes are taken again.
         trial: Trial,
     },
-    /// The node that the address leads to is a replica; a `Down` that says so follows. While it was never up, the
-    /// address may be meant so.
+    /// The address leads to a replica. A `Down` with that reason follows. If the transport was never up, the
+    /// address may be meant to be that of a replica.
     Replica,
-    /// Redis confirmed a subscription. Reported anew after each reconnect of its lane.
+    /// Redis confirmed a subscription. It is reported again after each reconnect of its lane.
     Subscribed {
-        /// The lane it sits in.
+        /// The lane of the subscription.
         lane: Lane,
-        /// How it was asked for.
+        /// The kind of the subscription.
         kind: SubscriptionKind,
         /// The channel or glob.
         name: &'a [u8],
     },
-    /// A single subscription no longer holds though its lane does: its slot has moved, or the node that had it is
-    /// lost. The transport makes it again by itself.
+    /// One subscription no longer holds, though its lane does: its slot has moved, or its node is lost. The
+    /// transport subscribes again by itself.
     Unsubscribed {
-        /// The lane it sits in.
+        /// The lane of the subscription.
         lane: Lane,
-        /// How it was asked for.
+        /// The kind of the subscription.
         kind: SubscriptionKind,
         /// The channel or glob.
         name: &'a [u8],
         /// What went wrong, for the operator.
         reason: &'a str,
-        /// How long nothing may have been heard already, in milliseconds: some losses are found late.
+        /// How long messages may have been missed already, in milliseconds: some losses are noticed late.
         silence: u64,
     },
     /// A lane is lost: none of its subscriptions holds until it is confirmed again.
@@ -194,10 +195,12 @@ pub enum Incoming<'a> {
         lane: Lane,
         /// What went wrong, for the operator.
         reason: &'a str,
-        /// How long nothing may have been heard already, in milliseconds: that a node stands still is found late.
+        /// How long messages may have been missed already, in milliseconds: a node that hangs is noticed
+        /// late.
         silence: u64,
     },
-    /// Redis refused a command on a lane (NOPERM and the like). The transport tries again with backoff.
+    /// Redis refused a command on a lane (NOPERM and the like). The transport tries again after growing
+    /// pauses.
     SubscribeRefused {
         /// The lane.
         lane: Lane,
@@ -206,50 +209,52 @@ pub enum Incoming<'a> {
     },
     /// A message.
     Message {
-        /// The lane it came by.
+        /// The lane on which it came.
         lane: Lane,
-        /// The kind of the subscription that it came by.
+        /// The kind of the subscription that matched.
         kind: SubscriptionKind,
-        /// The name of that subscription: the channel, or the glob that matched it.
+        /// The name of that subscription: the channel, or the glob that matched.
         name: &'a [u8],
         /// The channel it was published on.
         channel: &'a [u8],
         /// The bytes, unchecked.
         payload: &'a [u8],
     },
-    /// The reply to a publish; replies come in the order of the publishes.
+    /// The reply to a publish. Replies come in the order of the publishes.
     Published {
-        /// How many subscriptions Redis handed it to.
+        /// The number of subscriptions to which Redis delivered it.
         receivers: u64,
     },
-    /// Redis refused a publish, and will again (NOPERM, OOM and the like).
+    /// Redis refused a publish, and would refuse it again (NOPERM, OOM and the like).
     PublishRefused {
         /// Redis' own words.
         error: &'a str,
     },
-    /// A publish that Redis has not run, nor will: it takes nothing for now, its slot is elsewhere by now, or the node went
-    /// before it was written, or nobody could hear it there. The caller publishes it again when the peers are there. For
-    /// other reasons than the first only clusters and the user's clients give publishes back.
+    /// A publish that Redis has not run and will not: it accepts nothing for now, the slot has moved, the
+    /// node was lost before the publish was written, or nobody could receive it there. The caller publishes
+    /// it again when the other servers are subscribed. Only clusters and the user's clients return publishes
+    /// for other reasons than the first.
     Returned {
         /// The channel.
         channel: &'a [u8],
         /// The bytes.
         payload: &'a [u8],
     },
-    /// Subscriptions are on their way to another node, everybody's: what is published within this time may come too
-    /// early. Follows what was [`Incoming::Returned`] for that reason. Only clusters say so.
+    /// All servers' subscriptions are moving to another node: a publish within this time may come too early.
+    /// It follows the publishes that were [`Incoming::Returned`] for that reason. Only clusters report it.
     Settling {
-        /// How long the slowest take.
+        /// How long the slowest subscriptions take.
         time: Duration,
     },
     /// The reply to [`Transport::count`].
     Counted {
         /// The token of the call.
         token: u64,
-        /// Subscribers per channel, in the order asked; `None` if Redis takes nothing for now, or the link went down.
+        /// The number of subscribers per channel, in the order asked; `None` if Redis accepts nothing for
+        /// now, or the connection was lost.
         counts: Option<&'a [u64]>,
     },
-    /// Redis refused a count, and will again (NOPERM and the like).
+    /// Redis refused a count, and would refuse it again (NOPERM and the like).
     CountRefused {
         /// The token of the call.
         token: u64,
@@ -267,44 +272,48 @@ pub enum Incoming<'a> {
 
 /// A carrier of bytes. No call blocks; what a call starts is reported through [`Transport::incoming`].
 pub trait Transport {
-    /// Whether more than one lane can be opened. A carrier that cannot puts everything in lane 0.
+    /// Whether more than one lane can be opened. A carrier that cannot open another uses lane 0 for
+    /// everything.
     fn has_lanes(&self) -> bool;
 
-    /// Sends `payload` on `channel`, after all that was published before. Only while the transport is up:
-    /// what is handed in at other times is reported as unwritten by the next `Down`.
+    /// Sends `payload` on `channel`, after all earlier publishes. Only while the transport is up: what is
+    /// published at other times is reported as unwritten by the next `Down`.
     fn publish(&mut self, channel: &[u8], payload: &[u8]);
 
-    /// Bytes of publishes and of commands of the shared port that are not yet with the kernel, while it is up: the caller holds back above a bound.
+    /// The bytes of publishes and of commands of the shared port that the kernel has not taken yet, while the
+    /// transport is up. Above a limit the caller holds back.
     fn unwritten(&self) -> usize;
 
-    /// Whether all that was published has been handed to the kernel.
+    /// Whether the kernel has taken all publishes.
     fn is_flushed(&self) -> bool {
         self.unwritten() == 0
     }
 
-    /// Adds subscriptions to a lane, opening it if needed, and keeps them across reconnects.
+    /// Adds subscriptions to a lane, and keeps them across reconnects. Opens the lane if needed.
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>);
 
-    /// Removes subscriptions from a lane; the last one closes it.
+    /// Removes subscriptions from a lane. The last one closes it.
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>);
 
-    /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB` or `SHARDNUMSUB`); answered by
-    /// [`Incoming::Counted`] or [`Incoming::CountRefused`] with the same token, even if the link goes down meanwhile.
+    /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB` or `SHARDNUMSUB`). It is
+    /// answered by [`Incoming::Counted`] or [`Incoming::CountRefused`] with the same token, even if the
+    /// connection is lost.
     fn count(&mut self, token: u64, channels: &[&[u8]]);
 
-    /// Runs a command about a key; ends with [`Incoming::Replied`] and its token, whatever happens but
-    /// [`Transport::close_reader`]. Before the connection is up it waits for it, or for the failure of the attempt. When
-    /// a connection is lost, its commands end in their order, those of the shared port after [`Incoming::Down`]. A
-    /// reader is opened by its first command, and opened again, with backoff, by the next one after a loss.
+    /// Runs a command about a key. It always ends with [`Incoming::Replied`] and its token, except after
+    /// [`Transport::close_reader`]. If there is no connection yet, it waits until that is up or the attempt
+    /// has failed. When a connection is lost, its commands end in order; those of the shared port end after
+    /// [`Incoming::Down`]. The first command of a reader opens its connection. After a loss the next command
+    /// opens it again, after growing pauses.
     fn command(&mut self, command: KeyCommand);
 
-    /// Closes a reader, whose number may be used anew. Nothing more is heard of what it was doing.
+    /// Closes a reader. Its number may be used again. Its commands are not reported any more.
     fn close_reader(&mut self, reader: usize);
 
-    /// Stops (or goes on) reading the lanes and readers; Redis then sees a slow consumer.
+    /// Stops (or goes on) reading the lanes and readers. Redis then sees a slow consumer.
     fn pause(&mut self, paused: bool);
 
-    /// Writes what is buffered and waits until there is something to report, then reports all of it.
-    /// Cancel-safe: dropping the future loses nothing.
+    /// Writes what is buffered, waits until there is something to report, and reports all of it. Cancel-safe:
+    /// dropping the future loses nothing.
     fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> impl std::future::Future<Output = ()>;
 }

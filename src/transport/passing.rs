@@ -1,27 +1,28 @@
-//! Which errors of Redis pass by themselves: the command has not run, and may be sent again later. All transports and all
-//! families ask here, and so does JS of what the user's clients are answered.
+//! Which errors of Redis pass by themselves: the command has not run, and may be sent again later. All
+//! transports and all families decide it here, and so does JS for what the user's clients are answered.
 
-/// What Redis waits for, before it runs what it has refused.
+/// What has to happen before Redis runs a command that it has refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing {
-    /// A script, a function or a module keeps the node, which answers everybody so.
+    /// A script, a function or a module has to end. Until then the node refuses everybody's commands.
     Busy,
-    /// The data, the master or the cluster is not there yet.
+    /// The data has to be loaded, or the master or the cluster has to be available.
     Unready,
-    /// Another node is to run it, or this one once its role has changed.
+    /// Another node has to run the command, or this one after its role has changed.
     Elsewhere,
 }
 
 impl Passing {
-    /// Whether the node itself will run the command, so that it is sent there again.
+    /// Whether the same node will run the command later.
     pub fn is_here(self) -> bool {
         self != Passing::Elsewhere
     }
 }
 
-/// Returns what the error waits for; `None` if it stays until somebody changes something (NOPERM, OOM and the like).
+/// Returns what has to happen before the command is run; `None` if the error stays until somebody changes
+/// something (NOPERM, OOM and the like).
 pub fn passing(error: &[u8]) -> Option<Passing> {
-    // The whole word: BUSYGROUP and BUSYKEY are about a key.
+    // The whole word is compared: BUSYGROUP and BUSYKEY are about a key.
     match error.split(|&byte| byte == b' ').next()? {
         b"BUSY" => Some(Passing::Busy),
         b"LOADING" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"TRYAGAIN" => Some(Passing::Unready),

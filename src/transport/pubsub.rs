@@ -1,17 +1,17 @@
-//! What Redis calls channels and subscriptions: the messages speak of them, and so do those who carry these.
+//! What Redis calls channels and subscriptions. Messages and transports both use these terms.
 
 use std::sync::Arc;
 
-/// Which of Redis' two spaces of channels is meant. They know nothing of each other.
+/// Which of Redis' two kinds of channels is meant. A message never crosses from one kind to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
-    /// `PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`: all nodes of a Redis cluster hand the messages on to each other.
+    /// `PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`: all nodes of a Redis cluster forward the messages to each other.
     Global,
     /// `SPUBLISH`, `SSUBSCRIBE`: a channel belongs to a slot, and its messages stay with the nodes of that slot.
     Shard,
 }
 
-/// How Redis is asked for a subscription.
+/// The command that makes a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum SubscriptionKind {
@@ -19,16 +19,16 @@ pub enum SubscriptionKind {
     Channel = 0,
     /// `PSUBSCRIBE`: a glob, with the special characters of fixed parts already escaped.
     Pattern = 1,
-    /// `SSUBSCRIBE`: the exact name of a channel of a shard.
+    /// `SSUBSCRIBE`: the exact name of a shard channel.
     Shard = 2,
 }
 
 /// A subscription as Redis knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subscription {
-    /// How it is asked for.
+    /// Its kind.
     pub kind: SubscriptionKind,
-    /// The channel or glob. It is held in several places, by the core and by the transport: all of them share it.
+    /// The channel or glob. The core and the transport hold it in several places, which all share it.
     pub name: Arc<[u8]>,
 }
 
@@ -48,7 +48,7 @@ impl Subscription {
         Subscription::new(SubscriptionKind::Pattern, glob)
     }
 
-    /// A subscription to an exact channel of a shard.
+    /// A subscription to an exact shard channel.
     pub fn shard(name: impl AsRef<[u8]>) -> Self {
         Subscription::new(SubscriptionKind::Shard, name)
     }

@@ -1,5 +1,5 @@
 //! The wall of `src/`: which module may import which ([`rules`] says it), and no circles. It ends with 1 and says
-//! where, if something imports what it may not, or if a known exception is none any more.
+//! where, if something imports what it may not.
 //!
 //! `archunit` finds what each file imports, from its syntax: what stands inside the parentheses of a macro, it does not
 //! see. Modules of tests may import everything.
@@ -19,7 +19,7 @@ use archunit::{
 mod rules;
 mod tests_of;
 
-use rules::{KNOWN, LAYERS};
+use rules::LAYERS;
 use tests_of::Tests;
 
 /// How many circles are printed: one import may close many.
@@ -36,11 +36,7 @@ fn main() -> ExitCode {
             for fault in &faults {
                 eprintln!("{fault}");
             }
-            println!(
-                "{arrows} imports between files, {} known exceptions, {} faults",
-                KNOWN.len(),
-                faults.len()
-            );
+            println!("{arrows} imports between files, {} faults", faults.len());
             if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
@@ -59,11 +55,9 @@ fn faults(root: &Path) -> Result<(usize, Vec<String>), Box<dyn Error>> {
         extraction.references().iter().filter(|reference| !tests.has(reference)).collect();
     let arrows = arrows_of(&references);
     let (layers, allowed) = layers()?;
-    let known: BTreeSet<_> = KNOWN.iter().map(|known| (known.from, known.to)).collect();
-    let is_known = |(from, to): &(String, String)| known.contains(&(from.as_str(), to.as_str()));
 
     let mut faults = unread(extraction.diagnostics());
-    faults.extend(homeless(&references, &layers));
+    faults.extend(unplaced(&references, &layers));
     faults.extend(strangers(&references, &layers));
     let upward: BTreeMap<_, _> =
         gather_layer_dependency_violations(&projected(arrows.keys()), &layers, &allowed, &BTreeMap::new())
@@ -73,13 +67,12 @@ fn faults(root: &Path) -> Result<(usize, Vec<String>), Box<dyn Error>> {
                 ((found.dependency.source_label, found.dependency.target_label), text)
             })
             .collect();
-    for (arrow, text) in upward.iter().filter(|(arrow, _)| !is_known(arrow)) {
+    for (arrow, text) in &upward {
         faults.push(format!("{}: {text} ({})", place(&arrows, arrow), arrow.1));
     }
 
     // What imports upwards has been said; the circles that it closes would only repeat it.
-    let rest: Vec<_> =
-        arrows.keys().filter(|arrow| !is_known(arrow) && !upward.contains_key(*arrow)).collect();
+    let rest: Vec<_> = arrows.keys().filter(|arrow| !upward.contains_key(*arrow)).collect();
     let circles = project_cycles(&projected(rest.iter().copied()));
     for circle in circles.iter().take(PRINTED) {
         let steps = circle.iter().map(|step| {
@@ -90,18 +83,6 @@ fn faults(root: &Path) -> Result<(usize, Vec<String>), Box<dyn Error>> {
     }
     if circles.len() > PRINTED {
         faults.push(format!("{} more circles", circles.len() - PRINTED));
-    }
-
-    // A list that only shrinks: what is no exception any more has to leave it.
-    for exception in KNOWN {
-        let arrow = (exception.from.to_owned(), exception.to.to_owned());
-        let closes = || !project_cycles(&projected(rest.iter().copied().chain([&arrow]))).is_empty();
-        if !arrows.contains_key(&arrow) || !(upward.contains_key(&arrow) || closes()) {
-            faults.push(format!(
-                "{} -> {} is no exception any more: take it off the list in scripts/wall/src/rules.rs",
-                arrow.0, arrow.1
-            ));
-        }
     }
     Ok((arrows.len(), faults))
 }
@@ -185,7 +166,7 @@ fn unread(diagnostics: &[ExtractionDiagnostic]) -> Vec<String> {
 }
 
 /// Says which files belong to no layer: no rule would hold for them.
-fn homeless(references: &[&DependencyReference], layers: &[LayerDefinition]) -> Vec<String> {
+fn unplaced(references: &[&DependencyReference], layers: &[LayerDefinition]) -> Vec<String> {
     let files: BTreeSet<_> = references.iter().map(|reference| reference.source()).collect();
     files
         .into_iter()

@@ -18,7 +18,7 @@ use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::routing::Routing;
 use crate::core::{Config, Destination};
 use crate::transport::memory::Hub;
-use crate::transport::redis::{Address, Settings};
+use crate::transport::redis::{Address, RedisTarget, Settings};
 use crate::wire::Family;
 use crate::wire::request::RequestType;
 
@@ -483,7 +483,10 @@ fn an_attempt_to_have_own_connections_is_answered_even_if_the_clients_have_ended
         let mut node = Node::start(&Hub::default(), "a", 1 << 20);
         node.shared.outbox.push(|_| Command::Open(false));
         node.shared.outbox.push(|_| Command::UseOwn {
-            place: Box::new(Place::Redis(Settings::new(Address::Unix("nowhere".into())))),
+            place: Box::new(Place::Redis(RedisTarget::new(
+                Address::Unix("nowhere".into()),
+                Settings::default(),
+            ))),
             secret: "secret".into(),
         });
         let stayed = node.event("stayed").await;

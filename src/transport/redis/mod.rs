@@ -1,364 +1,40 @@
-//! The link's own connections to one Redis: one for commands, one per lane, one per reader, one per sentinel if there
-//! are any.
+//! The link's own connections to Redis. This is the only place that names the `redis` crate, and uses it off
+//! the hot path only: through its multiplexed connection a publish cost 4 times as much, and a message
+//! through its stream 5 times.
 //!
-//! All of them are state machines that one future polls, [`RedisTransport::incoming`]: no task, no channel and
-//! no timer stand between the socket and the driver. An idle link costs a small command per connection every ten
-//! seconds (`liveness.rs`).
-//! This is the only place that names the `redis` crate, which is used off the hot path: through its multiplexed
-//! connection a publish cost 4 times as much, and a message through its stream 5 times.
+//! All connections are state machines that one future polls, [`crate::transport::Transport::incoming`]: no
+//! task, no channel and no timer stand between the socket and the driver. An idle link costs one small
+//! command per connection every ten seconds (`connection/liveness.rs`).
 //!
-//! A Redis cluster has a transport of its own, [`ClusterTransport`], of the same parts.
+//! The rooms, from the lowest up. Each may use the ones before it:
+//!
+//! - `slot`: the slots of a cluster, and what Redis says about them
+//! - `buffer`: bytes that were read, bytes that have to be written, and how commands are written
+//! - `connect`: where Redis is, and all it takes to open a connection that Redis has answered on
+//! - `connection`: a connection that is kept up
+//! - `sentinel`: subscriptions to the sentinels, which announce a new master
+//! - `commands`: the parts of connections for commands
+//! - `subscriber`: a subscriber connection
+//! - `standalone`: the [`RedisTransport`], for one Redis
+//! - `cluster`: the [`ClusterTransport`], for the nodes of a cluster
 
-mod abandoned;
-mod allowed;
-mod backoff;
 mod buffer;
 mod cluster;
-mod command;
-#[cfg(test)]
-mod command_tests;
 mod commands;
+mod connect;
 mod connection;
-mod credentials;
-mod hold;
 #[cfg(test)]
-mod hold_tests;
-mod kept;
-mod lane;
-mod liveness;
-#[cfg(test)]
-mod liveness_tests;
-#[cfg(test)]
-mod mock_authority;
-#[cfg(test)]
-mod mock_peer;
-mod predecessor;
-mod reader;
-mod refusal;
-mod resolver;
-mod sent;
+mod mock;
 mod sentinel;
-#[cfg(test)]
-mod sentinel_tests;
-mod settings;
+mod slot;
+mod standalone;
 mod step;
-mod stream;
-#[cfg(test)]
-mod tests;
-mod tls;
-#[cfg(test)]
-mod tls_tests;
+mod subscriber;
 
-mod unreachable;
-
-pub use allowed::AllowedHosts;
-pub use cluster::{ClusterSettings, ClusterTransport, slot_of};
-pub use credentials::{Answer, AskCredentials, Credentials, Login};
-pub use predecessor::Predecessors;
-pub use sentinel::Sentinels;
-pub use settings::{Address, Role, Settings, SettingsError};
-pub use tls::{Tls, TlsError, TlsOptions};
-
-use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
-use super::{
-    Incoming, KeyCommand, Lane, Outcome, Port, Space, Subscription, SubscriptionKind, Transport, Trial,
+pub use cluster::{ClusterSettings, ClusterTransport};
+pub use connect::{
+    Address, AllowedHosts, Answer, AskCredentials, Credentials, Endpoint, Login, Predecessors, RedisTarget,
+    Role, Sentinels, Settings, SettingsError, Tls, TlsError, TlsOptions,
 };
-use abandoned::Abandoned;
-use commands::{Commands, Lost};
-use lane::{Holding, LaneConnection};
-use liveness::Pulse;
-use reader::Reader;
-use sentinel::{Master, Watches};
-use step::Step;
-use stream::Loss;
-
-/// How many reads of 64 KiB one [`Transport::incoming`] does per connection before the driver gets its turn.
-const READS_PER_CALL: usize = 16;
-
-/// How long one [`Transport::incoming`] goes on with what is there: the other links of the process wait meanwhile.
-const BUDGET: Duration = Duration::from_millis(2);
-
-/// A [`Transport`] over connections of its own, opened when first needed and kept up from then on. Lives on a
-/// tokio runtime with I/O and time enabled.
-pub struct RedisTransport {
-    settings: Arc<Settings>,
-    watches: Watches,
-    commands: Commands,
-    /// Whether the command connection was ever needed.
-    wanted: bool,
-    lanes: Vec<LaneConnection>,
-    /// The lane that is served first next time.
-    first_lane: Lane,
-    readers: BTreeMap<usize, Reader>,
-    open: bool,
-    paused: bool,
-    pulse: Pulse,
-    /// What came about outside of `incoming`.
-    deferred: Vec<Deferred>,
-}
-
-enum Deferred {
-    Lost(Lost),
-    LaneDown(Lane),
-    NotCounted(u64),
-    Abandoned(Abandoned),
-}
-
-impl RedisTransport {
-    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
-    pub fn new(settings: Settings, space: Space) -> Self {
-        let settings = Arc::new(settings);
-        Self {
-            commands: Commands::new(Arc::clone(&settings), space),
-            watches: Watches::new(&settings),
-            settings,
-            wanted: false,
-            lanes: Vec::new(),
-            first_lane: 0,
-            readers: BTreeMap::new(),
-            open: true,
-            paused: false,
-            pulse: Pulse::default(),
-            deferred: Vec::new(),
-        }
-    }
-
-    /// Returns what it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Opens the command connection without waiting for the first publish; [`Incoming::Up`] tells when it is.
-    pub fn open(&mut self) {
-        self.wanted = true;
-        if self.open {
-            self.watches.open();
-            self.commands.open();
-        }
-    }
-
-    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
-    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
-    /// next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each connection that stood or was on
-    /// its way, and the end of each command; while closed it reports nothing else and waits.
-    pub fn set_open(&mut self, open: bool) {
-        self.open = open;
-        if open {
-            if self.wanted {
-                self.watches.open();
-                self.commands.open();
-            }
-            self.lanes.iter_mut().for_each(LaneConnection::open);
-            return;
-        }
-        self.watches.close();
-        self.deferred.extend(self.commands.close().map(Deferred::Lost));
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.close() {
-                self.deferred.push(Deferred::LaneDown(number));
-            }
-        }
-        for reader in self.readers.values_mut() {
-            self.deferred.extend(reader.close().into_iter().map(Deferred::Abandoned));
-        }
-    }
-
-    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
-    pub fn close(&mut self) {
-        self.set_open(false);
-        self.wanted = false;
-        self.lanes.iter_mut().for_each(LaneConnection::clear);
-        self.readers.clear();
-    }
-
-    fn poll_incoming(&mut self, cx: &mut Context<'_>, sink: &mut dyn FnMut(Incoming<'_>)) -> Poll<()> {
-        let mut reported = self.report_deferred(sink);
-        let beats = self.pulse.poll(cx);
-        while let Poll::Ready(master) = self.watches.poll(cx) {
-            reported |= self.follow(&master, sink);
-        }
-        let lanes = self.lanes.len();
-        self.first_lane = (self.first_lane + 1).checked_rem(lanes).unwrap_or(0);
-        let mut more_commands = true;
-        let mut more = true;
-        let begun = Instant::now();
-        for round in 0..READS_PER_CALL {
-            more = false;
-            if more_commands {
-                let step = self.commands.poll(cx, sink);
-                reported |= step.reported;
-                reported |= self.leave_with_commands(sink);
-                more_commands = step.more;
-                more |= step.more;
-            }
-            let (before, from) = self.lanes.split_at_mut(self.first_lane);
-            for lane in from.iter_mut().chain(before) {
-                if round == 0 || lane.more {
-                    let step = lane.poll(cx, self.paused, sink);
-                    reported |= step.reported;
-                    more |= step.more;
-                }
-            }
-            for reader in self.readers.values_mut() {
-                if round == 0 || reader.more {
-                    let step = reader.poll(cx, self.paused, sink);
-                    reported |= step.reported;
-                    more |= step.more;
-                }
-            }
-            if !more || begun.elapsed() > BUDGET {
-                break;
-            }
-        }
-        if beats {
-            // All that had come is read by now.
-            self.beat();
-            cx.waker().wake_by_ref();
-        }
-        if reported {
-            return Poll::Ready(());
-        }
-        if more {
-            // A large reply is under way; no waker is set where the last read brought something.
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
-    }
-
-    /// Leaves what does not go to the master.
-    fn follow(&mut self, master: &Master, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
-        let reason = format!("the sentinels say that the master is {}", master.address);
-        let mut reported = self.commands.follow(master, &reason, sink);
-        for lane in &mut self.lanes {
-            reported |= lane.follow(master, &reason, sink);
-        }
-        for reader in self.readers.values_mut() {
-            reported |= reader.follow(master, &reason, sink);
-        }
-        reported
-    }
-
-    /// The name of the address leads elsewhere from now on.
-    #[cfg(test)]
-    fn redirect_for_tests(&mut self, address: Address) {
-        let settings = Arc::new(Settings { address, ..(*self.settings).clone() });
-        self.commands.redirect_for_tests(Arc::clone(&settings));
-        self.settings = settings;
-    }
-
-    /// Asks for signs of life.
-    fn beat(&mut self) {
-        self.watches.pulse();
-        self.commands.pulse();
-        self.lanes.iter_mut().for_each(|lane| lane.pulse(self.paused));
-    }
-
-    /// Leaves the node that the commands do not go to any more, since it has become a replica, or since the address
-    /// leads elsewhere by now.
-    fn leave_with_commands(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
-        let Some((left, reason)) = self.commands.take_left() else {
-            return false;
-        };
-        let mut reported = false;
-        for lane in &mut self.lanes {
-            reported |= lane.leave(left, &reason, sink);
-        }
-        for reader in self.readers.values_mut() {
-            reported |= reader.leave(left, &reason, sink);
-        }
-        reported
-    }
-
-    fn report_deferred(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
-        let any = !self.deferred.is_empty();
-        let reason = if any { Loss::Ended.to_string() } else { String::new() };
-        for deferred in self.deferred.drain(..) {
-            match deferred {
-                Deferred::Lost(lost) => lost.report(&reason, sink),
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 }),
-                Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
-                Deferred::Abandoned(command) => command.report(&reason, sink),
-            }
-        }
-        any
-    }
-}
-
-impl Transport for RedisTransport {
-    fn has_lanes(&self) -> bool {
-        true
-    }
-
-    fn publish(&mut self, channel: &[u8], payload: &[u8]) {
-        if !self.wanted {
-            self.open();
-        }
-        self.commands.publish(channel, payload);
-    }
-
-    fn unwritten(&self) -> usize {
-        self.commands.unwritten()
-    }
-
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        self.open();
-        while self.lanes.len() <= lane {
-            let number = self.lanes.len();
-            self.lanes.push(LaneConnection::new(number, Arc::clone(&self.settings), Holding::Lane));
-        }
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.subscribe(names);
-            if self.open {
-                lane.open();
-            }
-        }
-    }
-
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.unsubscribe(names);
-        }
-    }
-
-    fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        self.open();
-        if self.open {
-            self.commands.count(token, channels);
-        } else {
-            self.deferred.push(Deferred::NotCounted(token));
-        }
-    }
-
-    fn command(&mut self, command: KeyCommand) {
-        self.open();
-        if !self.open {
-            self.deferred.push(Deferred::Abandoned(Abandoned { token: command.token, begun: false }));
-            return;
-        }
-        match command.port {
-            Port::Shared => self.commands.command(&command),
-            Port::Reader(reader) => {
-                let reader = self.readers.entry(reader);
-                reader.or_insert_with(|| Reader::new(Arc::clone(&self.settings), false)).command(&command);
-            }
-        }
-    }
-
-    fn close_reader(&mut self, reader: usize) {
-        self.readers.remove(&reader);
-    }
-
-    fn pause(&mut self, paused: bool) {
-        self.paused = paused;
-    }
-
-    async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        // Each connection is read before its silence is judged, however many there are.
-        tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
-    }
-}
+pub use slot::slot_of;
+pub use standalone::RedisTransport;

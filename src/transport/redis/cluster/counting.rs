@@ -3,23 +3,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::settings::Address;
-use super::super::{Incoming, Space};
-use super::node::{Node, Uncounted};
+use super::node::{ClusterNode, Uncounted};
 use super::settings::ClusterSettings;
-use super::slot::slot_of;
 use super::topology::Topology;
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::slot::slot_of;
+use crate::transport::{Incoming, Space};
 
 /// How long the nodes have to answer a count.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The counts that are under way: each is a question to several nodes, and the sum of their answers.
+/// Counts in progress. Each is a question to several nodes; the result is the sum of their answers.
 #[derive(Default)]
-pub(super) struct Counting {
+pub(super) struct ClusterCounting {
     /// Counts that wait for the topology.
     waiting: Vec<Waiting>,
     running: Vec<Running>,
-    /// Whether anything was ever counted: all nodes are connected from then on.
+    /// Whether anything was ever counted. From then on all nodes are connected.
     pub(super) begun: bool,
 }
 
@@ -32,38 +32,39 @@ struct Waiting {
 struct Running {
     token: u64,
     counts: Vec<u64>,
-    parts: Vec<Part>,
+    parts: Vec<CountPart>,
     until: Instant,
-    /// A node without which there is no answer has not answered.
+    /// A node that has to answer did not.
     failed: bool,
     /// A node refuses, in its own words.
     refused: Option<String>,
     answered: bool,
 }
 
-/// What one node is asked. What it has counted as the master is believed of a master alone: see `mastership`.
-struct Part {
+/// The question to one node. If a node is asked as the master, its count is only used if it is a master: see
+/// `mastership`.
+struct CountPart {
     node: Address,
-    /// The places of its channels among all.
+    /// The positions of its channels among all.
     places: Vec<usize>,
     needed: bool,
 }
 
-impl Counting {
-    /// Takes a count, to begin with the next [`Counting::begin`].
+impl ClusterCounting {
+    /// Takes a count. The next [`ClusterCounting::begin`] starts it.
     pub(super) fn push(&mut self, token: u64, channels: &[&[u8]]) {
         self.begun = true;
         let channels = channels.iter().map(|channel| channel.to_vec()).collect();
         self.waiting.push(Waiting { token, channels, until: Instant::now() + PATIENCE });
     }
 
-    /// Asks the nodes for what waits. Returns whether anything was asked or opened.
+    /// Asks the nodes for the counts that wait. Returns whether anything was asked or opened.
     pub(super) fn begin(
         &mut self,
         topology: &Topology,
         space: Space,
         settings: &ClusterSettings,
-        nodes: &mut BTreeMap<Address, Node>,
+        nodes: &mut BTreeMap<Address, ClusterNode>,
     ) -> bool {
         let any = !self.waiting.is_empty();
         for Waiting { token, channels, until } in std::mem::take(&mut self.waiting) {
@@ -83,7 +84,7 @@ impl Counting {
             for part in parts {
                 let node = nodes
                     .entry(part.node.clone())
-                    .or_insert_with_key(|node| Node::new(settings, node, space));
+                    .or_insert_with_key(|node| ClusterNode::new(settings, node, space));
                 if node.is_waiting() || node.hangs {
                     running.failed |= part.needed;
                     continue;
@@ -98,7 +99,7 @@ impl Counting {
         any
     }
 
-    /// A node has answered, or will not.
+    /// A node has answered, or will not answer.
     pub(super) fn counted(&mut self, node: &Address, token: u64, counts: Result<Vec<u64>, Uncounted>) {
         let Some(running) = self.running.iter_mut().find(|running| running.token == token) else {
             return;
@@ -109,7 +110,7 @@ impl Counting {
         let part = running.parts.swap_remove(at);
         let counts = match counts {
             Ok(counts) => counts,
-            // With a node its subscribers are lost; but not those of one that stands.
+            // A lost node has no subscribers any more, but a node that is connected may have some.
             Err(uncounted) => {
                 running.failed |= part.needed || !matches!(uncounted, Uncounted::Lost);
                 if let Uncounted::Refused(error) = uncounted {
@@ -126,8 +127,8 @@ impl Counting {
         }
     }
 
-    /// Reports what is complete or late; `late` hears of the nodes that were waited for in vain. Returns whether
-    /// there was something to report.
+    /// Reports counts that are complete or late. Calls `late` with the nodes that did not answer in time.
+    /// Returns whether there was something to report.
     pub(super) fn finish(
         &mut self,
         now: Instant,
@@ -167,7 +168,7 @@ impl Counting {
         reported
     }
 
-    /// Gives all up; returns their tokens.
+    /// Ends all counts; returns their tokens.
     pub(super) fn give_up(&mut self) -> Vec<u64> {
         let waiting = self.waiting.drain(..).map(|waiting| waiting.token);
         let mut tokens: Vec<u64> = self.running.drain(..).map(|running| running.token).collect();
@@ -175,22 +176,22 @@ impl Counting {
         tokens
     }
 
-    /// Returns when [`Counting::finish`] has something that is late.
+    /// Returns when [`ClusterCounting::finish`] next has a late count.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         waiting.chain(self.running.iter().map(|running| running.until)).min()
     }
 }
 
-/// Clients subscribe at any node, and only that node knows of it.
-fn everywhere(topology: &Topology, channels: usize) -> Vec<Part> {
+/// Clients subscribe at any node, and only that node knows about it.
+fn everywhere(topology: &Topology, channels: usize) -> Vec<CountPart> {
     let nodes = topology.node_set().into_iter();
-    nodes.map(|node| Part { node, places: (0..channels).collect(), needed: false }).collect()
+    nodes.map(|node| CountPart { node, places: (0..channels).collect(), needed: false }).collect()
 }
 
-/// The subscribers of a shard's channels are at its master and its replicas. Also returns whether a slot has no
-/// owner.
-fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<Part>, bool) {
+/// The subscribers of a shard channel are at its master and at its replicas. Also returns whether a slot has
+/// no owner.
+fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<CountPart>, bool) {
     let mut places: BTreeMap<&Address, (bool, Vec<usize>)> = BTreeMap::new();
     let mut unowned = false;
     for (place, channel) in channels.iter().enumerate() {
@@ -206,6 +207,6 @@ fn by_shard(topology: &Topology, channels: &[Vec<u8>]) -> (Vec<Part>, bool) {
         }
     }
     let parts = places.into_iter();
-    let parts = parts.map(|(node, (needed, places))| Part { node: node.clone(), places, needed });
+    let parts = parts.map(|(node, (needed, places))| CountPart { node: node.clone(), places, needed });
     (parts.collect(), unowned)
 }

@@ -5,50 +5,13 @@ use std::task::Context;
 
 use tokio::time::Instant;
 
-use super::super::abandoned::Abandoned;
-use super::super::reader::{News, Reader};
-use super::super::settings::Address;
-use super::super::{Incoming, KeyCommand, Port, Step};
-use super::node::Node;
-use super::settings::ClusterSettings;
-use super::slot::{Slot, slot_of};
-use super::{ClusterTransport, Deferred};
-
-/// Why a reader leaves a node.
-pub(super) const MOVED: &str = "the slot of the key is another node's now";
-
-/// A command without a reply.
-pub(super) struct Ended {
-    pub(super) command: Abandoned,
-    pub(super) reason: String,
-}
-
-/// A reader, and the node that it is at: the master of the slot that it was last asked about.
-pub(super) struct ClusterReader {
-    reader: Reader,
-    at: Address,
-    slot: Slot,
-}
-
-impl ClusterReader {
-    fn new(settings: &ClusterSettings, at: &Address, slot: Slot) -> Self {
-        Self { reader: Reader::new(settings.of(at), true), at: at.clone(), slot }
-    }
-
-    /// Goes to a node, unless it is there; returns the commands that end with that.
-    fn move_to(
-        &mut self,
-        settings: &ClusterSettings,
-        owner: &Address,
-    ) -> impl Iterator<Item = Ended> + use<> {
-        let mut abandoned = Vec::new();
-        if self.at != *owner {
-            self.at = owner.clone();
-            abandoned = self.reader.move_to(settings.of(owner));
-        }
-        abandoned.into_iter().map(|command| Ended { command, reason: MOVED.to_owned() })
-    }
-}
+use super::node::ClusterNode;
+use super::reader::{ClusterReader, Ended};
+use super::{ClusterDeferred, ClusterTransport};
+use crate::transport::redis::commands::{Abandoned, ReaderNews};
+use crate::transport::redis::slot::slot_of;
+use crate::transport::redis::step::PollStep;
+use crate::transport::{Incoming, KeyCommand, Port};
 
 impl ClusterTransport {
     /// Sends a command to the master of its key's slot, or keeps it until the topology is known.
@@ -68,7 +31,7 @@ impl ClusterTransport {
             Port::Shared => {
                 let space = self.space;
                 let node = self.nodes.entry(owner.clone());
-                node.or_insert_with_key(|owner| Node::new(&settings, owner, space)).command(&command);
+                node.or_insert_with_key(|owner| ClusterNode::new(&settings, owner, space)).command(&command);
             }
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);
@@ -80,7 +43,7 @@ impl ClusterTransport {
         }
     }
 
-    /// Sends what has waited for the topology.
+    /// Sends the commands that have waited for the topology.
     pub(super) fn route_waiting(&mut self, now: Instant) {
         if !self.knows_nodes() {
             self.end_waiting("the topology of the cluster is not known");
@@ -90,7 +53,7 @@ impl ClusterTransport {
         }
     }
 
-    /// There is no topology to be had.
+    /// Ends the commands that wait: the topology cannot be found out.
     pub(super) fn end_waiting(&mut self, reason: &str) {
         for command in std::mem::take(&mut self.waiting) {
             self.end(&command, reason);
@@ -102,7 +65,7 @@ impl ClusterTransport {
         self.ended.push(Ended { command, reason: reason.to_owned() });
     }
 
-    /// Reports the commands that get no reply; returns whether there were any.
+    /// Reports the commands that get no reply. Returns whether there were any.
     pub(super) fn tell_ended(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let any = !self.ended.is_empty();
         for Ended { command, reason } in self.ended.drain(..) {
@@ -111,20 +74,20 @@ impl ClusterTransport {
         any
     }
 
-    /// Lets the readers follow their slots, write and read.
+    /// Moves the readers to the owners of their slots, writes, and reads.
     pub(super) fn poll_readers(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
-    ) -> Step {
-        let mut step = Step::default();
+    ) -> PollStep {
+        let mut step = PollStep::default();
         let mut told = Vec::new();
         for ClusterReader { reader, at, .. } in self.readers.values_mut() {
             let one = reader.poll(cx, self.paused, sink);
             step.reported |= one.reported;
             step.more |= one.more;
-            let News { redirects, trouble } = reader.take_news();
+            let ReaderNews { redirects, trouble } = reader.take_news();
             if trouble {
                 self.refresh.hint(None, now);
                 step.more = true;
@@ -135,7 +98,7 @@ impl ClusterTransport {
         for (asked, redirect) in told {
             self.follow(&redirect, &asked, now);
         }
-        // A node that hangs says nothing: its readers go where the topology says.
+        // A node that hangs says nothing, so its readers go where the topology says.
         for reader in self.readers.values_mut() {
             if let Some(owner) = self.topology.master(reader.slot) {
                 self.ended.extend(reader.move_to(&self.settings, owner));
@@ -144,12 +107,12 @@ impl ClusterTransport {
         step
     }
 
-    /// Drops the connections of the readers, and with them what they were doing.
+    /// Drops the connections of the readers, and ends their commands.
     pub(super) fn close_readers(&mut self) {
         let ended = self.ended.drain(..).map(|ended| ended.command);
         let readers = self.readers.values_mut().flat_map(|reader| reader.reader.close());
         let waiting = self.waiting.drain(..);
         let waiting = waiting.map(|command| Abandoned { token: command.token, begun: false });
-        self.deferred.extend(ended.chain(readers).chain(waiting).map(Deferred::Abandoned));
+        self.deferred.extend(ended.chain(readers).chain(waiting).map(ClusterDeferred::Abandoned));
     }
 }

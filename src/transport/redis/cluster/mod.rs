@@ -1,47 +1,45 @@
 //! The link's own connections to a Redis cluster.
 //!
-//! Who needs which connection:
+//! Which connections are needed:
 //!
 //! | | [`Space::Global`] | [`Space::Shard`] |
 //! |---|---|---|
-//! | publishes | one node, whichever | each master, for the channels of its slots |
+//! | publishes | any one node | each master, for the channels of its slots |
 //! | counts | all nodes | the master of the channel's slot and its replicas |
-//! | a lane | one node, whichever | each master that owns a slot of its channels |
+//! | a lane | any one node | each master that owns a slot of its channels |
 //! | a command about a key | the master of the key's slot | the same |
 //! | a reader | a connection of its own to that master | the same |
 //!
-//! The topology comes from `CLUSTER SLOTS` ([`refresh`]), which is asked on the command connections ([`node`]);
-//! MOVED patches it. A name belongs to the lane's connection to the owner of its slot ([`lane`]); it has two only
-//! while a former master goes on holding it ([`handover`]). A node that hangs and was left is listened to until it answers
-//! ([`former`], [`last`]). All of it is polled by one future, as in the standalone transport.
+//! The topology comes from `CLUSTER SLOTS`, which is sent on the command connections (`topology`, `node`).
+//! MOVED corrects it. A name belongs on the subscriber connection to the owner of its slot (`subscriber`). It
+//! is on two connections only while a former master still holds it (`subscriber/handovers`). A node that
+//! hangs and was left is still read until it answers (`subscriber/former.rs`, `subscriber/last.rs`). One
+//! future polls everything, as in the standalone transport.
+//!
+//! The transport is in several files:
+//!
+//! - `poll.rs`: one poll of everything
+//! - `plan.rs`: which nodes are connected
+//! - `refreshing.rs`: what the nodes say about the cluster, and what follows from it
+//! - `standing.rs`: whether publishing is possible, and if not, why
+//! - `keys.rs`, `reader.rs`: commands about keys
+//! - `counting.rs`: counts, as sums over the nodes
 
 mod counting;
-mod disowned;
-mod former;
-mod handover;
-#[cfg(test)]
-mod key_tests;
 mod keys;
-mod lane;
-mod last;
-mod mastership;
-#[cfg(test)]
-mod mock_cluster;
 mod node;
+mod plan;
 mod poll;
-mod redirect;
-mod refresh;
+mod reader;
+mod refreshing;
 mod settings;
-mod slot;
+mod standing;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod topology;
 
 pub use settings::ClusterSettings;
-pub use slot::slot_of;
-
-pub(super) use redirect::Redirect;
-pub(super) use slot::{Slot, in_slots};
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -51,27 +49,24 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, Sleep};
 
-use super::abandoned::Abandoned;
-use super::commands::MAX_UNANSWERED;
-use super::liveness::Pulse;
-use super::settings::Address;
-use super::stream::Loss;
-use super::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport, Trial};
-use counting::Counting;
-use disowned::Disowned;
-use keys::{ClusterReader, Ended};
-use lane::ClusterLane;
-use node::{Node, Report};
-use refresh::Refresh;
-use topology::Topology;
+use crate::transport::redis::commands::{Abandoned, MAX_UNANSWERED};
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::connection::Pulse;
+use crate::transport::redis::slot::slot_of;
+use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
+use counting::ClusterCounting;
+use node::{ClusterNode, NodeReport};
+use reader::{ClusterReader, Ended};
+use subscriber::ClusterSubscriber;
+use topology::{Disowned, Refresh, Topology};
 
-/// A [`Transport`] over connections of its own to the nodes of a cluster, opened when first needed and kept up from
-/// then on. Lives on a tokio runtime with I/O and time enabled.
+/// A [`Transport`] over its own connections to the nodes of a cluster, opened when first needed and kept up
+/// from then on. It needs a tokio runtime with I/O and time enabled.
 ///
-/// Up is when all that publishes may need is connected: a node for [`Space::Global`]; for [`Space::Shard`] the
-/// masters of all slots, since any channel may come next. What Redis has certainly not run comes back as
-/// [`Incoming::Returned`], in the order of the publishes to each node; what a node answers while another one has
-/// gone down comes after that `Down`.
+/// It is up when everything is connected that publishes may need: one node for [`Space::Global`]; for
+/// [`Space::Shard`] the masters of all slots, since the next publish may be for any channel. Publishes that
+/// have certainly not run come back as [`Incoming::Returned`], for each node in the order in which they were
+/// published. If one node is lost, the replies of the others are reported after that `Down`.
 ///
 /// Commands about keys run whether it is up or not, if the master of the key's slot is connected.
 pub struct ClusterTransport {
@@ -82,17 +77,17 @@ pub struct ClusterTransport {
     covered: bool,
     refresh: Refresh,
     disowned: Disowned,
-    nodes: BTreeMap<Address, Node>,
-    /// Who is published to, in the global space.
+    nodes: BTreeMap<Address, ClusterNode>,
+    /// The node for publishes of the global space.
     chosen: Option<Address>,
-    counting: Counting,
-    lanes: Vec<ClusterLane>,
+    counting: ClusterCounting,
+    subscribers: Vec<ClusterSubscriber>,
     readers: BTreeMap<usize, ClusterReader>,
-    /// Commands that wait for the topology. The caller has them anyway.
+    /// Commands that wait for the topology.
     waiting: Vec<KeyCommand>,
-    /// Commands without a reply, to be told of behind a `Down`.
+    /// Commands without a reply. They are reported after a `Down`.
     ended: Vec<Ended>,
-    /// Shifts the choice of a node, so that not all servers choose the same.
+    /// Shifts the choice of a node, so that servers choose different nodes.
     spread: usize,
     /// Whether a connection was ever needed.
     wanted: bool,
@@ -100,29 +95,30 @@ pub struct ClusterTransport {
     paused: bool,
     pulse: Pulse,
     up: bool,
-    /// Why Redis runs no publishes though all is connected, in its own words, until it says that all is well.
+    /// Why Redis runs no publishes though everything is connected, in its own words. Kept until Redis reports
+    /// that all is well.
     stalled: Option<String>,
-    /// A node has said that it is no master any more.
+    /// A node has said that it is not a master any more.
     demoted: bool,
-    /// When it is next said that publishes are to wait for those that a former master has not answered.
+    /// When it is next reported that publishes have to wait for those that a former master has not answered.
     outrun: Option<Instant>,
-    /// A node is lost at which others may have their subscriptions.
+    /// A node was lost at which other servers may have their subscriptions.
     shaken: bool,
-    /// Since when the topology does not name the node that is chosen.
+    /// Since when the chosen node is missing from the topology.
     unlisted: Option<Instant>,
-    /// The time, since it was last looked at what has come.
+    /// The current time, if it was read since the last poll.
     clock: Option<Instant>,
     /// The connections have to be compared with what is needed.
     stale: bool,
     outage: Outage,
-    /// Publishes that found no node; they go back with the next poll.
-    homeless: Vec<Homeless>,
-    /// Publishes that were handed in while closed.
+    /// Publishes for which no node was found. The next poll returns them.
+    unplaced: Vec<Unplaced>,
+    /// Publishes while it was closed.
     too_early: u64,
-    deferred: Vec<Deferred>,
-    reports: Vec<(Address, Report)>,
-    /// The lane that is served first next time.
-    first_lane: Lane,
+    deferred: Vec<ClusterDeferred>,
+    reports: Vec<(Address, NodeReport)>,
+    /// The subscriber that is polled first next time.
+    first_subscriber: Lane,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -135,12 +131,12 @@ struct Outage {
     failed: bool,
 }
 
-struct Homeless {
+struct Unplaced {
     channel: Vec<u8>,
     payload: Vec<u8>,
 }
 
-enum Deferred {
+enum ClusterDeferred {
     Down { unanswered: u64, unwritten: u64 },
     LaneDown(Lane),
     NotCounted(u64),
@@ -148,7 +144,8 @@ enum Deferred {
 }
 
 impl ClusterTransport {
-    /// Returns a transport that connects when it is first needed, and publishes and counts in `space`.
+    /// Returns a transport that connects when it is first needed, and publishes and counts channels of the
+    /// kind `space`.
     pub fn new(settings: ClusterSettings, space: Space) -> Self {
         let random = RandomState::new().build_hasher().finish();
         Self {
@@ -160,8 +157,8 @@ impl ClusterTransport {
             disowned: Disowned::default(),
             nodes: BTreeMap::new(),
             chosen: None,
-            counting: Counting::default(),
-            lanes: Vec::new(),
+            counting: ClusterCounting::default(),
+            subscribers: Vec::new(),
             readers: BTreeMap::new(),
             waiting: Vec::new(),
             ended: Vec::new(),
@@ -179,58 +176,60 @@ impl ClusterTransport {
             clock: None,
             stale: false,
             outage: Outage::default(),
-            homeless: Vec::new(),
+            unplaced: Vec::new(),
             too_early: 0,
             deferred: Vec::new(),
             reports: Vec::new(),
-            first_lane: 0,
+            first_subscriber: 0,
             timer: None,
         }
     }
 
-    /// Opens what publishing needs without waiting for the first publish; [`Incoming::Up`] tells when it is.
+    /// Opens what publishing needs without waiting for the first publish. [`Incoming::Up`] tells when it is
+    /// open.
     pub fn open(&mut self) {
         self.wanted = true;
     }
 
-    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`). What
-    /// was not written is lost and counted: wait for [`Transport::is_flushed`] before if it should not be. The
-    /// next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for each lane with a connection that stood
-    /// or was on its way; while closed it reports nothing else and waits.
+    /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`).
+    /// Publishes that were not written are lost and counted: to avoid that, first wait for
+    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for
+    /// each lane with a connection that was open or being opened. While closed it reports nothing else, and
+    /// waits.
     pub fn set_open(&mut self, open: bool) {
         if open {
             if !self.open {
                 self.refresh.restart(Instant::now());
-                self.lanes.iter_mut().for_each(ClusterLane::open);
+                self.subscribers.iter_mut().for_each(ClusterSubscriber::open);
             }
             self.open = true;
             return;
         }
         self.open = false;
         self.close_nodes();
-        for (number, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.close() {
-                self.deferred.push(Deferred::LaneDown(number));
+        for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
+            if subscriber.close() {
+                self.deferred.push(ClusterDeferred::LaneDown(number));
             }
         }
-        self.deferred.extend(self.counting.give_up().into_iter().map(Deferred::NotCounted));
+        self.deferred.extend(self.counting.give_up().into_iter().map(ClusterDeferred::NotCounted));
         self.close_readers();
     }
 
-    /// Drops all connections at once and forgets all subscriptions, else like `set_open(false)`.
+    /// Drops all connections at once, and forgets all subscriptions. Otherwise like `set_open(false)`.
     pub fn close(&mut self) {
         self.set_open(false);
         self.wanted = false;
-        self.lanes.iter_mut().for_each(ClusterLane::clear);
+        self.subscribers.iter_mut().for_each(ClusterSubscriber::clear);
         self.readers.clear();
     }
 
     fn close_nodes(&mut self) {
         let stood = self.up || self.nodes.values().any(|node| !node.is_waiting());
         let mut unwritten = std::mem::take(&mut self.too_early);
-        unwritten += u64::try_from(self.homeless.len()).unwrap_or_default();
+        unwritten += u64::try_from(self.unplaced.len()).unwrap_or_default();
         let Outage { mut unanswered, .. } = std::mem::take(&mut self.outage);
-        self.homeless.clear();
+        self.unplaced.clear();
         for mut node in std::mem::take(&mut self.nodes).into_values() {
             unanswered += node.give_up("", &mut |_| unwritten += 1, &mut self.reports);
         }
@@ -239,11 +238,11 @@ impl ClusterTransport {
         self.stalled = None;
         self.chosen = None;
         if stood || unanswered > 0 || unwritten > 0 {
-            self.deferred.push(Deferred::Down { unanswered, unwritten });
+            self.deferred.push(ClusterDeferred::Down { unanswered, unwritten });
         }
         for (_, report) in self.reports.drain(..) {
-            if let Report::Abandoned { command, .. } = report {
-                self.deferred.push(Deferred::Abandoned(command));
+            if let NodeReport::Abandoned { command, .. } = report {
+                self.deferred.push(ClusterDeferred::Abandoned(command));
             }
         }
     }
@@ -266,30 +265,30 @@ impl Transport for ClusterTransport {
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
             Some(node) => node.publish(channel, payload, *self.clock.get_or_insert_with(Instant::now)),
-            None => self.homeless.push(Homeless { channel: channel.into(), payload: payload.into() }),
+            None => self.unplaced.push(Unplaced { channel: channel.into(), payload: payload.into() }),
         }
     }
 
     fn unwritten(&self) -> usize {
-        let unwritten: usize = self.nodes.values().map(Node::unwritten).sum();
-        let kept: usize = self.nodes.values().map(Node::kept).sum();
+        let unwritten: usize = self.nodes.values().map(ClusterNode::unwritten).sum();
+        let kept: usize = self.nodes.values().map(ClusterNode::kept).sum();
         unwritten + kept.saturating_sub(MAX_UNANSWERED)
     }
 
     fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
         self.wanted = true;
-        while self.lanes.len() <= lane {
-            let (number, settings) = (self.lanes.len(), Arc::clone(&self.settings));
-            self.lanes.push(ClusterLane::new(number, settings, self.spread, self.open));
+        while self.subscribers.len() <= lane {
+            let (number, settings) = (self.subscribers.len(), Arc::clone(&self.settings));
+            self.subscribers.push(ClusterSubscriber::new(number, settings, self.spread, self.open));
         }
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.subscribe(names, &self.topology);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.subscribe(names, &self.topology);
         }
     }
 
     fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.unsubscribe(names);
+        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+            subscriber.unsubscribe(names);
         }
     }
 
@@ -298,7 +297,7 @@ impl Transport for ClusterTransport {
         if self.open {
             self.counting.push(token, channels);
         } else {
-            self.deferred.push(Deferred::NotCounted(token));
+            self.deferred.push(ClusterDeferred::NotCounted(token));
         }
     }
 
@@ -307,7 +306,7 @@ impl Transport for ClusterTransport {
         if self.open {
             self.route(command, Instant::now());
         } else {
-            self.deferred.push(Deferred::Abandoned(Abandoned { token: command.token, begun: false }));
+            self.deferred.push(ClusterDeferred::Abandoned(Abandoned { token: command.token, begun: false }));
         }
     }
 
@@ -321,7 +320,7 @@ impl Transport for ClusterTransport {
     }
 
     async fn incoming(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) {
-        // Each connection is read before its silence is judged, however many there are.
+        // Every connection is read before its silence is judged, however many there are.
         tokio::task::unconstrained(poll_fn(|cx| self.poll_incoming(cx, sink))).await;
     }
 }

@@ -1,31 +1,33 @@
 use std::sync::Arc;
 
-use super::super::settings::{Address, Settings};
+use crate::transport::redis::connect::{Address, RedisTarget, Settings};
+use crate::transport::redis::slot::{Redirect, Slot};
 
-/// Where a Redis cluster is, and as whom to speak to it.
+/// Where a Redis cluster is, and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
-    /// As whom, and over what, each node is spoken to. Its address and its database are not used.
+    /// How to speak to each node. The database is not used.
     pub base: Settings,
-    /// The nodes to ask first. One that answers is enough.
+    /// The nodes to ask first. One answer is enough.
     pub seeds: Vec<Address>,
-    /// Where the nodes are that the cluster names `host:port`, for those that cannot be reached by that name.
+    /// The real addresses of nodes that the cluster calls `host:port`, for nodes that cannot be reached by
+    /// that name.
     pub nat_map: Vec<(String, Address)>,
 }
 
 impl ClusterSettings {
-    /// Returns the settings for one node.
-    pub(super) fn of(&self, address: &Address) -> Arc<Settings> {
-        Arc::new(Settings { address: address.clone(), database: 0, ..self.base.clone() })
+    /// Returns the target for one node.
+    pub(super) fn of(&self, address: &Address) -> Arc<RedisTarget> {
+        Arc::new(RedisTarget::new(address.clone(), Settings { database: 0, ..self.base.clone() }))
     }
 
-    /// Returns where a node is that `asked` named; `None` and an empty host mean `asked`'s own, and so does `?`,
-    /// which Redis says when it has no host name to offer.
+    /// Returns the address of a node that `asked` has named. If there is no host, an empty one, or `?`, the
+    /// host of `asked` is meant. Redis says `?` if it has no host name.
     pub(super) fn resolve(&self, host: Option<&str>, port: u16, asked: &Address) -> Address {
         let host = match (host, asked) {
             (Some(host), _) if !host.is_empty() && host != "?" => host,
             (_, Address::Tcp { host, .. }) => host,
-            (_, Address::Unix(_) | Address::Sentinels(_)) => return asked.clone(),
+            (_, Address::Unix(_)) => return asked.clone(),
         };
         let address = Address::Tcp { host: host.to_owned(), port };
         if self.nat_map.is_empty() {
@@ -34,6 +36,16 @@ impl ClusterSettings {
         let plain = format!("{host}:{port}");
         let known = self.nat_map.iter().find(|(from, _)| *from == plain || *from == address.to_string());
         known.map_or(address, |(_, to)| to.clone())
+    }
+
+    /// Returns the slot and its owner, if the node `asked` has named one.
+    pub(super) fn owner(&self, redirect: &Redirect, asked: &Address) -> Option<(Slot, Address)> {
+        match redirect {
+            Redirect::Moved { slot, host, port } => {
+                Some((*slot, self.resolve(host.as_deref(), *port, asked)))
+            }
+            Redirect::Later => None,
+        }
     }
 }
 
@@ -48,7 +60,7 @@ mod tests {
     #[test]
     fn nodes_are_where_the_nat_map_says() {
         let settings = ClusterSettings {
-            base: Settings::new(tcp("seed", 1)),
+            base: Settings::default(),
             seeds: Vec::new(),
             nat_map: vec![
                 ("10.0.0.1:6379".to_owned(), tcp("localhost", 7001)),
@@ -69,12 +81,11 @@ mod tests {
 
     #[test]
     fn a_node_has_the_settings_of_the_whole() {
-        let base =
-            Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::new(tcp("seed", 1)) };
+        let base = Settings { database: 3, client_name: Some("n".to_owned()), ..Settings::default() };
         let settings = ClusterSettings { base, seeds: Vec::new(), nat_map: Vec::new() };
         let node = settings.of(&tcp("node", 2));
-        assert_eq!(node.address, tcp("node", 2));
-        assert_eq!(node.client_name.as_deref(), Some("n"));
-        assert_eq!(node.database, 0);
+        assert_eq!(node.endpoint, tcp("node", 2).into());
+        assert_eq!(node.settings.client_name.as_deref(), Some("n"));
+        assert_eq!(node.settings.database, 0);
     }
 }

@@ -1,0 +1,168 @@
+//! Channels and globs, and publishes of the global space, for which any node will do.
+
+use super::*;
+
+#[test]
+fn in_the_global_space_any_node_will_do() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.transport.subscribe(1, vec![Subscription::channel("a")]);
+        rig.expect_all(&["subscribed 0 a", "subscribed 1 a"]).await;
+        // The lanes are spread over the nodes.
+        assert_eq!(rig.cluster.log(0, "SUBSCRIBE").len(), 1);
+        assert_eq!(rig.cluster.log(1, "SUBSCRIBE").len(), 1);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("published 1").await;
+        let chosen = usize::from(rig.cluster.log(0, "PUBLISH").is_empty());
+        let lane = rig.cluster.log(chosen, "SUBSCRIBE").len();
+        assert_eq!(lane, 1);
+        rig.cluster.kill(chosen);
+        let mut seen = Vec::new();
+        while !["down", "up", "lane down", "subscribed"]
+            .iter()
+            .all(|what| seen.iter().any(|event: &String| event.starts_with(what)))
+        {
+            seen.push(rig.next().await);
+        }
+        rig.transport.publish(LOW.as_bytes(), b"y");
+        rig.until("published 1").await;
+        assert_eq!(rig.cluster.log(1 - chosen, "PUBLISH bar y").len(), 1);
+        assert_eq!(rig.cluster.log(1 - chosen, "SUBSCRIBE").len(), 2);
+    });
+}
+
+#[test]
+fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+        let mut rig = Rig::up(view, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        rig.transport.publish(b"a", b"1");
+        rig.expect("published 1").await;
+        let at = |cluster: &MockCluster, word: &str| usize::from(cluster.log(0, word).is_empty());
+        let (lane, chosen) = (at(&rig.cluster, "SUBSCRIBE"), at(&rig.cluster, "PUBLISH"));
+        // Node 2 has replaced one of the two, and nobody knows yet that it is its replica.
+        let other = 1 - lane;
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[other])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        let asked = rig.cluster.log(0, "CLUSTER SLOTS").len() + rig.cluster.log(1, "CLUSTER SLOTS").len();
+        rig.until_cluster(|cluster| {
+            let slots = |node| cluster.log(node, "CLUSTER SLOTS").len();
+            slots(0) + slots(1) + slots(2) > asked
+        })
+        .await;
+        rig.transport.publish(b"a", b"2");
+        rig.expect("published 1").await;
+        rig.cluster.push(lane, &bulks(&["message", "a", "x"]));
+        rig.expect("message 0 a x").await;
+        assert_eq!(rig.cluster.log(chosen, "PUBLISH").len(), 2);
+        assert!(rig.events.is_empty(), "{:?}", rig.events);
+    });
+}
+
+#[test]
+fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+        let mut rig = Rig::up(view, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a"), Subscription::pattern("b*")]);
+        rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        for payload in ["tick", "1", "2"] {
+            rig.cluster.push(former, &bulks(&["message", "a", payload]));
+            rig.expect(&format!("message 0 a {payload}")).await;
+        }
+        rig.cluster.nodes()[former].frozen = true;
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("lane down 0").await;
+        rig.until("subscribed 0 a").await;
+        let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
+        // These were published elsewhere, though they are identical to the byte.
+        for payload in ["tick", "new", "tick"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "glob"]));
+        for message in ["a tick", "a new", "a tick", "b1 glob"] {
+            assert_eq!(rig.until("message").await, format!("message 0 {message}"));
+        }
+        // The node goes on where it was stopped, and answers after that.
+        for payload in ["1", "2"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        rig.cluster.nodes()[former].frozen = false;
+        rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "newer"]));
+        assert_eq!(rig.until("message").await, "message 0 b1 newer");
+        // It is not needed any more.
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
+        for payload in ["tick", "1"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+            assert_eq!(rig.until("message").await, format!("message 0 a {payload}"));
+        }
+    });
+}
+
+#[test]
+fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
+    block_on(async {
+        let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+        let mut rig = Rig::up(view, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        rig.cluster.push(former, &bulks(&["message", "a", "1"]));
+        rig.expect("message 0 a 1").await;
+        rig.cluster.nodes()[former].frozen = true;
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("lane down 0").await;
+        rig.until("subscribed 0 a").await;
+        let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        rig.cluster.push(next, &bulks(&["message", "a", "2"]));
+        rig.cluster.kill(former);
+        assert_eq!(rig.until("message").await, "message 0 a 1");
+        assert_eq!(rig.until("message").await, "message 0 a 2");
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        assert_eq!(rig.until("message").await, "message 0 a 1");
+    });
+}
+
+#[test]
+fn a_lost_node_may_take_along_the_subscriptions_of_others() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.transport.count(1, &[b"a"]);
+        rig.expect("counted 1 Some([0])").await;
+        rig.transport.publish(b"a", b"1");
+        rig.expect("published 1").await;
+        let chosen = usize::from(rig.cluster.log(0, "PUBLISH").is_empty());
+        rig.cluster.kill(1 - chosen);
+        rig.expect("settling").await;
+        rig.transport.publish(b"a", b"2");
+        rig.expect("published 1").await;
+    });
+}
+
+#[test]
+fn a_lane_that_is_cut_off_returns_to_its_node_once() {
+    block_on(async {
+        let mut rig = Rig::up(HALVES, Space::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let at = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        // The second loss comes too soon: something may be wrong with the node.
+        for (subscribed, elsewhere) in [(2, 0), (2, 1)] {
+            rig.cluster.cut(at);
+            rig.expect("lane down 0").await;
+            rig.expect("subscribed 0 a").await;
+            assert_eq!(rig.cluster.log(at, "SUBSCRIBE").len(), subscribed);
+            assert_eq!(rig.cluster.log(1 - at, "SUBSCRIBE").len(), elsewhere);
+        }
+    });
+}
