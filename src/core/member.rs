@@ -31,7 +31,7 @@ pub struct MemberSpec {
     /// The streams that it adds to and reads, if it is one of streams.
     pub stream: Option<StreamSpec>,
     /// The name of its own channel if it is an emitter: it publishes as `uid`, listens to nothing but that channel as
-    /// long as the link is not proven, and nobody counts it.
+    /// long as the link is not proven, and no server counts it.
     pub emitter: Option<String>,
     /// The rooms that sockets were recently told to join.
     pub joins: Joins,
@@ -70,7 +70,7 @@ pub struct Member {
     pub spec: MemberSpec,
     /// Its channels.
     pub routing: Routing,
-    /// Where its subscriptions sit.
+    /// The lane of its subscriptions.
     pub lane: Lane,
     /// Its subscriptions.
     pub subscriptions: Subscriptions,
@@ -136,17 +136,17 @@ impl Member {
         self.subscriptions.is_whole() || (!self.listens() && !self.proves)
     }
 
-    /// Whether it hears all that the others say.
+    /// Whether it hears all messages of the other servers.
     pub fn is_ready(&self) -> bool {
         self.is_subscribed() && !self.waits_for_streams
     }
 
-    /// Whether it hears the others, and they count it.
+    /// Whether it hears the other servers, and they count it.
     pub fn listens(&self) -> bool {
         self.spec.emitter.is_none()
     }
 
-    /// Whether there were others when last counted.
+    /// Whether there were other servers when last counted.
     pub fn has_peers(&self) -> bool {
         self.peers > u64::from(self.listens())
     }
@@ -210,7 +210,7 @@ impl Member {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for room in std::mem::take(&mut self.dirty) {
             let name = Subscription::shard(self.routing.channels.room(&room));
-            // A room may be called as this member is: that channel it listens to anyway.
+            // A room may have the name of this member, which listens to that channel anyway.
             if *name.name == *self.routing.channels.own_response {
                 continue;
             }
@@ -261,8 +261,8 @@ pub struct Interest {
     /// How many of them are no strings, or strings that UTF-8 cannot express.
     odd_rooms: u32,
     occupied: bool,
-    /// Requests on their way to JS that may make sockets join rooms. Until JS has worked them off, a message
-    /// behind them cannot be judged here.
+    /// Requests on their way to JS that may make sockets join rooms. Until JS has handled them, no message behind them can
+    /// be dropped here.
     unsettled: u32,
 }
 
@@ -302,7 +302,7 @@ impl Interest {
         self.unsettled += 1;
     }
 
-    /// JS has worked off `count` of those.
+    /// JS has handled `count` of those.
     pub fn settle(&mut self, count: u32) {
         self.unsettled = self.unsettled.saturating_sub(count);
     }

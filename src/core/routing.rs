@@ -1,7 +1,7 @@
 //! Which channel a message takes.
 //!
 //! A broadcast to one room may take that room's channel, which only the servers with sockets in the room listen to. All
-//! else takes a channel of the namespace, which all its servers listen to. The `subscriptionMode` option decides which
+//! other messages take a channel of the namespace, which all its servers listen to. The `subscriptionMode` option decides which
 //! rooms have channels. A room that sockets were told to join a moment ago is treated as if it had none: the servers that
 //! have these sockets may not be subscribed to its channel yet.
 
@@ -64,8 +64,8 @@ impl Routing {
         Routing { channels, mode, specific_responses, joins }
     }
 
-    /// Whether the servers with sockets in a room subscribe to a channel of the room. Those of the classic family listen to
-    /// the channels of all rooms, by a pattern; those of streams to none.
+    /// Whether the servers with sockets in a room subscribe to a channel of the room. Servers of the classic family listen
+    /// to the channels of all rooms, by a pattern; those with streams to none.
     pub fn subscribes(&self, room: &[u8]) -> bool {
         self.channels.family == Family::Sharded && self.mode.has_channel(room)
     }
@@ -105,7 +105,7 @@ pub fn has_replacement(name: &[u8]) -> bool {
     memchr::memmem::find(name, REPLACEMENT).is_some()
 }
 
-/// The rooms that sockets were told to join of late. Clones share them: the JS thread asks, and both threads add to them.
+/// The rooms that sockets were recently told to join. Clones share them: the JS thread asks, and both threads add to them.
 #[derive(Clone, Debug, Default)]
 pub struct Joins(Arc<Mutex<Recent>>);
 

@@ -37,7 +37,7 @@ impl Unconfirmed {
         SubscriptionState::Asked { ticket, vital }
     }
 
-    /// One that was in this state is not waited for any more.
+    /// A subscription that was in this state is not waited for any more.
     fn forget(&mut self, state: SubscriptionState) {
         if let SubscriptionState::Asked { ticket, vital } = state {
             self.asked.remove(&ticket);
@@ -96,7 +96,7 @@ impl Subscriptions {
     pub fn lose(&mut self, name: &Subscription) -> bool {
         let whole = self.is_whole();
         if let Some((name, SubscriptionState::Confirmed)) = self.states.get_key_value(name) {
-            // The name that is held already, and not the other copy of it.
+            // The copy of the name that is held already.
             let name = name.clone();
             let state = self.pending.ask(name.clone(), true);
             self.states.insert(name, state);
@@ -145,14 +145,14 @@ impl Subscriptions {
         self.waiters.push_back((self.ticket(), token));
     }
 
-    /// A call waits no longer. The first to give up is mostly the one that has waited longest.
+    /// A call waits no longer. Mostly it is the one that has waited longest.
     pub fn give_up(&mut self, token: u32) {
         if let Some(place) = self.waiters.iter().position(|&(_, other)| other == token) {
             self.waiters.remove(place);
         }
     }
 
-    /// Takes the next call that has nothing to wait for any more.
+    /// Takes the next call whose subscriptions are confirmed.
     pub fn pop_answered(&mut self) -> Option<u32> {
         let &(ticket, token) = self.waiters.front()?;
         if !self.is_confirmed(ticket) {

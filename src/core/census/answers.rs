@@ -16,7 +16,7 @@ use crate::wire::channel::Destination;
 /// How long a count waits that Redis has refused, or that was lost.
 const COUNT_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often a request is counted for again because nobody was counted, not even the member itself. With
+/// How often the count for a request is repeated if it has found nobody, not even the member itself. With
 /// [`COUNT_AGAIN`] between them this covers the clients of the reference, which wait up to 2.2 s between two attempts to
 /// reconnect.
 const MAX_DOUBTS: u8 = 5;
@@ -71,7 +71,7 @@ impl Census {
                 flow.counted(ids, now);
             }
             if !askers.is_empty() {
-                // Refused, for now or for good, or lost with the link: not again at once.
+                // Redis has refused the count, or it was lost with the link: it is not asked for again at once.
                 self.waiting_until = Some(now + COUNT_AGAIN);
                 self.waiting.extend(askers);
             }

@@ -1,6 +1,6 @@
 //! Counting the members of the cluster: for JS, for requests that wait for answers, and for outages that end.
 //!
-//! All that is asked for in a step goes into one count, which names each member once.
+//! All counts that are wanted in a step are one question to Redis, which names each member once.
 
 mod answers;
 mod early;
@@ -54,11 +54,11 @@ struct Count {
 #[derive(Debug)]
 struct Named {
     channels: Vec<Vec<u8>>,
-    /// For the answer.
+    /// The token of the call.
     token: u32,
 }
 
-/// The counts of a link: those that Redis was asked for, and those that it will be.
+/// The counts of a link: those that Redis was asked for, and those that it will be asked for.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     /// The counts that Redis has not answered, by token.
@@ -80,8 +80,8 @@ pub(super) struct Census {
     may_go: bool,
     /// Who is to be counted without being asked for, and when.
     schedule: Schedule,
-    /// A count has found a member that is here: Redis is asked where the members are subscribed. It is not where the
-    /// user's clients are connected to a primary and to its replica.
+    /// A count has found a member of this link: so counts go to the node where the members are subscribed. They do not if
+    /// one of the user's clients is connected to a primary and the other to its replica.
     finds_own: bool,
     /// An outage has ended: servers that are found until then came too late for the first publishes.
     watch: Option<Instant>,
@@ -172,7 +172,7 @@ impl Census {
         }
     }
 
-    /// Forgets the requests that are out of time, and wait for a count: in a long outage they are many.
+    /// Forgets requests that wait for a count and are out of time: in a long outage there are many.
     pub(super) fn forget_late_askers(&mut self, requests: &Requests) {
         let waiting = &mut self.waiting;
         if waiting.len() > 2 * requests.len() + self.most_kept {
@@ -216,7 +216,7 @@ impl Census {
         }
     }
 
-    /// Another server says that it is there.
+    /// Another server says hello.
     pub(super) fn greeted(&mut self, id: MemberId, now: Instant, members: &mut Members, flow: &Flow) {
         let Some(member) = members.get_mut(id) else {
             return;
@@ -316,7 +316,7 @@ impl Census {
             member.counted = Some(now);
             member.greeted = false;
             channels.push(member.routing.channels.request.clone());
-            // A member listens on both; what listens on one of them alone is not a member.
+            // A member listens on both channels; a subscriber of one of them alone is no member.
             if cx.settings.family == Family::Classic {
                 channels.push(member.routing.channels.response.clone());
             }
@@ -337,7 +337,7 @@ impl Census {
         names
     }
 
-    /// Goes on with the end of an outage.
+    /// Asks for the counts that the end of an outage needs, and ends it if it is over.
     pub(super) fn heal(&mut self, members: &mut Members, flow: &mut Flow, cx: &mut Context<'_>) {
         let now = cx.now();
         if let Some(mut ids) = flow.wants_count(now) {
@@ -362,8 +362,8 @@ impl Census {
     }
 }
 
-/// Whether users' clients carry channels of shards: they know who has listened to each, and answer a count that ends an
-/// outage once those listen again who have missed something. So they are asked even if no other server is known: an
+/// Whether users' clients carry shard channels. They know who has listened to each, and answer a count at the end of an
+/// outage once all servers listen again that have missed a message. So they are asked even if no other server is known: an
 /// emitter knows of none, nor does a member that has counted the others in the midst of a failover.
 pub(super) fn clients_know_audiences(members: &Members, cx: &Context<'_>) -> bool {
     members.are_by_clients() && cx.settings.family == Family::Sharded

@@ -1,5 +1,5 @@
-//! When members are counted: all namespaces that are due go into one count, and the more there are of them the
-//! longer it takes until the next one.
+//! When members are counted: one count names all namespaces that are due, and the more names it has, the longer Redis
+//! rests before the next one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(super) const IDLE_EVERY: Duration = Duration::from_secs(5);
 /// How long Redis rests for each name that it was asked for: 4,000 names a second.
 const REST: Duration = Duration::from_micros(250);
 
-/// How long it rests at least: whatever says hello cannot make a link count more often.
+/// How long it rests at least: servers that say hello again and again cannot make a link count more often.
 const MIN_REST: Duration = Duration::from_millis(20);
 
 /// How many members are counted in one go at most: the other links of the process wait meanwhile.
@@ -30,7 +30,7 @@ const MOST: usize = 1000;
 pub(super) struct Schedule {
     queue: VecDeque<MemberId>,
     due: Option<Instant>,
-    /// Those that were never counted: they do not wait until Redis has rested for the others.
+    /// Members that were never counted: they do not wait until Redis has rested for the others.
     first: VecDeque<MemberId>,
     /// When they are counted.
     first_due: Option<Instant>,
@@ -38,13 +38,12 @@ pub(super) struct Schedule {
     rests: Option<Instant>,
     /// When it was last asked.
     last: Option<Instant>,
-    /// When those that do not publish are counted.
+    /// When members that do not publish are counted.
     idle: Option<Instant>,
 }
 
 impl Schedule {
-    /// A member is to be counted at `when`, or as soon after that as Redis has rested. Once for each time that it is
-    /// counted.
+    /// A member is to be counted at `when`, or as soon after that as Redis has rested. To be called once for each count.
     pub(super) fn queue(&mut self, id: MemberId, when: Instant) {
         self.queue.push_back(id);
         self.due = Some(self.due.map_or(when, |due| due.min(when)));
@@ -56,7 +55,7 @@ impl Schedule {
         self.first_due.get_or_insert(now);
     }
 
-    /// When a member that publishes is due again, given when it was last counted: together with the others that are by
+    /// When a member that publishes is due again, given when it was last counted: together with the others that are due by
     /// then.
     pub(super) fn next(&self, counted: Instant, alone: bool) -> Instant {
         let due = counted + if alone { ALONE_EVERY } else { PEERS_EVERY };
@@ -68,13 +67,13 @@ impl Schedule {
         now >= counted + PEERS_EVERY
     }
 
-    /// One that is queued is due earlier than it was.
+    /// A member that is queued is due earlier than it was.
     pub(super) fn hasten(&mut self, when: Instant) {
         self.due = self.due.map(|due| due.min(when));
     }
 
-    /// Those that are queued, if any of them is due now; of many the first ones, and the others when Redis has rested.
-    /// The caller says with [`Schedule::asked`] how many names that made.
+    /// Takes the members that are queued, if any of them is due now; of many the first ones, and the others when Redis has
+    /// rested. The caller then calls [`Schedule::asked`].
     pub(super) fn take(&mut self, now: Instant) -> Vec<MemberId> {
         let mut members = Vec::new();
         if self.first_deadline().is_some_and(|due| now >= due) {
@@ -96,7 +95,7 @@ impl Schedule {
         self.last = Some(now);
     }
 
-    /// Whether those that do not publish are due. Begins to count the time with the first call.
+    /// Whether members that do not publish are due. The time begins with the first call.
     pub(super) fn is_idle_due(&mut self, now: Instant) -> bool {
         let due = *self.idle.get_or_insert(now + IDLE_EVERY);
         if now < due {
@@ -115,7 +114,7 @@ impl Schedule {
         self.first_due = None;
     }
 
-    /// When those that publish are due, and those that were never counted.
+    /// When members that publish are due, or that were never counted.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.first_deadline(), self.queue_deadline()].into_iter().flatten().min()
     }
@@ -130,7 +129,7 @@ impl Schedule {
         Some(self.last.map_or(due, |last| due.max(last + MIN_REST)))
     }
 
-    /// When those that do not publish are.
+    /// When members that do not publish are due.
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
         self.idle
     }

@@ -1,10 +1,10 @@
-//! Requests of the classic family that concern no socket of this node: JS need not know of them.
+//! Requests of the classic family that concern no socket of this node: they are handled without JS.
 
 use crate::core::member::Member;
 use crate::wire::classic::{self, Request};
 use crate::wire::request::RequestType;
 
-/// What becomes of a request that concerns no socket of this node.
+/// How a request is handled that concerns no socket of this node.
 pub(super) enum Alone {
     /// This is the answer.
     Answer(Vec<u8>),
@@ -12,7 +12,7 @@ pub(super) enum Alone {
     Nothing,
 }
 
-/// Deals with a request of the classic family that needs no socket of this node. `None` if JS is to deal with it.
+/// Handles a request that concerns no socket of this node. `None` if JS has to handle it.
 pub(super) fn answer_alone(member: &Member, kind: RequestType, request: &Request) -> Option<Alone> {
     let wants_room = |room: &[u8]| member.wants_room(room);
     let is_for_nobody = || !request.addresses(member.wants_all(), wants_room);

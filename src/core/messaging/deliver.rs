@@ -114,7 +114,7 @@ impl Messaging {
         self.on_decoded_broadcast(id, &broadcast, payload, None, cx)
     }
 
-    /// A broadcast of another member, in whatever family.
+    /// A broadcast of another member, of any family.
     fn on_decoded_broadcast(
         &mut self,
         id: MemberId,
@@ -352,12 +352,12 @@ fn broadcast_record(
     Fate::Delivered
 }
 
-/// For the operator to read.
+/// The name of a channel, for the operator to read.
 fn channel_name(channel: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(channel)
 }
 
-/// What became of a message.
+/// The end of a message.
 enum Fate {
     Delivered,
     Ignored,

@@ -131,7 +131,7 @@ impl Messaging {
         }
     }
 
-    /// Another server says that it is there.
+    /// Another server says hello.
     fn greeted(&mut self, id: MemberId, cx: &mut Context<'_>) {
         self.census.greeted(id, cx.now(), &mut self.members, &self.publisher.flow);
     }
@@ -367,7 +367,7 @@ impl Messaging {
         census.refused(token, error, members, requests, &mut publisher.flow, cx);
     }
 
-    /// Goes on with the end of an outage.
+    /// Asks for the counts that the end of an outage needs, and ends it if it is over.
     pub(super) fn heal(&mut self, cx: &mut Context<'_>) {
         self.census.heal(&mut self.members, &mut self.publisher.flow, cx);
     }

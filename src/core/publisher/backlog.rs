@@ -16,7 +16,7 @@ pub struct BacklogMessage {
 }
 
 impl BacklogMessage {
-    /// What a message takes beyond its bytes: its place in the queue, and what the allocator keeps of it.
+    /// How much memory a message takes beyond its bytes: its place in the queue, and the allocator's own.
     pub(super) const OVERHEAD: usize = size_of::<BacklogMessage>() + 16;
 
     fn new(owner: MemberId, channel: &[u8], payload: &[u8]) -> Self {

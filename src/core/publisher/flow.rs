@@ -20,16 +20,15 @@ pub const HEAL_BOUND: Duration = Duration::from_secs(4);
 /// them try again within that time.
 pub const LATE_BOUND: Duration = Duration::from_millis(2500);
 
-/// How long publishes wait at least when subscriptions have to be made elsewhere and Redis stands: the others are told
-/// as this node is, and follow within milliseconds.
+/// How long publishes wait at least when subscriptions have to be made elsewhere though Redis stands: the other servers are
+/// told when this one is, and follow within milliseconds.
 const MOVE_SETTLE: Duration = Duration::from_millis(100);
 
-/// How long an acknowledged broadcast waits for the subscription to its acknowledgements: Redis takes a millisecond for
-/// it, and a cluster some hundred in which slots move.
+/// How long an acknowledged broadcast waits for the subscription to its acknowledgements: Redis takes a millisecond for it,
+/// and a cluster some hundred milliseconds if slots move.
 pub const HEAR_BOUND: Duration = Duration::from_secs(1);
 
-/// How long one message goes first at most if it may be with a node that hangs: no node is silent for as long without
-/// being suspected of hanging.
+/// How long one message goes first at most if its node may hang: a node that is silent for that long is suspected of it.
 const TRIAL_BOUND: Duration = Duration::from_secs(1);
 
 /// Whether publishes may go out.
@@ -61,7 +60,7 @@ pub struct Flow {
 /// What the end of an outage waits for.
 #[derive(Debug)]
 enum Wait {
-    /// For the peers that were there before, and not longer than to then.
+    /// For the peers that were there before, but not longer than until then.
     Peers(Healing, Instant),
     /// Until then: it is not known which peers to wait for.
     Time(Instant),
@@ -137,8 +136,8 @@ impl Flow {
         self.ended = (self.wait.is_none() && again).then(Vec::new);
     }
 
-    /// A publish has come back, since its slot has moved: it waits until the others have followed. Returns how many
-    /// have given way to it.
+    /// A publish has come back, since its slot has moved: it waits until the other servers have followed. Returns how many
+    /// messages the backlog has dropped for it.
     pub fn give_back(&mut self, channel: &[u8], payload: &[u8]) -> u64 {
         let dropped = self.backlog.dropped();
         self.backlog.give_back(channel, payload);
@@ -163,7 +162,7 @@ impl Flow {
         }
     }
 
-    /// The peers that are waited for are on their way to another node, and take this long: they are looked for then.
+    /// The peers that are waited for are on their way to another node, which takes this long: they are counted afterwards.
     pub fn settle(&mut self, now: Instant, time: Duration) {
         if let Some(Wait::Peers(healing, until)) = &mut self.wait {
             healing.rest(now + time);
@@ -180,7 +179,7 @@ impl Flow {
         self.trial_ends = None;
     }
 
-    /// The link stands, and Redis takes nothing for now.
+    /// The link stands, but Redis takes no messages for now.
     pub fn hold(&mut self, trial: Trial) {
         self.down();
         self.trial = Some(trial).filter(|&trial| trial != Trial::Transport);
@@ -192,7 +191,7 @@ impl Flow {
         self.trial_ends = None;
     }
 
-    /// How many messages may go out while `is_answered` says whether all that went before are answered.
+    /// How many messages may go out. `is_answered` says whether Redis has answered all earlier ones.
     pub fn room(&mut self, is_answered: bool, now: Instant) -> usize {
         if self.trial == Some(Trial::Brief) && self.is_open() {
             self.trial_ends.get_or_insert(now + TRIAL_BOUND);
@@ -254,7 +253,7 @@ impl Flow {
         }
     }
 
-    /// The answer: the members, of those asked for, some of whose peers were not found.
+    /// The answer: those of the members asked for whose peers were not all found.
     pub fn counted(&mut self, missing: Vec<MemberId>, now: Instant) {
         if let Some(Wait::Peers(healing, _)) = &mut self.wait
             && healing.counted(missing, now)
@@ -264,8 +263,7 @@ impl Flow {
         }
     }
 
-    /// Whether the wait for the others is over, since this was last asked: the members whose peers may be missing even
-    /// so.
+    /// If the wait for the peers has ended since this was last called: the members whose peers may be missing all the same.
     pub fn take_ended(&mut self) -> Option<Vec<MemberId>> {
         self.ended.take()
     }

@@ -1,7 +1,7 @@
 //! Whether the other servers are back after an outage: Redis is asked for as few names as possible.
 //!
-//! As long as something is missing, a few namespaces are looked at again and again: the *probe*. Once the probe is
-//! complete the others are looked at, each once, in chunks. So Redis is asked for every namespace about once in an
+//! As long as peers are missing, a few namespaces are looked at again and again: the *probe*. Once the probe is complete
+//! the others are looked at, each once, in chunks. So Redis is asked for every namespace about once in an
 //! outage, however long the others take to come back.
 
 use std::collections::BTreeSet;
@@ -59,7 +59,7 @@ impl Healing {
         }
     }
 
-    /// Waits for the peers of these, too.
+    /// Waits for the peers of these members, too.
     pub(super) fn extend(&mut self, members: &[MemberId]) {
         self.missing.extend(members);
         self.walking = false;
@@ -88,8 +88,7 @@ impl Healing {
         Some(self.asked.clone())
     }
 
-    /// The answer: those of the members that were asked for whose peers are not all there. True if all peers of all
-    /// members are.
+    /// The answer: those of the members asked for whose peers were not all found. True if all peers of all members were.
     pub(super) fn counted(&mut self, missing: Vec<MemberId>, now: Instant) -> bool {
         self.counting = false;
         if now < self.rests {

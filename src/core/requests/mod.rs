@@ -11,14 +11,14 @@ use super::effects::{Batch, MemberId};
 use crate::wire::request::{Answer, RequestReply, RequestType};
 use records::{RequestOutcome, RequestStatus, ack_record, answer_records, tell_end};
 
-/// How many requests of a link may wait at once; one more fails at once, or is published without being followed if it is a
-/// broadcast. At the default timeout of 5 s this is 13,000 requests a second.
+/// How many requests of a link may wait at once. One more fails at once; a broadcast is published, but its acknowledgements
+/// are not followed. At the default timeout of 5 s this is 13,000 requests a second.
 pub const MAX_PENDING: usize = 65_536;
 
 /// How many bytes of answers one request may gather, until it fails.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// How often the number of members is read again while a request waits, so that one that died is let go.
+/// How often members are counted again while a request waits, so that it does not wait for one that died.
 const RECOUNT: Duration = Duration::from_millis(500);
 
 /// A request to the other members.
@@ -26,7 +26,7 @@ const RECOUNT: Duration = Duration::from_millis(500);
 pub struct Ask<'a> {
     /// Its id.
     pub id: &'a str,
-    /// What it asks for.
+    /// Its type.
     pub kind: RequestType,
     /// The request as it goes over the wire.
     pub body: &'a [u8],
@@ -80,7 +80,7 @@ impl PendingRequest {
     }
 }
 
-/// What a count means for a request.
+/// What to do with a request that was counted for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Counted {
     /// The request is to be published now.
@@ -94,7 +94,7 @@ pub enum Counted {
 pub struct Requests {
     pending: HashMap<MemberId, HashMap<Box<str>, PendingRequest>>,
     count: usize,
-    /// When something is to be done about which: each stands here once.
+    /// The requests by the time at which they are due, each once.
     due: BTreeMap<Due, (MemberId, Box<str>)>,
     next_due: u64,
 }
@@ -182,8 +182,8 @@ impl Requests {
                 // answers count than there are servers.
                 pending.answers = pending.answers.min(others);
             }
-            // The lowered number may be that of nodes which have answered already, while another still works
-            // on it: let the dead go only when nothing has come for a while.
+            // The lower number may be that of servers which have answered already, while another still works on its answer:
+            // dead servers are given up only when no answer has come for a while.
             Some(expected) if others < expected && now >= pending.last_answer + RECOUNT => {
                 pending.expected = Some(others);
             }
@@ -199,8 +199,8 @@ impl Requests {
         Counted::Nothing
     }
 
-    /// A response has come to a member. False if it does not answer anything that this one has asked: all members
-    /// of a node hear the responses to each of them.
+    /// A response has come to a member. False if it does not answer a request of this member: all members of a node hear the
+    /// responses to each of them.
     pub fn answered(
         &mut self,
         member: MemberId,
@@ -275,7 +275,7 @@ impl Requests {
         tell_end(batch, member, ask.id, is_ack, &RequestOutcome { status, expected: 0, refusal: None });
     }
 
-    /// Whether as many wait as may.
+    /// Whether no more may wait.
     pub fn is_full(&self) -> bool {
         self.count >= MAX_PENDING
     }
@@ -315,7 +315,7 @@ impl Requests {
     }
 }
 
-/// Says when something is to be done about a request, and no longer when it was before.
+/// Gives a request its new place in the order of time.
 fn schedule(
     all: &mut BTreeMap<Due, (MemberId, Box<str>)>,
     next: &mut u64,

@@ -1,4 +1,4 @@
-//! What JS is told of the answers to a request, and of its end.
+//! The records that tell JS of the answers to a request, and of its end.
 
 use crate::core::effects::{Batch, Kind, MemberId};
 use crate::wire::request::RequestReply;
@@ -20,7 +20,7 @@ pub(super) enum RequestStatus {
     TooLarge,
 }
 
-/// What a finished request tells JS, in JSON.
+/// The end of a request, as JS is told in JSON.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct RequestOutcome {
     /// How it has ended.

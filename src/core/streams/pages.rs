@@ -24,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Who waits for the past of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    run: Option<Run>,
+    run: Option<PageRun>,
     /// The restores that need entries which the present run has passed already.
     queue: Vec<u32>,
 }
 
 /// One passage from some entry to where the memory begins.
 #[derive(Debug)]
-struct Run {
+struct PageRun {
     begin: EntryId,
     /// Where the next page begins.
     from: EntryId,
@@ -42,7 +42,7 @@ struct Run {
     bytes: usize,
 }
 
-impl Run {
+impl PageRun {
     fn keep(&mut self, kept: Kept) {
         self.bytes += kept.held();
         if self.bytes <= MAX_KEPT {
@@ -83,7 +83,7 @@ impl Pages {
             fx.closed_readers.push(paging_port(key.number));
             return;
         };
-        self.run = Some(Run { begin: from, from, served, events: Vec::new(), bytes: 0 });
+        self.run = Some(PageRun { begin: from, from, served, events: Vec::new(), bytes: 0 });
         ask(key, from, commands, fx);
     }
 

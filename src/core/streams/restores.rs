@@ -74,7 +74,7 @@ pub(super) struct Restore {
     pub(super) nsp: String,
     pub(super) since: Instant,
     pub(super) session: Option<KeptSession>,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<RestorePart>,
 }
 
 /// A session, taken from Redis.
@@ -87,7 +87,7 @@ pub(super) struct KeptSession {
 
 /// A restore in one stream.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct RestorePart {
     pub(super) stream: StreamId,
     pub(super) bounds: Option<Bounds>,
     /// Whether the offset is one of the stream.
@@ -137,7 +137,7 @@ impl Restores {
     }
 
     /// A restore in one stream.
-    pub(super) fn part_mut(&mut self, id: u32, stream: StreamId) -> Option<&mut Part> {
+    pub(super) fn part_mut(&mut self, id: u32, stream: StreamId) -> Option<&mut RestorePart> {
         self.list.get_mut(&id)?.parts.iter_mut().find(|part| part.stream == stream)
     }
 
@@ -265,12 +265,12 @@ impl Restore {
         let Some((written, others)) = self.parts.split_first_mut() else {
             return;
         };
-        let holds = |part: &Part, id| {
+        let holds = |part: &RestorePart, id| {
             part.bounds.is_some_and(|Bounds { oldest, newest }| {
                 oldest.is_some_and(|oldest| oldest <= id) && newest >= Some(id)
             })
         };
-        let is_empty = |part: &Part| part.bounds.is_some_and(|bounds| bounds.newest.is_none());
+        let is_empty = |part: &RestorePart| part.bounds.is_some_and(|bounds| bounds.newest.is_none());
         if self.offset < resume
             && !holds(written, self.offset)
             && holds(written, resume)
@@ -282,10 +282,10 @@ impl Restore {
     }
 }
 
-impl Part {
+impl RestorePart {
     /// Nothing is known of a stream but where the client has got.
     pub(super) fn new(stream: StreamId, offset: EntryId) -> Self {
-        Part {
+        RestorePart {
             stream,
             bounds: None,
             found: false,

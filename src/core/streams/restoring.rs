@@ -9,7 +9,7 @@ use super::Streams;
 use super::history::History;
 use super::purpose::{Purpose, StreamId, reason_of};
 use super::reader::{entry_looked_at, is_forbidden};
-use super::restores::{Bounds, KeptSession, NotRestored, Part, Restore};
+use super::restores::{Bounds, KeptSession, NotRestored, Restore, RestorePart};
 use crate::core::effects::{Effects, Kind, MemberId};
 use crate::core::members::Members;
 use crate::core::publisher::Publisher;
@@ -53,7 +53,7 @@ impl Streams {
             nsp: author.nsp.clone(),
             since: fx.now,
             session: None,
-            parts: read.iter().map(|&stream| Part::new(stream, offset)).collect(),
+            parts: read.iter().map(|&stream| RestorePart::new(stream, offset)).collect(),
         };
         let number = self.restores.add(restore);
         self.take_session(number, fx);
