@@ -43,7 +43,7 @@ function isPrivate(name) {
   return typeof name === "string" && name.startsWith("_");
 }
 
-/** @param {any} value @param {string} [uid] that may stand in it */
+/** @param {any} value @param {string} [uid] that may stand in it @returns {string} */
 function lookOf(value, uid) {
   if (typeof value === "function") return "a function";
   if (typeof value === "string")

@@ -7,14 +7,14 @@
 
 const { isOwn, linkOf } = require("../place/forms");
 const { WRITE_PATIENCE } = require("../base/lifetime");
-const { Link } = require("../link/link");
+const { linkOfEmitter } = require("../link/links");
 const { senderOf } = require("./senders");
 const debug = require("debug")("socket.io-emitter");
 
 /** So many namespaces are known to the link at a time; each costs it some memory, and a count now and then. */
 const MAX_SENDERS = 1000;
 
-/** @type {WeakMap<Link, Outlet>} */
+/** @type {WeakMap<import("../link/link").Link, Outlet>} */
 const outlets = new WeakMap();
 
 /**
@@ -35,7 +35,7 @@ class Outlet {
 
   #isOwn;
 
-  /** @param {Link} link @param {boolean} isOwn whether it has no client, with which its link would end */
+  /** @param {import("../link/link").Link} link @param {boolean} isOwn whether it has no client, with which its link would end */
   constructor(link, isOwn) {
     this.link = link;
     this.#isOwn = isOwn;
@@ -49,7 +49,7 @@ class Outlet {
    */
   static of(form, options) {
     if (isOwn(form)) return new Outlet(linkOf(form, options.link), true);
-    const link = Link.ofEmitter(form.pub, options.link);
+    const link = linkOfEmitter(form.pub, options.link);
     let outlet = outlets.get(link);
     if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link, false)));
     return outlet;
@@ -101,7 +101,7 @@ class Outlet {
     this.#users--;
     if (!this.#isOwn || this.#users > 0) return;
     // Of what was lost nobody is left to hear.
-    await this.link.answered().catch(() => {});
+    await this.link.progress.whenAnswered().catch(() => {});
     if (this.#users === 0) this.#end();
   }
 
@@ -120,7 +120,7 @@ class Outlet {
       lostInFlight = 0,
       dropped = 0,
     } = this.link.stats() ?? {};
-    const pending = this.link.unanswered;
+    const pending = this.link.progress.unanswered;
     return { sent: acknowledged, receivers, refused, lost: lostInFlight + dropped, pending };
   }
 

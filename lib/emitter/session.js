@@ -8,7 +8,7 @@
 
 const { isOwn } = require("../place/forms");
 const { WRITE_PATIENCE, countOf, keepFor } = require("../base/lifetime");
-const { Link } = require("../link/link");
+const { checkEmitterClient } = require("../link/links");
 const { MAX_DELAY, readNumber } = require("../options/options");
 const { Routing } = require("../link/routing");
 const { Outlet } = require("./outlet");
@@ -157,7 +157,7 @@ function sessionOf(form, options) {
   // The reference knows the classic mode alone.
   if (isOwn(form) || options.mode !== "classic") return new Session(form, options);
   try {
-    Link.checkEmitter(form.pub, options.link);
+    checkEmitterClient(form.pub, options.link);
   } catch (error) {
     return new NoSession(error, options);
   }
@@ -168,19 +168,19 @@ function sessionOf(form, options) {
  * Resolves to true when Redis has answered for everything that was published by now, or to false when the time is over: that
  * which was given, or a while without an answer for any of it.
  *
- * @param {Link} link
+ * @param {import("../link/link").Link} link
  * @param {number} [timeout] in milliseconds
  * @returns {Promise<boolean>}
  */
-function isInTime(link, timeout) {
+function isInTime({ progress }, timeout) {
   return new Promise((resolve, reject) => {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
-    const published = link.publishedCount;
+    const published = progress.published;
     const wait = () => {
-      const answered = link.answeredCount;
+      const answered = progress.answered;
       const onTimeout = () => {
-        const now = link.answeredCount;
+        const now = progress.answered;
         // With more answers than that some are for what was published since.
         if (now > answered && now < published) wait();
         else resolve(false);
@@ -190,8 +190,8 @@ function isInTime(link, timeout) {
     if (timeout === undefined) wait();
     // Who says more waits for as long as it takes.
     else if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, false);
-    link
-      .answered()
+    progress
+      .whenAnswered()
       .then(() => resolve(true), reject)
       .finally(() => clearTimeout(timer));
   });

@@ -268,6 +268,7 @@ class Carrier {
     return true;
   }
 
+  /** @param {number} token @param {string} reader @param {string} key @param {Buffer[]} args */
   #run(token, reader, key, args) {
     const adds = reader === "" && String(args[0]) === "XADD";
     if (adds && this.#broken.has(key)) return this.#native.clientReplied(token, null, OVERTAKES);
