@@ -7,14 +7,12 @@
 
 const assert = require("node:assert");
 const fs = require("node:fs");
-const net = require("node:net");
 const path = require("node:path");
 const { Server } = require("socket.io");
 const streams = require("../streams");
 const { createAdapter, createShardedAdapter } = require("..");
-const { CASES, isHello, loseSlot, placesOf, urlWithoutCounts } = require("./fixtures/troubles");
-const { startCluster } = require("./support/cluster");
-const { startRedis } = require("./support/redis");
+const { CASES, makeBench, isHello, loseSlot, placesOf, urlWithoutCounts } = require("./fixtures/troubles");
+const { sideBySide } = require("./fixtures/suite");
 const { blockUntilCut, impatient } = require("./support/unread");
 const { once, waitFor } = require("./support/wait");
 
@@ -24,51 +22,14 @@ const PAGE = fs
   .replaceAll("\\|", "¦")
   .replaceAll("|``", "| ``");
 
-/** @typedef {import("./fixtures/troubles").Bench} Bench */
-
 describe("what is said when something is wrong", function () {
-  this.timeout(20_000);
+  // The first of them wait for one that takes 40 s.
+  this.timeout(80_000);
 
-  /** @type {(() => any)[]} */
-  const ends = [];
-  /** @type {Awaited<ReturnType<typeof startCluster>> | null} */
-  let running = null;
-  /** @type {import("./support/redis").RedisServer | null} */
-  let started = null;
-
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
-  });
-
-  /** @type {Bench} */
-  const bench = {
-    async redis(options) {
-      const server = await startRedis(options);
-      ends.push(() => server.stop());
-      started = server;
-      return server;
-    },
-    last: () => /** @type {import("./support/redis").RedisServer} */ (started),
-    async fake(reply) {
-      const server = net.createServer((socket) => {
-        socket.on("error", () => {});
-        socket.once("data", () => socket.write(reply));
-        ends.push(() => socket.destroy());
-      });
-      ends.push(() => server.close());
-      await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
-      return /** @type {net.AddressInfo} */ (server.address()).port;
-    },
-    async cluster() {
-      if (running === null) {
-        const cluster = await startCluster({ masters: 3, replicas: 0 });
-        running = cluster;
-        ends.push(() => ((running = null), cluster.stop()));
-      }
-      return running;
-    },
-    cleanUp: (end) => ends.push(end),
-  };
+  /** For what is no case. @type {import("./fixtures/troubles").Bench} */
+  let bench;
+  beforeEach(() => void (bench = makeBench()));
+  afterEach(() => bench.end());
 
   /** @param {string} text */
   function isOnPage(text) {
@@ -83,27 +44,36 @@ describe("what is said when something is wrong", function () {
     assert.ok(PAGE.includes(asCode), `docs/troubleshooting.md has no row for: ${said}`);
   }
 
-  for (const { name, event = "degraded", says = "", make, then, patience = 10_000 } of CASES) {
-    it(`${name}: says where, why and what to do, as the page does`, async function () {
-      if (patience > 10_000) this.timeout(2 * patience);
-      const io = new Server({ adapter: await make(bench) });
-      const adapter = /** @type {any} */ (io.of("/").adapter);
-      ends.push(() => adapter.close());
-      /** @type {string[]} */
-      const messages = [];
-      adapter.on(event, (/** @type {Error} */ { message }) => messages.push(message));
-      await then?.(io, bench);
-      const isIt = (/** @type {string} */ message) => message.includes(says) && !(says && isHello(message));
-      await waitFor(() => messages.some(isIt), { what: "the error", timeout: patience });
-      isOnPage(/** @type {string} */ (messages.find(isIt)));
-    });
-  }
+  sideBySide(
+    CASES.map(({ name, ...rest }) => ({
+      name: `${name}: says where, why and what to do, as the page does`,
+      ...rest,
+    })),
+    async ({ event = "degraded", says = "", make, then, patience = 10_000 }) => {
+      const bench = makeBench();
+      try {
+        const io = new Server({ adapter: await make(bench) });
+        const adapter = /** @type {any} */ (io.of("/").adapter);
+        bench.cleanUp(() => adapter.close());
+        /** @type {string[]} */
+        const messages = [];
+        adapter.on(event, (/** @type {Error} */ { message }) => messages.push(message));
+        await then?.(io, bench);
+        const isIt = (/** @type {string} */ message) => message.includes(says) && !(says && isHello(message));
+        await waitFor(() => messages.some(isIt), { what: "the error", timeout: patience });
+        isOnPage(/** @type {string} */ (messages.find(isIt)));
+      } finally {
+        await bench.end();
+      }
+    },
+    { atOnce: 4 },
+  );
 
   it("a server that does not read in time: the gap begins when it stopped reading", async () => {
     const redis = await impatient(await bench.redis());
     const io = new Server({ adapter: createAdapter(redis.url, { maxInboxBytes: 65_536 }) });
     const adapter = /** @type {any} */ (io.of("/").adapter);
-    ends.push(() => adapter.close());
+    bench.cleanUp(() => adapter.close());
     await adapter.ready;
     const degraded = once(adapter, "degraded");
     const gap = once(adapter, "gap");
@@ -125,7 +95,7 @@ describe("what is said when something is wrong", function () {
         /** @type {any} */ ({ cluster: placesOf((await bench.cluster()).nodes) }),
       );
       const io = new Server({ adapter });
-      ends.push(() => /** @type {any} */ (io.of("/").adapter).close());
+      bench.cleanUp(() => /** @type {any} */ (io.of("/").adapter).close());
       await loseSlot(io, bench, "socket.io#/#", where);
       let said = "";
       const ask = () =>
@@ -152,7 +122,7 @@ describe("what is said when something is wrong", function () {
     it(`nobody may be counted: who asks is told so: ${family}`, async () => {
       const io = new Server({ adapter: make(await urlWithoutCounts(bench.redis)) });
       const adapter = /** @type {any} */ (io.of("/").adapter);
-      ends.push(() => adapter.close());
+      bench.cleanUp(() => adapter.close());
       /** @type {string[]} */
       const errors = [];
       adapter.on("error", (/** @type {Error} */ { message }) => errors.push(message));
@@ -171,7 +141,7 @@ describe("what is said when something is wrong", function () {
       const rejections = /** @type {any[]} */ ([]);
       const onRejection = (/** @type {any} */ reason) => rejections.push(reason);
       process.on("unhandledRejection", onRejection);
-      ends.push(() => process.off("unhandledRejection", onRejection));
+      bench.cleanUp(() => process.off("unhandledRejection", onRejection));
       await io
         .timeout(50)
         .emitWithAck("event")
