@@ -6,16 +6,7 @@
  * named after.
  */
 
-const {
-  CHANNEL,
-  PATTERN,
-  SHARD,
-  UserClient,
-  keyOf,
-  readCounts,
-  removeListener,
-  toBuffer,
-} = require("./client");
+const { PATTERN, UserClient, keyOf, readCounts, removeListener, toBuffer } = require("./client");
 const { reading, unreadable } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */

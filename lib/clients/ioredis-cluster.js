@@ -6,6 +6,7 @@
  */
 
 const { answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
+const { HeldSubscriptions } = require("./held");
 const { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
@@ -13,7 +14,6 @@ const { ShardMasters } = require("./shard-masters");
 const { ShardPublisher } = require("./shard-publisher");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
-/** @typedef {{ address: string, since: number }} Place where a subscription sits, and since when */
 
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
@@ -27,8 +27,6 @@ const DISCOVERY = 3000;
 class IoredisCluster extends IoredisClient {
   /** What publishes: always the same node, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The subscriptions that held when last looked at, and at which node. @type {Map<string, Place>} */
-  #held = new Map();
   /** While the client asks where the slots are. @type {Promise<void> | null} */
   #rediscovering = null;
   #masters = new ShardMasters(
@@ -40,9 +38,7 @@ class IoredisCluster extends IoredisClient {
     (channel, payload) => super.publish(channel, payload),
     this.#masters,
   );
-  /** What tells the connections apart that listen in the global space. @type {WeakMap<any, number>} */
-  #connections = new WeakMap();
-  #connectionsMade = 0;
+  #held = new HeldSubscriptions(this.space, this.#masters);
   /** The nodes by which nothing could be listened to since a subscription last came about. @type {Set<string>} */
   #mute = new Set();
   /** How many looks in a row the connection that has all global channels was on its way. */
@@ -112,7 +108,7 @@ class IoredisCluster extends IoredisClient {
     const place = this.#placeOf(kind, name);
     // The client has replaced the connection meanwhile.
     if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");
-    this.#moveTo(keyOf(kind, name), place);
+    this.#held.hold(keyOf(kind, name), place);
     this.#keepLooking();
   }
 
@@ -152,27 +148,26 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string} key */
   #disown(key) {
-    this.#held.delete(key);
+    this.#held.drop(key);
     // Or it would stand there twice when it is subscribed to again.
     if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    this.#held.delete(keyOf(kind, name));
+    this.#held.drop(keyOf(kind, name));
     await super.unsubscribe(kind, name);
   }
 
   /** @param {number} kind @param {string} name */
   placeOf(kind, name) {
-    return this.#held.get(keyOf(kind, name))?.address || null;
+    return this.#held.placeOf(kind, name);
   }
 
   /** @param {number} kind @param {string} name @param {number} then */
   async holdsAtMaster(kind, name, then) {
     this.#look();
-    const place = this.#held.get(keyOf(kind, name));
-    return place !== undefined && place.since < then && this.#masters.isMaster(place.address);
+    return this.#held.holdsAtMaster(kind, name, then);
   }
 
   /** @param {string[]} channels */
@@ -276,7 +271,7 @@ class IoredisCluster extends IoredisClient {
 
   /** All global channels are lost with the connection that has them. */
   #leaveListening() {
-    const lost = [...this.#held.keys()];
+    const lost = this.#held.keys;
     this.listenElsewhere();
     for (const key of lost) this.onLost?.(...ofKey(key));
   }
@@ -284,7 +279,7 @@ class IoredisCluster extends IoredisClient {
   /** Ends an attempt to connect that does not come about: a node that stands still takes the connection, and no more. */
   #endConnecting() {
     if (this.space === "shard") return;
-    const isConnecting = this.#held.size > 0 && this.#subscribers === null;
+    const isConnecting = !this.#held.isEmpty && this.#subscribers === null;
     this.#unready = this.client.status === "ready" && isConnecting ? this.#unready + 1 : 0;
     if (this.#unready >= PATIENCE) this.#leaveListening();
   }
@@ -298,17 +293,8 @@ class IoredisCluster extends IoredisClient {
     if (this.client.status !== "ready") return;
     const held = this.#keysHeld();
     if (held === null) return;
-    const lost = [];
-    for (const [key, before] of this.#held) {
-      const address = held.get(key);
-      const isOther = address !== before.address;
-      // A channel of a shard is withdrawn by its node before another one has it: what others publish goes nowhere else.
-      if (address === undefined || (isOther && this.space !== "shard")) lost.push(key);
-      else if (isOther) {
-        this.#moveTo(key, address);
-        this.onTrouble?.();
-      }
-    }
+    const { lost, hasMoved } = this.#held.compare(held);
+    if (hasMoved) this.onTrouble?.();
     if (this.space === "shard") this.#masters.look(new Set(held.values()));
     if (lost.length > 0 && this.space === "shard") this.rediscover();
     for (const key of lost) {
@@ -316,12 +302,6 @@ class IoredisCluster extends IoredisClient {
       this.onLost?.(...ofKey(key));
     }
   };
-
-  /** @param {string} key @param {string} address */
-  #moveTo(key, address) {
-    this.#held.set(key, { address, since: performance.now() });
-    if (this.space === "shard") this.#masters.doubt(address);
-  }
 
   /** The node that the connection is to which holds a subscription; empty if there is none. @param {number} kind @param {string} name */
   #placeOf(kind, name) {
@@ -331,20 +311,13 @@ class IoredisCluster extends IoredisClient {
     return "";
   }
 
-  /**
-   * Where a connection is to. In the global space each stands for itself: another one, be it to the same node, has missed
-   * what was published before it stood.
-   *
-   * @param {any} redis
-   */
+  /** Where a connection is to: in the global space each stands for itself. @param {any} redis */
   #addressOf(redis) {
     if (this.space === "shard") return placeOf(redis);
-    if (!this.#connections.has(redis)) {
-      this.#connections.set(redis, ++this.#connectionsMade);
-      // 4 makes it anew within the same object.
-      redis.once("close", () => this.#connections.delete(redis));
-    }
-    return String(this.#connections.get(redis));
+    // 4 makes it anew within the same object.
+    return this.#held.connectionOf(redis, () =>
+      redis.once("close", () => this.#held.forgetConnection(redis)),
+    );
   }
 
   /**
@@ -375,7 +348,7 @@ class IoredisCluster extends IoredisClient {
     if (this.space === "shard") {
       const all = this.client.shardedSubscribers?.shardedSubscribers;
       // It only publishes.
-      if (this.#held.size === 0) return [];
+      if (this.#held.isEmpty) return [];
       if (!(all instanceof Map)) return null;
       return [...all.values()].map((one) => one.getInstance?.()).filter((redis) => redis);
     }

@@ -5,7 +5,8 @@
  * The clients of the `ioredis` package, 4 to 6, and of `iovalkey`: of a single Redis, and of one behind sentinels.
  */
 
-const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, ofKey, readCounts, toBuffer } = require("./client");
+const { SHARD, keyOf, ofKey, readCounts } = require("./client");
+const { EventClient } = require("./event-client");
 const { readClient } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -43,11 +44,7 @@ const RUNNER = Object.freeze({
   commandTimeout: undefined,
 });
 
-class IoredisClient extends UserClient {
-  /** @type {Set<string>} */
-  #names = new Set();
-  /** @type {OnMessage | null} */
-  #onMessage = null;
+class IoredisClient extends EventClient {
   /** @type {Promise<void> | null} */
   #settling = null;
   /** The client without what is not meant for channels. @type {any} */
@@ -113,15 +110,13 @@ class IoredisClient extends UserClient {
     if (!this.queues && this.client.status !== "ready") throw new Error("the client is not connected");
     const settled = this.#settled();
     if (settled !== null) await settled;
-    if (this.#onMessage === null) this.#listen(onMessage);
-    this.#names.add(keyOf(kind, name));
+    this.expect(kind, name, onMessage);
     await this.#plain[COMMANDS[kind].subscribe](name);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    if (!this.#names.delete(keyOf(kind, name))) return;
-    if (this.#names.size === 0) this.#unlisten();
+    if (!this.forget(kind, name)) return;
     const settled = this.#settled();
     if (settled !== null) await settled;
     if (this.isOpen && !this.client.manuallyClosing) await this.#plain[COMMANDS[kind].unsubscribe](name);
@@ -180,33 +175,21 @@ class IoredisClient extends UserClient {
     return this.client.duplicate(runsCommands ? RUNNER : DUPLICATE);
   }
 
-  stop() {
-    super.stop();
-    this.drop(this.#names);
-    this.#unlisten();
-  }
-
   /** @param {OnMessage} onMessage */
-  #listen(onMessage) {
-    this.#onMessage = onMessage;
-    this.client.on("messageBuffer", this.#onChannel);
-    this.client.on("pmessageBuffer", this.#onPattern);
-    this.client.on("smessageBuffer", this.#onShard);
+  listen(onMessage) {
+    super.listen(onMessage);
     this.client.on("ready", this.#onReady);
   }
 
-  #unlisten() {
-    this.#onMessage = null;
-    this.client.removeListener("messageBuffer", this.#onChannel);
-    this.client.removeListener("pmessageBuffer", this.#onPattern);
-    this.client.removeListener("smessageBuffer", this.#onShard);
+  unlisten() {
+    super.unlisten();
     this.client.removeListener("ready", this.#onReady);
   }
 
   // It may not want to subscribe anew by itself; to channels of shards it does by another name, if it has a prefix.
   #onReady = () => {
     const { autoResubscribe, keyPrefix } = this.client.options ?? {};
-    for (const [kind, name] of [...this.#names].map(ofKey)) {
+    for (const [kind, name] of [...this.names].map(ofKey)) {
       if (autoResubscribe === false || (kind === SHARD && keyPrefix)) this.onLost?.(kind, name);
     }
     setTimeout(() => this.#verify(), SETTLING).unref();
@@ -215,26 +198,10 @@ class IoredisClient extends UserClient {
   /** Whether it has subscribed anew, as it should have. */
   #verify() {
     const { condition, status } = this.client;
-    if (status !== "ready" || condition === undefined || this.#onMessage === null) return;
+    if (status !== "ready" || condition === undefined || !this.isListening) return;
     const held = channelsOf(condition);
-    for (const key of this.#names) if (!held.has(key)) this.onLost?.(...ofKey(key));
+    for (const key of this.names) if (!held.has(key)) this.onLost?.(...ofKey(key));
   }
-
-  // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
-  #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(CHANNEL, channel.toString()))) return;
-    this.#onMessage?.(CHANNEL, null, channel, payload);
-  };
-
-  #onPattern = (/** @type {string} */ glob, /** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(PATTERN, String(glob)))) return;
-    this.#onMessage?.(PATTERN, toBuffer(glob), channel, payload);
-  };
-
-  #onShard = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(SHARD, channel.toString()))) return;
-    this.#onMessage?.(SHARD, null, channel, payload);
-  };
 }
 
 /**

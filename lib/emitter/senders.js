@@ -188,48 +188,63 @@ class ClassicSender extends Sender {
   }
 }
 
-/** To servers with the sharded adapter. */
-class ShardedSender extends Sender {
+/** To servers whose messages are envelopes, or entries of streams. @abstract */
+class EnvelopeSender extends Sender {
+  /**
+   * Tells all servers something.
+   *
+   * @abstract
+   * @param {number} _type
+   * @param {object} _data
+   * @param {Target} [_target] of a broadcast
+   */
+  _tell(_type, _data, _target) {
+    throw new Error("abstract");
+  }
+
   /** @param {any[]} data @param {Target} target */
   emit(data, target) {
-    const message = { packet: { type: EVENT, data }, opts: optionsOf(target) };
-    this._send(BROADCASTS, roomOf(target), this.#print(MESSAGE.BROADCAST, message));
+    this._tell(MESSAGE.BROADCAST, { packet: { type: EVENT, data }, opts: optionsOf(target) }, target);
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  join(rooms, target) {
+    this._tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  leave(rooms, target) {
+    this._tell(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any} close @param {Target} target */
+  disconnect(close, target) {
+    this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+  }
+}
+
+/** To servers with the sharded adapter. */
+class ShardedSender extends EnvelopeSender {
+  /** @param {number} type @param {object} data @param {Target} [target] */
+  _tell(type, data, target) {
+    const room = target === undefined ? null : roomOf(target);
+    this._send(target === undefined ? REQUESTS : BROADCASTS, room, printMessage(type, data, UID, this.nsp));
   }
 
   /** @param {any[]} rooms @param {Target} target */
   join(rooms, target) {
     this._cover(rooms);
-    this.#tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  leave(rooms, target) {
-    this.#tell(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any} close @param {Target} target */
-  disconnect(close, target) {
-    this.#tell(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+    super.join(rooms, target);
   }
 
   /** @param {any[]} args */
   serverSideEmit(args) {
-    this.#tell(MESSAGE.SERVER_SIDE_EMIT, { packet: args });
-  }
-
-  /** @param {number} type @param {object} data */
-  #tell(type, data) {
-    this._send(REQUESTS, null, this.#print(type, data));
-  }
-
-  /** @param {number} type @param {object} data */
-  #print(type, data) {
-    return printMessage(type, data, UID, this.nsp);
+    this._tell(MESSAGE.SERVER_SIDE_EMIT, { packet: args });
   }
 }
 
 /** To servers with the streams adapter. */
-class StreamsSender extends Sender {
+class StreamsSender extends EnvelopeSender {
   #onlyPlaintext;
   #key;
   /** What adds an entry, without its end. */
@@ -251,26 +266,6 @@ class StreamsSender extends Sender {
     this.#command = ["XADD", this.#key, "MAXLEN", "~", maxLen, "*", "uid", UID, "nsp", nsp];
   }
 
-  /** @param {any[]} data @param {Target} target */
-  emit(data, target) {
-    this.#add(MESSAGE.BROADCAST, { packet: { type: EVENT, data }, opts: optionsOf(target) });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  join(rooms, target) {
-    this.#add(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  leave(rooms, target) {
-    this.#add(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any} close @param {Target} target */
-  disconnect(close, target) {
-    this.#add(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
-  }
-
   /** @param {any[]} args */
   serverSideEmit(args) {
     const message = { type: MESSAGE.SERVER_SIDE_EMIT, data: { packet: args }, uid: UID, nsp: this.nsp };
@@ -278,7 +273,7 @@ class StreamsSender extends Sender {
   }
 
   /** Adds an entry to the stream of the namespace. @param {number} type @param {object} data */
-  #add(type, data) {
+  _tell(type, data) {
     this._add(this.#key, this.#command, type, encodeData(type, data, this.#onlyPlaintext));
   }
 }

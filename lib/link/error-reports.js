@@ -34,7 +34,7 @@ class ErrorReports {
   #helloTold = false;
 
   /**
-   * @param {Map<number, import("./life").Member>} members
+   * @param {Map<number, import("./member").Member>} members
    * @param {import("./transport").Transport} transport
    * @param {import("./progress").Progress} progress
    */

@@ -24,17 +24,10 @@ const debug = require("debug")("socket.io-redis:link");
 const IDLE_TIMEOUT = 1000;
 
 /**
- * What a member wants to hear.
- *
- * @typedef {object} MemberHandlers
- * @property {(record: import("./inbox").InboxRecord) => void} onRecord
- * @property {(event: LinkEvent) => boolean | void} onEvent true if somebody listens
- * @property {() => void} [onRejoin] the link was made anew, and knows of no rooms
- *
  * @typedef {import("./inbox").LinkEvent} LinkEvent
- * @typedef {{ routing: import("./routing").Routing, handlers: MemberHandlers }} Member
- *
- * @typedef {Pick<import("../options/options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions
+ * @typedef {import("./member").LinkOptions} LinkOptions
+ * @typedef {import("./member").Member} Member
+ * @typedef {import("./member").MemberHandlers} MemberHandlers
  */
 
 class Life {

@@ -7,7 +7,7 @@
  */
 
 const binding = require("../base/native");
-const { hasStreams } = require("./family");
+const { hasStreams } = require("./member");
 const { Life } = require("./life");
 const { explainRefusal } = require("./refusals");
 const debug = require("debug")("socket.io-redis:link");
@@ -20,9 +20,9 @@ const SENT = Object.freeze({ YES: 0, MISLEADS: 1, AMBIGUOUS: 2 });
 
 /**
  * @typedef {import("./routing").Routing} Routing
- * @typedef {import("./life").LinkEvent} LinkEvent
- * @typedef {import("./life").LinkOptions} LinkOptions
- * @typedef {import("./life").MemberHandlers} MemberHandlers
+ * @typedef {import("./inbox").LinkEvent} LinkEvent
+ * @typedef {import("./member").LinkOptions} LinkOptions
+ * @typedef {import("./member").MemberHandlers} MemberHandlers
  */
 
 class Link {

@@ -9,11 +9,11 @@ const binding = require("../base/native");
 const { checkPublisher, clientOf, clientsOf, publisherOf } = require("../clients");
 const { lifeOf } = require("../clients/duplicate");
 const { readTls } = require("../clients/tls");
-const { hasStreams, spaceOf } = require("./family");
+const { hasStreams, spaceOf } = require("./member");
 const { Link } = require("./link");
 const { unset, wrong } = require("../options/options");
 
-/** @typedef {import("./link").LinkOptions} LinkOptions */
+/** @typedef {import("./member").LinkOptions} LinkOptions */
 
 /** The URLs that ask for TLS. */
 const SECURE = /^\s*(redis|valkey)s:/i;

@@ -9,7 +9,7 @@ const binding = require("../base/native");
 const { Carrier } = require("./carrier");
 const { settingsForBinding } = require("./credentials");
 const { Doubt } = require("./doubt");
-const { hasStreams } = require("./family");
+const { hasStreams } = require("./member");
 const { Proof } = require("./proof");
 const { addStats, addToStats } = require("../base/renewal");
 const { WayBack } = require("./way-back");
@@ -22,18 +22,18 @@ const PROVEN = "proven: what a client published came in on the link";
  * What the transport asks of its link.
  *
  * @typedef {object} Owner
- * @property {Map<number, import("./life").Member>} members
+ * @property {Map<number, import("./member").Member>} members
  * @property {() => void} drain hands on what Rust has for JS
  * @property {(event: import("./inbox").LinkEvent) => void} onRefused
  *
- * @typedef {import("./life").LinkOptions} LinkOptions
+ * @typedef {import("./member").LinkOptions} LinkOptions
  */
 
 class Transport {
   /** Null if the link is all there is. */
   #clients;
   /** Where the own connections go. @type {import("../clients/settings").Settings | null} */
-  #settings;
+  settings;
   #options;
   /** What makes one of the clients come and go with the other, if it was made here. */
   #duplicate;
@@ -41,9 +41,9 @@ class Transport {
   /** @type {import("../../binding").Link | null} */
   #native = null;
   /** Whether the user's clients are to carry the bytes. */
-  #byClient = false;
+  byClient = false;
   /** @type {Carrier | null} */
-  #carrier = null;
+  carrier = null;
   /** @type {Proof | null} */
   #proof = null;
   #proven = false;
@@ -64,7 +64,7 @@ class Transport {
   #past = null;
   /** Whether the user's clients have been seen connected or on the way, and whether they have ended since. */
   #clientsSeen = false;
-  #clientsEnded = false;
+  clientsEnded = false;
   /** Whether the own connections will ever stand again. @type {Doubt | null} */
   #doubt = null;
   /** How those come to carry the bytes again, if they may. @type {WayBack | null} */
@@ -81,7 +81,7 @@ class Transport {
    */
   constructor(clients, settings, options, duplicate, owner) {
     this.#clients = clients;
-    this.#settings = settings;
+    this.settings = settings;
     this.#options = options;
     this.#duplicate = duplicate;
     this.#owner = owner;
@@ -90,26 +90,21 @@ class Transport {
 
   /** Who carries the bytes, whether that is certain, and why. */
   get state() {
-    if (this.#byClient) return { carrier: "client", proven: true, reason: this.#reason };
+    if (this.byClient) return { carrier: "client", proven: true, reason: this.#reason };
     // Without a proof, that of clients, they have to have stood.
     const isUnseen = this.#reason !== PROVEN && !this.#hasStood;
     const trouble = isUnseen && this.#trouble !== null ? `; ${this.#trouble}` : "";
     return { carrier: "native", proven: this.#proven && !isUnseen, reason: this.#reason + trouble };
   }
 
-  /** Whether the user's clients carry the bytes. */
-  get byClient() {
-    return this.#byClient;
-  }
-
   /** Whether nothing has to be proven any more: the user's clients carry the bytes, or it is certain that they need not. */
   get isSettled() {
-    return this.#byClient || this.#proven;
+    return this.byClient || this.#proven;
   }
 
   /** Whether the link connects by itself, and nobody else tells of that. */
   get isOwn() {
-    return this.#clients === null || (this.#options.transport === "native" && !this.#byClient);
+    return this.#clients === null || (this.#options.transport === "native" && !this.byClient);
   }
 
   /** Whether the user has given clients. */
@@ -117,19 +112,9 @@ class Transport {
     return this.#clients !== null;
   }
 
-  /** Whether the user's clients have ended. */
-  get clientsEnded() {
-    return this.#clientsEnded;
-  }
-
   /** Clients that nobody has connected will not be connected by waiting. */
   get isHopeless() {
     return this.#clients !== null && !this.#clientsSeen && this.#clients.hasEnded();
-  }
-
-  /** Where the own connections go. */
-  get settings() {
-    return this.#settings;
   }
 
   /** What the user's clients prepend to the names of keys. */
@@ -137,26 +122,21 @@ class Transport {
     return this.#clients?.keyPrefix ?? "";
   }
 
-  /** What hands the bytes to the user's clients, while they carry them. */
-  get carrier() {
-    return this.#carrier;
-  }
-
   /** How many messages there were. */
   get published() {
-    return this.handedOver + this.#carriedBefore + (this.#carrier?.counts.published ?? 0);
+    return this.handedOver + this.#carriedBefore + (this.carrier?.counts.published ?? 0);
   }
 
   /** Whether anything was published by way of this link, or its carrier. */
   get hasSent() {
-    return this.handedOver > 0 || (this.#carrier?.counts.published ?? 0) > 0;
+    return this.handedOver > 0 || (this.carrier?.counts.published ?? 0) > 0;
   }
 
   /** The counters of the link; null if it has none yet. */
   stats() {
     if (this.#native === null) return null;
     const stats = addStats(this.#native.stats(), this.#past);
-    return this.#carrier === null ? stats : addToStats(stats, this.#carrier.counts);
+    return this.carrier === null ? stats : addToStats(stats, this.carrier.counts);
   }
 
   /** Makes the native link. @param {() => void} wake @returns {import("../../binding").Link} */
@@ -171,7 +151,7 @@ class Transport {
 
   /** The link takes what there is for it. */
   begin() {
-    if (this.#byClient) this.#startCarrier();
+    if (this.byClient) this.#startCarrier();
   }
 
   /** The link is closed. */
@@ -179,8 +159,8 @@ class Transport {
     this.#doubt?.dispel();
     this.#wayBack?.stop();
     this.#endProof();
-    this.#carrier?.stop();
-    this.#carrier = null;
+    this.carrier?.stop();
+    this.carrier = null;
     this.#duplicate?.end();
     this.#past = null;
     this.#native = null;
@@ -207,7 +187,7 @@ class Transport {
 
   /** Another one is there in its place. */
   renewed() {
-    if (this.#clientsEnded) this.#native?.open(false);
+    if (this.clientsEnded) this.#native?.open(false);
     this.#onClientEvent();
   }
 
@@ -219,9 +199,9 @@ class Transport {
 
   /** Whether a publish can go straight to the user's client, in the same tick. */
   isDirect() {
-    if (this.#carrier === null) return false;
-    this.#carrier.clientsChanged();
-    return this.#flowing && this.#carrier.takes;
+    if (this.carrier === null) return false;
+    this.carrier.clientsChanged();
+    return this.#flowing && this.carrier.takes;
   }
 
   /**
@@ -270,7 +250,7 @@ class Transport {
         // The clients would get the same answer.
         if (event.stands) return false;
         this.#trouble = `the link's own connections could not be made: ${event.reason}`;
-        if (!this.#byClient) void this.#doubt?.raise(event.reason ?? "", this.ownChannel);
+        if (!this.byClient) void this.#doubt?.raise(event.reason ?? "", this.ownChannel);
         return false;
       default:
         return false;
@@ -279,7 +259,7 @@ class Transport {
 
   /** All is written. */
   flushed() {
-    if (this.#clientsEnded) this.#clients?.release();
+    if (this.clientsEnded) this.#clients?.release();
   }
 
   /** There are members: the clients' connections are followed. */
@@ -307,13 +287,13 @@ class Transport {
     if (wanted === "client") {
       const flaw = this.#clients.flaw();
       if (flaw !== null) throw new TypeError(`opts.transport cannot be "client": ${flaw}`);
-      this.#byClient = true;
+      this.byClient = true;
       this.#reason = "as the transport option says";
       return;
     }
     const { settings, reason } = this.#clients.settings();
     if (settings !== null) {
-      this.#settings = settings;
+      this.settings = settings;
       this.#proven = wanted === "native";
       if (wanted === "auto") {
         const failsOver = settings.cluster !== undefined || settings.sentinel !== undefined;
@@ -330,7 +310,7 @@ class Transport {
     } else {
       const flaw = this.#clients.flaw();
       if (flaw !== null) throw new TypeError(`${flaw} (and the link cannot connect by itself: ${reason})`);
-      this.#byClient = true;
+      this.byClient = true;
       this.#reason = reason;
     }
   }
@@ -341,9 +321,9 @@ class Transport {
       return new binding.Link(
         {
           // Left out rather than null: that is how optional properties cross.
-          ...(!this.#byClient &&
-            this.#settings !== null && {
-              settings: settingsForBinding(this.#settings, this.#options.allowedHosts),
+          ...(!this.byClient &&
+            this.settings !== null && {
+              settings: settingsForBinding(this.settings, this.#options.allowedHosts),
             }),
           ...(this.#proof !== null && { proof: this.#proof.text }),
           family: this.#options.family,
@@ -355,8 +335,8 @@ class Transport {
       );
     } catch (/** @type {any} */ error) {
       // A certificate, say, that Node can read and the link cannot.
-      if (this.#clients === null || this.#byClient || this.#options.transport === "native") throw error;
-      this.#byClient = true;
+      if (this.#clients === null || this.byClient || this.#options.transport === "native") throw error;
+      this.byClient = true;
       this.#wayBack = null;
       this.#proof = null;
       this.#reason = `the link cannot connect by itself: ${error.message}`;
@@ -369,31 +349,31 @@ class Transport {
     if (clients === null || this.#native === null) return;
     const ready = clients.isReady();
     this.#clientsSeen ||= ready || !clients.hasEnded();
-    if (this.#clientsSeen && !this.#clientsEnded && clients.hasEnded()) {
+    if (this.#clientsSeen && !this.clientsEnded && clients.hasEnded()) {
       debug("the clients have ended, and so does the link");
-      this.#clientsEnded = true;
+      this.clientsEnded = true;
       this.#native.open(false);
       if (!this.#native.watchFlushed()) clients.release();
-    } else if (ready && this.#clientsEnded) {
+    } else if (ready && this.clientsEnded) {
       debug("the clients are back, and so is the link");
-      this.#clientsEnded = false;
+      this.clientsEnded = false;
       this.#native.open(true);
     }
-    this.#carrier?.clientsChanged();
+    this.carrier?.clientsChanged();
     this.#proof?.clientsChanged();
   };
 
   #onClientDown = () => {
     // What the own connections get to do better begins when the clients stand again.
     this.#doubt?.dispel();
-    this.#carrier?.clientsFailed();
+    this.carrier?.clientsFailed();
     this.#onClientEvent();
   };
 
   #startCarrier() {
     const { clients, native } = { clients: this.#clients, native: this.#native };
     if (clients === null || native === null) return;
-    this.#carrier = new Carrier(clients, native, {
+    this.carrier = new Carrier(clients, native, {
       onRefused: (error, stream) =>
         this.#owner.onRefused({ type: "refused", what: "publish", error, stream }),
       onHold: () => (this.#flowing = false),
@@ -415,11 +395,11 @@ class Transport {
 
   /** The user's clients no longer carry the bytes; what they were counted to have done stays counted. */
   #endCarrier() {
-    if (this.#carrier === null) return;
-    this.#past = addToStats(this.#past ?? {}, this.#carrier.counts);
-    this.#carriedBefore += this.#carrier.counts.published;
-    this.#carrier.stop();
-    this.#carrier = null;
+    if (this.carrier === null) return;
+    this.#past = addToStats(this.#past ?? {}, this.carrier.counts);
+    this.#carriedBefore += this.carrier.counts.published;
+    this.carrier.stop();
+    this.carrier = null;
   }
 
   #endProof() {
@@ -429,10 +409,10 @@ class Transport {
 
   /** @param {string} reason */
   #useClients(reason) {
-    if (this.#native === null || this.#byClient) return;
+    if (this.#native === null || this.byClient) return;
     debug("the user's clients carry the bytes: %s", reason);
     this.#endProof();
-    this.#byClient = true;
+    this.byClient = true;
     this.#reason = reason;
     this.#native?.useClient();
     this.#startCarrier();
@@ -442,8 +422,8 @@ class Transport {
 
   /** Tries to have own connections carry the bytes again. @param {string} secret */
   #useOwn(secret) {
-    const [native, settings] = [this.#native, this.#settings];
-    if (native === null || settings === null || !this.#byClient) return;
+    const [native, settings] = [this.#native, this.settings];
+    if (native === null || settings === null || !this.byClient) return;
     if (this.#owner.members.size === 0 || !this.#clients?.isReady())
       return this.#wayBack?.failed("they are not connected");
     debug("own connections may carry the bytes again");
@@ -459,13 +439,13 @@ class Transport {
   #drain(secret) {
     this.#flowing = false;
     const native = this.#native;
-    this.#carrier?.answered().then(() => native?.drained(secret));
+    this.carrier?.answered().then(() => native?.drained(secret));
   }
 
   /** Own connections carry the bytes again. */
   #returnToOwn() {
     this.#wayBack?.succeeded();
-    this.#byClient = false;
+    this.byClient = false;
     this.#proven = true;
     this.#reason = PROVEN;
     this.#trouble = null;
