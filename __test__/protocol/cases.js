@@ -6,7 +6,7 @@
  */
 
 const assert = require("node:assert");
-const { PROBE } = require("../../lib/link/doubt");
+const { PROBE } = require("../../lib/link/channel-prober");
 const { waitFor } = require("../support/wait");
 const {
   answers,

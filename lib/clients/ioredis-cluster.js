@@ -6,7 +6,7 @@
  */
 
 const { answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
-const { HeldSubscriptions } = require("./held");
+const { HeldSubscriptions } = require("./held-subscriptions");
 const { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");

@@ -6,7 +6,7 @@
  */
 
 const { SHARD, answered, keyOf, ofKey, readCounts, sumCounts } = require("./client");
-const { HeldSubscriptions } = require("./held");
+const { HeldSubscriptions } = require("./held-subscriptions");
 const { AS_BUFFERS, NodeRedisClient } = require("./node-redis");
 const { Discovery } = require("./node-redis-discovery");
 const { listenElsewhere } = require("./node-redis-mover");

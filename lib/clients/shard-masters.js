@@ -51,11 +51,11 @@ class ShardMasters {
   }
 
   /** Something was subscribed to at a node: it is asked with the next look. @param {string} address */
-  doubt(address) {
+  askSoon(address) {
     this.#checkOf(address).isDue = true;
   }
 
-  /** Asks the nodes that are in doubt, and now and then all that are in use. @param {Iterable<string>} listened to */
+  /** Asks the nodes that are to be asked soon, and now and then all that are in use. @param {Iterable<string>} listened to */
   look(listened) {
     for (const address of listened) this.#used.add(address);
     for (const address of this.#used) this.#checkOf(address);

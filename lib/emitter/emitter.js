@@ -7,7 +7,7 @@
  */
 
 const { isOwn, readForm } = require("../place/forms");
-const { BroadcastOperator, checkNoCallback, routes } = require("./operator");
+const { BroadcastOperator, checkNoCallback, routes } = require("./broadcast-operator");
 const { readEmitterOptions } = require("./options");
 const { NoSession, Session, sessionOf } = require("./session");
 

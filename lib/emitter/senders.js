@@ -29,7 +29,7 @@ const EVENT = 2;
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
  *
- * @typedef {object} Outlet what takes it to Redis: the class in outlet.js
+ * @typedef {object} EmitterLink what takes it to Redis: the class in emitter-link.js
  * @property {import("../link/link").Link} link
  * @property {(sender: Sender, routing: import("../link/routing").Routing) => number} join
  */
@@ -39,17 +39,17 @@ const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {}
 
 /** What sends for one namespace. @abstract */
 class Sender {
-  #outlet;
+  #emitterLink;
   #routing;
   #member = 0;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
-    this.#outlet = outlet;
+  constructor(emitterLink, options, nsp) {
+    this.#emitterLink = emitterLink;
     this.#routing = new Routing({ ...options.identity, nsp });
     this.nsp = nsp;
   }
@@ -82,12 +82,12 @@ class Sender {
 
   /** Connects, if that is not done. */
   open() {
-    if (this.#member === 0) this.#member = this.#outlet.join(this, this.#routing);
+    if (this.#member === 0) this.#member = this.#emitterLink.join(this, this.#routing);
   }
 
   /** Is no longer part of the link; until it has something to send again. */
   close() {
-    this.#outlet.link.leave(this.#member);
+    this.#emitterLink.link.leave(this.#member);
     this.#member = 0;
   }
 
@@ -96,14 +96,14 @@ class Sender {
     this.open();
     if (debug.enabled && to === BROADCASTS)
       debug("publishing message to channel %s", this.#routing.channelOf(to, room));
-    this.#outlet.link.send(this.#member, this.#routing, to, room, bytes);
+    this.#emitterLink.link.send(this.#member, this.#routing, to, room, bytes);
   }
 
   /** @param {string} key @param {string[]} command @param {number} type @param {string} data */
   _add(key, command, type, data) {
     this.open();
     debug("adding message to stream %s", key);
-    this.#outlet.link.add(this.#member, key, command, type, data);
+    this.#emitterLink.link.add(this.#member, key, command, type, data);
   }
 
   /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
@@ -129,12 +129,12 @@ class ClassicSender extends Sender {
   #wholeTail;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
-    super(outlet, options, nsp);
+  constructor(emitterLink, options, nsp) {
+    super(emitterLink, options, nsp);
     this.#parser = options.customParser ? options.parser : null;
     this.#tail = Buffer.concat(["nsp", nsp].map(msgpack.encode));
     this.#wholeTail = Buffer.concat([this.#tail, msgpack.encode(orderedOptions(EVERYBODY))]);
@@ -251,15 +251,15 @@ class StreamsSender extends EnvelopeSender {
   #command;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
+  constructor(emitterLink, options, nsp) {
     const given = /** @type {import("../../binding").LinkStream} */ (options.identity.stream);
     // A key, to which the user's client has a prefix of its own, perhaps.
-    const stream = { ...given, name: outlet.link.keyPrefix + given.name };
-    super(outlet, { ...options, identity: { ...options.identity, stream } }, nsp);
+    const stream = { ...given, name: emitterLink.link.keyPrefix + given.name };
+    super(emitterLink, { ...options, identity: { ...options.identity, stream } }, nsp);
     this.#onlyPlaintext = options.onlyPlaintext;
     this.#key = streamOf(stream.name, stream.count, nsp);
     const maxLen = String(stream.maxLen);
@@ -305,13 +305,13 @@ const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: Strea
 /**
  * Returns what sends for a namespace, as the options have it.
  *
- * @param {Outlet} outlet
+ * @param {EmitterLink} emitterLink
  * @param {EmitterOptions} options
  * @param {string} nsp
  * @returns {Sender}
  */
-function senderOf(outlet, options, nsp) {
-  return new SENDERS[options.mode](outlet, options, nsp);
+function senderOf(emitterLink, options, nsp) {
+  return new SENDERS[options.mode](emitterLink, options, nsp);
 }
 
 module.exports = { EVERYBODY, Sender, senderOf };

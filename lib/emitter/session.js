@@ -11,7 +11,7 @@ const { WRITE_PATIENCE, countOf, keepFor } = require("../base/lifetime");
 const { checkEmitterClient } = require("../link/links");
 const { MAX_DELAY, readNumber } = require("../options/options");
 const { Routing } = require("../link/routing");
-const { Outlet } = require("./outlet");
+const { EmitterLink } = require("./emitter-link");
 
 /**
  * @typedef {object} FlushResult as in emitter.d.ts
@@ -23,7 +23,7 @@ const { Outlet } = require("./outlet");
  */
 
 class Session {
-  #outlet;
+  #emitterLink;
   /** What there was to count when the last flush ended. */
   #start;
   #flushing = 0;
@@ -33,22 +33,22 @@ class Session {
   /** @param {import("../place/forms").Form} form @param {import("./options").EmitterOptions} options */
   constructor(form, options) {
     this.options = options;
-    this.#outlet = Outlet.of(form, options);
-    this.#outlet.enter(this);
-    this.#start = this.#outlet.count();
+    this.#emitterLink = EmitterLink.of(form, options);
+    this.#emitterLink.enter(this);
+    this.#start = this.#emitterLink.count();
   }
 
   get transport() {
-    return this.#outlet.link.transport;
+    return this.#emitterLink.link.transport;
   }
 
   stats() {
-    return this.#closed === null ? this.#outlet.link.stats() : null;
+    return this.#closed === null ? this.#emitterLink.link.stats() : null;
   }
 
   /** What sends for a namespace. @param {string} nsp */
   sender(nsp) {
-    return this.#outlet.sender(this.options, nsp);
+    return this.#emitterLink.sender(this.options, nsp);
   }
 
   /** Throws if nothing can be sent any more. */
@@ -76,22 +76,25 @@ class Session {
    * @returns {Promise<FlushResult>}
    */
   close(options) {
-    return (this.#closed ??= handled(this.flush(options).finally(() => this.#outlet.leave(this))));
+    return (this.#closed ??= handled(this.flush(options).finally(() => this.#emitterLink.leave(this))));
   }
 
   /** @param {number} [timeout] */
   async #flush(timeout) {
-    const outlet = this.#outlet;
+    const emitterLink = this.#emitterLink;
     // Messages that are lost while two wait are told to both.
     const start = this.#start;
     this.#flushing++;
     let inTime;
     try {
-      inTime = await keepFor(isInTime(outlet.link, timeout), "what an emitter has sent is to be answered");
+      inTime = await keepFor(
+        isInTime(emitterLink.link, timeout),
+        "what an emitter has sent is to be answered",
+      );
     } finally {
       this.#flushing--;
     }
-    const now = outlet.count();
+    const now = emitterLink.count();
     if (this.#flushing === 0) this.#start = now;
     /** @type {FlushResult} */
     const result = {
@@ -105,7 +108,7 @@ class Session {
     const missing = refused + lost + pending;
     if (missing === 0) return result;
     const which = `${missing} of ${countOf(sent + missing, "message")} ${missing === 1 ? "has" : "have"}`;
-    const message = `${which} not reached Redis: ${outlet.explain(result, timeout)}`;
+    const message = `${which} not reached Redis: ${emitterLink.explain(result, timeout)}`;
     throw Object.assign(new Error(message), result);
   }
 }

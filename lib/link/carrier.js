@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The user's own clients carry the bytes of a link. What Rust wants done comes as records; a publish that nothing
- * waits for goes to the client in the same tick.
+ * Has the user's clients carry the bytes of a link. Rust says in records what to do. A publish that has nothing to wait for
+ * goes to the client in the same tick.
  */
 
 const { encodeReply, encodeRefusal, isRefusal } = require("../clients/resp");
@@ -19,7 +19,7 @@ const NOT_CONNECTED = "the client is not connected";
 
 const OVERTAKES = "what was to be added before is lost";
 
-/** With what Rust looks at a stream before it adds to it again. */
+/** The commands by which Rust looks at a stream before it adds to it again. */
 const LOOKS = new Set(["XRANGE", "XREVRANGE"]);
 
 /** @typedef {import("../../binding").Link} NativeLink */
@@ -32,24 +32,24 @@ class Carrier {
   #events;
   #publisher;
   #subscriptions;
-  /** Redis has refused what it takes later. */
+  /** Active while Redis refuses commands for now. */
   #hold;
   #up = false;
-  /** The clients are on their first way to Redis. */
+  /** Whether the clients have never been connected, nor failed. */
   #first = true;
   #stopped = false;
   /**
-   * Streams to which something was added that is lost: what Rust has added behind it, and does not know yet, would
-   * overtake it. Until it has looked what is there.
+   * Streams where an added entry was lost. Entries that Rust sent behind it, before it knew, would overtake it. They are
+   * refused until Rust has looked at the stream.
    *
    * @type {Set<string>}
    */
   #broken = new Set();
-  /** When Rust last heard of what goes to the clients at once. */
+  /** When Rust was last told that the clients get publishes directly. */
   #told = -Infinity;
-  /** What went to the clients in the same tick, and what they published too early: Rust knows nothing of it. */
+  /** What Rust does not count: publishes that went to the clients directly, and those that went out too early. */
   counts = { published: 0, acknowledged: 0, receivers: 0, refused: 0, early: 0 };
-  /** That of it which the client has not answered for. @type {Set<Promise<boolean>>} */
+  /** The direct ones that the client has not answered. @type {Set<Promise<boolean>>} */
   #unanswered = new Set();
 
   /**
@@ -66,7 +66,7 @@ class Carrier {
     this.#clients = clients;
     this.#native = native;
     this.#events = events;
-    // It may make the client that subscribes.
+    // This may make the client that subscribes.
     clients.begin();
     this.#hold = new Hold(
       (channels) => clients.count(channels),
@@ -89,8 +89,8 @@ class Carrier {
   }
 
   /**
-   * Whether the clients take what is published. On their first way to Redis they queue it, as with the reference; in
-   * an outage the backlog of the link, which waits for the other members too, is the better place.
+   * Whether the clients take publishes. Before they are first connected they queue them, as with the reference. In an outage
+   * the backlog of the link is the better place, since it also waits for the other members.
    */
   get takes() {
     return (this.#up && !this.#hold.isOn) || (this.#first && this.#clients.queues());
@@ -109,7 +109,7 @@ class Carrier {
     }
     this.#publisher.disconnected();
     this.#subscriptions.disconnected();
-    // They may be back before Rust has said that what comes is to wait for the others.
+    // The clients may be back before Rust has said that publishes wait for the other servers.
     this.#events.onHold();
     this.#native.clientDown(NOT_CONNECTED);
   }
@@ -119,11 +119,11 @@ class Carrier {
     if (this.#first) this.#native.clientDown(NOT_CONNECTED);
     this.#first = false;
     this.#publisher.broken();
-    this.#subscriptions.doubt();
+    this.#subscriptions.probeSoon();
     this.clientsChanged();
   }
 
-  /** Nothing more is to be done, nor reported. */
+  /** Stops everything, and reports nothing more. */
   stop() {
     this.#stopped = true;
     this.#hold.end();
@@ -132,7 +132,7 @@ class Carrier {
     this.#clients.stop();
   }
 
-  /** What is published to the channel of a shard in this tick may go out in it: see `Subscriptions`. @param {string} name @param {boolean} present */
+  /** Rust is about to subscribe to a shard channel, or to unsubscribe: see `Subscriptions`. @param {string} name @param {boolean} present */
   foresee(name, present) {
     this.#subscriptions.foresee(name, present);
   }
@@ -207,13 +207,13 @@ class Carrier {
     this.#unanswered.add(done);
   }
 
-  /** Resolves when the client has answered for what went to it in the same tick: to whether Rust has some of it now. */
+  /** Resolves when the client has answered all direct publishes: to whether some were given back to Rust. */
   async answered() {
     return (await Promise.all(this.#unanswered)).includes(true);
   }
 
   /**
-   * Does what Rust wants done.
+   * Does what a record of Rust says.
    *
    * @param {import("./inbox").InboxRecord} record
    */
@@ -241,8 +241,8 @@ class Carrier {
 
   /** @param {number} returned how many Rust knew to be returned @param {string} channel @param {Buffer} bytes */
   #carry(returned, channel, bytes) {
-    // It would overtake those that Rust does not know of yet; or the client would queue it, and send it before the others
-    // listen again, since Rust did not know yet that it is not connected.
+    // Otherwise it would overtake publishes that were given back and that Rust does not know of yet. Or the client, which is
+    // not connected, would queue it, and send it before the other servers are subscribed again.
     const goes = returned === this.#publisher.returned && this.takes;
     const again = () => this.#native.clientReturned(Buffer.from(channel), bytes);
     this.#publisher.publish(channel, bytes, again, goes).then(
@@ -252,8 +252,7 @@ class Carrier {
   }
 
   /**
-   * Whether an error says that Redis takes later what it has refused. Nothing more is given to the clients then, until
-   * Redis counts: it refuses that as well.
+   * Whether an error says that Redis refuses commands for now. Then the clients get nothing more until Redis answers a count.
    *
    * @param {any} error
    * @param {string} channel that it was published on
@@ -288,7 +287,7 @@ class Carrier {
 
   /** @param {number} token @param {string[]} channels */
   async #count(token, channels) {
-    // Rust counts before it publishes again what was given back: no channels, if it knows of no other server.
+    // Rust counts before it publishes again what was given back; it counts no channels if it knows of no other server.
     await this.#publisher.audienceGathered();
     /** @type {string | null} */
     let refusal = null;
@@ -297,7 +296,7 @@ class Carrier {
       if (isRefusal(error)) refusal = messageOf(error);
       return null;
     });
-    // It publishes next, if all are there: what is to go again goes before.
+    // Rust publishes next if all servers are there: what is given back has to be there first.
     await this.#publisher.judged();
     this.#native.clientCounted(token, counts, refusal);
   }

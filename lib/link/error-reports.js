@@ -7,7 +7,7 @@
 
 const { explainEvent } = require("./refusals");
 const { Throttle } = require("./throttle");
-const { warnUntold } = require("./untold");
+const { warnUnhandled } = require("./unhandled-errors");
 
 /** What there is to do about an error that nobody listens to. */
 const HINTS = {
@@ -108,8 +108,8 @@ class ErrorReports {
       if (this.#reasons.has(text) || this.#reasons.size >= MAX_REASONS) return;
       this.#reasons.add(text);
     }
-    if (event.what === "encode") warnUntold(text, HINTS.encode);
-    else warnUntold(text, this.#progress.emits ? HINTS.emitter : HINTS.adapter);
+    if (event.what === "encode") warnUnhandled(text, HINTS.encode);
+    else warnUnhandled(text, this.#progress.emits ? HINTS.emitter : HINTS.adapter);
   }
 }
 

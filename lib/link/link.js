@@ -8,7 +8,7 @@
 
 const binding = require("../base/native");
 const { hasStreams } = require("./member");
-const { Life } = require("./life");
+const { Lifecycle } = require("./lifecycle");
 const { explainRefusal } = require("./refusals");
 const debug = require("debug")("socket.io-redis:link");
 
@@ -26,7 +26,7 @@ const SENT = Object.freeze({ YES: 0, MISLEADS: 1, AMBIGUOUS: 2 });
  */
 
 class Link {
-  #life;
+  #lifecycle;
   #transport;
   #members;
   #calls;
@@ -40,10 +40,10 @@ class Link {
    * @param {ReturnType<typeof import("../clients/duplicate").lifeOf>} [duplicate] of one of the clients, if it was made here
    */
   constructor(clients, settings, options, duplicate = null) {
-    this.#life = new Life(clients, settings, options, duplicate);
-    this.#transport = this.#life.transport;
-    this.#members = this.#life.members;
-    this.#calls = this.#life.calls;
+    this.#lifecycle = new Lifecycle(clients, settings, options, duplicate);
+    this.#transport = this.#lifecycle.transport;
+    this.#members = this.#lifecycle.members;
+    this.#calls = this.#lifecycle.calls;
   }
 
   /** Who carries the bytes, whether that is certain, and why. */
@@ -53,7 +53,7 @@ class Link {
 
   /** How far it has got with what was published. */
   get progress() {
-    return this.#life.progress;
+    return this.#lifecycle.progress;
   }
 
   /** The counters of the link. */
@@ -76,17 +76,17 @@ class Link {
    * @param {MemberHandlers} handlers
    */
   join(routing, handlers) {
-    return this.#life.join(routing, handlers);
+    return this.#lifecycle.join(routing, handlers);
   }
 
   /** @param {number} member */
   leave(member) {
-    this.#life.leave(member);
+    this.#lifecycle.leave(member);
   }
 
   /** Ends a link that nobody uses any more, rather than in a while. */
   end() {
-    if (this.#members.size === 0) this.#life.close();
+    if (this.#members.size === 0) this.#lifecycle.close();
   }
 
   // --- outgoing ---------------------------------------------------------------------------------------
@@ -107,15 +107,15 @@ class Link {
     const isEntry = hasStreams(routing.identity.family);
     // Rust knows the streams of members that have left, too.
     const isKnown = isEntry
-      ? this.#life.native !== null
+      ? this.#lifecycle.native !== null
       : !this.#transport.byClient && this.#members.has(member);
     if (isKnown) {
       const sent =
         attachments.length === 0
-          ? broadcast(this.#life.id, member, payload, room, options, checked)
-          : binding.broadcastBinary(this.#life.id, member, payload, attachments, room, options, checked);
+          ? broadcast(this.#lifecycle.id, member, payload, room, options, checked)
+          : binding.broadcastBinary(this.#lifecycle.id, member, payload, attachments, room, options, checked);
       if (sent === SENT.YES) this.#transport.handedOver++;
-      if (isEntry && !this.#members.has(member)) this.#life.idle();
+      if (isEntry && !this.#members.has(member)) this.#lifecycle.idle();
       return sent;
     }
     if (isEntry) return SENT.YES;
@@ -135,7 +135,7 @@ class Link {
   /** A broadcast is nested too deep to be published: the local sockets get it all the same. */
   unencodable() {
     this.#unencodable++;
-    this.#life.reports.unencodable();
+    this.#lifecycle.reports.unencodable();
   }
 
   /**
@@ -149,14 +149,14 @@ class Link {
    * @param {Buffer | string} bytes
    */
   send(member, routing, to, name, bytes) {
-    const native = this.#life.open();
+    const native = this.#lifecycle.open();
     if (this.#transport.isDirect())
       return this.#transport.carrier?.publish(member, routing.channelOf(to, name), bytes);
     this.#transport.handOver();
-    if (this.#members.has(member)) return void send(this.#life.id, member, to, name, bytes);
+    if (this.#members.has(member)) return void send(this.#lifecycle.id, member, to, name, bytes);
     // Published after close(): the link no longer knows the member, but still takes its bytes.
     native.publish(routing.channelOf(to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
-    this.#life.idle();
+    this.#lifecycle.idle();
   }
 
   /**
@@ -167,10 +167,10 @@ class Link {
    * @param {Buffer} data as it stands in the entry
    */
   append(member, type, data) {
-    if (this.#life.native === null) return;
+    if (this.#lifecycle.native === null) return;
     this.#transport.handedOver++;
-    this.#life.native.append(member, type, data);
-    if (!this.#members.has(member)) this.#life.idle();
+    this.#lifecycle.native.append(member, type, data);
+    if (!this.#members.has(member)) this.#lifecycle.idle();
   }
 
   /**
@@ -183,7 +183,7 @@ class Link {
    * @param {string} data
    */
   add(member, key, command, type, data) {
-    const direct = this.#transport.isDirect() && this.#life.native?.isFlushed();
+    const direct = this.#transport.isDirect() && this.#lifecycle.native?.isFlushed();
     const append = () => this.append(member, type, Buffer.from(data));
     if (direct)
       this.#transport.carrier?.add(
@@ -196,16 +196,16 @@ class Link {
 
   /** Keeps a session. @param {number} member @param {string} key @param {Buffer} session @param {number} lifetime in milliseconds */
   persist(member, key, session, lifetime) {
-    if (this.#life.native === null) return;
+    if (this.#lifecycle.native === null) return;
     this.#transport.handedOver++;
-    this.#life.native.persist(member, Buffer.from(key), session, lifetime);
+    this.#lifecycle.native.persist(member, Buffer.from(key), session, lifetime);
   }
 
   /** How far a stream is read of what JS has got; null if that is not to be said now. @param {string} stream */
   position(stream) {
     // What was fetched is not handed on yet.
-    if (this.#life.native === null || !this.#life.isCaughtUp) return null;
-    return this.#life.native.position(stream);
+    if (this.#lifecycle.native === null || !this.#lifecycle.isCaughtUp) return null;
+    return this.#lifecycle.native.position(stream);
   }
 
   /**
@@ -217,9 +217,9 @@ class Link {
    * @param {import("./restores").OnRestored} onRestored
    */
   restore(member, key, offset, onRestored) {
-    this.#life.restores.add((token) => {
-      if (this.#life.native === null || !this.#members.has(member)) return false;
-      this.#life.native.restore(member, token, Buffer.from(key), Buffer.from(offset));
+    this.#lifecycle.restores.add((token) => {
+      if (this.#lifecycle.native === null || !this.#members.has(member)) return false;
+      this.#lifecycle.native.restore(member, token, Buffer.from(key), Buffer.from(offset));
       return true;
     }, onRestored);
   }
@@ -241,7 +241,7 @@ class Link {
    * @param {boolean} hears whether the member is subscribed to its answers; until then Rust holds the request back
    */
   request(member, id, type, bytes, timeout, routing, hears) {
-    const native = this.#life.open();
+    const native = this.#lifecycle.open();
     // What comes behind it in this tick does not wait for it, and the client may be told to quit then.
     const isDirect = hears && this.#members.has(member) && this.#transport.isDirect();
     if (!isDirect) this.#transport.handOver();
@@ -251,13 +251,13 @@ class Link {
 
   /** Why Redis has last refused to publish something. */
   get refusal() {
-    const { error = "", stream } = this.#life.reports.lastOfPublish ?? {};
+    const { error = "", stream } = this.#lifecycle.reports.lastOfPublish ?? {};
     return explainRefusal(error, { stream });
   }
 
   /** Why nothing comes of what was asked, if Redis is away: the end of a sentence. */
   get away() {
-    return String(this.#life.away);
+    return String(this.#lifecycle.outage);
   }
 
   /**
@@ -278,8 +278,8 @@ class Link {
    * @returns {Promise<number | null>}
    */
   serverCountWithout(routing) {
-    const native = this.#life.open();
-    if (this.#members.size === 0) this.#life.idle();
+    const native = this.#lifecycle.open();
+    if (this.#members.size === 0) this.#lifecycle.idle();
     return this.#calls.make((token) => native.serverCountWithout(routing.native.id, token));
   }
 
@@ -296,7 +296,7 @@ class Link {
       let asked = 0;
       const giveUp = () => {
         this.#calls.forget(asked);
-        this.#life.native?.giveUpWaiting(member, asked);
+        this.#lifecycle.native?.giveUpWaiting(member, asked);
         resolve(false);
       };
       const timer = setTimeout(giveUp, timeout).unref();
@@ -316,7 +316,7 @@ class Link {
    */
   #call(member, call) {
     if (!this.#members.has(member)) return Promise.resolve(0);
-    const native = this.#life.open();
+    const native = this.#lifecycle.open();
     return this.#calls.make((token) => call(native, token));
   }
 
@@ -333,7 +333,7 @@ class Link {
   room(member, room, present, isText) {
     const routing = this.#members.get(member)?.routing;
     if (routing === undefined) return false;
-    const isAsked = binding.setRoom(this.#life.id, member, room, present, isText);
+    const isAsked = binding.setRoom(this.#lifecycle.id, member, room, present, isText);
     // What is published to the room in this tick may go out in it, too.
     if (isAsked && this.#transport.carrier !== null) {
       const channel = routing.native.roomChannel(room);
@@ -344,7 +344,7 @@ class Link {
 
   /** @param {number} member @param {boolean} occupied */
   occupied(member, occupied) {
-    if (this.#members.has(member)) binding.setOccupied(this.#life.id, member, occupied);
+    if (this.#members.has(member)) binding.setOccupied(this.#lifecycle.id, member, occupied);
   }
 
   /** What a member has got makes no sense. @param {string} why */
@@ -355,7 +355,7 @@ class Link {
 
   /** @param {number} member */
   settled(member) {
-    if (this.#members.has(member)) binding.settled(this.#life.id, member, 1);
+    if (this.#members.has(member)) binding.settled(this.#lifecycle.id, member, 1);
   }
 }
 

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * What a link publishes by the user's client, and whether what Redis answers can be believed: that nobody has heard it, or
- * fewer than before. What is certain to have reached nobody is given back, to be published again.
+ * Publishes by the user's client, and decides whether to believe Redis' count of receivers: none, or fewer than before. A
+ * publish that has certainly reached nobody is given back to Rust, which publishes it again.
  */
 
 const { Audiences } = require("./audiences");
@@ -12,9 +12,9 @@ const { SHARD } = require("../clients/client");
 const { Echoes } = require("./echoes");
 const { messageOf } = require("./hold");
 const { Returns } = require("./returns");
-const { Unheard } = require("./unheard");
+const { ZeroReceivers } = require("./zero-receivers");
 
-/** How long others may take to listen again after an outage, in milliseconds. */
+/** How long other servers may take to subscribe again after an outage, in milliseconds. */
 const GAP = 5000;
 
 class Publisher {
@@ -28,14 +28,14 @@ class Publisher {
   #breaks = 0;
   /** Publishes that the client has not answered for. */
   #sending = 0;
-  /** Those of them that it was given before a connection broke. */
+  /** Those of them that the client got before a connection broke. */
   #carriedOver = 0;
-  /** Those of them of which it is not known yet whether they go again. @type {Set<Promise<boolean>>} */
+  /** Those of them for which it is not decided yet whether they are given back. @type {Set<Promise<boolean>>} */
   #judging = new Set();
-  #unheard = new Unheard();
+  #zeroReceivers = new ZeroReceivers();
   #up = false;
   #upSince = -Infinity;
-  /** Until then others may not listen again to what they have listened to. */
+  /** Until then other servers may not have all their subscriptions again. */
   #troubledUntil = 0;
 
   /**
@@ -67,13 +67,13 @@ class Publisher {
     if (this.#breaks > 0) this.trouble();
   }
 
-  /** They are not any more. */
+  /** The clients are not connected any more. */
   disconnected() {
     this.#up = false;
     this.broken();
   }
 
-  /** A connection broke: what the client was given before it may publish again, by itself. */
+  /** A connection broke: the client may send again what it had not sent, or had no answer for. */
   broken() {
     this.#breaks++;
     this.trouble();
@@ -81,12 +81,12 @@ class Publisher {
     if (this.#carriedOver > 0) this.#echoes.begin();
   }
 
-  /** Others may have lost subscriptions, too. */
+  /** Other servers may have lost subscriptions, too. */
   trouble() {
     this.#troubledUntil = performance.now() + GAP;
   }
 
-  /** This link has heard a message. @param {Buffer} payload */
+  /** This link has received a message. @param {Buffer} payload */
   heard(payload) {
     this.#echoes.heard(payload);
   }
@@ -107,12 +107,12 @@ class Publisher {
     return this.#returns.publish(goes ? () => this.#send(channel, bytes) : null, giveBack);
   }
 
-  /** Resolves when as many listen as before to the channels whose audience was lost, or after a while. */
+  /** Resolves when the channels that lost their audience have as many subscribers as before, or after a while. */
   audienceGathered() {
     return this.#audiences.gathered();
   }
 
-  /** Resolves when it is known of all publishes so far whether they go again. */
+  /** Resolves when it is decided for all publishes so far whether they are given back. */
   async judged() {
     while (this.#judging.size > 0) {
       await Promise.all(this.#judging);
@@ -121,12 +121,13 @@ class Publisher {
   }
 
   /**
-   * Publishes, and resolves to how many have received it; rejects with an `UnheardError` if it has to go again.
+   * Publishes, and resolves to the number of receivers; rejects with an `UnheardError` if the message has to be published
+   * again.
    *
-   * Nobody cannot be true of a channel of a shard that this link listens to, or has until a moment ago: the subscriptions
-   * to it are on their way to another node, those of the others too. Unless they are there already, and what publishes
-   * has not followed: then the nodes have handed it on. Nor is it true of a single Redis right after an outage, of which
-   * a client of ioredis, for one, first sends again what was in flight.
+   * Zero receivers is wrong for a shard channel that this link is, or was just now, subscribed to: the subscriptions are
+   * moving to another node, those of the other servers too. (If they have moved already and only the publishing client has
+   * not followed, the nodes hand the message on.) Zero is also wrong for a single Redis right after an outage: clients of
+   * ioredis then send first what was in flight.
    *
    * @param {string} channel
    * @param {Buffer | string} bytes
@@ -142,14 +143,14 @@ class Publisher {
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
         if (this.#clients.hearsAll || this.#clients.space === "shard") this.#noteAudience(channel, receivers);
-        this.#unheard.isProven ||= wanted?.holds ?? this.#subscriptions.listensTo(channel);
+        this.#zeroReceivers.isProven ||= wanted?.holds ?? this.#subscriptions.listensTo(channel);
         return receivers;
       }
       const isFalse =
         wanted === undefined ? this.#isGap() && this.#subscriptions.listensTo(channel) : wanted.since >= 0;
-      if (!isFalse || !this.#unheard.isDoubtful(channel, bytes)) {
-        // Those who are on their way from node to node have missed it; one that listens at a replica has not, and would
-        // hear it twice.
+      if (!isFalse || !this.#zeroReceivers.isDoubtful(channel, bytes)) {
+        // Subscribers that are moving between nodes have missed it. One that is subscribed at a replica has received it, and
+        // would get it twice.
         if (this.#isShort(channel, 0)) this.#events.onEarly();
         return receivers;
       }
@@ -170,9 +171,9 @@ class Publisher {
   }
 
   /**
-   * Takes what Redis has answered for a publish that the client was given before a connection broke. The client may have
-   * sent it again, when some were back and others were not: it goes again if nobody else has heard it, and is counted if
-   * somebody has, who would get it twice.
+   * Judges the answer for a publish that the client got before a connection broke. The client may have sent it again when
+   * some servers were subscribed and others were not. It is published again if no other server has received it. If one has,
+   * it would get the message twice: then the message is only counted as early.
    *
    * @param {string} channel
    * @param {Buffer | string} bytes
@@ -185,7 +186,7 @@ class Publisher {
     if (receivers > 0 && receivers >= size) return receivers;
     const listens =
       this.#subscriptions.listensTo(channel) || (this.#subscriptions.ofShard(channel)?.since ?? -1) >= 0;
-    const isCounted = listens && this.#unheard.isProven;
+    const isCounted = listens && this.#zeroReceivers.isProven;
     if (isCounted && (receivers === 0 || (receivers === 1 && (await this.#hasEchoed(bytes)))))
       throw new UnheardError("nobody else has heard it", false);
     if (receivers < size) this.#events.onEarly();
@@ -193,20 +194,20 @@ class Publisher {
   }
 
   /**
-   * Some have heard what was published. Those who listened to the channel of a shard before its node was lost are back one
-   * by one: who is missing yet has missed it, unless he has left the room just then.
+   * Some have received a publish. After a node was lost the subscribers of a shard channel come back one by one. Who is not
+   * back yet has missed the message, unless it has just left the room.
    *
    * @param {string} channel
    * @param {number} receivers
    */
   #noteAudience(channel, receivers) {
-    // What comes next is held against the same number.
+    // The next publish is compared with the same number.
     if (this.#isShort(channel, receivers)) this.#events.onEarly();
     else this.#audiences.heard(channel, receivers);
   }
 
   /**
-   * Whether more have listened to the channel of a shard before a node was lost.
+   * Whether a shard channel had more subscribers before a node was lost.
    *
    * @param {string} channel
    * @param {number} receivers
@@ -216,7 +217,7 @@ class Publisher {
     return isTroubled && receivers < this.#audiences.sizeOf(channel, null);
   }
 
-  /** Whether this link has heard a message itself. @param {Buffer | string} bytes */
+  /** Whether this link has received a message itself. @param {Buffer | string} bytes */
   async #hasEchoed(bytes) {
     const heard = this.#echoes.has(bytes);
     this.#judging.add(heard);
@@ -226,17 +227,17 @@ class Publisher {
   /** @param {string} channel */
   #lostAudience(channel) {
     this.trouble();
-    // Who listens by a pattern is not counted by the channel: Rust looks for those.
+    // Subscribers of a pattern are not counted for the channel: Rust counts those.
     if (this.#clients.space === "shard") this.#audiences.lost(channel);
   }
 
-  /** Whether there is an outage, or was one a moment ago, after which others may not listen yet. */
+  /** Whether there is an outage, or was one just now, so that other servers may not be subscribed yet. */
   #isGap() {
     return this.#clients.hearsAll && (!this.#up || performance.now() - this.#upSince < GAP);
   }
 }
 
-/** What a client says how many there are, if it does. @param {unknown} count */
+/** The number that a client answers, 0 if it answers none. @param {unknown} count */
 function toCount(count) {
   return typeof count === "number" || typeof count === "string" ? Number(count) || 0 : 0;
 }

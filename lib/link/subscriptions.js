@@ -2,19 +2,19 @@
 "use strict";
 
 /**
- * The subscriptions that Rust wants of the user's clients: made, made again when they fail or are lost, and proven where the
- * client does not know whether they hold.
+ * Makes the subscriptions that Rust wants by the user's clients, and makes them again when they fail or are lost. Where the
+ * client does not know whether a subscription holds, it is proven by what is received.
  */
 
 const { CHANNEL, PATTERN, SHARD, keyOf } = require("../clients/client");
-const { Hearing } = require("./hearing");
+const { ChannelProber } = require("./channel-prober");
 const { isPassing, messageOf } = require("./hold");
-const { SignsOfLife } = require("./signs-of-life");
+const { Keepalive } = require("./keepalive");
 
 /** How long a subscription that failed waits for its next attempt, in milliseconds: doubled each time. */
 const RETRY = Object.freeze({ first: 50, most: 2000 });
 
-/** So many messages of the client are handed over before what came of earlier ones is handed on. */
+/** After so many messages that were handed to Rust, what Rust made of them is handed to the members. */
 const DRAIN_EVERY = 32;
 
 const LOST = "the client has lost the subscription";
@@ -29,7 +29,7 @@ const MUTE = "the node that the client listens to does not answer";
  * @property {string} name
  * @property {number} delay before the next attempt, in milliseconds
  * @property {boolean} holds
- * @property {boolean} isForeseen Rust has not asked for it yet
+ * @property {boolean} isForeseen whether Rust has not asked for it yet
  * @property {number} since when it has held last; never, if negative
  */
 
@@ -37,15 +37,15 @@ class Subscriptions {
   #clients;
   #native;
   #events;
-  /** Messages handed over since Rust's were last handed on. */
+  /** Messages handed to Rust since then. */
   #handedOver = 0;
-  /** If the client does not know whether its subscriptions hold. @type {Hearing | null} */
-  #hearing = null;
-  /** The same for the connection that has all global channels. @type {SignsOfLife | null} */
-  #life = null;
+  /** Proves the subscriptions, if the client does not know whether they hold. @type {ChannelProber | null} */
+  #prober = null;
+  /** Checks the connection that has all global channels, for the same reason. @type {Keepalive | null} */
+  #keepalive = null;
   /**
-   * The channel by which it is proven that this connection brings something; null while none is subscribed to on which a
-   * probe means nothing to anybody. Those of shards are each proven by themselves.
+   * The channel that proves the connection for all global channels: one that only this server is subscribed to, so that a
+   * probe disturbs nobody; null while there is none. Shard channels are proven one by one.
    *
    * @type {string | null}
    */
@@ -53,7 +53,7 @@ class Subscriptions {
   #stopped = false;
   /** The subscriptions that Rust wants. @type {Map<string, Wanted>} */
   #wanted = new Map();
-  /** The patterns among them, by how the channels begin that they mean. @type {Map<string, Wanted>} */
+  /** The patterns among them, by the prefix of the channels that they match. @type {Map<string, Wanted>} */
   #patterns = new Map();
 
   /**
@@ -72,29 +72,29 @@ class Subscriptions {
     this.#events = events;
     clients.onLost((kind, name) => this.#lose(this.#wanted.get(keyOf(kind, name))));
     if (!clients.needsProof) return;
-    this.#hearing = new Hearing({
+    this.#prober = new ChannelProber({
       isUp: () => {
-        // What comes in by another connection proves nothing of the one before. A look passes all subscriptions, of which
-        // there is one for each room where shards are listened to: there the client's own look has to do.
+        // A message on a new connection proves nothing about the one before. A look goes through all subscriptions. In the
+        // shard space there is one for each room, so there the client's own, less frequent look has to do.
         if (clients.space === "global") clients.look();
         return events.isUp();
       },
-      // What a node answers counts those that listen at it, and another one may be listened at.
+      // A node counts its own subscribers only, and this link may be subscribed at another one.
       publish: (channel, probe) =>
         clients.publish(channel, probe).then((receivers) => (clients.space === "shard" ? receivers : 1)),
       placeOf: (channel) => clients.placeOf(SHARD, channel),
       onDeaf: (channel) => this.#deafen(channel),
     });
-    clients.onTrouble(() => this.doubt());
-    if (clients.space !== "shard") this.#life = this.#followLife();
+    clients.onTrouble(() => this.probeSoon());
+    if (clients.space !== "shard") this.#keepalive = this.#followLife();
   }
 
-  /** What this link wants of the channel of a shard. @param {string} channel @returns {Readonly<Wanted> | undefined} */
+  /** The subscription to a shard channel, if Rust wants it. @param {string} channel @returns {Readonly<Wanted> | undefined} */
   ofShard(channel) {
     return this.#wanted.get(keyOf(SHARD, channel));
   }
 
-  /** Whether this link has listened to a channel of all. @param {string} channel */
+  /** Whether this link is, or was, subscribed to a global channel. @param {string} channel */
   listensTo(channel) {
     return (
       (this.#wanted.get(keyOf(CHANNEL, channel))?.since ?? -1) >= 0 || this.beginningOf(channel) !== null
@@ -102,12 +102,12 @@ class Subscriptions {
   }
 
   /**
-   * How all channels begin that belong to the same pattern as this one, if this link has listened to it by a pattern.
+   * The prefix of the pattern by which this link is, or was, subscribed to a channel; null if it is not.
    *
    * @param {string} channel
    */
   beginningOf(channel) {
-    // A pattern of ours means what begins alike, up to a "#".
+    // Our patterns match a prefix that ends in "#".
     for (let end = channel.indexOf("#"); end >= 0; end = channel.indexOf("#", end + 1)) {
       const beginning = channel.slice(0, end + 1);
       if ((this.#patterns.get(beginning)?.since ?? -1) >= 0) return beginning;
@@ -115,27 +115,27 @@ class Subscriptions {
     return null;
   }
 
-  /** Subscriptions may be elsewhere now, or nowhere: those that have to be proven are to be proven soon. */
-  doubt() {
-    this.#hearing?.doubt();
+  /** Subscriptions may have moved, or be lost: those that have to be proven are probed soon. */
+  probeSoon() {
+    this.#prober?.probeSoon();
   }
 
   /** The clients are not connected any more. */
   disconnected() {
-    this.doubt();
-    // The connection that has all global channels was last known to live before this was seen: the gap begins then.
-    if (this.#life !== null) this.#clients.look();
+    this.probeSoon();
+    // The gap begins when the connection that has all global channels was last known to work, which is before now.
+    if (this.#keepalive !== null) this.#clients.look();
   }
 
   /** Nothing more is to be subscribed to. */
   stop() {
     this.#stopped = true;
-    this.#hearing?.stop();
-    this.#life?.stop();
+    this.#prober?.stop();
+    this.#keepalive?.stop();
   }
 
   /**
-   * Rust will want a channel of a shard, or no longer so: subscribes before what is published in the same tick goes out.
+   * Rust will want a shard channel, or will not want it any more. Subscribes ahead of what is published in the same tick.
    *
    * @param {string} name
    * @param {boolean} present
@@ -143,7 +143,7 @@ class Subscriptions {
   foresee(name, present) {
     const wanted = this.#wanted.get(keyOf(SHARD, name));
     if (present && wanted === undefined) this.#add(SHARD, name, true);
-    // What came and went in one tick Rust never asks for.
+    // Rust never asks for a room that came and went in one tick.
     else if (!present && wanted?.isForeseen) this.forget(SHARD, name);
   }
 
@@ -167,12 +167,12 @@ class Subscriptions {
   forget(kind, name) {
     this.#wanted.delete(keyOf(kind, name));
     if (kind === PATTERN) this.#patterns.delete(beginningOf(name));
-    if (kind === SHARD) this.#hearing?.forget(name);
+    if (kind === SHARD) this.#prober?.forget(name);
     else if (kind === CHANNEL && name === this.#lead) this.#changeLead();
     this.#unsubscribe(kind, name, RETRY.first);
   }
 
-  /** Lets Redis forget a subscription, also if that is to be tried again. @param {number} kind @param {string} name @param {number} delay */
+  /** Unsubscribes; tries again if Redis refuses it for now. @param {number} kind @param {string} name @param {number} delay */
   #unsubscribe(kind, name, delay) {
     this.#clients.unsubscribe(kind, name).catch((error) => {
       if (!isPassing(error)) return;
@@ -184,9 +184,9 @@ class Subscriptions {
     });
   }
 
-  /** The channel that proves the connection is not wanted any more: another one is to, if there is one. */
+  /** The channel that proves the connection is not wanted any more: takes another one, if there is one. */
   #changeLead() {
-    if (this.#lead !== null) this.#hearing?.forget(this.#lead);
+    if (this.#lead !== null) this.#prober?.forget(this.#lead);
     this.#lead = null;
     for (const { kind, name, holds } of this.#wanted.values()) if (holds) this.#listens(kind, name);
   }
@@ -194,23 +194,23 @@ class Subscriptions {
   /** A subscription holds. @param {number} kind @param {string} name */
   #listens(kind, name) {
     if (this.#lead === null && kind === CHANNEL && this.#events.isOwn(name)) this.#lead = name;
-    if (kind === SHARD || name === this.#lead) this.#hearing?.listens(name);
+    if (kind === SHARD || name === this.#lead) this.#prober?.listens(name);
   }
 
   /**
-   * Something has come in. Returns whether it is a probe.
+   * A message was received. Returns whether it is a probe.
    *
    * @param {number} by the kind of the subscription
    * @param {Buffer} channel
    * @param {Buffer} payload
    */
   #hears(by, channel, payload) {
-    if (this.#hearing === null) return false;
-    if (by === SHARD) return this.#hearing.hears(channel, payload);
-    return this.#lead !== null && this.#hearing.hears(this.#lead, payload);
+    if (this.#prober === null) return false;
+    if (by === SHARD) return this.#prober.hears(channel, payload);
+    return this.#lead !== null && this.#prober.hears(this.#lead, payload);
   }
 
-  /** Whether it is to be made yet: meanwhile Rust may have changed its mind, even twice. @param {Wanted} wanted */
+  /** Whether this very subscription is still wanted: Rust may have dropped it, or dropped it and asked again. @param {Wanted} wanted */
   #isWanted(wanted) {
     return !this.#stopped && this.#wanted.get(keyOf(wanted.kind, wanted.name)) === wanted;
   }
@@ -225,7 +225,7 @@ class Subscriptions {
         if (this.#hears(by, channel, payload)) return;
         this.#events.onMessage(payload);
         this.#native.clientMessage(by, glob, channel, payload);
-        // The client cannot be told to read less; but it does, while what came before is worked off.
+        // The client cannot be told to read less. It does read less while earlier messages are worked off.
         if (++this.#handedOver % DRAIN_EVERY === 0) this.#events.drain();
       })
       .then(
@@ -234,7 +234,7 @@ class Subscriptions {
           wanted.delay = RETRY.first;
           wanted.holds = true;
           wanted.since = performance.now();
-          this.#life?.begin(askedAt);
+          this.#keepalive?.begin(askedAt);
           this.#listens(kind, name);
           if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },
@@ -247,7 +247,7 @@ class Subscriptions {
   }
 
   /**
-   * What is published on a channel does not come in, though the client says that it is subscribed to.
+   * Nothing is received on a channel, though the client says that it is subscribed.
    *
    * @param {string} channel
    */
@@ -259,16 +259,16 @@ class Subscriptions {
     this.#lose(wanted, DEAF);
   }
 
-  /** Nothing comes in by the connection that has all global channels. @param {string} reason */
+  /** Nothing is received by the connection that has all global channels. @param {string} reason */
   #deafenAll(reason) {
     this.#clients.listenElsewhere();
     for (const wanted of this.#wanted.values()) if (wanted.holds) this.#lose(wanted, reason);
   }
 
   #followLife() {
-    return new SignsOfLife({
+    return new Keepalive({
       ask: () => {
-        // What another connection answers says nothing of the one before.
+        // The answer of a new connection says nothing about the one before.
         this.#clients.look();
         return this.#clients.askListening()?.then(() => this.#clients.look()) ?? null;
       },
@@ -277,7 +277,7 @@ class Subscriptions {
   }
 
   /**
-   * The client has lost a subscription, and does not make it anew by itself.
+   * The client has lost a subscription, and does not subscribe again by itself.
    *
    * @param {Wanted | undefined} wanted
    * @param {string} [reason]
@@ -286,7 +286,7 @@ class Subscriptions {
     if (wanted === undefined) return;
     const silence = this.#loses(wanted, reason);
     this.#events.onLost();
-    // What is published meanwhile waits for the other members, who may have lost theirs.
+    // Publishes wait meanwhile: other members may have lost their subscriptions, too.
     if (wanted.holds && !wanted.isForeseen)
       this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), reason, Math.ceil(silence));
     wanted.holds = false;
@@ -294,27 +294,27 @@ class Subscriptions {
   }
 
   /**
-   * How long nothing may have come in already by a subscription that is lost, in milliseconds.
+   * For how long a lost subscription may have received nothing, in milliseconds.
    *
    * @param {Wanted} wanted
    * @param {string} reason
    */
   #loses({ kind, name }, reason) {
-    if (this.#hearing === null) return 0;
-    if (kind === SHARD) return this.#hearing.loses(name);
-    const silence = reason === DEAF ? this.#hearing.silenceOf(String(this.#lead)) : this.#life?.silence;
-    if (name === this.#lead) this.#hearing.loses(name);
+    if (this.#prober === null) return 0;
+    if (kind === SHARD) return this.#prober.loses(name);
+    const silence = reason === DEAF ? this.#prober.silenceOf(String(this.#lead)) : this.#keepalive?.silence;
+    if (name === this.#lead) this.#prober.loses(name);
     return silence ?? 0;
   }
 
-  /** Makes a subscription anew that failed or is lost. @param {Wanted} wanted */
+  /** Subscribes again after a pause. @param {Wanted} wanted */
   #again(wanted) {
     setTimeout(() => this.#subscribe(wanted), wanted.delay).unref();
     wanted.delay = Math.min(wanted.delay * 2, RETRY.most);
   }
 }
 
-/** How the channels begin that a glob of ours means. @param {string} glob */
+/** The prefix of the channels that one of our globs matches. @param {string} glob */
 function beginningOf(glob) {
   return glob.slice(0, -1).replace(/\\(.)/gs, "$1");
 }

@@ -2,17 +2,17 @@
 "use strict";
 
 /**
- * Who carries the bytes of a link: its own connections, or the user's clients; and how that changes.
+ * Decides who carries the bytes of a link: its own connections, or the user's clients.
  */
 
 const binding = require("../base/native");
 const { Carrier } = require("./carrier");
 const { settingsForBinding } = require("./credentials");
-const { Doubt } = require("./doubt");
+const { Fallback } = require("./fallback");
 const { hasStreams } = require("./member");
 const { Proof } = require("./proof");
 const { addStats, addToStats } = require("../base/renewal");
-const { WayBack } = require("./way-back");
+const { Failback } = require("./failback");
 const debug = require("debug")("socket.io-redis:link");
 
 /** Why own connections carry the bytes. */
@@ -35,7 +35,7 @@ class Transport {
   /** Where the own connections go. @type {import("../clients/settings").Settings | null} */
   settings;
   #options;
-  /** What makes one of the clients come and go with the other, if it was made here. */
+  /** Set if one of the clients is a duplicate that was made here: it connects and ends with the other. */
   #duplicate;
   #owner;
   /** @type {import("../../binding").Link | null} */
@@ -52,23 +52,24 @@ class Transport {
   #trouble = null;
   /** Whether the own connections have ever stood. */
   #hasStood = false;
-  /** Publishes go out at once: nothing waits that they would overtake. */
+  /** Whether publishes may go out directly: none waits that they would overtake. */
   #flowing = false;
   /** How many messages Rust has got. */
   handedOver = 0;
-  /** How many of them the native links that have failed. */
+  /** How many of them native links that have failed since. */
   #handedBefore = 0;
-  /** How many messages earlier carriers have published. */
+  /** How many messages went directly to the clients of earlier carriers. */
   #carriedBefore = 0;
-  /** What was counted by links that have failed, and by the user's clients. @type {Partial<import("../base/renewal").Stats> | null} */
+  /** The counters of native links that have failed, and of earlier carriers. @type {Partial<import("../base/renewal").Stats> | null} */
   #past = null;
-  /** Whether the user's clients have been seen connected or on the way, and whether they have ended since. */
+  /** Whether the user's clients have been seen connected or on the way. */
   #clientsSeen = false;
+  /** Whether they have ended since. */
   clientsEnded = false;
-  /** Whether the own connections will ever stand again. @type {Doubt | null} */
-  #doubt = null;
-  /** How those come to carry the bytes again, if they may. @type {WayBack | null} */
-  #wayBack = null;
+  /** Leaves the own connections for the user's clients if they fail. @type {Fallback | null} */
+  #fallback = null;
+  /** Tries to come back to the own connections, if that may be. @type {Failback | null} */
+  #failback = null;
   /** A channel that only a member of this link listens to. */
   ownChannel = "";
 
@@ -91,18 +92,18 @@ class Transport {
   /** Who carries the bytes, whether that is certain, and why. */
   get state() {
     if (this.byClient) return { carrier: "client", proven: true, reason: this.#reason };
-    // Without a proof, that of clients, they have to have stood.
+    // Unless clients have proven it, own connections must have stood.
     const isUnseen = this.#reason !== PROVEN && !this.#hasStood;
     const trouble = isUnseen && this.#trouble !== null ? `; ${this.#trouble}` : "";
     return { carrier: "native", proven: this.#proven && !isUnseen, reason: this.#reason + trouble };
   }
 
-  /** Whether nothing has to be proven any more: the user's clients carry the bytes, or it is certain that they need not. */
+  /** Whether it is settled who carries the bytes: the user's clients, or own connections that need no proof any more. */
   get isSettled() {
     return this.byClient || this.#proven;
   }
 
-  /** Whether the link connects by itself, and nobody else tells of that. */
+  /** Whether the link's own connections are the only ones, so that nobody else reports their errors. */
   get isOwn() {
     return this.#clients === null || (this.#options.transport === "native" && !this.byClient);
   }
@@ -112,7 +113,7 @@ class Transport {
     return this.#clients !== null;
   }
 
-  /** Clients that nobody has connected will not be connected by waiting. */
+  /** Whether nobody has connected the user's clients: waiting would not connect them. */
   get isHopeless() {
     return this.#clients !== null && !this.#clientsSeen && this.#clients.hasEnded();
   }
@@ -122,12 +123,12 @@ class Transport {
     return this.#clients?.keyPrefix ?? "";
   }
 
-  /** How many messages there were. */
+  /** How many messages were published, or are to be. */
   get published() {
     return this.handedOver + this.#carriedBefore + (this.carrier?.counts.published ?? 0);
   }
 
-  /** Whether anything was published by way of this link, or its carrier. */
+  /** Whether anything was published by this link. */
   get hasSent() {
     return this.handedOver > 0 || (this.carrier?.counts.published ?? 0) > 0;
   }
@@ -149,15 +150,15 @@ class Transport {
     return (this.#native = this.#make(wake));
   }
 
-  /** The link takes what there is for it. */
+  /** The link is ready to take what comes from Rust. */
   begin() {
     if (this.byClient) this.#startCarrier();
   }
 
   /** The link is closed. */
   close() {
-    this.#doubt?.dispel();
-    this.#wayBack?.stop();
+    this.#fallback?.cancel();
+    this.#failback?.stop();
     this.#endProof();
     this.carrier?.stop();
     this.carrier = null;
@@ -170,34 +171,34 @@ class Transport {
     this.#carriedBefore = 0;
   }
 
-  /** The native link has failed: nothing goes out until there is another one. */
+  /** The native link has failed: nothing goes out directly until there is another one. */
   failed() {
     this.#flowing = false;
   }
 
-  /** The one that has failed is given up. @param {import("../../binding").Link} native */
+  /** Gives up a native link that has failed; its counters are kept. @param {import("../../binding").Link} native */
   abandon(native) {
     this.#past = addStats(native.stats(), this.#past);
-    this.#doubt?.dispel();
+    this.#fallback?.cancel();
     this.#endProof();
     this.#endCarrier();
     this.#native = null;
     this.#handedBefore = this.handedOver;
   }
 
-  /** Another one is there in its place. */
+  /** There is a new native link in its place. */
   renewed() {
     if (this.clientsEnded) this.#native?.open(false);
     this.#onClientEvent();
   }
 
-  /** Rust gets a message: nothing may overtake it by way of the clients until it has said that it is out. */
+  /** Rust gets a message: nothing may overtake it directly until Rust says that it is out. */
   handOver() {
     this.handedOver++;
     this.#flowing = false;
   }
 
-  /** Whether a publish can go straight to the user's client, in the same tick. */
+  /** Whether a publish can go to the user's client directly, in the same tick. */
   isDirect() {
     if (this.carrier === null) return false;
     this.carrier.clientsChanged();
@@ -205,7 +206,7 @@ class Transport {
   }
 
   /**
-   * Takes what Rust tells of the connections. Returns whether it is for nobody else.
+   * Takes an event of Rust about the connections. Returns whether it concerns nobody else.
    *
    * @param {import("./inbox").LinkEvent} event
    */
@@ -232,25 +233,25 @@ class Transport {
         this.#returnToOwn();
         return true;
       case "stayed":
-        this.#wayBack?.failed(event.reason ?? "");
+        this.#failback?.failed(event.reason ?? "");
         return true;
       case "flowing":
-        // Of before the last message that was handed over: that may still be on its way.
+        // An event from before the last message was handed over does not count: that message may still wait.
         this.#flowing = event.flowing === true && event.seen === this.handedOver - this.#handedBefore;
         return true;
       case "replica":
-        this.#doubt?.meetReplica();
+        this.#fallback?.meetReplica();
         return true;
       case "up":
         this.#trouble = null;
         this.#hasStood = true;
-        this.#doubt?.stand();
+        this.#fallback?.connected();
         return false;
       case "down":
-        // The clients would get the same answer.
+        // The connection stands and Redis refuses: the clients would be refused as well.
         if (event.stands) return false;
         this.#trouble = `the link's own connections could not be made: ${event.reason}`;
-        if (!this.byClient) void this.#doubt?.raise(event.reason ?? "", this.ownChannel);
+        if (!this.byClient) void this.#fallback?.consider(event.reason ?? "", this.ownChannel);
         return false;
       default:
         return false;
@@ -271,7 +272,7 @@ class Transport {
     this.#onClientEvent();
   }
 
-  /** They are not any more. */
+  /** There are none any more. */
   unfollow() {
     this.#duplicate?.unfollow();
     this.#clients?.unwatch();
@@ -297,11 +298,11 @@ class Transport {
       this.#proven = wanted === "native";
       if (wanted === "auto") {
         const failsOver = settings.cluster !== undefined || settings.sentinel !== undefined;
-        this.#doubt = new Doubt(this.#clients, failsOver, (why) =>
+        this.#fallback = new Fallback(this.#clients, failsOver, (why) =>
           this.#useClients(`the link's own connections fail: ${why}`),
         );
-        this.#wayBack = mayReturn(this.#options, settings)
-          ? new WayBack((secret) => this.#useOwn(secret))
+        this.#failback = mayReturn(this.#options, settings)
+          ? new Failback((secret) => this.#useOwn(secret))
           : null;
       }
       this.#reason = wanted === "native" ? "as the transport option says" : "waiting for the proof";
@@ -334,10 +335,10 @@ class Transport {
         wake,
       );
     } catch (/** @type {any} */ error) {
-      // A certificate, say, that Node can read and the link cannot.
+      // For example a certificate that Node can read and the link cannot.
       if (this.#clients === null || this.byClient || this.#options.transport === "native") throw error;
       this.byClient = true;
-      this.#wayBack = null;
+      this.#failback = null;
       this.#proof = null;
       this.#reason = `the link cannot connect by itself: ${error.message}`;
       return this.#make(wake);
@@ -364,8 +365,8 @@ class Transport {
   };
 
   #onClientDown = () => {
-    // What the own connections get to do better begins when the clients stand again.
-    this.#doubt?.dispel();
+    // The own connections are judged anew when the clients are connected again.
+    this.#fallback?.cancel();
     this.carrier?.clientsFailed();
     this.#onClientEvent();
   };
@@ -381,19 +382,19 @@ class Transport {
       drain: () => this.#owner.drain(),
       isOwn: (channel) => this.#isOwn(channel),
     });
-    // Unless something waits in Rust already, the clients can take what comes.
+    // The clients can take publishes directly, unless some wait in Rust already.
     this.#flowing = native.isFlushed();
-    this.#wayBack?.begin();
+    this.#failback?.begin();
   }
 
-  /** Whether a channel is that of a member alone. @param {string} channel */
+  /** Whether a channel belongs to one member of this link alone. @param {string} channel */
   #isOwn(channel) {
     for (const { routing } of this.#owner.members.values())
       if (channel === routing.names.ownResponse) return true;
     return false;
   }
 
-  /** The user's clients no longer carry the bytes; what they were counted to have done stays counted. */
+  /** The user's clients no longer carry the bytes; their counters are kept. */
   #endCarrier() {
     if (this.carrier === null) return;
     this.#past = addToStats(this.#past ?? {}, this.carrier.counts);
@@ -416,7 +417,7 @@ class Transport {
     this.#reason = reason;
     this.#native?.useClient();
     this.#startCarrier();
-    // Not before they listen, too, and the others are back: answers would find nobody.
+    // Publishes wait until the clients are subscribed and the other servers are back: answers would reach nobody.
     this.#flowing = false;
   }
 
@@ -425,17 +426,17 @@ class Transport {
     const [native, settings] = [this.#native, this.settings];
     if (native === null || settings === null || !this.byClient) return;
     if (this.#owner.members.size === 0 || !this.#clients?.isReady())
-      return this.#wayBack?.failed("they are not connected");
+      return this.#failback?.failed("they are not connected");
     debug("own connections may carry the bytes again");
     try {
       native.useOwn(settingsForBinding(settings, this.#options.allowedHosts), secret);
     } catch (/** @type {any} */ error) {
-      // No other attempt can end better.
+      // No other attempt would succeed either.
       debug("own connections cannot be made: %s", error.message);
     }
   }
 
-  /** Part of that: what the clients were given in the same tick is to be answered for. @param {string} secret */
+  /** A step of that: waits until the clients have answered all direct publishes. @param {string} secret */
   #drain(secret) {
     this.#flowing = false;
     const native = this.#native;
@@ -444,20 +445,20 @@ class Transport {
 
   /** Own connections carry the bytes again. */
   #returnToOwn() {
-    this.#wayBack?.succeeded();
+    this.#failback?.succeeded();
     this.byClient = false;
     this.#proven = true;
     this.#reason = PROVEN;
     this.#trouble = null;
     this.#flowing = false;
     this.#endCarrier();
-    this.#doubt?.stand();
+    this.#fallback?.connected();
   }
 }
 
 /**
- * Whether own connections that have failed may carry the bytes again. Not in a cluster, whose nodes hand messages on in an
- * order of their own; nor with streams.
+ * Whether a link may fail back to own connections. Not in a cluster, whose nodes hand messages on in an order of their own;
+ * nor with streams.
  *
  * @param {LinkOptions} options
  * @param {import("../clients/settings").Settings} settings

@@ -3,7 +3,7 @@
 
 /** Since when Redis is away, and why: what an error says about whatever was asked of the other servers meanwhile. */
 
-class Away {
+class Outage {
   #since = "";
   #reason = "";
 
@@ -24,4 +24,4 @@ class Away {
   }
 }
 
-module.exports = { Away };
+module.exports = { Outage };

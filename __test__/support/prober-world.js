@@ -6,8 +6,8 @@
  */
 
 const assert = require("node:assert");
-const { PROBE } = require("../../lib/link/doubt");
-const { Hearing } = require("../../lib/link/hearing");
+const { PROBE } = require("../../lib/link/channel-prober");
+const { ChannelProber } = require("../../lib/link/channel-prober");
 const { Looks } = require("./looks");
 
 class World extends Looks {
@@ -27,13 +27,13 @@ class World extends Looks {
 
   constructor() {
     super();
-    this.hearing = new Hearing({
+    this.prober = new ChannelProber({
       isUp: () => this.isUp,
       publish: (channel) => this.#publish(channel),
       placeOf: (channel) => this.place(channel),
       onDeaf: (channel) => {
         this.deaf.push(channel);
-        this.silences.push(this.hearing.loses(channel));
+        this.silences.push(this.prober.loses(channel));
       },
     });
   }
@@ -48,13 +48,13 @@ class World extends Looks {
 
   /** @param {string} channel @param {string} [payload] */
   hears(channel, payload = "message") {
-    return this.hearing.hears(Buffer.from(channel), Buffer.from(payload));
+    return this.prober.hears(Buffer.from(channel), Buffer.from(payload));
   }
 
   /** Subscribes to channels, and has something come in on each. @param {string[]} channels */
   async listens(...channels) {
     for (const channel of channels) {
-      this.hearing.listens(channel);
+      this.prober.listens(channel);
       this.hears(channel);
     }
     await this.looks(1);

@@ -14,16 +14,16 @@ const debug = require("debug")("socket.io-emitter");
 /** So many namespaces are known to the link at a time; each costs it some memory, and a count now and then. */
 const MAX_SENDERS = 1000;
 
-/** @type {WeakMap<import("../link/link").Link, Outlet>} */
-const outlets = new WeakMap();
+/** @type {WeakMap<import("../link/link").Link, EmitterLink>} */
+const emitterLinks = new WeakMap();
 
 /**
  * Emitters that nobody has closed, and nobody holds any more: the reference has no `close()`, and programs make one for
- * each message. @type {FinalizationRegistry<Outlet>}
+ * each message. @type {FinalizationRegistry<EmitterLink>}
  */
-const abandoned = new FinalizationRegistry((outlet) => void outlet.abandon());
+const abandoned = new FinalizationRegistry((emitterLink) => void emitterLink.abandon());
 
-class Outlet {
+class EmitterLink {
   /** @type {Map<string, import("./senders").Sender>} */
   #senders = new Map();
   /** Those that are members of the link, oldest first. @type {Set<import("./senders").Sender>} */
@@ -42,17 +42,17 @@ class Outlet {
   }
 
   /**
-   * The outlet of a client, or one of its own for an address.
+   * The emitterLink of a client, or one of its own for an address.
    *
    * @param {import("../place/forms").Form} form
    * @param {import("./options").EmitterOptions} options
    */
   static of(form, options) {
-    if (isOwn(form)) return new Outlet(linkOf(form, options.link), true);
+    if (isOwn(form)) return new EmitterLink(linkOf(form, options.link), true);
     const link = linkOfEmitter(form.pub, options.link);
-    let outlet = outlets.get(link);
-    if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link, false)));
-    return outlet;
+    let emitterLink = emitterLinks.get(link);
+    if (emitterLink === undefined) emitterLinks.set(link, (emitterLink = new EmitterLink(link, false)));
+    return emitterLink;
   }
 
   /**
@@ -155,4 +155,4 @@ class Outlet {
   }
 }
 
-module.exports = { Outlet };
+module.exports = { EmitterLink };

@@ -16,7 +16,7 @@ const MAX_LINES = 100;
 const said = new Map();
 
 /** @param {string} text what is wrong, where, and what to do @param {string} hint who else could have heard it */
-function warnUntold(text, hint) {
+function warnUnhandled(text, hint) {
   const now = performance.now();
   const before = said.get(text);
   if (before !== undefined && now - before < EVERY) return;
@@ -25,4 +25,4 @@ function warnUntold(text, hint) {
   console.warn(`socket.io-redis: ${text.replace(/\s*[\r\n]+\s*/g, " ")} (${hint})`);
 }
 
-module.exports = { warnUntold };
+module.exports = { warnUnhandled };

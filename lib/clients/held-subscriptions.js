@@ -47,7 +47,7 @@ class HeldSubscriptions {
   hold(key, address) {
     this.#places.set(key, { address, since: performance.now() });
     // By an old map of the slots it may be a replica.
-    if (this.#space === "shard") this.#masters.doubt(address);
+    if (this.#space === "shard") this.#masters.askSoon(address);
   }
 
   /** It does not, or is not wanted any more. Returns whether it did. @param {string} key */

@@ -7,8 +7,8 @@
  */
 
 const assert = require("node:assert");
-const { PROBE } = require("../lib/link/doubt");
-const { World } = require("./support/hearing-world");
+const { PROBE } = require("../lib/link/channel-prober");
+const { World } = require("./support/prober-world");
 const { LOOK, byLooks, settled } = require("./support/looks");
 
 /** So many looks an answered probe may take at first, and at most. */
@@ -36,7 +36,7 @@ describe("whether channels are heard", () => {
   it(
     "a probe is told from what is for others",
     timeless(async (world) => {
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       assert.strictEqual(world.hears(CHANNEL, PROBE), true);
       assert.strictEqual(world.hears(CHANNEL, `${PROBE} `), false);
       assert.strictEqual(world.hears("a#/#unknown#", PROBE), true);
@@ -59,7 +59,7 @@ describe("whether channels are heard", () => {
     "after trouble a channel is asked sooner, for a while",
     timeless(async (world) => {
       await world.listens(CHANNEL);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       assert.ok((await world.looksUntilAsked(10)) >= 4);
       await world.looks(15_000 / LOOK);
       assert.ok((await world.looksUntilAsked(100)) > 40);
@@ -148,7 +148,7 @@ describe("whether channels are heard", () => {
       world.answer = async () => answers.shift() ?? 1;
       await world.looksUntilAsked(100);
       await world.looks(1);
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(4);
       assert.deepStrictEqual([world.deaf, answers], [[], []]);
     }),
@@ -194,7 +194,7 @@ describe("whether channels are heard", () => {
       world.answer = async () => Promise.reject(new Error("NOPERM No permissions to access a channel"));
       await world.looksUntilAsked(100);
       const asked = world.probes.length;
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looks(10_000);
       assert.deepStrictEqual([world.probes.length, world.deaf], [asked, []]);
     }),
@@ -227,7 +227,7 @@ describe("whether channels are heard", () => {
         for (let looks = 1; ; looks++) {
           await world.looks(1);
           if (world.deaf.length === verdicts) continue;
-          world.hearing.listens(CHANNEL);
+          world.prober.listens(CHANNEL);
           return looks - 1;
         }
       };
@@ -242,7 +242,7 @@ describe("whether channels are heard", () => {
     "clients that have never heard each other may reach different clusters: that is no verdict",
     timeless(async (world) => {
       world.echoes = () => false;
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(1);
       assert.strictEqual(world.probes.length, 1);
       await world.looks(1000);
@@ -269,10 +269,10 @@ describe("whether channels are heard", () => {
     "a channel that is lost is not asked until it is subscribed to again",
     timeless(async (world) => {
       await world.listens(CHANNEL);
-      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+      assert.strictEqual(world.prober.loses(CHANNEL), 0);
       await world.looks(100);
       assert.deepStrictEqual(world.probes, []);
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(1);
       assert.strictEqual(world.probes.length, 1);
     }),
@@ -286,10 +286,10 @@ describe("whether channels are heard", () => {
       world.echoes = () => false;
       await world.looksUntilAsked(100);
       await world.looks(4);
-      const silence = world.hearing.loses(CHANNEL);
+      const silence = world.prober.loses(CHANNEL);
       assert.ok(silence >= world.now - heardAt - LOOK && silence <= world.now - heardAt + LOOK);
       // It is not heard of any more, and was not meanwhile.
-      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+      assert.strictEqual(world.prober.loses(CHANNEL), 0);
     }),
   );
 
@@ -297,11 +297,11 @@ describe("whether channels are heard", () => {
     "what is not wanted any more is not asked",
     timeless(async (world) => {
       await world.listens(CHANNEL, "a#/#other#");
-      world.hearing.forget(CHANNEL);
+      world.prober.forget(CHANNEL);
       await world.looks(100);
       assert.ok(world.probes.length > 0);
       assert.ok(world.probes.every(({ channel }) => channel !== CHANNEL));
-      world.hearing.stop();
+      world.prober.stop();
       await world.looks(100);
     }),
   );
@@ -328,7 +328,7 @@ describe("whether channels are heard", () => {
         // They are due a look later: many wait already.
         await world.listens(...others);
         world.probes = [];
-        world.hearing.doubt();
+        world.prober.probeSoon();
         await world.looksUntilAsked(10);
         assert.strictEqual(world.probes.length, 50);
         await world.looks(1);
@@ -351,7 +351,7 @@ describe("whether channels are heard", () => {
       const scattered = Array.from({ length: 2000 }, (_, n) => `a#/#room-${n}#`);
       await world.listens(...alike, ...lost, ...scattered);
       world.echoes = (channel) => !lost.includes(channel);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looksUntilAsked(10);
       const askedAt = () => world.probes.filter(({ channel }) => lost.includes(channel)).map(({ at }) => at);
       const [first] = askedAt();
@@ -372,7 +372,7 @@ describe("whether channels are heard", () => {
       world.place = (channel) => channel.slice(0, channel.indexOf("#"));
       await world.listens(...ONE, ...OTHER);
       world.echoes = (channel) => !ONE.includes(channel);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looksUntilAsked(10);
     }
 
@@ -401,7 +401,7 @@ describe("whether channels are heard", () => {
         // They are not asked yet when nobody is found to listen to the slot.
         await world.listens(...OTHER);
         world.answer = async (channel) => (moving.includes(channel) ? 0 : 1);
-        world.hearing.doubt();
+        world.prober.probeSoon();
         await world.looksUntilAsked(1);
         await world.looks(2);
         assert.deepStrictEqual([...world.deaf].sort(), [...moving].sort());

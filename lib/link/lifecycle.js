@@ -7,7 +7,7 @@
  */
 
 const binding = require("../base/native");
-const { Away } = require("../base/away");
+const { Outage } = require("../base/outage");
 const { keep, letGo } = require("../base/lifetime");
 const { Renewal } = require("../base/renewal");
 const { Calls } = require("./calls");
@@ -30,7 +30,7 @@ const IDLE_TIMEOUT = 1000;
  * @typedef {import("./member").MemberHandlers} MemberHandlers
  */
 
-class Life {
+class Lifecycle {
   /** Made with the first member. @type {import("../../binding").Link | null} */
   native = null;
   /** The number of `native`. */
@@ -41,7 +41,7 @@ class Life {
   calls = new Calls();
   restores = new Restores();
   /** Since when Redis is away. */
-  away = new Away();
+  outage = new Outage();
   /** @type {Inbox | null} */
   #inbox = null;
   #renewal = new Renewal();
@@ -241,11 +241,11 @@ class Life {
         break;
       case "up":
         this.reports.outageOver();
-        this.away.end();
+        this.outage.end();
         break;
       case "down":
         debug("down: %s", event.reason);
-        this.away.begin(event.reason ?? "");
+        this.outage.begin(event.reason ?? "");
         this.#endAttempt();
         break;
     }
@@ -260,4 +260,4 @@ class Life {
   }
 }
 
-module.exports = { Life };
+module.exports = { Lifecycle };
