@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The clients that hand out messages as events: one listener hears all subscriptions, ours and the user's. What is not ours
- * is passed over.
+ * The clients that hand out messages as events. One listener gets the messages of all subscriptions, ours and the user's; it
+ * ignores those that are not ours.
  */
 
 const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, toBuffer } = require("./client");
@@ -26,13 +26,13 @@ class EventClient extends UserClient {
     return this.#listeners.length > 0;
   }
 
-  /** There is to be a subscription. @param {number} kind @param {string} name @param {OnMessage} onMessage */
+  /** A subscription is about to be made. @param {number} kind @param {string} name @param {OnMessage} onMessage */
   expect(kind, name, onMessage) {
     if (!this.isListening) this.listen(onMessage);
     this.names.add(keyOf(kind, name));
   }
 
-  /** There is to be none. Returns whether there was. @param {number} kind @param {string} name */
+  /** A subscription is not wanted any more. Returns whether there was one. @param {number} kind @param {string} name */
   forget(kind, name) {
     if (!this.names.delete(keyOf(kind, name))) return false;
     if (this.names.size === 0) this.unlisten();

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Which subscriptions of a client of a cluster hold, and at which node: as it was when last looked at, to find what the
- * client has lost without a word.
+ * Which subscriptions of a cluster client hold, and at which node, as of the last look. The next look finds what the client
+ * has lost since, without telling.
  */
 
 const { keyOf } = require("./client");
@@ -21,7 +21,7 @@ class HeldSubscriptions {
   #masters;
   /** By the keys of the subscriptions. @type {Map<string, Place>} */
   #places = new Map();
-  /** What tells the connections apart that listen in the global space. @type {WeakMap<object, number>} */
+  /** The numbers of the connections that are subscribed to global channels. @type {WeakMap<object, number>} */
   #connections = new WeakMap();
   #connectionsMade = 0;
 
@@ -46,11 +46,11 @@ class HeldSubscriptions {
   /** A subscription holds. @param {string} key @param {string} address */
   hold(key, address) {
     this.#places.set(key, { address, since: performance.now() });
-    // By an old map of the slots it may be a replica.
+    // The client's map of the slots may be old, and the node a replica.
     if (this.#space === "shard") this.#masters.askSoon(address);
   }
 
-  /** It does not, or is not wanted any more. Returns whether it did. @param {string} key */
+  /** A subscription does not hold, or is not wanted any more. Returns whether it did hold. @param {string} key */
   drop(key) {
     return this.#places.delete(key);
   }
@@ -65,7 +65,7 @@ class HeldSubscriptions {
   }
 
   /**
-   * Resolves to whether it has held since before then, and at a node that is a master by now.
+   * Resolves to whether a subscription has held since before a time, at a node that is a master now.
    *
    * @param {number} kind
    * @param {string} name
@@ -77,7 +77,7 @@ class HeldSubscriptions {
   }
 
   /**
-   * Compares with what the connections show now. What is lost is still there, for who drops it.
+   * Compares with what the connections show now. Does not drop what is lost.
    *
    * @param {Map<string, string>} shown the address for each key
    * @returns {Change}
@@ -88,7 +88,8 @@ class HeldSubscriptions {
     for (const [key, { address: before }] of [...this.#places]) {
       const address = shown.get(key);
       if (address === before) continue;
-      // A channel of a shard is withdrawn by its node before another one has it: what others publish goes nowhere else.
+      // A node withdraws a shard channel before another node has it. Until then publishes go to the old node, so a
+      // subscription that has moved has missed nothing.
       if (address === undefined || this.#space !== "shard") lost.push(key);
       else {
         this.hold(key, address);
@@ -99,8 +100,8 @@ class HeldSubscriptions {
   }
 
   /**
-   * What stands for the place of subscriptions in the global space: another connection, be it to the same node, has missed
-   * what was published before it stood.
+   * What stands for the address of subscriptions to global channels: a new connection, even to the same node, has missed what
+   * was published before it was made.
    *
    * @param {object} connection
    * @param {() => void} [onNew] it was not seen before

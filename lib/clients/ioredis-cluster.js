@@ -18,16 +18,16 @@ const { ShardPublisher } = require("./shard-publisher");
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
-/** How many looks it may take to connect what listens to all global channels. */
+/** How many looks it may take to connect the subscriber of the global channels. */
 const PATIENCE = 12;
 
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 3000;
 
 class IoredisCluster extends IoredisClient {
-  /** What publishes: always the same node, or one message could overtake another. @type {any} */
+  /** The node that publishes: always the same one, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** While the client asks where the slots are. @type {Promise<void> | null} */
+  /** Set while the client asks where the slots are. @type {Promise<void> | null} */
   #rediscovering = null;
   #masters = new ShardMasters(
     (address) => this.#askRole(address),
@@ -39,9 +39,9 @@ class IoredisCluster extends IoredisClient {
     this.#masters,
   );
   #held = new HeldSubscriptions(this.space, this.#masters);
-  /** The nodes by which nothing could be listened to since a subscription last came about. @type {Set<string>} */
+  /** The nodes at which it could not subscribe, since it last could at one. @type {Set<string>} */
   #mute = new Set();
-  /** How many looks in a row the connection that has all global channels was on its way. */
+  /** For how many looks in a row the subscriber of the global channels was connecting. */
   #unready = 0;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
@@ -70,7 +70,7 @@ class IoredisCluster extends IoredisClient {
     if (!super.isReady || this.space !== "shard") return super.isReady;
     /** @type {any[]} */
     const masters = this.client.nodes("master");
-    // What is published while a node is on its way to be connected may overtake itself.
+    // Publishes could overtake each other while a node is being connected.
     for (const node of masters) if (node.status === "wait") node.connect().catch(() => {});
     return masters.length > 0 && masters.every((node) => node.status === "ready");
   }
@@ -100,7 +100,7 @@ class IoredisCluster extends IoredisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
-    // By the map that the client has the channel may be a replica's. Global channels are at any node.
+    // The client's map of the slots may be old. Global channels are at any node.
     if (this.space === "shard") await this.#rediscovering;
     const asked = this.#listening;
     await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
@@ -113,8 +113,8 @@ class IoredisCluster extends IoredisClient {
   }
 
   /**
-   * What listens to shards waits for all its connections whenever the slots have changed. One that is ended meanwhile is
-   * waited for for ever, and nothing follows the slots any more.
+   * When the slots have changed, ioredis waits for all its connections to shards. If one is ended meanwhile it waits for ever,
+   * and does not follow the slots any more. This ends the wait.
    *
    * @param {any} asked the connection that had all global channels
    */
@@ -149,7 +149,7 @@ class IoredisCluster extends IoredisClient {
   /** @param {string} key */
   #disown(key) {
     this.#held.drop(key);
-    // Or it would stand there twice when it is subscribed to again.
+    // Otherwise it would be listed twice after the next subscription.
     if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
   }
 
@@ -190,7 +190,7 @@ class IoredisCluster extends IoredisClient {
     const redisOptions = { ...this.client.options.redisOptions, ...ofNodes };
     return this.client.duplicate([], {
       ...DUPLICATE,
-      // With a delay it runs again what was on a connection that is lost.
+      // With a delay it runs commands again that were on a lost connection.
       ...(runsCommands && { retryDelayOnFailover: 0 }),
       redisOptions,
     });
@@ -236,7 +236,7 @@ class IoredisCluster extends IoredisClient {
     return listening?.status === "ready" ? listening.ping() : null;
   }
 
-  /** By itself it would wait for as long as the cluster has the node, or take the same node once more. */
+  /** By itself it would wait for as long as the cluster knows the node, or choose the same node again. */
   listenElsewhere() {
     const { subscriber } = this.client;
     if (this.space === "shard" || typeof subscriber?.selectSubscriber !== "function") return;
@@ -244,7 +244,7 @@ class IoredisCluster extends IoredisClient {
     this.#unready = 0;
     const pool = subscriber.connectionPool;
     const others = this.#nodesBut(this.#listening);
-    // It takes one of those that it finds there, by chance.
+    // It chooses one of these at random.
     if (others.length > 0) subscriber.connectionPool = { getNodes: () => others };
     try {
       subscriber.selectSubscriber();
@@ -254,14 +254,14 @@ class IoredisCluster extends IoredisClient {
   }
 
   /**
-   * The nodes by which nothing was listened to in vain; those besides the last one, if there are none.
+   * The nodes that it has not tried in vain; all but the last one, if it has tried all.
    *
-   * @param {any} last what listened
+   * @param {any} last the subscriber so far
    */
   #nodesBut(last) {
     /** @type {any[]} */
     const nodes = this.client.nodes("all");
-    // What nothing was sent to yet is not connected.
+    // A node that was sent nothing yet is not connected.
     const usable = nodes.filter(({ status }) => ["ready", "wait"].includes(status));
     const but = () => usable.filter((node) => !this.#mute.has(placeOf(node)));
     if (last) this.#mute.add(placeOf(last));
@@ -276,7 +276,7 @@ class IoredisCluster extends IoredisClient {
     for (const key of lost) this.onLost?.(...ofKey(key));
   }
 
-  /** Ends an attempt to connect that does not come about: a node that stands still takes the connection, and no more. */
+  /** Ends an attempt to connect that takes too long: a node that hangs accepts the connection, and does no more. */
   #endConnecting() {
     if (this.space === "shard") return;
     const isConnecting = !this.#held.isEmpty && this.#subscribers === null;

@@ -22,7 +22,7 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
-/** What duplicates have of their own. */
+/** The options in which duplicates differ. */
 const DUPLICATE = Object.freeze({
   keyPrefix: "",
   enableAutoPipelining: false,
@@ -31,23 +31,23 @@ const DUPLICATE = Object.freeze({
 });
 
 /**
- * Those that run commands say at once what is lost, and run nothing twice; what waits for a connection would overtake
- * what was lost with the last one. Not those that listen: what the client subscribes to anew by itself nobody would hear
- * fail, which is a rejection.
+ * Those of duplicates that run commands: they report at once what is lost, run nothing twice, and have no queue, since
+ * commands that wait would overtake lost ones. Not for duplicates that subscribe: when these subscribe again by themselves,
+ * a failure would be a rejection that nobody handles.
  */
 const RUNNER = Object.freeze({
   ...DUPLICATE,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
-  // What blocks takes its time.
+  // A command that blocks takes its time.
   commandTimeout: undefined,
 });
 
 class IoredisClient extends EventClient {
   /** @type {Promise<void> | null} */
   #settling = null;
-  /** The client without what is not meant for channels. @type {any} */
+  /** The client without options that are not meant for channels. @type {any} */
   #plain;
 
   /** @param {any} client @param {import("./client").Space} space */
@@ -87,7 +87,7 @@ class IoredisClient extends EventClient {
   }
 
   begin() {
-    // It connects with the first command, which would be refused.
+    // It connects with the first command, which it would refuse.
     if (this.client.status === "wait" && !this.queues) this.client.connect().catch(() => {});
   }
 
@@ -122,14 +122,14 @@ class IoredisClient extends EventClient {
     if (this.isOpen && !this.client.manuallyClosing) await this.#plain[COMMANDS[kind].unsubscribe](name);
   }
 
-  /** Throws if the user has told it to quit: that promise would be rejected for a command that comes behind. */
+  /** Throws if the user has told it to quit: a command behind that would reject the promise of `quit()`. */
   #checkOpen() {
     if (this.client.manuallyClosing) throw new Error("the client is closing");
   }
 
   /**
-   * While its status is "connect", it would send some commands, `SUBSCRIBE` and `PUBLISH` among them, into its own
-   * handshake, which may then fail. Null, so that nothing waits, at other times.
+   * Resolves when the client is ready. While its status is "connect" it would send some commands, SUBSCRIBE and PUBLISH among
+   * them, into its own handshake, which may then fail. Null at other times: nothing has to wait.
    *
    * @returns {Promise<void> | null}
    */
@@ -158,9 +158,9 @@ class IoredisClient extends EventClient {
     this.#checkOpen();
     const settled = this.#settled();
     if (settled !== null) await settled;
-    // Older ones know which argument is the key by the name in lower case alone.
+    // Older versions find the key only if the name of the command is in lower case.
     const reply = await this.#plain.callBuffer(String(name).toLowerCase(), ...args);
-    // 6 hands out maps flat, with RESP3.
+    // With RESP3, 6 hands out maps as flat lists.
     return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
       ? inPairs(reply)
       : reply;
@@ -186,7 +186,7 @@ class IoredisClient extends EventClient {
     this.client.removeListener("ready", this.#onReady);
   }
 
-  // It may not want to subscribe anew by itself; to channels of shards it does by another name, if it has a prefix.
+  // It may be told not to subscribe again by itself. If it has a prefix, it subscribes to other shard channels.
   #onReady = () => {
     const { autoResubscribe, keyPrefix } = this.client.options ?? {};
     for (const [kind, name] of [...this.names].map(ofKey)) {
@@ -195,7 +195,7 @@ class IoredisClient extends EventClient {
     setTimeout(() => this.#verify(), SETTLING).unref();
   };
 
-  /** Whether it has subscribed anew, as it should have. */
+  /** Checks whether it has subscribed again, as it should have. */
   #verify() {
     const { condition, status } = this.client;
     if (status !== "ready" || condition === undefined || !this.isListening) return;
@@ -205,7 +205,7 @@ class IoredisClient extends EventClient {
 }
 
 /**
- * What a connection listens to, of the client or of one that it has made.
+ * What a connection is subscribed to: that of the client, or one that it has made.
  *
  * @param {any} condition
  * @returns {Set<string>}
@@ -235,9 +235,8 @@ function inPairs(list) {
 const plains = new WeakMap();
 
 /**
- * The same client without its `keyPrefix`, and without autopipelining. The prefix it would prepend to the channels of
- * shards, which Redis takes for keys, and hand them out with it; to other channels it does not. And to subscribe is no
- * command like others, nor is `call` in 4.
+ * The same client without its `keyPrefix`, and without autopipelining. It would put the prefix before shard channels, which
+ * Redis takes for keys, and hand out their messages with it. Autopipelining does not suit SUBSCRIBE, nor `call` in 4.
  *
  * @param {any} client
  */

@@ -30,7 +30,7 @@ class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
   isSilent = true;
-  /** What publishes: always the same node, or one message could overtake another. @type {any} */
+  /** The node that publishes: always the same one, or one message could overtake another. @type {any} */
   #publisher = null;
   #shardMasters = new ShardMasters(
     async (address) => this.#askRole(address),
@@ -43,7 +43,7 @@ class NodeRedisCluster extends NodeRedisClient {
   );
   #discovery = new Discovery(this.client, this.#shardMasters, this.#shardPublisher);
   #held = new HeldSubscriptions(this.space, this.#shardMasters);
-  /** Clients of nodes that are listened to, and what by. @type {Map<any, () => void>} */
+  /** The clients of nodes whose events are listened to, with the listeners. @type {Map<any, () => void>} */
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
@@ -61,7 +61,7 @@ class NodeRedisCluster extends NodeRedisClient {
   get isReady() {
     if (!this.isOpen || this.client.isReady === false) return false;
     const masters = nodes.mastersOf(this.client);
-    // What has no connection yet gets one when it is needed.
+    // A node without a connection gets one when it is needed.
     const isUsable = (/** @type {any} */ node) =>
       isUp(node) || (node.client === undefined && !this.#discovery.hasGivenUp(node));
     const usable = masters.filter(isUsable).length;
@@ -72,7 +72,7 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
     this.#keepLooking();
-    // By itself it would take replicas by turns, if it has been told to use them.
+    // By itself it would also publish at replicas, if it has been told to use them.
     if (this.space === "shard") return this.#shardPublisher.publish(channel, payload);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
@@ -81,12 +81,12 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
-    // By the map that the client has the channel may be a replica's. Global channels are at any node.
+    // The client's map of the slots may be old. Global channels are at any node.
     if (this.space === "shard") await this.#discovery.running;
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
     await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
-    // The client is content with a node that is away, if it has subscribed there before.
+    // The client does not reject if the node is away and it has subscribed there before.
     const address = this.#placeOf(kind, name);
     if (address === null) throw new Error("the node of this channel is away");
     this.#held.hold(key, address);
@@ -94,8 +94,8 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * Whether the client's connection to the node of a channel is broken. Another one to that node, to listen by, would be
-   * waited for by 4 when it looks for the slots: for ever, if the node is gone.
+   * Whether the client's connection to the node of a channel is broken. When 4 looks for the slots it would wait for a new
+   * subscriber connection to that node: for ever, if the node is gone.
    *
    * @param {string} channel
    */
@@ -105,8 +105,8 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * Subscribes so that Redis is asked, even if the client has noted the channel. It does when it moves a subscription by
-   * itself, before Redis has agreed, and does not take that back; what it has noted it subscribes to without a word.
+   * Subscribes so that Redis is asked even if the client has the channel in its list. It lists a channel that it moves by
+   * itself before Redis has confirmed that, and sends no SUBSCRIBE for a channel in its list.
    *
    * @param {number} kind
    * @param {string} name
@@ -114,7 +114,7 @@ class NodeRedisCluster extends NodeRedisClient {
    */
   async #unnoted(kind, name, subscribe) {
     const noted = this.#listenersFor(kind, name)?.get(name);
-    // What is on its way out it asks for again. Messages come in all the same.
+    // It subscribes again to a channel that it is unsubscribing from. Messages are received meanwhile.
     if (noted !== undefined) noted.unsubscribing = true;
     try {
       await subscribe();
@@ -124,7 +124,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * The node at which the client has a connection that stands and holds a subscription; null if there is none.
+   * The node at which a connection of the client holds a subscription; null if there is none.
    *
    * @param {number} kind
    * @param {string} name
@@ -139,7 +139,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * What the client has noted to listen to, by the connection that a subscription is for.
+   * The client's list of subscriptions on the connection that a subscription belongs to.
    *
    * @param {number} kind
    * @param {string} name
@@ -154,7 +154,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * A connection that the client has given up, and which it still had at hand, never answers.
+   * Settles in time: a connection that the client has just given up never answers.
    *
    * @param {Promise<void>} done
    */
@@ -208,7 +208,7 @@ class NodeRedisCluster extends NodeRedisClient {
     try {
       return await this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
     } catch (/** @type {any} */ error) {
-      // So 5 fails while it does not know where the slots are.
+      // 5 fails like this while it does not know where the slots are.
       if (error instanceof TypeError) throw new UnheardError(error.message, false);
       throw error;
     }
@@ -235,7 +235,7 @@ class NodeRedisCluster extends NodeRedisClient {
     return this.client.sendCommand(key, false, [String(name), ...args], AS_BUFFERS);
   }
 
-  /** Each node has its own order, and what waits in front of one stays there. */
+  /** Each node runs its commands in order, and commands that wait for a node stay in order. */
   get repeats() {
     return false;
   }
@@ -253,7 +253,7 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#held.clear();
   }
 
-  /** The clients of the nodes that listen in this space. @returns {any[]} */
+  /** The subscriber connections in this space. @returns {any[]} */
   get #subscribers() {
     const all =
       this.space === "shard"
@@ -271,7 +271,7 @@ class NodeRedisCluster extends NodeRedisClient {
     return this.#publisher;
   }
 
-  /** Nobody else does, in 4 and 5, when a slot has moved; or in any, when a connection is made anew. */
+  /** Listens for slots that move, which 4 and 5 do not do, and for connections that are made anew. */
   #listenToNodes() {
     for (const node of this.#subscribers) {
       if (this.#nodes.has(node)) continue;
@@ -286,8 +286,8 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * When 4 has lost a connection it subscribes anew to all channels by a single command, which Redis refuses if they
-   * have several slots, and tries that for ever: it is not to know of ours.
+   * When 4 has lost a connection it subscribes to all channels again by a single command. Redis refuses that if they have
+   * several slots, and 4 tries it for ever. So our channels are taken out of its list.
    *
    * @param {any} node
    */
@@ -297,7 +297,7 @@ class NodeRedisCluster extends NodeRedisClient {
     for (const name of channels.keys()) if (this.hasShard(String(name))) channels.delete(name);
   }
 
-  // The client of 6 makes it anew by itself, and it is asked for once only; 4 and 5 do not even look where the slot is.
+  // 6 subscribes again by itself, and does not do it twice. 4 and 5 do not even look where the slot is.
   #onMoved = (/** @type {Buffer | string} */ channel) => {
     const key = keyOf(SHARD, String(channel));
     this.#rediscover(this.placeOf(SHARD, String(channel)) ?? undefined);
@@ -321,11 +321,11 @@ class NodeRedisCluster extends NodeRedisClient {
     listenElsewhere(this.client, () => this.#held.clear());
   }
 
-  /** Finds what the client has lost without a word: with a node, for one. */
+  /** Finds what the client has lost without telling, with a node for example. */
   #look() {
     if (!this.isOpen) return;
     if (this.isReady) this.#unready = 0;
-    // A node that does not come back is another's replica by now, or gone.
+    // A node that does not come back is a replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.rediscover();
     this.#discovery.endConnecting();
     const held = this.#findLost();
@@ -361,7 +361,7 @@ class NodeRedisCluster extends NodeRedisClient {
     return held;
   }
 
-  /** A master that has become a replica keeps what listens to it, if the client has been told to use replicas. */
+  /** Ends subscriptions at replicas: a master that has become one keeps them, if the client uses replicas. */
   #leaveReplicas() {
     for (const node of nodes.replicasOf(this.client)) {
       const subscriber = shardSubscriberOf(node);
@@ -385,7 +385,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   /**
-   * Has the client ask where the slots are: it would not know that a node is gone.
+   * Has the client find out where the slots are: by itself it does not see that a node is gone.
    *
    * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
    */

@@ -24,7 +24,7 @@ class Discovery {
   #cluster;
   #shardMasters;
   #shardPublisher;
-  /** While the client asks where the slots are. @type {Promise<void> | null} */
+  /** Set while the client asks where the slots are. @type {Promise<void> | null} */
   #running = null;
   /** When the client began to find that out; null if it does not. @type {number | null} */
   #since = null;
@@ -61,26 +61,26 @@ class Discovery {
 
   /** @param {string} [address] */
   async #discover(address) {
-    // The client drops the connection to a node that is a master no longer, with all that is on its way there.
+    // The client drops the connection to a node that is no longer a master, with all that is on its way there.
     await this.#shardPublisher.landed();
     const masters = mastersOf(this.#cluster);
     const up = masters.filter(isUp);
-    // The client waits for the one that it asks: for ever, if that stands still.
+    // The client waits for the node that it asks: for ever, if that hangs.
     const talking = up.filter((one) => !this.#shardMasters.isMute(one.address));
     const node = talking.find((one) => one.address === address) ?? talking[0] ?? up[0];
     const slots = this.#cluster._slots;
     if (typeof slots?.rediscover === "function") {
-      // 5 begins with a node in any case. One that is away it passes over.
+      // 5 has to begin with a node. It skips one that is away.
       const first = node ?? masters[0];
       if (first === undefined) return;
-      // The client may be at it by itself already: then this waits for the same.
+      // If the client is already looking by itself, this waits for the same.
       this.#since ??= performance.now();
       await this.#seenThrough(slots.rediscover(toStartWith(first))).finally(() => (this.#since = null));
       this.#connectingFor = CONNECTING.first;
       return;
     }
     if (node === undefined) return;
-    // 4 does after a MOVED, with which all nodes but one answer.
+    // 4 looks after a MOVED, which all nodes but one answer.
     const asked = masters.map(() => this.#cluster.sendCommand(undefined, true, ["GET", "x"]));
     await this.#seenThrough(Promise.allSettled(asked));
   }
@@ -101,8 +101,8 @@ class Discovery {
   }
 
   /**
-   * Ends attempts to connect that do not come about. When the client of 5 or 6 has found a node it waits for the connection
-   * to it, for ever if the node is gone, and looks for the slots no more meanwhile.
+   * Ends attempts to connect that take too long. When 5 or 6 has found a node it waits for the connection to it, for ever if
+   * the node is gone, and does not look for the slots meanwhile.
    */
   endConnecting() {
     if (this.#since === null || performance.now() - this.#since < this.#connectingFor) return;
@@ -114,7 +114,7 @@ class Discovery {
       this.#givenUp.add(node);
       node.client = undefined;
       client.destroy();
-      // If it is still wanted by then, it is connected to anew.
+      // It is connected again, if it is still wanted by then.
       connectPromise.catch(() => {}).then(() => this.#connectAgain(node));
     }
   }
@@ -129,8 +129,8 @@ class Discovery {
 }
 
 /**
- * What 5 and 6 need to begin with a node when they look for the slots. A copy: they write into it that no connection is to
- * be tried again, and the next one to that node would be made by the same.
+ * What 5 and 6 need to begin with a node when they look for the slots. It is a copy, since they turn reconnecting off in it,
+ * and would use the same options for the next connection to that node.
  *
  * @param {any} node
  */

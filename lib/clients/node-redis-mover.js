@@ -28,7 +28,7 @@ function listenElsewhere(cluster, onMove) {
   if (mute === null || place.connectPromise !== undefined || !mastersOf(cluster).some(isUp)) return;
   onMove();
   const moved = move(cluster, place, mute);
-  // Who subscribes meanwhile hears of it.
+  // Who subscribes meanwhile waits for it, and is told.
   moved.catch(() => {});
   // 4 has the promise instead of the client.
   if (isOfFour(cluster)) place.client = moved;
@@ -36,8 +36,9 @@ function listenElsewhere(cluster, onMove) {
 }
 
 /**
- * Has another client of a node listen to what a mute one does: to what the user has subscribed to, too. Tries one node
- * after another. Resolves to that client; rejects if the cluster client listens by yet another one meanwhile, or is closed.
+ * Moves the subscriptions of a client that receives nothing, the user's own too, to a client of another node. Tries one node
+ * after another. Resolves to the new client; rejects if the cluster client subscribes by yet another one meanwhile, or is
+ * closed.
  *
  * @param {any} cluster
  * @param {any} place as the cluster client has it
@@ -58,7 +59,7 @@ async function move(cluster, place, mute) {
       const end = endable(client);
       const listens = takeOver(client, listeners);
       if (isOfFour(cluster)) place.client = client;
-      // The cluster client ends what it has at hand when it is closed: that has to be open.
+      // When the cluster client is closed it ends the client that it has here, which has to be open.
       endLast();
       if ((await isInTime(listens, isWanted, patience)) && isWanted()) {
         place.client = client;
@@ -74,7 +75,7 @@ async function move(cluster, place, mute) {
   throw new Error("the client listens elsewhere by now");
 }
 
-/** One of the nodes that were not tried, by chance; if all were, of all. @param {any} cluster @param {Set<string>} tried the last one last */
+/** A random one of the nodes that were not tried; of all, if all were. @param {any} cluster @param {Set<string>} tried the last one last */
 function nodeBut(cluster, tried) {
   const up = mastersOf(cluster).filter(isUp);
   const others = up.filter(({ address }) => !tried.has(address));
@@ -84,14 +85,14 @@ function nodeBut(cluster, tried) {
   return pick(up.filter(({ address }) => address !== last)) ?? up[0];
 }
 
-/** One of them, by chance. @template T @param {T[]} all @returns {T | undefined} */
+/** A random one of them. @template T @param {T[]} all @returns {T | undefined} */
 function pick(all) {
   return all[Math.floor(Math.random() * all.length)];
 }
 
 /**
- * A client like one that listens, of another node. Not like what the cluster client runs commands by: that of a first node
- * never connects again, in 4.
+ * A client of another node with the options of the subscriber. Not with those of the node's own client: in 4, that of a first
+ * node never connects again.
  *
  * @param {any} listening
  * @param {any} node
@@ -99,13 +100,13 @@ function pick(all) {
 function likeAt(listening, node) {
   const { host, port } = node.client.options.socket;
   const client = listening.duplicate({ socket: { ...listening.options.socket, host, port } });
-  // What goes wrong is told by what it does not do.
+  // Its errors show in what it does not do.
   client.on("error", () => {});
   return client;
 }
 
 /**
- * Has a client of a node listen to what another one did.
+ * Has a client of a node subscribe to what another one was subscribed to.
  *
  * @param {any} client
  * @param {Map<string, any>[]} listeners by the kinds of subscriptions
@@ -117,7 +118,7 @@ async function takeOver(client, listeners) {
 }
 
 /**
- * Resolves to whether a client listens. It does not if that fails, takes too many looks, or is not wanted any more.
+ * Resolves to whether a client is subscribed in time, while it is wanted.
  *
  * @param {Promise<void>} listens
  * @param {() => boolean} isWanted
@@ -136,8 +137,8 @@ async function isInTime(listens, isWanted, patience) {
 }
 
 /**
- * Returns what ends a client of a node that may never connect. One that greets its node can be ended at once; one that has
- * no connection yet would forget it, and keep it.
+ * Returns what ends a client of a node that may never connect. A client that has a connection can be ended at once. One that
+ * is still connecting would forget its connection, which would stay.
  *
  * @param {any} client that has not begun to connect
  */

@@ -16,7 +16,7 @@ function isOfFour(cluster) {
   return cluster._slots === undefined;
 }
 
-/** One that has its slots in several places stands there several times. @param {any} cluster @returns {any[]} */
+/** The client lists a master once for each of its ranges of slots. @param {any} cluster @returns {any[]} */
 function mastersOf(cluster) {
   return [...new Set(cluster.masters ?? [])];
 }
@@ -41,24 +41,24 @@ function isUp(node) {
   return node.client?.isReady === true;
 }
 
-/** The connection by which the client listens to the channels of all; null if there is none. @param {any} cluster @returns {any} */
+/** The client's subscriber connection for global channels; null if there is none. @param {any} cluster @returns {any} */
 function globalSubscriberOf(cluster) {
   return asSubscriber(cluster.pubSubNode?.client);
 }
 
-/** The connection by which the client listens to shards at a node; null if there is none. @param {any} node @returns {any} */
+/** The client's subscriber connection for shard channels at a node; null if there is none. @param {any} node @returns {any} */
 function shardSubscriberOf(node) {
   return asSubscriber(node?.pubSub?.client ?? node?.pubSubClient);
 }
 
-/** Null if it is none yet: while it connects, 4 has a promise there. @param {any} client @returns {any} */
+/** Null if it is no client yet: while it connects, 4 has a promise there. @param {any} client @returns {any} */
 function asSubscriber(client) {
   return typeof client?.getPubSubListeners === "function" ? client : null;
 }
 
 /**
- * Ends the connection by which the client listens to shards at a node. When the client is closed it forgets those of nodes
- * that are replicas by then: they go on trying to connect for ever.
+ * Ends the subscriber connection for shard channels at a node. A client that is closed forgets those of nodes that have become
+ * replicas: they would go on trying to connect for ever.
  *
  * @param {any} node
  * @param {any} subscriber
@@ -70,7 +70,7 @@ function endSubscriber(node, subscriber) {
   };
   const connecting = node.pubSub?.connectPromise;
   disconnect(subscriber);
-  // Until then the client writes to what it has noted of it.
+  // Until it is connected the client writes to this entry.
   if (connecting === undefined) forget();
   else connecting.then(forget, forget);
 }

@@ -79,7 +79,7 @@ class Redis3Client extends EventClient {
     });
   }
 
-  /** With `return_buffers` the plain ones bring them, and only these. */
+  /** With `return_buffers` the plain events bring Buffers, and there are no others. */
   get events() {
     const plain = this.client.options?.return_buffers && !this.client.message_buffers;
     return plain ? ["message", "pmessage"] : ["messageBuffer", "pmessageBuffer"];
