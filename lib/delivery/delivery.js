@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Local delivery: how a broadcast from another node gets to the sockets of this one. A ready frame is handed to
- * the parent class, which writes it to each socket; nobody decodes it on the way unless somebody looks.
+ * Delivers broadcasts of other servers to local sockets. The parent class writes the ready frame to each socket. The arguments
+ * are only decoded if somebody reads them.
  */
 
 const msgpack = require("../msgpack");
@@ -23,7 +23,7 @@ const RESERVED = new Set([
 ]);
 
 /**
- * What the arguments of a broadcast can be read from.
+ * The source of a broadcast's arguments.
  *
  * @typedef {object} Source
  * @property {string} text what socket.io-parser would print

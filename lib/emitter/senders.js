@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * How what an emitter sends looks: to the servers of each family.
+ * Sends an emitter's messages in the form of each family of servers.
  */
 
 const { streamOf } = require("../base/native");
@@ -24,7 +24,7 @@ const EVENT = 2;
 /**
  * @typedef {import("./options").EmitterOptions} EmitterOptions
  *
- * @typedef {object} Target whom something is for
+ * @typedef {object} Target who gets a message
  * @property {Set<any>} rooms
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
@@ -37,7 +37,7 @@ const EVENT = 2;
 /** @type {Target} */
 const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {} });
 
-/** What sends for one namespace. @abstract */
+/** Sends for one namespace. @abstract */
 class Sender {
   #emitterLink;
   #routing;
@@ -80,12 +80,12 @@ class Sender {
     return this.#routing.names;
   }
 
-  /** Connects, if that is not done. */
+  /** Joins the link, if it has not. */
   open() {
     if (this.#member === 0) this.#member = this.#emitterLink.join(this, this.#routing);
   }
 
-  /** Is no longer part of the link; until it has something to send again. */
+  /** Leaves the link until it has something to send again. */
   close() {
     this.#emitterLink.link.leave(this.#member);
     this.#member = 0;
@@ -106,13 +106,13 @@ class Sender {
     this.#emitterLink.link.add(this.#member, key, command, type, data);
   }
 
-  /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
+  /** Sockets on any server are told to join rooms. @param {any[]} rooms */
   _cover(rooms) {
     this.#routing.native.cover(rooms.map(String));
   }
 }
 
-/** What broadcasts of the classic family begin with: `[uid, { type, data: …`, in msgpack. */
+/** The beginning of broadcasts of the classic family: `[uid, { type, data: …`, in msgpack. */
 const HEAD = Buffer.concat([
   Buffer.of(0x93),
   msgpack.encode(UID),
@@ -124,7 +124,7 @@ const HEAD = Buffer.concat([
 class ClassicSender extends Sender {
   /** @type {import("./options").Encoder | null} */
   #parser;
-  /** What comes behind the arguments, up to the options; and to the end, if it is for everybody. */
+  /** What follows the arguments: up to the options, and for a broadcast to everybody up to the end. */
   #tail;
   #wholeTail;
 
@@ -247,7 +247,7 @@ class ShardedSender extends EnvelopeSender {
 class StreamsSender extends EnvelopeSender {
   #onlyPlaintext;
   #key;
-  /** What adds an entry, without its end. */
+  /** The command that adds an entry, without its last arguments. */
   #command;
 
   /**
@@ -257,7 +257,7 @@ class StreamsSender extends EnvelopeSender {
    */
   constructor(emitterLink, options, nsp) {
     const given = /** @type {import("../../binding").LinkStream} */ (options.identity.stream);
-    // A key, to which the user's client has a prefix of its own, perhaps.
+    // The name is a key, and the user's client may have a prefix for keys.
     const stream = { ...given, name: emitterLink.link.keyPrefix + given.name };
     super(emitterLink, { ...options, identity: { ...options.identity, stream } }, nsp);
     this.#onlyPlaintext = options.onlyPlaintext;
@@ -290,7 +290,7 @@ function targetOf({ rooms, except }) {
   return { rooms: [...rooms], except: [...except] };
 }
 
-/** In the order in which the emitter of the reference has them. @param {Target} target */
+/** In the order of the reference's emitter. @param {Target} target */
 function orderedOptions({ rooms, except, flags }) {
   return { rooms: [...rooms], flags, except: [...except] };
 }
@@ -303,7 +303,7 @@ function optionsOf({ rooms, except, flags }) {
 const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: StreamsSender };
 
 /**
- * Returns what sends for a namespace, as the options have it.
+ * Makes the sender of a namespace for the options.
  *
  * @param {EmitterLink} emitterLink
  * @param {EmitterOptions} options

@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * What an emitter and those of other namespaces that it has made have in common: where they send, and what they know
- * of what they have sent.
+ * What an emitter shares with those of other namespaces that it has made: their link, and the counts of their messages.
  */
 
 const { isOwn } = require("../place/forms");
@@ -24,7 +23,7 @@ const { EmitterLink } = require("./emitter-link");
 
 class Session {
   #emitterLink;
-  /** What there was to count when the last flush ended. */
+  /** The counts at the end of the last flush. */
   #start;
   #flushing = 0;
   /** @type {Promise<FlushResult> | null} */
@@ -82,7 +81,7 @@ class Session {
   /** @param {number} [timeout] */
   async #flush(timeout) {
     const emitterLink = this.#emitterLink;
-    // Messages that are lost while two wait are told to both.
+    // Losses during two flushes at a time are reported by both.
     const start = this.#start;
     this.#flushing++;
     let inTime;
@@ -113,7 +112,7 @@ class Session {
   }
 }
 
-/** Of an emitter that was given no client. As with the reference, the first message says so. */
+/** The session of an emitter without a client. As with the reference, the first message throws. */
 class NoSession {
   #problem;
 
@@ -157,7 +156,7 @@ class NoSession {
  * @param {import("./options").EmitterOptions} options
  */
 function sessionOf(form, options) {
-  // The reference knows the classic mode alone.
+  // The reference has the classic mode only.
   if (isOwn(form) || options.mode !== "classic") return new Session(form, options);
   try {
     checkEmitterClient(form.pub, options.link);
@@ -168,8 +167,8 @@ function sessionOf(form, options) {
 }
 
 /**
- * Resolves to true when Redis has answered for everything that was published by now, or to false when the time is over: that
- * which was given, or a while without an answer for any of it.
+ * Resolves to true when Redis has answered everything that was published by now. Resolves to false after the given time, or
+ * without one after a while in which Redis has answered nothing of it.
  *
  * @param {import("../link/link").Link} link
  * @param {number} [timeout] in milliseconds
@@ -184,14 +183,14 @@ function isInTime({ progress }, timeout) {
       const answered = progress.answered;
       const onTimeout = () => {
         const now = progress.answered;
-        // With more answers than that some are for what was published since.
+        // If there are as many answers as messages, some answers are for later messages.
         if (now > answered && now < published) wait();
         else resolve(false);
       };
       timer = setTimeout(onTimeout, WRITE_PATIENCE);
     };
     if (timeout === undefined) wait();
-    // Who says more waits for as long as it takes.
+    // A longer time than timers can have means to wait for as long as it takes.
     else if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, false);
     progress
       .whenAnswered()

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Native links that were closed with something to write yet: Rust goes on until all is written, or for a while, and the
- * process is kept for that.
+ * Native links that were closed while messages waited. Rust goes on until all are written, or for a while; the process is kept
+ * for that.
  */
 
 const { forget, giveUp, track } = require("../base/lifetime");
@@ -21,9 +21,9 @@ class ClosedLinks {
     const rest = {
       holdsProcess: () => native.watchFlushed(),
       written: () => native.stats().acknowledged,
-      // What has just been given up, and not been said yet, is none of what waits.
+      // Messages that were given up, but not reported yet, do not wait any more.
       unwritten: () => unwrittenOf(native) + native.stats().dropped - dropped,
-      // Nobody hands the clients anything any more.
+      // Nobody hands the clients messages any more.
       flush: (timeout) => void (byClient || native.waitFlushed(timeout)),
     };
     this.#links.set(native, rest);

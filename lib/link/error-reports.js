@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * Who is told of a link's errors: its members, and stderr if none of them listens.
+ * Reports a link's errors to its members, and on stderr if none of them listens.
  */
 
 const { explainEvent } = require("./refusals");
@@ -16,7 +16,7 @@ const HINTS = {
   encode: "the `error` event of the adapter and its option onError tell this, too",
 };
 
-/** So many reasons of one outage are told on stderr. */
+/** The most reasons of one outage that are told on stderr. */
 const MAX_REASONS = 5;
 
 /** @typedef {import("./inbox").LinkEvent} LinkEvent */
@@ -44,12 +44,12 @@ class ErrorReports {
     this.#progress = progress;
   }
 
-  /** That of the last time that something was refused to be published. */
+  /** The last event of a publish that Redis refused. */
   get lastOfPublish() {
     return this.#refusals.lastOfPublish;
   }
 
-  /** A member has joined that says hello. */
+  /** A member has joined, which says hello. */
   joined() {
     this.#greeters++;
   }
@@ -70,7 +70,7 @@ class ErrorReports {
 
   /** @param {LinkEvent} event */
   refused(event) {
-    // Each member says hello, and one that only listens is refused nothing else.
+    // Each member says hello. A user who may only subscribe is refused nothing else.
     if (event.what !== "publish" || this.#transport.hasSent || this.#greeters === 0)
       return this.#refusals.add(event);
     this.#greeters--;
@@ -88,18 +88,18 @@ class ErrorReports {
     if (!heard && ["down", "deaf", "failed"].includes(event.type)) this.#warn(event);
   }
 
-  /** Tells the first member that is listened to: it concerns all of them. @param {LinkEvent} event */
+  /** Tells the first member that somebody listens to: the event concerns all of them. @param {LinkEvent} event */
   #tellOne(event) {
     for (const { handlers } of [...this.#members.values()]) if (handlers.onEvent(event)) return;
     this.#warn(event);
   }
 
-  /** An error that nobody listens to. @param {LinkEvent} event */
+  /** Warns of an error that nobody listens to. @param {LinkEvent} event */
   #warn(event) {
     // A link that ends with its clients is no outage.
     if (this.#transport.clientsEnded && event.type !== "failed") return;
-    // Clients that carry the bytes, or are about to, tell by themselves what becomes of their connections. What Redis
-    // itself has said begins with a code.
+    // Clients that carry the bytes, or may have to, report errors of their connections by themselves. A reply of Redis
+    // begins with a code.
     const isTold = event.type === "refused" ? isOfClient(event) : event.type !== "failed";
     if (!this.#transport.isOwn && isTold) return;
     const [member] = this.#members.values();

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The life of a link: its native side is made with the first member, made anew when it has failed, and closed when nobody
- * needs it any more. What comes from it goes to the members, or to who has asked for it.
+ * Makes the native side of a link with the first member, makes it anew when it has failed, and closes it when nobody needs it
+ * any more. Hands what comes from it to the members, or to the caller that waits for it.
  */
 
 const binding = require("../base/native");
@@ -37,10 +37,10 @@ class Lifecycle {
   id = 0;
   /** @type {Map<number, Member>} */
   members = new Map();
-  /** What was asked of Rust. */
+  /** The calls that wait for an answer of Rust. */
   calls = new Calls();
   restores = new Restores();
-  /** Since when Redis is away. */
+  /** Whether Redis is away, and since when. */
   outage = new Outage();
   /** @type {Inbox | null} */
   #inbox = null;
@@ -95,9 +95,9 @@ class Lifecycle {
     if (!this.members.delete(member)) return;
     this.native?.leave(member);
     if (this.members.size > 0) return;
-    // Something may wait for the clients to be connected.
+    // Unless messages wait for the clients to be connected.
     if (this.native === null || this.native.isFlushed()) this.transport.unfollow();
-    // Unproven, it can never be: nobody is left for the proof to reach. What waits is to go out now.
+    // Without a member the proof cannot be received any more: what waits for it goes out now.
     if (!this.transport.isSettled) this.close();
     else this.idle();
   }
@@ -136,7 +136,7 @@ class Lifecycle {
     this.reports.stop();
     this.progress.end();
     if (this.members.size === 0) this.transport.unfollow();
-    // Rust says when all is written, or given up; it may be quick about that.
+    // Rust says when all is written or given up, which may be soon.
     if (native.watchFlushed()) this.#closed.add(native, this.transport.byClient);
     native.close();
   }
@@ -161,7 +161,7 @@ class Lifecycle {
     this.#idleTimer = null;
   }
 
-  /** Nothing that was asked is answered any more. */
+  /** Calls and restores are not answered any more. */
   #giveUp() {
     this.calls.end();
     this.restores.fail();
@@ -235,7 +235,7 @@ class Lifecycle {
       case "refused":
         return this.reports.refused(event);
       case "ready":
-        // Where the connection stood, this is all that says that the outage is over.
+        // If the connection stood, no other event says that the outage is over.
         this.reports.outageOver();
         this.#endAttempt();
         break;

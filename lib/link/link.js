@@ -51,7 +51,7 @@ class Link {
     return this.#transport.state;
   }
 
-  /** How far it has got with what was published. */
+  /** How many of the published messages Redis has answered. */
   get progress() {
     return this.#lifecycle.progress;
   }
@@ -174,7 +174,7 @@ class Link {
   }
 
   /**
-   * The same for an emitter: at once if the user's client carries the bytes, since that may end in this tick.
+   * The same for an emitter: directly if the user's client carries the bytes, since that may be ended in this tick.
    *
    * @param {number} member
    * @param {string} key of the stream
@@ -203,13 +203,13 @@ class Link {
 
   /** How far a stream is read of what JS has got; null if that is not to be said now. @param {string} stream */
   position(stream) {
-    // What was fetched is not handed on yet.
+    // Records that were fetched are not handed to the members yet.
     if (this.#lifecycle.native === null || !this.#lifecycle.isCaughtUp) return null;
     return this.#lifecycle.native.position(stream);
   }
 
   /**
-   * Takes a session, and gathers what it has missed. Calls back in any case, when the record is there.
+   * Takes a session from Redis, with what it has missed. Calls back in any case.
    *
    * @param {number} member
    * @param {string} key
@@ -224,7 +224,7 @@ class Link {
     }, onRestored);
   }
 
-  /** What the user's clients prepend to the names of keys. */
+  /** The prefix that the user's clients put before the names of keys. */
   get keyPrefix() {
     return this.#transport.keyPrefix;
   }
@@ -242,7 +242,7 @@ class Link {
    */
   request(member, id, type, bytes, timeout, routing, hears) {
     const native = this.#lifecycle.open();
-    // What comes behind it in this tick does not wait for it, and the client may be told to quit then.
+    // Publishes behind it in this tick do not wait for it, and the client may be told to quit then.
     const isDirect = hears && this.#members.has(member) && this.#transport.isDirect();
     if (!isDirect) this.#transport.handOver();
     native.request(member, id, type, bytes, timeout, isDirect);
@@ -255,7 +255,7 @@ class Link {
     return explainRefusal(error, { stream });
   }
 
-  /** Why nothing comes of what was asked, if Redis is away: the end of a sentence. */
+  /** Why requests are not answered, if Redis is away: the end of a sentence. */
   get away() {
     return String(this.#lifecycle.outage);
   }
@@ -334,7 +334,7 @@ class Link {
     const routing = this.#members.get(member)?.routing;
     if (routing === undefined) return false;
     const isAsked = binding.setRoom(this.#lifecycle.id, member, room, present, isText);
-    // What is published to the room in this tick may go out in it, too.
+    // A publish to the room may go out in this very tick.
     if (isAsked && this.#transport.carrier !== null) {
       const channel = routing.native.roomChannel(room);
       if (channel !== null) this.#transport.carrier.foresee(channel, present);
@@ -347,7 +347,7 @@ class Link {
     if (this.#members.has(member)) binding.setOccupied(this.#lifecycle.id, member, occupied);
   }
 
-  /** What a member has got makes no sense. @param {string} why */
+  /** A member has received a malformed message. @param {string} why */
   ignore(why) {
     this.#malformed++;
     debug("ignoring malformed message: %s", why);

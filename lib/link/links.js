@@ -71,7 +71,7 @@ function linkOfEmitter(client, options) {
 }
 
 /**
- * Throws a TypeError for what `linkOfEmitter` takes for no client.
+ * Throws the TypeError that `linkOfEmitter` would throw, if it would.
  *
  * @param {any} client
  * @param {LinkOptions} options
@@ -81,8 +81,8 @@ function checkEmitterClient(client, options) {
 }
 
 /**
- * A link of a client that does everything. Another one each time: servers that share a client are told apart by the
- * connections that listen, of which such a link may have only one.
+ * A link of a client that does everything: a new one each time. Redis counts servers by their subscriber connections, and such
+ * a link may have only one.
  *
  * @param {any} client
  * @param {LinkOptions} options
@@ -101,7 +101,7 @@ function linkOfUrl(url, options) {
   const problem = binding.urlProblem(url);
   if (problem !== null) {
     const expected = "redis://[user:password@]host[:port][/database] or redis+unix:///path";
-    // The rest says no more than that.
+    // The rest of the text adds nothing.
     const detail = /not parse/.test(problem)
       ? ""
       : problem.replace(/^not a Redis URL: | - InvalidClientConfig$/g, "");

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * How far a link has got with what was published: what an emitter tells its user, and what keeps the process.
+ * How many of the published messages Redis has answered: an emitter reports that, and unwritten messages keep the process.
  */
 
 const { forget, giveUp, letGo, track } = require("../base/lifetime");
@@ -38,33 +38,33 @@ class Progress {
     return this.#transport.published;
   }
 
-  /** For how many of them Redis has answered, or is certain not to. */
+  /** How many of them Redis has answered, or certainly will not answer. */
   get answered() {
     const { acknowledged = 0, refused = 0, lostInFlight = 0, dropped = 0 } = this.#transport.stats() ?? {};
     return acknowledged + refused + lostInFlight + dropped;
   }
 
-  /** For how many of them neither is so. */
+  /** How many of them may still be answered. */
   get unanswered() {
     return this.published - this.answered;
   }
 
   /**
-   * Whether it is an emitter's, and something of it unanswered. There may be much of that, and a connection that ends
-   * before its replies are read is reset: what is with the kernel then may never reach Redis.
+   * Whether it is an emitter's, and has unanswered messages. There may be many. A connection that ends before its replies are
+   * read is reset, and messages that the kernel has then may never reach Redis.
    */
   get #isUnanswered() {
     return this.emits && !this.#transport.byClient && this.unanswered > 0;
   }
 
   /**
-   * Resolves when Redis has answered for all that was published by now, or it is certain that it will not.
+   * Resolves when Redis has answered all that was published by now, or certainly will not.
    */
   async whenAnswered() {
     const [native, carrier] = [this.#native, this.#transport.carrier];
     if (native === null) return;
     const rust = () => this.#calls.make((token) => native.whenAnswered(token));
-    // What the clients are given from now on is not waited for.
+    // Later publishes are not waited for.
     const carried = carrier?.answered();
     if (this.#transport.handedOver > 0) await rust();
     if (await carried) await rust();
@@ -82,7 +82,7 @@ class Progress {
 
   // --- what lifetime.js asks ----------------------------------------------------------------------------
 
-  /** Whether something that was published still has a way to go, and somebody who takes it there. */
+  /** Whether messages wait to be written, and can be. */
   holdsProcess() {
     if (this.#native === null || (this.#native.isFlushed() && !this.#isUnanswered)) return false;
     if (this.#transport.isHopeless) return false;
@@ -91,20 +91,20 @@ class Progress {
     return true;
   }
 
-  /** How much has got on its way, to tell whether it gets on at all. */
+  /** How many messages were written, to see whether there is progress. */
   written() {
     const { published = 0, acknowledged = 0 } = this.#transport.stats() ?? {};
     return published + acknowledged;
   }
 
-  /** How many messages have not. */
+  /** How many messages were not. */
   unwritten() {
     return Math.max(unwrittenOf(this.#native), this.#isUnanswered ? this.unanswered : 0);
   }
 
-  /** Blocks until it is there. @param {number} timeout in milliseconds */
+  /** Blocks until all are written. @param {number} timeout in milliseconds */
   flush(timeout) {
-    // What the user's clients carry needs the event loop, which has ended.
+    // The user's clients need the event loop, which has ended.
     if (this.#native === null || this.#transport.byClient) return;
     // The proof cannot come any more: what waits for it goes out without.
     if (!this.#transport.isSettled) this.#native.close();
