@@ -12,8 +12,8 @@ const { EVENT } = require("./offsets");
 /** The type that old emitters give to an event with binary attachments. */
 const BINARY_EVENT = 5;
 
-/** Names that clients do not take for an event's. */
-const RESERVED = new Set([
+/** Names that clients do not take for an event's. @type {ReadonlySet<any>} */
+const RESERVED_EVENTS = new Set([
   "connect",
   "connect_error",
   "disconnect",
@@ -84,7 +84,7 @@ function readTarget({ rooms, except, flags }) {
 function eventOf(packet) {
   const { type, data } = packet;
   const [name] = Array.isArray(data) ? data : [];
-  const isName = typeof name === "number" || (typeof name === "string" && !RESERVED.has(name));
+  const isName = typeof name === "number" || (typeof name === "string" && !RESERVED_EVENTS.has(name));
   if ((type !== EVENT && type !== BINARY_EVENT) || !isName) throw new TypeError("a broadcast is an event");
   // The parser of the server sees by itself whether there is anything binary in it.
   packet.type = EVENT;
@@ -120,4 +120,12 @@ function printsStandardText(encoder) {
   }
 }
 
-module.exports = { EVENT, decodeTarget, eventOf, lazyPacket, printsStandardText, readTarget };
+module.exports = {
+  EVENT,
+  RESERVED_EVENTS,
+  decodeTarget,
+  eventOf,
+  lazyPacket,
+  printsStandardText,
+  readTarget,
+};

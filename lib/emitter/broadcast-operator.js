@@ -8,19 +8,10 @@
 
 const { readForm } = require("../place/forms");
 const { prefixIn } = require("../base/native");
+const { RESERVED_EVENTS } = require("../delivery/delivery");
 const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
 const { sessionOf } = require("./session");
-
-/** Names of events that mean something else to clients and servers. @type {ReadonlySet<any>} */
-const RESERVED_EVENTS = new Set([
-  "connect",
-  "connect_error",
-  "disconnect",
-  "disconnecting",
-  "newListener",
-  "removeListener",
-]);
 
 /**
  * What `broadcastOptions` of an operator stand for.

@@ -7,7 +7,7 @@
  */
 
 const { encodeReply, encodeRefusal, isRefusal } = require("../clients/resp");
-const { Hold, isPassing, messageOf } = require("./hold");
+const { Hold, messageOf } = require("./hold");
 const { KIND } = require("./inbox");
 const { Publisher, toCount } = require("./publisher");
 const { Subscriptions } = require("./subscriptions");
@@ -68,21 +68,17 @@ class Carrier {
     this.#events = events;
     // This may make the client that subscribes.
     clients.begin();
-    this.#hold = new Hold(
-      (channels) => clients.count(channels),
-      () => native.clientUp(),
-    );
+    const isUp = () => this.#up;
+    this.#hold = new Hold(clients, native, { isUp, onHold: events.onHold });
     this.#subscriptions = new Subscriptions(clients, native, {
-      isUp: () => this.#up,
+      isUp,
       drain: events.drain,
       onMessage: (payload) => this.#publisher.heard(payload),
       onLost: () => this.#publisher.trouble(),
       isOwn: events.isOwn,
     });
-    this.#publisher = new Publisher(clients, this.#subscriptions, {
+    this.#publisher = new Publisher(clients, this.#subscriptions, this.#hold, {
       onReturn: events.onHold,
-      onTaken: () => this.#hold.taken(),
-      holdsFor: (error, channel) => this.#holdsFor(error, channel),
       onEarly: () => void this.counts.early++,
     });
     this.clientsChanged();
@@ -175,7 +171,7 @@ class Carrier {
         return 0;
       },
       (error) => {
-        if (this.#stopped || !this.#holdsFor(error, key)) throw error;
+        if (this.#stopped || !this.#hold.refuses(error, key)) throw error;
         this.counts.published--;
         append();
         return null;
@@ -249,22 +245,6 @@ class Carrier {
       (receivers) => receivers === null || this.#native.clientPublished(toCount(receivers)),
       (error) => this.#native.clientPublishFailed(messageOf(error)),
     );
-  }
-
-  /**
-   * Whether an error says that Redis refuses commands for now. Then the clients get nothing more until Redis answers a count.
-   *
-   * @param {any} error
-   * @param {string} channel that it was published on
-   */
-  #holdsFor(error, channel) {
-    if (!isPassing(error)) return false;
-    if (!this.#hold.isOn && this.#up) {
-      this.#hold.begin(channel);
-      this.#events.onHold();
-      this.#native.clientHeld(messageOf(error));
-    }
-    return true;
   }
 
   /** @param {number} token @param {string} reader @param {string} key @param {Buffer[]} args */

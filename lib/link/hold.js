@@ -13,35 +13,56 @@ const { isTakenLater } = require("../base/native");
 const PAUSE = Object.freeze({ first: 25, most: 1000 });
 
 class Hold {
-  #count;
-  #onEnd;
+  #clients;
+  #native;
+  #events;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
   /** @type {number} */
   #pause = PAUSE.first;
 
   /**
-   * @param {(channels: string[]) => Promise<unknown>} count
-   * @param {() => void} onEnd Redis takes commands again
+   * @param {import("../clients").Clients} clients
+   * @param {import("../../binding").Link} native
+   * @param {object} events
+   * @param {() => boolean} events.isUp whether the clients are connected
+   * @param {() => void} events.onHold it begins
    */
-  constructor(count, onEnd) {
-    this.#count = count;
-    this.#onEnd = onEnd;
+  constructor(clients, native, events) {
+    this.#clients = clients;
+    this.#native = native;
+    this.#events = events;
   }
 
   get isOn() {
     return this.#timer !== null;
   }
 
-  /** Begins it. @param {string} channel what is counted to ask Redis */
-  begin(channel) {
+  /**
+   * Whether an error says that Redis refuses commands for now. Then the clients get nothing more until Redis answers a count.
+   *
+   * @param {any} error
+   * @param {string} channel what is counted to ask Redis
+   */
+  refuses(error, channel) {
+    if (!isPassing(error)) return false;
+    if (!this.isOn && this.#events.isUp()) {
+      this.#ask(channel);
+      this.#events.onHold();
+      this.#native.clientHeld(messageOf(error));
+    }
+    return true;
+  }
+
+  /** @param {string} channel */
+  #ask(channel) {
     this.#timer = setTimeout(async () => {
       const timer = this.#timer;
-      const isRefused = await this.#count([channel]).then(() => false, isPassing);
+      const isRefused = await this.#clients.count([channel]).then(() => false, isPassing);
       if (this.#timer !== timer) return;
-      if (isRefused) return this.begin(channel);
+      if (isRefused) return this.#ask(channel);
       this.#timer = null;
-      this.#onEnd();
+      this.#native.clientUp();
     }, this.#pause);
     this.#timer.unref();
     this.#pause = Math.min(this.#pause * 2, PAUSE.most);

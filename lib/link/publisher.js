@@ -20,6 +20,7 @@ const GAP = 5000;
 class Publisher {
   #clients;
   #subscriptions;
+  #hold;
   #events;
   #returns;
   #audiences;
@@ -41,15 +42,15 @@ class Publisher {
   /**
    * @param {import("../clients").Clients} clients
    * @param {import("./subscriptions").Subscriptions} subscriptions of the same link
+   * @param {import("./hold").Hold} hold of the same link
    * @param {object} events
    * @param {() => void} events.onReturn something will be given back: what comes is to wait
-   * @param {() => void} events.onTaken Redis has taken a publish
-   * @param {(error: any, channel: string) => boolean} events.holdsFor whether an error says that Redis takes it later
    * @param {() => void} events.onEarly others have missed a publish
    */
-  constructor(clients, subscriptions, events) {
+  constructor(clients, subscriptions, hold, events) {
     this.#clients = clients;
     this.#subscriptions = subscriptions;
+    this.#hold = hold;
     this.#events = events;
     this.#returns = new Returns(events.onReturn);
     this.#audiences = new Audiences((channels) => clients.count(channels));
@@ -138,7 +139,7 @@ class Publisher {
     this.#sending++;
     try {
       const receivers = await this.#clients.publish(channel, bytes);
-      this.#events.onTaken();
+      this.#hold.taken();
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
@@ -155,7 +156,7 @@ class Publisher {
         return receivers;
       }
     } catch (error) {
-      if (this.#events.holdsFor(error, channel)) throw new UnheardError(messageOf(error), false);
+      if (this.#hold.refuses(error, channel)) throw new UnheardError(messageOf(error), false);
       if (!(error instanceof UnheardError)) throw error;
       if (error.wasSent && wanted?.holds && wanted.since < sentAt)
         if (await this.#clients.holdsAtMaster(SHARD, channel, sentAt)) return 0;
