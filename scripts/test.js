@@ -56,10 +56,7 @@ async function mocha(args) {
   return add(counts.map((one) => ({ ...one, skipped: one.skipped.length })));
 }
 
-/** Tests that measure how soon something happens: they run when no others do. */
-const ALONE = ["carrier-ticks.test.js"];
-
-/** How many processes the other files are dealt to: more than run at a time, so that all are busy to the end. */
+/** How many processes the files are dealt to: more than run at a time, so that all are busy to the end. */
 const BATCHES = 8;
 
 /** How many run at a time. */
@@ -67,7 +64,7 @@ const AT_ONCE = Math.min(2, os.cpus().length);
 
 /** @returns {Promise<MochaCounts[]>} */
 async function runAll() {
-  const batches = dealOut(fs.readdirSync(path.join(ROOT, "__test__")));
+  const batches = dealOut(fs.readdirSync(path.join(ROOT, "__test__"), { encoding: "utf8", recursive: true }));
   /** @type {MochaCounts[]} */
   const counts = [];
   const work = async () => {
@@ -77,18 +74,17 @@ async function runAll() {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  counts.push(await runMocha(ALONE.map((file) => path.join("__test__", file))));
   return counts;
 }
 
 /**
  * The files of tests, for each process its own. Neighbours, which take about as long, go to different ones.
  *
- * @param {string[]} names what there is in the folder
+ * @param {string[]} names what there is in the folder, and in those below it
  * @returns {string[][]}
  */
 function dealOut(names) {
-  const files = names.filter((name) => name.endsWith(".test.js") && !ALONE.includes(name)).sort();
+  const files = names.filter((name) => name.endsWith(".test.js")).sort();
   const batches = Array.from({ length: BATCHES }, (_, batch) =>
     files.filter((_, index) => index % BATCHES === batch).map((name) => path.join("__test__", name)),
   );
@@ -191,7 +187,7 @@ function exitOf(child) {
   });
 }
 
-module.exports = { ALONE, countCargo, dealOut, judge, summary };
+module.exports = { countCargo, dealOut, judge, summary };
 
 if (require.main === module) {
   main(process.argv.slice(2)).catch((err) => {
