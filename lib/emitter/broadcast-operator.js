@@ -11,14 +11,14 @@ const { prefixIn } = require("../base/native");
 const { RESERVED_EVENTS } = require("../delivery/delivery");
 const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
-const { sessionOf } = require("./session");
+const { sessionOf } = require("./emitter-session");
 
 /**
  * What `broadcastOptions` of an operator stand for.
  *
  * @typedef {object} Route
  * @property {any} redisClient
- * @property {import("./session").Session | import("./session").NoSession} session
+ * @property {import("./emitter-session").EmitterSession | import("./emitter-session").NoSession} session
  * @property {import("./senders").Sender} sender
  */
 

@@ -21,7 +21,7 @@ const { EmitterLink } = require("./emitter-link");
  * @property {number} pending
  */
 
-class Session {
+class EmitterSession {
   #emitterLink;
   /** The counts at the end of the last flush. */
   #start;
@@ -157,13 +157,13 @@ class NoSession {
  */
 function sessionOf(form, options) {
   // The reference has the classic mode only.
-  if (isOwn(form) || options.mode !== "classic") return new Session(form, options);
+  if (isOwn(form) || options.mode !== "classic") return new EmitterSession(form, options);
   try {
     checkEmitterClient(form.pub, options.link);
   } catch (error) {
     return new NoSession(error, options);
   }
-  return new Session(form, options);
+  return new EmitterSession(form, options);
 }
 
 /**
@@ -205,4 +205,4 @@ function handled(promise) {
   return promise;
 }
 
-module.exports = { NoSession, Session, sessionOf };
+module.exports = { NoSession, EmitterSession, sessionOf };
