@@ -9,17 +9,26 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { promisify } = require("node:util");
+const { sideBySide } = require("./fixtures/suite");
 
 const run = promisify(execFile);
 const SCRIPT = path.join(__dirname, "..", "scripts", "bench.js");
 
 describe("bench", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
   /** @type {string} */
   let dir;
-  beforeEach(() => (dir = fs.mkdtempSync(path.join(os.tmpdir(), "bench-test-"))));
-  afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
+  before(() => (dir = fs.mkdtempSync(path.join(os.tmpdir(), "bench-test-"))));
+  after(() => fs.rmSync(dir, { recursive: true, force: true }));
+
+  let files = 0;
+  const newFile = () => path.join(dir, `bench-${++files}.json`);
+
+  /** @type {{ name: string, run: () => Promise<void> }[]} */
+  const measurements = [];
+  const measures = (/** @type {string} */ name, /** @type {() => Promise<void>} */ run) =>
+    void measurements.push({ name: `measures ${name}`, run });
 
   /**
    * One round of few messages, ours beside the reference; all rows are measured and in the table.
@@ -27,7 +36,7 @@ describe("bench", function () {
    * @param {string[]} args
    */
   async function measure(...args) {
-    const file = path.join(dir, "bench.json");
+    const file = newFile();
     const given = ["--no-setup", "--rounds", "1", "--subjects", "ours+redis,reference+redis", "--json", file];
     const { stdout } = await run(process.execPath, [SCRIPT, ...given, ...args]);
     const results = JSON.parse(fs.readFileSync(file, "utf8"));
@@ -40,7 +49,7 @@ describe("bench", function () {
     return { results, stdout };
   }
 
-  it("measures ours beside the reference and writes well-formed JSON", async () => {
+  measures("ours beside the reference and writes well-formed JSON", async () => {
     const { results, stdout } = await measure("--quick", "--messages", "100");
     assert.ok(!Number.isNaN(Date.parse(results.date)));
     assert.equal(results.rounds, 1);
@@ -84,7 +93,7 @@ describe("bench", function () {
     ["sharded", "ours+redis sharded static"],
     ["streams", "ours+redis streams"],
   ])
-    it(`measures the ${family} adapter`, async () => {
+    measures(`the ${family} adapter`, async () => {
       const { results, stdout } = await measure("--only", family, "--messages", "50");
 
       assert.ok(results.rows.every((/** @type {any} */ row) => isOf(row, family)));
@@ -99,8 +108,8 @@ describe("bench", function () {
       assert.match(stdout, new RegExp(`${family} receive, no local socket: small .*medium .*large`));
     });
 
-  it("measures what grows with what stands still", async () => {
-    const file = path.join(dir, "bench.json");
+  measures("what grows with what stands still", async () => {
+    const file = newFile();
     const few = ["--rounds", "1", "--messages", "20", "--sizes", "2,8"];
     const given = ["--no-setup", "--only", "scale", "--json", file, ...few];
     const { stdout } = await run(process.execPath, [SCRIPT, ...given]);
@@ -124,8 +133,8 @@ describe("bench", function () {
   });
 
   for (const family of ["classic", "sharded", "streams"])
-    it(`measures what it costs to ask all servers for their sockets, ${family}`, async () => {
-      const file = path.join(dir, "bench.json");
+    measures(`what it costs to ask all servers for their sockets, ${family}`, async () => {
+      const file = newFile();
       const few = ["--rounds", "1", "--messages", "2", "--sizes", "3,2"];
       const given = ["--no-setup", "--only", "fetch", "--families", family, "--json", file, ...few];
       const { stdout } = await run(process.execPath, [SCRIPT, ...given]);
@@ -161,6 +170,9 @@ describe("bench", function () {
       assert.match(stdout, /^ +2: ours +reference +x +3: ours +reference +x$/m);
       assert.match(stdout, /^ {2}answerer: longest turn, wall( +[\d.]+){6}$/m);
     });
+
+  // Most of the time they wait for a process that starts.
+  sideBySide(measurements, ({ run }) => run(), { atOnce: 2 });
 
   it("measures what it costs to deliver to real clients", async function () {
     // The clients are built first.

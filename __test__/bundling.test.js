@@ -53,7 +53,7 @@ describe("a bundle", function () {
     redis = await startRedis();
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "bundling-"));
     project = path.join(dir, "project");
-    install(this, project, [pack(ROOT, dir).tarball], ["socket.io"]);
+    install(this, project, [pack(ROOT).tarball], ["socket.io"]);
     fs.writeFileSync(path.join(project, "app.js"), program(redis.url));
   });
   after(async () => {

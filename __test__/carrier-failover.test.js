@@ -9,7 +9,7 @@
 const assert = require("node:assert");
 const { Emitter } = require("../emitter");
 const { Pair, endClient, makeClusterClient } = require("./fixtures/pairs");
-const { leavesNoRejection } = require("./fixtures/suite");
+const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { freePort } = require("./support/ports");
 const { waitFor } = require("./support/wait");
@@ -108,8 +108,9 @@ describe("clients of a cluster in failovers", function () {
 describe("clients of a cluster that know of no other server in a failover", function () {
   this.timeout(90_000);
 
-  for (const name of PACKAGES) {
-    it(`${name}: an emitter waits for those who listen`, async () => {
+  sideBySide(
+    PACKAGES.map((client) => ({ name: `${client}: an emitter waits for those who listen`, client })),
+    async ({ client: name }) => {
       const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
       const make = () => makeClusterClient(name, cluster.nodes);
       const pair = new Pair(name, "createShardedAdapter", make);
@@ -128,8 +129,9 @@ describe("clients of a cluster that know of no other server in a failover", func
         await endClient(client);
         await cluster.stop();
       }
-    });
-  }
+    },
+    { atOnce: 4 },
+  );
 
   it("ioredis: an adapter that has counted nobody when it began waits for those who listen", async () => {
     const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
@@ -197,8 +199,9 @@ async function failOver(pair, cluster, send) {
 describe("clients of a cluster that find a master to which they cannot connect", function () {
   this.timeout(90_000);
 
-  for (const name of ["redis-5", "redis"]) {
-    it(`${name}: look for another one`, async () => {
+  sideBySide(
+    ["redis-5", "redis"].map((client) => ({ name: `${client}: look for another one`, client })),
+    async ({ client: name }) => {
       const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
       const nowhere = { host: "127.0.0.1", port: await freePort() };
       const addressOf = (/** @type {{ port: number }} */ { port }) => `127.0.0.1:${port}`;
@@ -231,8 +234,8 @@ describe("clients of a cluster that find a master to which they cannot connect",
         await pair.close();
         await cluster.stop();
       }
-    });
-  }
+    },
+  );
 
   leavesNoRejection();
 });
@@ -240,8 +243,12 @@ describe("clients of a cluster that find a master to which they cannot connect",
 describe("clients of a cluster that read from replicas", function () {
   this.timeout(90_000);
 
-  for (const name of ["redis-4", "redis-5", "redis"]) {
-    it(`${name}: keep no connection to what was a master when they are closed`, async () => {
+  sideBySide(
+    ["redis-4", "redis-5", "redis"].map((client) => ({
+      name: `${client}: keep no connection to what was a master when they are closed`,
+      client,
+    })),
+    async ({ client: name }) => {
       const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
       const options = { useReplicas: true, defaults: { name: "reader" } };
       const make = () => makeClusterClient(name, cluster.nodes, options);
@@ -262,8 +269,8 @@ describe("clients of a cluster that read from replicas", function () {
         await pair.close();
         await cluster.stop();
       }
-    });
-  }
+    },
+  );
 
   leavesNoRejection();
 });

@@ -44,7 +44,7 @@ describe("docs", function () {
     if (!fs.existsSync(addonPath())) skip(this, "the addon is not built");
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "docs-test-")));
     const project = path.join(dir, "project");
-    install(this, project, [pack(ROOT, dir).tarball], ["socket.io", "redis", "ioredis"]);
+    install(this, project, [pack(ROOT).tarball], ["socket.io", "redis", "ioredis"]);
 
     const start = async (/** @type {Promise<any>} */ starting) => {
       const server = await starting;

@@ -18,7 +18,7 @@ const ours = require("..");
 const { Emitter } = require("../emitter");
 const { createAdapter: createStreams } = require("../streams");
 const { Cluster, OPERATIONS } = require("./fixtures/emitted");
-const { leavesNoRejection } = require("./fixtures/suite");
+const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
 const { startRedis } = require("./support/redis");
 const { hearStreams } = require("./support/streams");
 const { once, waitFor } = require("./support/wait");
@@ -327,8 +327,9 @@ describe("a script that emits 10,000 messages and returns", function () {
       (clients === "url" ? [{}] : [{}, { transport: "client" }]).map((more) => ({ clients, mode, ...more })),
     ),
   );
-  for (const given of WAYS) {
-    it(`loses none: ${Object.values(given).join(", ")}`, async () => {
+  sideBySide(
+    WAYS.map((given) => ({ name: `loses none: ${Object.values(given).join(", ")}`, given })),
+    async ({ given }) => {
       const key = `script-${++keys}`;
       /** @type {number[]} */
       const got = [];
@@ -360,8 +361,10 @@ describe("a script that emits 10,000 messages and returns", function () {
         got,
         Array.from({ length: COUNT }, (_, i) => i),
       );
-    });
-  }
+    },
+    // Each is a process.
+    { atOnce: 4 },
+  );
 
   leavesNoRejection();
 });

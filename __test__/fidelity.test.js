@@ -9,16 +9,16 @@
  */
 
 const assert = require("node:assert");
-const { spawnSync } = require("node:child_process");
 const { EventEmitter } = require("node:events");
 const fs = require("node:fs");
 const path = require("node:path");
 const { Server } = require("socket.io");
 const socketIoAdapter = /** @type {any} */ (require("socket.io-adapter"));
-const { DIFFERENCES } = require("./fixtures/differences");
+const { DIFFERENCES, check } = require("./fixtures/differences");
 const { endClient, makeClient } = require("./fixtures/nodes");
 const { expectRejections } = require("./support/hooks");
 const { startRedis } = require("./support/redis");
+const { compare, endOf, lookOf, membersOf, propertiesOf } = require("./support/shapes");
 const { waitFor } = require("./support/wait");
 
 const ROOT = path.join(__dirname, "..");
@@ -59,115 +59,6 @@ const FAMILIES = {
 
 /** How long requests are waited for, in milliseconds; the reference has 5 seconds of its own for some. */
 const TIMEOUT = 250;
-
-// --- how things look ---------------------------------------------------------------------------------------
-
-/** The objects from which it inherits, nearest first. @param {any} object */
-function* prototypesOf(object) {
-  for (
-    let one = Object.getPrototypeOf(object);
-    one && one !== Object.prototype;
-    one = Object.getPrototypeOf(one)
-  )
-    yield one;
-}
-
-/** What can be called on it, with how many arguments it takes, or is a getter. @param {any} object @returns {Record<string, string>} */
-function membersOf(object) {
-  /** @type {Record<string, string>} */
-  const members = {};
-  for (const one of [object, ...prototypesOf(object)]) {
-    for (const name of Reflect.ownKeys(one)) {
-      const { value, get } = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(one, name));
-      if (isPrivate(name) || name === "constructor" || (typeof value !== "function" && get === undefined))
-        continue;
-      members[String(name)] ??= get ? "a getter" : `(${value.length})`;
-    }
-  }
-  return members;
-}
-
-/** Its properties that are no methods, as they look. @param {any} object @returns {Record<string, string>} */
-function propertiesOf(object) {
-  const names = Reflect.ownKeys(object).filter(
-    (name) => !isPrivate(name) && typeof object[name] !== "function",
-  );
-  return Object.fromEntries(names.map((name) => [String(name), lookOf(object[name], object.uid)]));
-}
-
-/** @param {string | symbol} name */
-function isPrivate(name) {
-  return typeof name === "string" && name.startsWith("_");
-}
-
-/** @param {any} value @param {string} [uid] that may stand in it */
-function lookOf(value, uid) {
-  if (typeof value === "function") return "a function";
-  if (typeof value === "string")
-    return JSON.stringify(uid ? value.replace(uid, uid.replace(/./g, "x")) : value);
-  if (value === null || typeof value !== "object") return String(value);
-  if (value instanceof Set || value instanceof Map) return `${value.constructor.name}(${value.size})`;
-  const name = value.constructor?.name ?? "Object";
-  if (name !== "Object")
-    return name === "Namespace" || name === "ParentNamespace" ? "the namespace" : `a ${name}`;
-  const fields = Object.entries(value).map(
-    ([key, field]) => `${key}: ${typeof field === "object" ? "{}" : lookOf(field)}`,
-  );
-  return `{ ${fields.sort().join(", ")} }`;
-}
-
-/** How what was returned looks, once it is there. @param {any} returned */
-async function outcomeOf(returned) {
-  const isPromise = typeof returned?.then === "function";
-  const value = await returned;
-  const look = Array.isArray(value) ? `an array of ${value.length}` : lookOf(value);
-  return isPromise ? `a promise of ${look}` : look;
-}
-
-/** How a call fails, or what it returns. @param {() => any} call */
-async function endOf(call) {
-  let returned;
-  try {
-    returned = call();
-  } catch (error) {
-    return `throws ${textOf(error)}`;
-  }
-  try {
-    return await outcomeOf(returned);
-  } catch (error) {
-    return `rejects with ${textOf(error)}`;
-  }
-}
-
-/** @param {any} error */
-function textOf(error) {
-  return error instanceof Error ? `${error.name}: ${error.message}` : JSON.stringify(error);
-}
-
-/**
- * What differs between two records, in words.
- *
- * @param {Record<string, string>} theirs
- * @param {Record<string, string>} ours
- * @param {string} what they are of
- */
-function compare(theirs, ours, what) {
-  const differences = [];
-  for (const name of new Set([...Object.keys(theirs), ...Object.keys(ours)])) {
-    const [their, our] = [theirs[name], ours[name]];
-    if (their === our) continue;
-    if (our === undefined) differences.push(`${what} ${name}: theirs alone`);
-    else if (their === undefined) differences.push(`${what} ${name}: ours alone`);
-    else differences.push(`${what} ${name}: ${their} there, ${our} here`);
-  }
-  return differences;
-}
-
-/** Fails unless these are the differences of the list. @param {string} subject @param {string[]} differences */
-function check(subject, differences) {
-  const listed = DIFFERENCES.filter(({ of }) => of.includes(subject)).flatMap(({ what }) => what);
-  assert.deepStrictEqual(differences.sort(), listed.sort());
-}
 
 describe("what shows, against the reference", function () {
   this.timeout(30_000);
@@ -474,103 +365,6 @@ describe("what shows, against the reference", function () {
     const ends = Object.entries(calls).map(async ([name, call]) => [name, await endOf(call)]);
     return Object.fromEntries(await Promise.all(ends));
   }
-
-  describe("emitter", () => {
-    /** @type {[string, (its: any) => any][]} */
-    const objects = [
-      ["Emitter", (its) => new its.Emitter({ publish() {} })],
-      ["Emitter with options", (its) => new its.Emitter({ publish() {} }, { key: "k" }, "/nsp")],
-      ["BroadcastOperator", (its) => new its.Emitter({ publish() {} }).to("room").except("x").volatile],
-    ];
-    for (const [name, make] of objects) {
-      it(name, () => {
-        const [theirs, ours] = PACKAGES.emitter.map(make);
-        assert.strictEqual(ours.constructor.name, theirs.constructor.name);
-        assert.strictEqual(ours.constructor.length, theirs.constructor.length);
-        check(`members of ${name}`, [
-          ...compare(membersOf(theirs), membersOf(ours), "member"),
-          ...compare(propertiesOf(theirs), propertiesOf(ours), "property"),
-        ]);
-      });
-    }
-
-    it("what calls return, and how they fail", async () => {
-      const [theirs, ours] = await Promise.all(
-        PACKAGES.emitter.map(async ({ Emitter, RESERVED_EVENTS }) => {
-          const emitter = new Emitter({ publish() {} });
-          /** @type {Record<string, () => any>} */
-          const calls = {};
-          for (const [name, target] of Object.entries({ emitter, operator: emitter.to("room") })) {
-            for (const event of RESERVED_EVENTS) calls[`${name}.emit("${event}")`] = () => target.emit(event);
-            calls[`${name}.emit("event")`] = () => target.emit("event", 1);
-            calls[`${name}.emit("event", callback)`] = () => target.emit("event", () => {});
-            calls[`${name}.socketsJoin()`] = () => target.socketsJoin("room");
-            calls[`${name}.socketsLeave()`] = () => target.socketsLeave(["room"]);
-            calls[`${name}.disconnectSockets()`] = () => target.disconnectSockets();
-          }
-          calls['serverSideEmit("event")'] = () => emitter.serverSideEmit("event");
-          calls["serverSideEmit(callback)"] = () => emitter.serverSideEmit("event", () => {});
-          for (const nothing of [undefined, null, {}])
-            Object.assign(calls, {
-              [`new Emitter(${JSON.stringify(nothing)})`]: () => new Emitter(nothing).redisClient === nothing,
-              [`new Emitter(${JSON.stringify(nothing)}).emit()`]: () => new Emitter(nothing).emit("event"),
-            });
-          /** @type {Record<string, string>} */
-          const ends = {};
-          for (const [name, call] of Object.entries(calls)) ends[name] = await endOf(call);
-          return ends;
-        }),
-      );
-      check("calls of Emitter", compare(theirs, ours, "call"));
-    });
-
-    it("operators that were made by hand", () => {
-      const [theirs, ours] = PACKAGES.emitter.map(({ BroadcastOperator }) => {
-        /** @type {any[]} */
-        const published = [];
-        const redisClient = { publish: (/** @type {any[]} */ ...args) => published.push(args.map(String)) };
-        const options = {
-          nsp: "/nsp",
-          broadcastChannel: "k#/nsp#",
-          requestChannel: "k-request#/nsp#",
-          parser: { encode: JSON.stringify },
-        };
-        new BroadcastOperator(redisClient, options).emit("event", 1);
-        const target = new BroadcastOperator(redisClient, options, new Set(["a"]), new Set(["b"]), {
-          volatile: true,
-        });
-        target.to("c").emit("event", 2);
-        target.socketsJoin("d");
-        // Another client, the same options; and what is put into its rooms is its own alone.
-        const other = {
-          publish: (/** @type {any[]} */ ...args) => published.push(["other", ...args].map(String)),
-        };
-        new BroadcastOperator(other, options).emit("event", 3);
-        const mine = new BroadcastOperator(redisClient, options);
-        mine.rooms.add("mine");
-        new BroadcastOperator(redisClient, options).emit("event", 4);
-        return published;
-      });
-      assert.strictEqual(ours.length, 5);
-      assert.deepStrictEqual(ours, theirs);
-    });
-
-    it("DEBUG", () => {
-      const [theirs, ours] = ["@socket.io/redis-emitter", "./emitter"].map((name) => {
-        const script = `
-          const { Emitter } = require(${JSON.stringify(name)});
-          const emitter = new Emitter({ publish() {} });
-          emitter.emit("event");
-          emitter.of("nsp").to("room").emit("event");
-        `;
-        const env = { ...process.env, DEBUG: "socket.io-emitter", DEBUG_HIDE_DATE: "1" };
-        const { stderr } = spawnSync(process.execPath, ["-e", script], { cwd: ROOT, env, encoding: "utf8" });
-        return stderr.trim().split("\n");
-      });
-      assert.strictEqual(theirs.length, 2);
-      assert.deepStrictEqual(ours, theirs);
-    });
-  });
 
   it("is listed for what is looked at alone", () => {
     const ofAdapters = [

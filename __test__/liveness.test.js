@@ -10,6 +10,7 @@ const { createClient } = require("redis");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("..");
 const streams = require("../streams");
+const { sideBySide } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
 const { connectClient } = require("./support/connect");
 const { startRedis } = require("./support/redis");
@@ -33,21 +34,22 @@ describe("a node that hangs", function () {
 
   /** @type {import("./support/redis").RedisServer} */
   let redis;
+  /** One that does not hang. @type {import("./support/redis").RedisServer} */
+  let other;
   /** @type {import("./support/cluster").RedisCluster} */
   let cluster;
 
   before(async () => {
-    redis = await startRedis();
+    [redis, other] = await Promise.all([startRedis(), startRedis()]);
     cluster = await startCluster({ masters: 3, replicas: 0 });
   });
 
   after(async () => {
     for (const adapter of adapters.splice(0)) adapter.close();
-    await redis.stop();
-    await cluster.stop();
+    await Promise.all([redis.stop(), other.stop(), cluster.stop()]);
   });
 
-  it("is noticed by all adapters, on a single Redis and in a cluster", async () => {
+  const noticed = async () => {
     const nodes = cluster.nodes.map(({ port }) => ({ host: "127.0.0.1", port }));
     const all = [
       createAdapter(redis.url),
@@ -65,16 +67,16 @@ describe("a node that hangs", function () {
     redis.resume();
     for (const node of cluster.nodes) node.resume();
     await Promise.all(ready);
-  });
+  };
 
-  it("costs a small command per connection and period to know", async () => {
-    const adapter = adapterOf(createAdapter(redis.url, { key: "priced" }));
+  const priced = async () => {
+    const adapter = adapterOf(createAdapter(other.url, { key: "priced" }));
     await adapter.ready;
     const id = await waitFor(async () => {
-      const clients = String(await redis.cli("CLIENT", "LIST", "TYPE", "pubsub"));
+      const clients = String(await other.cli("CLIENT", "LIST", "TYPE", "pubsub"));
       return /^id=(\d+) addr=(\S+) .*psub=1/m.exec(clients.split("\n").reverse().join("\n"));
     });
-    const monitor = createClient({ url: redis.url });
+    const monitor = createClient({ url: other.url });
     await monitor.connect();
     /** @type {string[]} */
     const seen = [];
@@ -85,7 +87,15 @@ describe("a node that hangs", function () {
     assert.deepStrictEqual(pings(), ['"PING"', '"PING"']);
     const times = seen.filter((line) => line.includes(`${id[2]}]`)).map((line) => parseFloat(line));
     assert.ok(times[1] - times[0] > 9, `${times}`);
-  });
+  };
+
+  sideBySide(
+    [
+      { name: "is noticed by all adapters, on a single Redis and in a cluster", run: noticed },
+      { name: "costs a small command per connection and period to know", run: priced },
+    ],
+    ({ run }) => run(),
+  );
 });
 
 describe("a primary that becomes a replica", function () {

@@ -56,7 +56,7 @@ describe("package", function () {
     if (!fs.existsSync(addonPath())) skip(this, "the addon is not built");
     redis = await startRedis();
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "package-test-"));
-    ({ tarball, files } = pack(ROOT, dir));
+    ({ tarball, files } = pack(ROOT));
     project = path.join(dir, "project");
     install(this, project, [tarball]);
   });
@@ -199,7 +199,7 @@ describe("package", function () {
     before(function () {
       aliased = path.join(dir, "aliased");
       const others = Object.entries(ALIASES).map(([name, folder]) => {
-        return `${name}@file:${pack(path.join(ROOT, "npm", folder), dir).tarball}`;
+        return `${name}@file:${pack(path.join(ROOT, "npm", folder)).tarball}`;
       });
       // Those that stand in for others depend on it: it is there already.
       const names = ["socket.io-redis-native", "@socket.io/redis-adapter", "socket.io-redis"];

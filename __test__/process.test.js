@@ -188,58 +188,68 @@ describe("a process without clients", function () {
   });
 
   describe("that has emitted, and whose Redis is away,", () => {
-    for (const family of FAMILIES) {
-      it(`${family}: ends after a while, and says what is lost`, async () => {
-        const given = { port: await freePort(), family, key: "ask", question: "emit", timeout: 100 };
-        const errors = "socket.io-redis: the process ends, and Redis has not taken 3 messages within 30 s\n";
-        const ended = await new Child(given, ["-r", HASTY]).end();
-        assert.deepStrictEqual(ended, { code: 0, answer: "done", errors: isAway(given.port) + errors });
-      });
-    }
+    const given = { key: "ask", timeout: 100 };
+    const lost = "socket.io-redis: the adapter was closed, and Redis has not taken 3 messages in time\n";
+    const ended = "socket.io-redis: the process ends, and Redis has not taken 3 messages";
 
-    for (const family of FAMILIES) {
-      const lost = "socket.io-redis: the adapter was closed, and Redis has not taken 3 messages in time\n";
-
-      it(`${family}: ends soon after close(), and says what is lost`, async () => {
-        const given = { port: await freePort(), family, key: "ask", question: "close", timeout: 100 };
-        const { errors, ...ended } = await new Child(given).end();
-        assert.deepStrictEqual(ended, { code: 0, answer: "done" });
-        assert.strictEqual(errors.replace(isAway(given.port), ""), lost);
-      });
-
+    const variants = FAMILIES.flatMap((family) => [
+      {
+        name: `${family}: ends after a while, and says what is lost`,
+        run: async () => {
+          const port = await freePort();
+          const child = new Child({ ...given, port, family, question: "emit" }, ["-r", HASTY]);
+          const errors = `${isAway(port)}${ended} within 30 s\n`;
+          assert.deepStrictEqual(await child.end(), { code: 0, answer: "done", errors });
+        },
+      },
+      {
+        name: `${family}: ends soon after close(), and says what is lost`,
+        run: async () => {
+          const port = await freePort();
+          await says(new Child({ ...given, port, family, question: "close" }), port, lost);
+        },
+      },
       // What is published goes to the queue of a client at once, and is the client's; entries wait here.
-      const transports = family === "streams" ? [undefined, "native", "client"] : [undefined, "native"];
-      for (const transport of transports) {
-        const name = transport === undefined ? "a URL" : `clients, transport ${transport}`;
-        it(`${family}, ${name}: says once what is lost by close() if it has other things to do`, async () => {
-          const question = "closeAndGoOn";
-          const given = { port: await freePort(), family, key: "ask", question, timeout: 100, transport };
-          const child = new Child(given);
-          await waitFor(() => child.errors.includes(lost), {
-            what: "the loss to be said",
-            timeout: 20_000,
-          });
-          child.process.stdin.end();
-          const { errors, ...ended } = await child.end();
-          assert.deepStrictEqual(ended, { code: 0, answer: "done" });
-          assert.strictEqual(errors.replace(isAway(given.port), ""), lost);
-        });
-      }
+      ...(family === "streams" ? [undefined, "native", "client"] : [undefined, "native"]).map(
+        (transport) => ({
+          name: `${family}, ${transport === undefined ? "a URL" : `clients, transport ${transport}`}: says once what is lost by close() if it has other things to do`,
+          run: async () => {
+            const port = await freePort();
+            const child = new Child({ ...given, port, family, question: "closeAndGoOn", transport });
+            await waitFor(() => child.errors.includes(lost), {
+              what: "the loss to be said",
+              timeout: 20_000,
+            });
+            child.process.stdin.end();
+            await says(child, port, lost);
+          },
+        }),
+      ),
+      {
+        name: `${family}: says what is lost when its clients have ended`,
+        run: async () => {
+          const port = await freePort();
+          const child = new Child({ ...given, port, family, question: "quit", transport: "native" });
+          const all = "socket.io-redis: the clients have ended, and Redis has not taken 3 messages in time\n";
+          await says(child, port, all);
+        },
+      },
+    ]);
+    const exits = {
+      name: "says what is lost by process.exit()",
+      run: async () => {
+        const child = new Child({ ...given, port: await freePort(), family: "classic", question: "exit" });
+        assert.deepStrictEqual(await child.end(), { code: 0, answer: "", errors: `${ended} in time\n` });
+      },
+    };
+    // Each is a process that loads what servers need.
+    sideBySide([...variants, exits], ({ run }) => run(), { atOnce: 4 });
 
-      it(`${family}: says what is lost when its clients have ended`, async () => {
-        const question = "quit";
-        const given = { port: await freePort(), family, key: "ask", question, timeout: 100 };
-        const { errors, ...ended } = await new Child({ ...given, transport: "native" }).end();
-        assert.deepStrictEqual(ended, { code: 0, answer: "done" });
-        const all = "socket.io-redis: the clients have ended, and Redis has not taken 3 messages in time\n";
-        assert.strictEqual(errors.replace(isAway(given.port), ""), all);
-      });
+    /** Resolves when a child has ended well, and has said this besides that Redis is away. @param {Child} child @param {number} port @param {string} what */
+    async function says(child, port, what) {
+      const { errors, ...rest } = await child.end();
+      assert.deepStrictEqual(rest, { code: 0, answer: "done" });
+      assert.strictEqual(errors.replace(isAway(port), ""), what);
     }
-
-    it("says what is lost by process.exit()", async () => {
-      const given = { port: await freePort(), family: "classic", key: "ask", question: "exit", timeout: 100 };
-      const errors = "socket.io-redis: the process ends, and Redis has not taken 3 messages in time\n";
-      assert.deepStrictEqual(await new Child(given).end(), { code: 0, answer: "", errors });
-    });
   });
 });

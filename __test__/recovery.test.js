@@ -13,6 +13,7 @@ const { leavesNoRejection } = require("./fixtures/suite");
 const { startRedis } = require("./support/redis");
 const { Returning } = require("./support/returning");
 const { startRing } = require("./support/ring");
+const { added } = require("./support/streams");
 const { waitFor } = require("./support/wait");
 
 /** @typedef {import("./support/ring").Ring} Ring */
@@ -43,27 +44,10 @@ async function connect(node, nsp) {
   return client.connected();
 }
 
-/** Resolves when what every node emits arrives at a client, once. @param {Returning} client */
-async function hears(client) {
-  for (const { io, index } of ring.nodes) {
-    io.of(client.nsp).emit("all", index);
-    io.of(client.nsp).to(client.id).emit("you", index, BINARY);
-    assert.deepStrictEqual(await client.took(2), [
-      ["all", index],
-      ["you", index, BINARY],
-    ]);
-  }
-}
-
 /** @param {Omit<import("./support/ring").RingOptions, "nodes">} options @param {import("./support/ring-node").Kind[]} [nodes] */
 async function start(options, nodes = NODES) {
   ring = await startRing({ adapter: "streams", nodes, sockets: 0, serverOpts, ...options });
 }
-
-afterEach(() => {
-  for (const client of clients) client.close();
-  clients = [];
-});
 
 for (const [transport, kind] of /** @type {const} */ ([
   ["native", "redis"],
@@ -76,6 +60,10 @@ for (const [transport, kind] of /** @type {const} */ ([
     before(async () => {
       redis = await startRedis();
       await start({ redis, transport, clients: kind, namespaces: ["/", "/chat"] });
+    });
+    afterEach(() => {
+      for (const client of clients) client.close();
+      clients = [];
     });
     after(async () => {
       await ring?.close();
@@ -116,7 +104,7 @@ function ways(from, to) {
         const target = [io, io.to("room"), io.to(id), io.to([accented, "room"])][n % 4];
         target.emit(name, index, n, n % 5 ? "text" : BINARY);
       }
-      await added(missed, name);
+      await added(ring, missed, name);
       const marker = await markers(ring.nodes[to]);
       assert.strictEqual(await client.come(ring.nodes[to]), true);
       const got = await client.took(missed + ring.nodes.length);
@@ -142,7 +130,7 @@ function ways(from, to) {
       assert.strictEqual(socket.recovered, true);
       assert.deepStrictEqual([...socket.rooms].sort(), [id, "room", accented].sort());
       assert.deepStrictEqual(socket.data, data);
-      await hears(client);
+      await client.hears();
       ring.nodes[1].io.to(accented).emit("room", 1);
       assert.deepStrictEqual(await client.took(1), [["room", 1]]);
     });
@@ -174,7 +162,7 @@ function ways(from, to) {
       chat.compress(false).emit(`flat of ${id}`, index, []);
       await ring.mark(ring.nodes[index], "/chat");
       // What the reference adds it delivers later.
-      await added(1, `"flat of ${id}",${index}`);
+      await added(ring, 1, `"flat of ${id}",${index}`);
       const date = new Date(index).toJSON();
       wanted.push(
         ["all", index],
@@ -194,7 +182,7 @@ function ways(from, to) {
       got.map((args) => (args[0] === "marker" ? ["marker"] : args)),
       wanted,
     );
-    await hears(client);
+    await client.hears();
   });
 }
 
@@ -219,19 +207,6 @@ async function markers(to) {
   return marker;
 }
 
-/** Resolves once so many entries of the stream hold a text. @param {number} count @param {string} text */
-async function added(count, text) {
-  const bytes = Buffer.from(text).toString("latin1");
-  const holds = (/** @type {any} */ { message: { data = "" } }) =>
-    Buffer.from(data, data[0] === "{" ? "utf8" : "base64")
-      .toString("latin1")
-      .includes(bytes);
-  await waitFor(
-    async () => (await ring.raw.xRange(ring.streamName, "-", "+")).filter(holds).length === count,
-    { timeout: 10_000, what: `${count} entries with ${text}` },
-  );
-}
-
 /** Those who have nothing to recover. */
 function strangers() {
   const [node, other] = [0, 1];
@@ -244,7 +219,7 @@ function strangers() {
     assert.strictEqual(client.socket.recovered, false);
     assert.deepStrictEqual([...client.socket.rooms], [client.id]);
     assert.deepStrictEqual(client.take(), []);
-    await hears(client);
+    await client.hears();
   }
 
   it("a session lasts as long as the server says, and then it is another", async () => {
@@ -329,13 +304,13 @@ function strangers() {
       const client = await (await connect(ring.nodes[node])).greet();
       await client.leave();
       ring.nodes[other].io.emit("missed", 1);
-      await added(1, '"missed",1');
+      await added(ring, 1, '"missed",1');
       await ring.raw.xTrim(ring.streamName, "MAXLEN", 0);
       // Who has seen it may have kept it.
       const isRecovered = await client.come(ring.nodes[to]);
       if (isRecovered) assert.deepStrictEqual(await client.took(1), [["missed", 1]]);
       else assert.deepStrictEqual(client.take(), []);
-      await hears(client);
+      await client.hears();
     }
   });
 }
@@ -360,7 +335,7 @@ function haste() {
       got.map(([, number]) => number),
       Array.from({ length: n }, (_, i) => i),
     );
-    await hears(client);
+    await client.hears();
   });
 
   it("one who goes before it is connected may come again", async () => {
@@ -369,7 +344,7 @@ function haste() {
       const { id, pid } = client;
       await client.leave();
       for (let n = 0; n < 3; n++) ring.nodes[1].io.to(id).emit("n", n, id);
-      await added(3, `,"${id}"]`);
+      await added(ring, 3, `,"${id}"]`);
       const key = ring.sessionKey(pid);
       const sessions = ring.nodes[to].adapter();
       const { restoreSession } = sessions;
@@ -395,7 +370,7 @@ function haste() {
         ["n", 1, id],
         ["n", 2, id],
       ]);
-      await hears(client);
+      await client.hears();
       await client.leave();
     }
   });
@@ -442,105 +417,6 @@ function haste() {
         `of node ${i}`,
       );
     }
-    await hears(client);
+    await client.hears();
   });
 }
-
-describe("recovery and an outage of Redis", () => {
-  /** @type {Awaited<ReturnType<typeof startRedis>>} */
-  let redis;
-
-  afterEach(async () => {
-    for (const client of clients) client.close();
-    await ring?.close();
-    await redis?.stop();
-  });
-
-  /** @param {"native" | "client"} transport @param {boolean} isKept */
-  async function begin(transport, isKept) {
-    redis = await startRedis({ extra: isKept ? ["appendonly yes", "appendfsync always"] : [] });
-    await start({ redis, transport }, [OURS, OURS]);
-  }
-
-  /** Resolves once what each node emits comes to the other. @param {Returning} client */
-  async function flows(client) {
-    const heard = (/** @type {string} */ event, /** @type {number} */ from) =>
-      client.log.some(([name, index]) => name === event && index === from);
-    for (const { io, index } of ring.nodes) {
-      await waitFor(
-        () => {
-          io.emit("flows", index);
-          return heard("flows", index);
-        },
-        { timeout: 10_000, what: "events to flow" },
-      );
-      io.emit("flowed", index);
-      await waitFor(() => heard("flowed", index), { timeout: 10_000, what: "the last of them" });
-    }
-    client.log = [];
-  }
-
-  for (const transport of /** @type {const} */ (["native", "client"])) {
-    it(`with persistence, nothing is lost, ${transport}`, async function () {
-      this.timeout(30_000);
-      await begin(transport, true);
-      const client = await (await connect(ring.nodes[0])).greet();
-      const { id } = client;
-      await client.leave();
-      for (let n = 0; n < 20; n++) ring.nodes[n % 2].io.to(id).emit("n", n % 2, n);
-      await added(20, '["n",');
-      await redis.restart();
-      await Promise.all(ring.nodes.map((node) => node.adapter().ready));
-      for (let n = 20; n < 25; n++) ring.nodes[0].io.to(id).emit("n", 0, n);
-      await added(25, '["n",');
-      assert.strictEqual(await client.come(ring.nodes[1]), true);
-      const got = await client.took(25);
-      const of = (/** @type {number} */ sender) =>
-        got.filter(([, other]) => other === sender).map(([, , n]) => n);
-      assert.deepStrictEqual(of(0), [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21, 22, 23, 24]);
-      assert.deepStrictEqual(of(1), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
-      await hears(client);
-    });
-
-    it(`one who goes while Redis is away is recovered when it is back, ${transport}`, async function () {
-      this.timeout(30_000);
-      await begin(transport, true);
-      const client = await (await connect(ring.nodes[0])).greet();
-      const { id, pid } = client;
-      await redis.kill();
-      await client.leave({ kept: false });
-      for (let n = 0; n < 10; n++) ring.nodes[1].io.to(id).emit("n", 1, n);
-      await redis.restart();
-      await waitFor(() => ring.raw.exists(ring.sessionKey(pid)), { timeout: 10_000, what: "the session" });
-      await added(10, '["n",');
-      assert.strictEqual(await client.come(ring.nodes[1]), true);
-      assert.deepStrictEqual(
-        await client.took(10),
-        Array.from({ length: 10 }, (_, n) => ["n", 1, n]),
-      );
-      await hears(client);
-    });
-
-    it(`without persistence, it is a new session, and all works on, ${transport}`, async function () {
-      this.timeout(30_000);
-      await begin(transport, false);
-      const client = await (await connect(ring.nodes[0])).greet();
-      const { id } = client;
-      await client.leave();
-      for (let n = 0; n < 20; n++) ring.nodes[n % 2].io.to(id).emit("n", n);
-      await added(20, '["n",');
-      await redis.restart();
-      assert.strictEqual(await client.come(ring.nodes[1]), false);
-      assert.notStrictEqual(client.id, id);
-      await flows(client);
-      await hears(client);
-      // From now on, it is as ever.
-      await client.leave();
-      ring.nodes[0].io.emit("missed", 1);
-      await added(1, '"missed",1');
-      assert.strictEqual(await client.come(ring.nodes[0]), true);
-      assert.deepStrictEqual(await client.took(1), [["missed", 1]]);
-      await hears(client);
-    });
-  }
-});

@@ -10,7 +10,7 @@ const { addonName, findLibrary, isOlder, isStale } = require("../scripts/addon")
 const { runsNapiCli } = require("../scripts/build");
 const { isAllowed } = require("../scripts/check");
 const { installScript, isOnPath } = require("../scripts/setup");
-const { countCargo, judge, summary } = require("../scripts/test");
+const { countCargo, dealOut, judge, summary } = require("../scripts/test");
 
 describe("scripts", () => {
   describe("counting", () => {
@@ -33,6 +33,17 @@ describe("scripts", () => {
       assert.strictEqual(judge("a step", 5, { ...counts, failed: 5 }).failed, 5);
       assert.strictEqual(silently(() => judge("a step", 101, counts)).failed, 1);
       assert.strictEqual(silently(() => judge("a step", "SIGKILL", counts)).failed, 1);
+    });
+
+    it("deals out each file of tests once", () => {
+      const names = fs.readdirSync(__dirname);
+      assert.deepStrictEqual(
+        dealOut(names).flat().sort(),
+        names
+          .filter((name) => name.endsWith(".test.js"))
+          .map((name) => path.join("__test__", name))
+          .sort(),
+      );
     });
 
     it("says it in the form that is asked for", () => {

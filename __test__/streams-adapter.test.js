@@ -16,7 +16,7 @@ const {
   withOffset,
 } = require("../lib/delivery/offsets");
 const { readStreamsOptions } = require("../lib/options/options");
-const { frameOf } = require("../lib/delivery/outgoing");
+const { frameOf } = require("../lib/delivery/frames");
 const { createAdapter } = require("../streams");
 const { makeClient, endClient } = require("./fixtures/nodes");
 const { leavesNoRejection } = require("./fixtures/suite");

@@ -42,10 +42,65 @@ async function cargoTest() {
 }
 
 /**
+ * Runs the JavaScript tests: all of them, in processes that run side by side, since most tests wait most of the time; or
+ * what the arguments for mocha select, in one process.
+ *
  * @param {string[]} args
  * @returns {Promise<Counts>}
  */
 async function mocha(args) {
+  const counts = args.length > 0 ? [await runMocha([...args, "__test__/**/*.test.js"])] : await runAll();
+  const skipped = counts.flatMap((one) => one.skipped);
+  if (skipped.length > 0) console.log("Skipped:");
+  for (const { title, reason } of skipped) console.log(`  ${title}: ${reason ?? "no reason given"}`);
+  return add(counts.map((one) => ({ ...one, skipped: one.skipped.length })));
+}
+
+/** How many processes the files are dealt to: more than run at a time, so that all are busy to the end. */
+const BATCHES = 8;
+
+/** How many run at a time. */
+const AT_ONCE = Math.min(2, os.cpus().length);
+
+/** @returns {Promise<MochaCounts[]>} */
+async function runAll() {
+  const batches = dealOut(fs.readdirSync(path.join(ROOT, "__test__"), { encoding: "utf8", recursive: true }));
+  /** @type {MochaCounts[]} */
+  const counts = [];
+  const work = async () => {
+    for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+      console.log(`\n${batch.length} files begin; ${batches.length} more batches`);
+      counts.push(await runMocha(batch, AT_ONCE > 1));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return counts;
+}
+
+/**
+ * The files of tests, for each process its own. Neighbours, which take about as long, go to different ones.
+ *
+ * @param {string[]} names what there is in the folder, and in those below it
+ * @returns {string[][]}
+ */
+function dealOut(names) {
+  const files = names.filter((name) => name.endsWith(".test.js")).sort();
+  const batches = Array.from({ length: BATCHES }, (_, batch) =>
+    files.filter((_, index) => index % BATCHES === batch).map((name) => path.join("__test__", name)),
+  );
+  return batches.filter((batch) => batch.length > 0);
+}
+
+/** @typedef {import("./mocha-reporter.js").Counts} MochaCounts */
+
+/**
+ * Runs mocha, and returns what it counts. A run that failed though no test of it did counts as a failure itself.
+ *
+ * @param {string[]} args
+ * @param {boolean} [quietly] whether what it says is only printed at its end, in one piece
+ * @returns {Promise<MochaCounts>}
+ */
+async function runMocha(args, quietly = false) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "mocha-counts-"));
   const file = path.join(dir, "counts.json");
   const bin = path.join(ROOT, "node_modules", "mocha", "bin", "mocha.js");
@@ -55,18 +110,26 @@ async function mocha(args) {
     "--reporter-option",
     `counts=${file}`,
   ];
-  const child = spawn(process.execPath, [bin, ...reporter, ...args, "__test__/**/*.test.js"], {
+  const log = path.join(dir, "log");
+  const output = quietly ? fs.openSync(log, "w") : "inherit";
+  const child = spawn(process.execPath, [bin, ...reporter, ...args], {
     cwd: ROOT,
-    stdio: "inherit",
+    stdio: ["inherit", output, output],
   });
   const exit = await exitOf(child);
-  /** @type {import("./mocha-reporter.js").Counts | null} */
+  if (typeof output === "number") {
+    fs.closeSync(output);
+    process.stdout.write(fs.readFileSync(log));
+  }
+  /** @type {MochaCounts | null} */
   const counts = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : null;
   fs.rmSync(dir, { recursive: true, force: true });
-  if (!counts) return judge("mocha", exit || "no report", { passed: 0, failed: 0, skipped: 0 });
-  if (counts.skipped.length > 0) console.log("Skipped:");
-  for (const { title, reason } of counts.skipped) console.log(`  ${title}: ${reason ?? "no reason given"}`);
-  return judge("mocha", exit, { ...counts, skipped: counts.skipped.length });
+  const { failed } = judge("mocha", counts ? exit : exit || "no report", {
+    passed: 0,
+    failed: counts?.failed ?? 0,
+    skipped: 0,
+  });
+  return { passed: counts?.passed ?? 0, failed, skipped: counts?.skipped ?? [] };
 }
 
 /**
@@ -124,7 +187,7 @@ function exitOf(child) {
   });
 }
 
-module.exports = { countCargo, judge, summary };
+module.exports = { countCargo, dealOut, judge, summary };
 
 if (require.main === module) {
   main(process.argv.slice(2)).catch((err) => {

@@ -8,28 +8,44 @@
 const assert = require("node:assert");
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 const { addonName, addonPath } = require("../../scripts/addon");
 const { skip } = require("./hooks");
 
 const ROOT = path.join(__dirname, "..", "..");
 
+/** @typedef {{ tarball: string, files: string[] }} Packed */
+
+/** What was packed already, by folder: several suites need the same. @type {Map<string, Packed>} */
+const packages = new Map();
+
 /**
- * Packs a folder as npm would publish it. Returns the path of the file, and the names of what is in it.
+ * Packs a folder as npm would publish it. Returns the path of the file, which is there until the process ends, and the
+ * names of what is in it.
  *
  * @param {string} folder
- * @param {string} into
- * @returns {{ tarball: string, files: string[] }}
+ * @returns {Packed}
  */
-function pack(folder, into) {
+function pack(folder) {
+  const known = packages.get(folder);
+  if (known !== undefined) return known;
+  const into = fs.mkdtempSync(path.join(os.tmpdir(), "packed-"));
+  process.once("exit", () => fs.rmSync(into, { recursive: true, force: true }));
   // Its scripts would build the addon again.
-  const packed = run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", into], folder);
-  assert.strictEqual(packed.status, 0, packed.output);
-  const [{ filename, files }] = JSON.parse(packed.stdout);
-  return {
+  const { status, output, stdout } = run(
+    "npm",
+    ["pack", "--ignore-scripts", "--json", "--pack-destination", into],
+    folder,
+  );
+  assert.strictEqual(status, 0, output);
+  const [{ filename, files }] = JSON.parse(stdout);
+  const packed = {
     tarball: path.join(into, filename),
     files: files.map((/** @type {{ path: string }} */ file) => file.path),
   };
+  packages.set(folder, packed);
+  return packed;
 }
 
 /**

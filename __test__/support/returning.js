@@ -7,6 +7,7 @@
 
 const assert = require("node:assert");
 const { io: connectSocket } = require("socket.io-client");
+const { BINARY } = require("../fixtures/rings");
 const { once, waitFor } = require("./wait");
 
 /** @typedef {import("./ring").Ring} Ring */
@@ -125,6 +126,18 @@ class Returning {
       throw error;
     });
     return this.take();
+  }
+
+  /** Resolves when what every node of its ring emits arrives, once. */
+  async hears() {
+    for (const { io, index } of this.ring.nodes) {
+      io.of(this.nsp).emit("all", index);
+      io.of(this.nsp).to(this.id).emit("you", index, BINARY);
+      assert.deepStrictEqual(await this.took(2), [
+        ["all", index],
+        ["you", index, BINARY],
+      ]);
+    }
   }
 
   close() {

@@ -110,4 +110,32 @@ async function callsOf(redis, command) {
   return Number(/calls=(\d+)/.exec(stats)?.[1] ?? 0) + Number(/rejected_calls=(\d+)/.exec(stats)?.[1] ?? 0);
 }
 
-module.exports = { callsOf, entryOf, hashOf, hearStreams, killReaders, readersOf, streamOf };
+/**
+ * Resolves once so many entries of a ring's stream hold a text.
+ *
+ * @param {import("./ring").Ring} ring
+ * @param {number} count
+ * @param {string} text
+ */
+async function added(ring, count, text) {
+  const bytes = Buffer.from(text).toString("latin1");
+  const holds = (/** @type {any} */ { message: { data = "" } }) =>
+    Buffer.from(data, data[0] === "{" ? "utf8" : "base64")
+      .toString("latin1")
+      .includes(bytes);
+  await waitFor(
+    async () => (await ring.raw.xRange(ring.streamName, "-", "+")).filter(holds).length === count,
+    { timeout: 10_000, what: `${count} entries with ${text}` },
+  );
+}
+
+module.exports = {
+  added,
+  callsOf,
+  entryOf,
+  hashOf,
+  hearStreams,
+  killReaders,
+  readersOf,
+  streamOf,
+};

@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * What keeps the process: messages that the link thread has not written yet, and questions that wait for an answer.
- * Idle links keep nothing.
+ * Keeps the process while messages are not written, or calls are not answered. Idle links do not keep it.
  */
 
 /** How long `process.exit()` is held up at most, in milliseconds, by a Redis that does not take what is written. */

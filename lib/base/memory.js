@@ -6,8 +6,8 @@
 const EMPTY = Buffer.alloc(0);
 
 /**
- * The bytes of a view or a buffer, where they are. They may be gone: the memory was transferred to another thread, or made
- * smaller than where the view begins. Then there are none.
+ * The bytes of a view or a buffer, without a copy. There are none if the memory was transferred to another thread, or has become
+ * too small for the view.
  *
  * @param {ArrayBufferView | ArrayBufferLike} memory
  * @returns {Buffer}

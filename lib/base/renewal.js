@@ -2,14 +2,14 @@
 "use strict";
 
 /**
- * A link whose native side has failed (a fault of this package, caught before it could harm the process) is made anew:
- * at once, and with a growing pause if that fails, too.
+ * Says when the native side of a link is made anew after it has failed (by a fault of this package that was caught): at once,
+ * and after growing pauses if it fails again. Keeps the counters.
  */
 
 /** The pauses, in milliseconds; after so long without a fault the next one counts as the first. */
 const PAUSE = Object.freeze({ first: 100, most: 10_000, forgotten: 60_000 });
 
-/** What is as it is now, rather than counted. */
+/** The numbers that are states, not counters. */
 const GAUGES = new Set(["backlog", "pendingRequests", "inboxBytes"]);
 
 /** @typedef {NonNullable<ReturnType<import("../../binding").Link["stats"]>>} Stats */

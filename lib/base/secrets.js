@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * What an error may show of what it was given.
+ * Removes secrets from texts that errors show.
  */
 
 /** Up to the last `@`: a password may have one in it. */

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Which Socket.IO the adapter is for. An older one takes it, and fails later: before 4.1 broadcasts throw, before 4.3 a
- * broadcast with something binary in it makes the clients close their connections.
+ * Refuses versions of Socket.IO that are too old. They would accept the adapter and fail later: before 4.1 broadcasts throw,
+ * before 4.3 a broadcast with binary data makes the clients close their connections.
  */
 
 const path = require("node:path");

@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * Throws what a listener of the user's has thrown by itself, as an uncaught exception: his to hear of, but what comes
- * behind it goes on.
+ * Throws an error of a user's listener again as an uncaught exception, so that it is reported and the caller can go on.
  *
  * @param {unknown} error
  */

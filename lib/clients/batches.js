@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Commands that go out batch by batch, for clients that would otherwise have one overtake another: what comes while a
- * batch is on its way is the next one.
+ * Sends commands batch by batch, for clients in which one command could overtake another. Commands that come while a batch is
+ * on its way are the next batch.
  */
 
 const { within } = require("./client");

@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * One of the user's Redis clients, whatever package it comes from: where it connects to, how it does, and how it
- * carries bytes.
+ * One of the user's Redis clients, of whatever package: where it connects to, and how it carries bytes.
  */
 
 /**
@@ -36,16 +35,16 @@ const ANSWER = 3000;
 const COUNTING = 1000;
 
 /**
- * What is common to all kinds. No method throws but by the promise that it returns.
+ * What all kinds of clients have in common. No method throws: errors reject the promise that it returns.
  *
  * @abstract
  */
 class UserClient {
-  /** Events after which it may be connected. */
+  /** Events after which the client may be connected. */
   changes = ["ready"];
-  /** Events after which it is not, or could not be made to be. */
+  /** Events after which the client is not connected. */
   failures = ["end", "close", "reconnecting"];
-  /** Whether it changes without an event. */
+  /** Whether its state changes without an event. */
   isSilent = false;
   /** @type {Promise<any> | null} */
   #connecting = null;
@@ -84,27 +83,27 @@ class UserClient {
   }
 
   /**
-   * Whether it may run a command twice when a connection is lost, or what it was given behind it: then what is to be run
-   * once, and in order, goes by a duplicate.
+   * Whether the client, when it loses a connection, may run a command twice, or out of order. Then commands that are to run
+   * once, and in order, go by a duplicate.
    */
   get repeats() {
     return false;
   }
 
-  /** Whether those that have received a publish are all there are: no node hands it on to another. */
+  /** Whether Redis counts all receivers of a publish: no node hands it on to others. */
   get hearsAll() {
     return false;
   }
 
   /**
-   * Whether what it says of its subscriptions has to be proven: they move between nodes, or the node that they are at is
-   * not the one that publishes.
+   * Whether its subscriptions have to be proven: they move between nodes, or are at another node than the one that
+   * publishes.
    */
   get needsProof() {
     return false;
   }
 
-  /** What it prepends to the names of keys. @returns {string} */
+  /** The prefix that it puts before the names of keys. @returns {string} */
   get keyPrefix() {
     return String(this.client.options?.keyPrefix ?? "");
   }
@@ -119,15 +118,15 @@ class UserClient {
     throw new Error("abstract");
   }
 
-  /** Whether what it is given on its way to Redis waits. @returns {boolean} */
+  /** Whether commands wait in it until it is connected. @returns {boolean} */
   get queues() {
     return this.isOpen;
   }
 
-  /** Somebody waits for it to be connected. */
+  /** Has it connect, if it waits for its first command to do so. */
   begin() {}
 
-  /** Nothing more is to be carried: leaves no subscription and no listener behind. */
+  /** Stops carrying: leaves no subscription and no listener behind. */
   stop() {
     this.onLost = null;
     this.onTrouble = null;
@@ -175,7 +174,7 @@ class UserClient {
   }
 
   /**
-   * Runs a command about a key, which is taken as it is, and resolves to the reply, its texts as Buffers.
+   * Runs a command about a key, without a prefix. Resolves to the reply, with Buffers for texts.
    *
    * @abstract
    * @param {string} _key
@@ -187,14 +186,14 @@ class UserClient {
   }
 
   /**
-   * One like it, that connects as it does, and that nobody else uses. Throws if it cannot be had.
+   * Makes a client that connects in the same way, and that nobody else uses. Throws if it cannot be made.
    *
    * @param {boolean} [runsCommands] rather than to listen
    * @returns {UserClient}
    */
   duplicate(runsCommands = false) {
     const twin = this.duplicateClient(runsCommands);
-    // What goes wrong is told by what it does not do.
+    // Its errors show in the commands that fail.
     twin.on("error", () => {});
     const Kind = /** @type {any} */ (this.constructor);
     const one = new Kind(twin, this.space);
@@ -209,7 +208,7 @@ class UserClient {
 
   /** Connects it, if it has ended; resolves when it can be given something. Only for duplicates. @returns {Promise<void>} */
   async wake() {
-    // One of a cluster refuses what it is given before.
+    // A cluster client refuses commands before it is connected.
     this.#connecting = connect(this.client) ?? this.#connecting;
     this.begin();
     await this.#connecting;
@@ -222,7 +221,7 @@ class UserClient {
   }
 
   /**
-   * Whether it has held a subscription since before then, and to a node that is a master.
+   * Resolves to whether it has held a subscription since before a time, at a node that is a master.
    *
    * @param {number} _kind
    * @param {string} _name
@@ -233,7 +232,7 @@ class UserClient {
   }
 
   /**
-   * The node to which a subscription's connection is, as the client says; null if that is not known.
+   * The node at which it holds a subscription, as the client says; null if that is not known.
    *
    * @param {number} _kind
    * @param {string} _name
@@ -243,16 +242,16 @@ class UserClient {
     return null;
   }
 
-  /** The nodes of its cluster may have other roles now: it is to look where the slots are. */
+  /** The nodes of its cluster may have changed their roles: has it find out where the slots are. */
   rediscover() {}
 
-  /** A subscription does not hold, whatever it says. @param {number} _kind @param {string} _name */
+  /** A subscription does not hold, though the client says so. @param {number} _kind @param {string} _name */
   mistrust(_kind, _name) {}
 
-  /** Says at once what it has lost since it last looked. */
+  /** Looks at once for subscriptions that are lost. */
   look() {}
 
-  /** The connection that has all global channels brings nothing: it is to listen by another one. */
+  /** The connection that has all global channels receives nothing: has the client subscribe by another one. */
   listenElsewhere() {}
 
   /**
@@ -264,7 +263,7 @@ class UserClient {
     return null;
   }
 
-  /** Unsubscribes from all of these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
+  /** Unsubscribes from these, without waiting. @param {Iterable<string>} keys as `keyOf` makes them */
   drop(keys) {
     for (const key of [...keys]) this.unsubscribe(...ofKey(key)).catch(() => {});
   }
@@ -303,8 +302,8 @@ function readCounts(reply) {
 }
 
 /**
- * The sums of what the nodes of a cluster count. A node that is away has no subscribers; one that is there and does
- * not answer, or not in time, spoils the count.
+ * Adds up what the nodes of a cluster count. A node that is away has no subscribers. If a node is connected and does not
+ * answer in time, the count fails.
  *
  * @param {{ isReady(): boolean, count(): Promise<number[]> }[]} nodes
  * @returns {Promise<number[]>}
@@ -324,8 +323,7 @@ async function sumCounts(nodes) {
 }
 
 /**
- * Resolves when a promise has settled, whatever to, or after so many milliseconds: what waits for a node that is away may
- * never end.
+ * Resolves when a promise has settled, or after so many milliseconds: what waits for a node that is away may never end.
  *
  * @param {Promise<any>} promise
  * @param {number} milliseconds
@@ -339,8 +337,8 @@ async function within(promise, milliseconds) {
 }
 
 /**
- * Calls back after so many milliseconds, behind what has come in by then: if the event loop was blocked, the answer that is
- * waited for may be there, and Node reads it before it calls back immediates.
+ * Calls back after so many milliseconds, once all input is read that is there by then. If the event loop was blocked, the
+ * answer that is waited for may be among it; Node reads it before it runs immediates.
  *
  * @param {() => void} act
  * @param {number} milliseconds
@@ -350,7 +348,7 @@ function afterReading(act, milliseconds) {
 }
 
 /**
- * Resolves, or rejects, as what a client was told to do does. Rejects if the client does not answer in time.
+ * Settles as a promise of a client does. Rejects if the client does not answer in time.
  *
  * @template T
  * @param {Promise<T>} done

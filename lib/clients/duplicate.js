@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The second client, where only one was given: it comes and goes with the first.
+ * The second client, where the user gave only one: it connects and ends with the first.
  */
 
 const { wrong } = require("../options/options");
@@ -11,7 +11,7 @@ const { wrong } = require("../options/options");
 const duplicates = new WeakMap();
 
 /**
- * A duplicate lives as long as the link that it was made for: as long as there is an adapter, it comes and goes with its
+ * A duplicate lives as long as the link that it was made for. While there is an adapter, it connects and ends with its
  * original.
  */
 class Duplicate {
@@ -31,12 +31,12 @@ class Duplicate {
     this.#follows = true;
     this.#original.on("ready", this.#onReady);
     this.#original.on("end", this.#onEnd);
-    // One of ioredis that waits for its first command is followed when it is ready.
+    // A client of ioredis that waits for its first command is followed when it is ready.
     const { closing, isOpen, status } = this.#original;
     if (closing !== true && isOpen !== false && status !== "end" && status !== "wait") connect(this.#twin);
   }
 
-  /** There is none any more, and may be one soon. */
+  /** There is no adapter any more, but there may be one soon. */
   unfollow() {
     if (!this.#follows) return;
     this.#follows = false;
@@ -44,7 +44,7 @@ class Duplicate {
     this.#original.removeListener("end", this.#onEnd);
   }
 
-  /** There is none. */
+  /** There is no adapter. */
   end() {
     this.unfollow();
     disconnect(this.#twin);
@@ -53,13 +53,13 @@ class Duplicate {
   #onReady = () => void connect(this.#twin);
 
   #onEnd = () => {
-    // `redis` 3 says so with every connection that it loses.
+    // `redis` 3 emits this with every connection that it loses.
     if (this.#original.closing !== false) disconnect(this.#twin);
   };
 }
 
 /**
- * Returns a client that connects as this one does. Throws a TypeError if it cannot be had.
+ * Returns a client that connects as this one does. Throws a TypeError if it cannot be made.
  *
  * @param {any} client
  * @returns {any}
@@ -68,7 +68,7 @@ function duplicateOf(client) {
   if (typeof client?.duplicate !== "function" || typeof client.on !== "function") {
     throw wrong("pubClient and subClient", "two clients, or one that has duplicate()", client);
   }
-  // It is connected once there is an adapter: else nobody would end it. Those of ioredis connect by themselves otherwise.
+  // It connects once there is an adapter; otherwise nobody would end it. By default clients of ioredis connect at once.
   const isIoredis = typeof client.status === "string";
   const lazy = { lazyConnect: true };
   const twin = !isIoredis
@@ -76,21 +76,21 @@ function duplicateOf(client) {
     : client.isCluster
       ? client.duplicate([], lazy)
       : client.duplicate(lazy);
-  // The adapter tells of it.
+  // The adapter reports its errors.
   twin.on("error", () => {});
   if (cannotConnect(twin)) end(twin);
   duplicates.set(twin, new Duplicate(client, twin));
   return twin;
 }
 
-/** What makes a client come and go with its original, if it is a duplicate of ours. @param {any} client */
+/** What connects and ends a client with its original, if it is a duplicate that was made here. @param {any} client */
 function lifeOf(client) {
   return duplicates.get(client) ?? null;
 }
 
 /**
- * Connects it, unless it is connected or about to be: those of `redis` 4 and later wait to be told. Returns a promise of
- * the end of that, whatever it is; null if there is nothing to wait for.
+ * Connects it, unless it is connected or about to be: clients of `redis` 4 and later wait to be told. Returns a promise that
+ * resolves when the attempt has ended, in whatever way; null if there is nothing to wait for.
  *
  * @param {any} twin
  * @returns {Promise<any> | null}
@@ -119,12 +119,12 @@ function cannotConnect(twin) {
 /** Ends it: at once, or when its attempt to connect has ended. @param {any} twin */
 function disconnect(twin) {
   if (twin.isOpen === false) return;
-  // A connection that is about to stand would stay: those of `redis` 4 to 6 forget it, and then nobody can end it.
+  // `redis` 4 to 6 would forget a connection that is being made, and then nobody could end it.
   if (twin.isOpen === true && twin.isReady === false && typeof twin.on === "function") whenSettled(twin, end);
   else end(twin);
 }
 
-/** What tells that an attempt to connect has ended: clusters are connected then, and others ready. */
+/** The events after which an attempt to connect has ended: of a cluster "connect", of others "ready". */
 const SETTLED = ["ready", "connect", "error", "reconnecting", "end"];
 
 /** @param {any} twin @param {(twin: any) => void} callback */

@@ -2,20 +2,10 @@
 "use strict";
 
 /**
- * A client of no known kind: a mock, or one that somebody has wrapped. It can do what the methods that it has are
- * named after.
+ * A client of no known kind: a mock, or one that somebody has wrapped. The names of its methods say what it can do.
  */
 
-const {
-  CHANNEL,
-  PATTERN,
-  SHARD,
-  UserClient,
-  keyOf,
-  readCounts,
-  removeListener,
-  toBuffer,
-} = require("./client");
+const { PATTERN, UserClient, keyOf, readCounts, removeListener, toBuffer } = require("./client");
 const { reading, unreadable } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
@@ -40,7 +30,7 @@ class GenericClient extends UserClient {
   #listeners = new Map();
   /** @type {OnMessage | null} */
   #onMessage = null;
-  /** Whether there are events with Buffers: those without say the same. */
+  /** Whether it emits events with Buffers: then those without are ignored, since they say the same. */
   #hasBuffers = false;
   /** @type {[string, (...args: any[]) => void][]} */
   #events = [];
@@ -140,7 +130,7 @@ class GenericClient extends UserClient {
     this.#onMessage = null;
   }
 
-  /** Whether messages come to the listener that a subscription is made with, rather than as events. */
+  /** Whether messages come to the listener of a subscription, rather than as events. */
   get #takesListeners() {
     return this.#first(["pSubscribe", "sSubscribe"]) !== undefined;
   }
@@ -160,7 +150,7 @@ class GenericClient extends UserClient {
         this.#hasBuffers = true;
         take(...args);
       });
-      // The event with Buffers comes in the same tick, if it does.
+      // If there is an event with Buffers, it comes in the same tick.
       this.#on(event, (...args) => queueMicrotask(() => this.#hasBuffers || take(...args)));
     }
   }

@@ -28,12 +28,12 @@ const { areSame } = require("./settings");
 /** How often a client that changes without an event is looked at, in milliseconds. */
 const LOOK_EVERY = 100;
 
-/** The clients whose user has been told that he does not listen to their errors. @type {WeakSet<object>} */
+/** The clients for which it was told that nobody listens to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
 /**
- * A pair of clients, or one that does everything, or one that only sends. Made by `clientsOf`, `clientOf` and
- * `publisherOf`.
+ * A pair of clients (made by `clientsOf`), one that does everything (`clientOf`), or one that only publishes
+ * (`publisherOf`).
  *
  * @typedef {object} Role what one client has to do
  * @property {boolean} subscribes what else that needs are duplicates of it
@@ -42,17 +42,17 @@ const warned = new WeakSet();
 class Clients {
   /** @type {UserClient} */
   #pub;
-  /** Another one, unless the first does not have to subscribe. @type {UserClient} */
+  /** The one that subscribes; the same, if nothing has to. @type {UserClient} */
   #sub;
   /** If the user has given one, rather than two. @type {Role | null} */
   #role;
   /**
-   * Duplicates that run commands: by the numbers of the readers, who wait for what is added to a stream.
+   * Duplicates that run commands, by the number of the stream reader that each is for; empty: for commands that add.
    *
    * @type {Map<string, UserClient>}
    */
   #duplicates = new Map();
-  /** What ends the watch. @type {(() => void)[]} */
+  /** What is called to end the watch. @type {(() => void)[]} */
   #endings = [];
   /** @type {{ onChange: () => void, onFailure: () => void } | null} */
   #watch = null;
@@ -107,7 +107,7 @@ class Clients {
     return this.#pub.keyPrefix;
   }
 
-  /** They are to carry the bytes: one that subscribes can do nothing else. */
+  /** They are to carry the bytes. Makes duplicates where needed: a client that subscribes can do nothing else. */
   begin() {
     const before = this.#vital;
     if (this.#needsTwin) this.#duplicates.set("", this.#pub.duplicate(true));
@@ -117,14 +117,14 @@ class Clients {
   }
 
   /**
-   * Whether what is to be run once goes by a duplicate. Not what an emitter has, which is given to the client in the same
-   * tick: that takes it along when it is told to quit.
+   * Whether commands that are to run once go by a duplicate. Not those of an emitter: its client gets them in the same tick,
+   * and so sends them before it quits.
    */
   get #needsTwin() {
     return this.#role !== null && this.#role.subscribes && this.#role.runsCommands && this.#pub.repeats;
   }
 
-  /** Without which nothing goes. @returns {Set<UserClient>} */
+  /** The clients that all have to be connected. @returns {Set<UserClient>} */
   get #vital() {
     return new Set([this.#pub, this.#sub, this.#duplicates.get("") ?? this.#pub]);
   }
@@ -134,14 +134,14 @@ class Clients {
     return !this.#pub.isOpen && (this.#role !== null || !this.#sub.isOpen);
   }
 
-  /** Whether all of them are connected; if the user's own has ended, the one that has something to run yet. */
+  /** Whether all of them are connected. If the user's own has ended, only the duplicate that has commands left counts. */
   isReady() {
     const runs = this.#duplicates.get("");
     if (runs !== undefined && !this.#pub.isOpen) return runs.isReady;
     return this.#pub.isReady && this.#sub.isReady && (runs?.isReady ?? true);
   }
 
-  /** Whether what is given to a client that is on its way to Redis waits there. */
+  /** Whether commands wait in the clients until these are connected. */
   queues() {
     return this.#pub.queues && this.#sub.queues;
   }
@@ -149,8 +149,8 @@ class Clients {
   /**
    * Calls back when the clients may be connected, or no longer so, until `unwatch()`.
    *
-   * Somebody has to listen to a client's errors meanwhile, or they are uncaught exceptions. As with the reference, a
-   * user who does not is told that he should: once for each client, with what he would have heard.
+   * Somebody has to listen to a client's errors meanwhile, or they are uncaught exceptions. As with the reference, users who
+   * do not are warned, once for each client, with the first error.
    *
    * @param {() => void} onChange
    * @param {() => void} onFailure
@@ -184,7 +184,7 @@ class Clients {
     if (one.isSilent) this.#look(one, onChange, onFailure);
   }
 
-  /** Duplicates come and go with the user's own; the one that has something to run yet goes with that. */
+  /** Duplicates connect and end with the user's own client. The one that has commands left ends with these. */
   #followFirst() {
     if (this.#role === null) return;
     if (this.#pub.isOpen) {
@@ -195,7 +195,7 @@ class Clients {
     for (const [reader, one] of this.#duplicates) if (reader !== "" && one.isOpen) disconnect(one.client);
   }
 
-  /** Nothing more is to be run, and the user's client has ended. */
+  /** No commands are left, and the user's client has ended. */
   release() {
     this.closeReader("");
   }
@@ -244,7 +244,7 @@ class Clients {
   }
 
   /**
-   * Whether the client has listened to a channel since before then, and to the master of its slot.
+   * Resolves to whether the client has been subscribed since before a time, at the master of the slot.
    *
    * @param {number} kind
    * @param {string} name
@@ -254,32 +254,32 @@ class Clients {
     return this.#sub.holdsAtMaster(kind, name, then);
   }
 
-  /** The node to which a subscription's connection is; null if that is not known. @param {number} kind @param {string} name */
+  /** The node at which a subscription holds; null if that is not known. @param {number} kind @param {string} name */
   placeOf(kind, name) {
     return this.#sub.placeOf(kind, name);
   }
 
-  /** The nodes of a cluster may have other roles now: both clients are to look where the slots are. */
+  /** The nodes of a cluster may have changed their roles: has both clients find out where the slots are. */
   rediscover() {
     this.#pub.rediscover();
     if (this.#sub !== this.#pub) this.#sub.rediscover();
   }
 
   /**
-   * Wants to hear of subscriptions that are lost and have to be made again.
+   * Registers who is told of subscriptions that are lost and have to be made again.
    *
    * @param {import("./client").OnLost} onLost
    */
   onLost(onLost) {
     this.#sub.onLost = (kind, name) => {
-      // What the one has lost has moved for the other, too, which may not hear of it.
+      // The slots have moved for the other client, too, which may not be told.
       this.#pub.rediscover();
       onLost(kind, name);
     };
   }
 
   /**
-   * Wants to hear when subscriptions may be elsewhere, or nowhere.
+   * Registers who is told when subscriptions may have moved, or be lost.
    *
    * @param {import("./client").OnTrouble} onTrouble
    */
@@ -294,7 +294,7 @@ class Clients {
     this.#sub.mistrust(kind, name);
   }
 
-  /** Says at once which subscriptions are lost. */
+  /** Looks at once for subscriptions that are lost. */
   look() {
     this.#sub.look();
   }
@@ -304,13 +304,13 @@ class Clients {
     return this.#sub.askListening();
   }
 
-  /** The connection that has all global channels brings nothing, whatever the client says. */
+  /** The connection that has all global channels receives nothing: has the client subscribe by another one. */
   listenElsewhere() {
     this.rediscover();
     this.#sub.listenElsewhere();
   }
 
-  /** Nothing more is to be carried. */
+  /** Stops carrying. */
   stop() {
     for (const reader of [...this.#duplicates.keys()]) this.closeReader(reader);
     this.#sub.stop();
@@ -322,7 +322,7 @@ class Clients {
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */
   #listen(client, event, listener) {
-    // What only publishes may be a mock that says nothing.
+    // A client that only publishes may be a mock without events.
     if (typeof client.on !== "function") return;
     this.#endings.push(listen(client, event, listener));
   }
@@ -350,7 +350,7 @@ function tellOnce(client, error) {
 }
 
 /**
- * Returns the pair for two clients of the user's. Throws a TypeError that says what they lack.
+ * Makes the pair of two clients of the user. Throws a TypeError that says what they lack.
  *
  * @param {any} pub
  * @param {any} sub
@@ -383,7 +383,7 @@ function clientOf(client, space) {
 }
 
 /**
- * The same for one that only sends: be it a mock that can do nothing else.
+ * The same for one that only publishes. It may be a mock that can do nothing else.
  *
  * @param {any} client
  * @param {Space} space
@@ -411,7 +411,7 @@ function checkPublisher(client, space) {
 const EXPECTED = "a client of the redis or ioredis package";
 
 /**
- * What kind a client is, by what it can do and no other can.
+ * The kind of a client, by the methods that only this kind has.
  *
  * @param {any} client
  */

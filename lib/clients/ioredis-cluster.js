@@ -6,6 +6,7 @@
  */
 
 const { answered, keyOf, ofKey, readCounts, sumCounts, within } = require("./client");
+const { HeldSubscriptions } = require("./held-subscriptions");
 const { DUPLICATE, IoredisClient, RUNNER, channelsOf, isSubscribed, plainOf } = require("./ioredis");
 const { readCluster } = require("./ioredis-settings");
 const { reading } = require("./settings");
@@ -13,23 +14,20 @@ const { ShardMasters } = require("./shard-masters");
 const { ShardPublisher } = require("./shard-publisher");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
-/** @typedef {{ address: string, since: number }} Place where a subscription sits, and since when */
 
 /** How often it is looked whether the subscriptions still hold, in milliseconds. */
 const LOOK_EVERY = 250;
 
-/** How many looks it may take to connect what listens to all global channels. */
+/** How many looks it may take to connect the subscriber of the global channels. */
 const PATIENCE = 12;
 
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 3000;
 
 class IoredisCluster extends IoredisClient {
-  /** What publishes: always the same node, or one message could overtake another. @type {any} */
+  /** The node that publishes: always the same one, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** The subscriptions that held when last looked at, and at which node. @type {Map<string, Place>} */
-  #held = new Map();
-  /** While the client asks where the slots are. @type {Promise<void> | null} */
+  /** Set while the client asks where the slots are. @type {Promise<void> | null} */
   #rediscovering = null;
   #masters = new ShardMasters(
     (address) => this.#askRole(address),
@@ -40,12 +38,10 @@ class IoredisCluster extends IoredisClient {
     (channel, payload) => super.publish(channel, payload),
     this.#masters,
   );
-  /** What tells the connections apart that listen in the global space. @type {WeakMap<any, number>} */
-  #connections = new WeakMap();
-  #connectionsMade = 0;
-  /** The nodes by which nothing could be listened to since a subscription last came about. @type {Set<string>} */
+  #held = new HeldSubscriptions(this.space, this.#masters);
+  /** The nodes at which it could not subscribe, since it last could at one. @type {Set<string>} */
   #mute = new Set();
-  /** How many looks in a row the connection that has all global channels was on its way. */
+  /** For how many looks in a row the subscriber of the global channels was connecting. */
   #unready = 0;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
@@ -74,7 +70,7 @@ class IoredisCluster extends IoredisClient {
     if (!super.isReady || this.space !== "shard") return super.isReady;
     /** @type {any[]} */
     const masters = this.client.nodes("master");
-    // What is published while a node is on its way to be connected may overtake itself.
+    // Publishes could overtake each other while a node is being connected.
     for (const node of masters) if (node.status === "wait") node.connect().catch(() => {});
     return masters.length > 0 && masters.every((node) => node.status === "ready");
   }
@@ -104,7 +100,7 @@ class IoredisCluster extends IoredisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
-    // By the map that the client has the channel may be a replica's. Global channels are at any node.
+    // The client's map of the slots may be old. Global channels are at any node.
     if (this.space === "shard") await this.#rediscovering;
     const asked = this.#listening;
     await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
@@ -112,13 +108,13 @@ class IoredisCluster extends IoredisClient {
     const place = this.#placeOf(kind, name);
     // The client has replaced the connection meanwhile.
     if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");
-    this.#moveTo(keyOf(kind, name), place);
+    this.#held.hold(keyOf(kind, name), place);
     this.#keepLooking();
   }
 
   /**
-   * What listens to shards waits for all its connections whenever the slots have changed. One that is ended meanwhile is
-   * waited for for ever, and nothing follows the slots any more.
+   * When the slots have changed, ioredis waits for all its connections to shards. If one is ended meanwhile it waits for ever,
+   * and does not follow the slots any more. This ends the wait.
    *
    * @param {any} asked the connection that had all global channels
    */
@@ -152,27 +148,26 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string} key */
   #disown(key) {
-    this.#held.delete(key);
-    // Or it would stand there twice when it is subscribed to again.
+    this.#held.drop(key);
+    // Otherwise it would be listed twice after the next subscription.
     if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    this.#held.delete(keyOf(kind, name));
+    this.#held.drop(keyOf(kind, name));
     await super.unsubscribe(kind, name);
   }
 
   /** @param {number} kind @param {string} name */
   placeOf(kind, name) {
-    return this.#held.get(keyOf(kind, name))?.address || null;
+    return this.#held.placeOf(kind, name);
   }
 
   /** @param {number} kind @param {string} name @param {number} then */
   async holdsAtMaster(kind, name, then) {
     this.#look();
-    const place = this.#held.get(keyOf(kind, name));
-    return place !== undefined && place.since < then && this.#masters.isMaster(place.address);
+    return this.#held.holdsAtMaster(kind, name, then);
   }
 
   /** @param {string[]} channels */
@@ -195,7 +190,7 @@ class IoredisCluster extends IoredisClient {
     const redisOptions = { ...this.client.options.redisOptions, ...ofNodes };
     return this.client.duplicate([], {
       ...DUPLICATE,
-      // With a delay it runs again what was on a connection that is lost.
+      // With a delay it runs commands again that were on a lost connection.
       ...(runsCommands && { retryDelayOnFailover: 0 }),
       redisOptions,
     });
@@ -241,7 +236,7 @@ class IoredisCluster extends IoredisClient {
     return listening?.status === "ready" ? listening.ping() : null;
   }
 
-  /** By itself it would wait for as long as the cluster has the node, or take the same node once more. */
+  /** By itself it would wait for as long as the cluster knows the node, or choose the same node again. */
   listenElsewhere() {
     const { subscriber } = this.client;
     if (this.space === "shard" || typeof subscriber?.selectSubscriber !== "function") return;
@@ -249,7 +244,7 @@ class IoredisCluster extends IoredisClient {
     this.#unready = 0;
     const pool = subscriber.connectionPool;
     const others = this.#nodesBut(this.#listening);
-    // It takes one of those that it finds there, by chance.
+    // It chooses one of these at random.
     if (others.length > 0) subscriber.connectionPool = { getNodes: () => others };
     try {
       subscriber.selectSubscriber();
@@ -259,14 +254,14 @@ class IoredisCluster extends IoredisClient {
   }
 
   /**
-   * The nodes by which nothing was listened to in vain; those besides the last one, if there are none.
+   * The nodes that it has not tried in vain; all but the last one, if it has tried all.
    *
-   * @param {any} last what listened
+   * @param {any} last the subscriber so far
    */
   #nodesBut(last) {
     /** @type {any[]} */
     const nodes = this.client.nodes("all");
-    // What nothing was sent to yet is not connected.
+    // A node that was sent nothing yet is not connected.
     const usable = nodes.filter(({ status }) => ["ready", "wait"].includes(status));
     const but = () => usable.filter((node) => !this.#mute.has(placeOf(node)));
     if (last) this.#mute.add(placeOf(last));
@@ -276,15 +271,15 @@ class IoredisCluster extends IoredisClient {
 
   /** All global channels are lost with the connection that has them. */
   #leaveListening() {
-    const lost = [...this.#held.keys()];
+    const lost = this.#held.keys;
     this.listenElsewhere();
     for (const key of lost) this.onLost?.(...ofKey(key));
   }
 
-  /** Ends an attempt to connect that does not come about: a node that stands still takes the connection, and no more. */
+  /** Ends an attempt to connect that takes too long: a node that hangs accepts the connection, and does no more. */
   #endConnecting() {
     if (this.space === "shard") return;
-    const isConnecting = this.#held.size > 0 && this.#subscribers === null;
+    const isConnecting = !this.#held.isEmpty && this.#subscribers === null;
     this.#unready = this.client.status === "ready" && isConnecting ? this.#unready + 1 : 0;
     if (this.#unready >= PATIENCE) this.#leaveListening();
   }
@@ -298,17 +293,8 @@ class IoredisCluster extends IoredisClient {
     if (this.client.status !== "ready") return;
     const held = this.#keysHeld();
     if (held === null) return;
-    const lost = [];
-    for (const [key, before] of this.#held) {
-      const address = held.get(key);
-      const isOther = address !== before.address;
-      // A channel of a shard is withdrawn by its node before another one has it: what others publish goes nowhere else.
-      if (address === undefined || (isOther && this.space !== "shard")) lost.push(key);
-      else if (isOther) {
-        this.#moveTo(key, address);
-        this.onTrouble?.();
-      }
-    }
+    const { lost, hasMoved } = this.#held.compare(held);
+    if (hasMoved) this.onTrouble?.();
     if (this.space === "shard") this.#masters.look(new Set(held.values()));
     if (lost.length > 0 && this.space === "shard") this.rediscover();
     for (const key of lost) {
@@ -316,12 +302,6 @@ class IoredisCluster extends IoredisClient {
       this.onLost?.(...ofKey(key));
     }
   };
-
-  /** @param {string} key @param {string} address */
-  #moveTo(key, address) {
-    this.#held.set(key, { address, since: performance.now() });
-    if (this.space === "shard") this.#masters.doubt(address);
-  }
 
   /** The node that the connection is to which holds a subscription; empty if there is none. @param {number} kind @param {string} name */
   #placeOf(kind, name) {
@@ -331,20 +311,13 @@ class IoredisCluster extends IoredisClient {
     return "";
   }
 
-  /**
-   * Where a connection is to. In the global space each stands for itself: another one, be it to the same node, has missed
-   * what was published before it stood.
-   *
-   * @param {any} redis
-   */
+  /** Where a connection is to: in the global space each stands for itself. @param {any} redis */
   #addressOf(redis) {
     if (this.space === "shard") return placeOf(redis);
-    if (!this.#connections.has(redis)) {
-      this.#connections.set(redis, ++this.#connectionsMade);
-      // 4 makes it anew within the same object.
-      redis.once("close", () => this.#connections.delete(redis));
-    }
-    return String(this.#connections.get(redis));
+    // 4 makes it anew within the same object.
+    return this.#held.connectionOf(redis, () =>
+      redis.once("close", () => this.#held.forgetConnection(redis)),
+    );
   }
 
   /**
@@ -375,7 +348,7 @@ class IoredisCluster extends IoredisClient {
     if (this.space === "shard") {
       const all = this.client.shardedSubscribers?.shardedSubscribers;
       // It only publishes.
-      if (this.#held.size === 0) return [];
+      if (this.#held.isEmpty) return [];
       if (!(all instanceof Map)) return null;
       return [...all.values()].map((one) => one.getInstance?.()).filter((redis) => redis);
     }

@@ -11,7 +11,7 @@ const { readTls } = require("./tls");
 /** @typedef {import("./settings").Settings} Settings */
 
 /**
- * A client's of a single Redis, or of one behind sentinels.
+ * Reads the settings of a client of a single Redis, or of one behind sentinels.
  *
  * @param {any} client
  * @returns {Settings}
@@ -56,7 +56,7 @@ function readSentinels(options) {
 }
 
 /**
- * A cluster's.
+ * Reads those of a cluster.
  *
  * @param {any} client
  * @returns {Settings}

@@ -5,7 +5,8 @@
  * The clients of the `ioredis` package, 4 to 6, and of `iovalkey`: of a single Redis, and of one behind sentinels.
  */
 
-const { CHANNEL, PATTERN, SHARD, UserClient, keyOf, ofKey, readCounts, toBuffer } = require("./client");
+const { SHARD, keyOf, ofKey, readCounts } = require("./client");
+const { EventClient } = require("./event-client");
 const { readClient } = require("./ioredis-settings");
 const { reading } = require("./settings");
 
@@ -21,7 +22,7 @@ const COMMANDS = Object.freeze([
 /** How long it may take to subscribe anew once it is connected again, in milliseconds. */
 const SETTLING = 500;
 
-/** What duplicates have of their own. */
+/** The options in which duplicates differ. */
 const DUPLICATE = Object.freeze({
   keyPrefix: "",
   enableAutoPipelining: false,
@@ -30,27 +31,23 @@ const DUPLICATE = Object.freeze({
 });
 
 /**
- * Those that run commands say at once what is lost, and run nothing twice; what waits for a connection would overtake
- * what was lost with the last one. Not those that listen: what the client subscribes to anew by itself nobody would hear
- * fail, which is a rejection.
+ * Those of duplicates that run commands: they report at once what is lost, run nothing twice, and have no queue, since
+ * commands that wait would overtake lost ones. Not for duplicates that subscribe: when these subscribe again by themselves,
+ * a failure would be a rejection that nobody handles.
  */
 const RUNNER = Object.freeze({
   ...DUPLICATE,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
-  // What blocks takes its time.
+  // A command that blocks takes its time.
   commandTimeout: undefined,
 });
 
-class IoredisClient extends UserClient {
-  /** @type {Set<string>} */
-  #names = new Set();
-  /** @type {OnMessage | null} */
-  #onMessage = null;
+class IoredisClient extends EventClient {
   /** @type {Promise<void> | null} */
   #settling = null;
-  /** The client without what is not meant for channels. @type {any} */
+  /** The client without options that are not meant for channels. @type {any} */
   #plain;
 
   /** @param {any} client @param {import("./client").Space} space */
@@ -90,7 +87,7 @@ class IoredisClient extends UserClient {
   }
 
   begin() {
-    // It connects with the first command, which would be refused.
+    // It connects with the first command, which it would refuse.
     if (this.client.status === "wait" && !this.queues) this.client.connect().catch(() => {});
   }
 
@@ -113,28 +110,26 @@ class IoredisClient extends UserClient {
     if (!this.queues && this.client.status !== "ready") throw new Error("the client is not connected");
     const settled = this.#settled();
     if (settled !== null) await settled;
-    if (this.#onMessage === null) this.#listen(onMessage);
-    this.#names.add(keyOf(kind, name));
+    this.expect(kind, name, onMessage);
     await this.#plain[COMMANDS[kind].subscribe](name);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    if (!this.#names.delete(keyOf(kind, name))) return;
-    if (this.#names.size === 0) this.#unlisten();
+    if (!this.forget(kind, name)) return;
     const settled = this.#settled();
     if (settled !== null) await settled;
     if (this.isOpen && !this.client.manuallyClosing) await this.#plain[COMMANDS[kind].unsubscribe](name);
   }
 
-  /** Throws if the user has told it to quit: that promise would be rejected for a command that comes behind. */
+  /** Throws if the user has told it to quit: a command behind that would reject the promise of `quit()`. */
   #checkOpen() {
     if (this.client.manuallyClosing) throw new Error("the client is closing");
   }
 
   /**
-   * While its status is "connect", it would send some commands, `SUBSCRIBE` and `PUBLISH` among them, into its own
-   * handshake, which may then fail. Null, so that nothing waits, at other times.
+   * Resolves when the client is ready. While its status is "connect" it would send some commands, SUBSCRIBE and PUBLISH among
+   * them, into its own handshake, which may then fail. Null at other times: nothing has to wait.
    *
    * @returns {Promise<void> | null}
    */
@@ -163,9 +158,9 @@ class IoredisClient extends UserClient {
     this.#checkOpen();
     const settled = this.#settled();
     if (settled !== null) await settled;
-    // Older ones know which argument is the key by the name in lower case alone.
+    // Older versions find the key only if the name of the command is in lower case.
     const reply = await this.#plain.callBuffer(String(name).toLowerCase(), ...args);
-    // 6 hands out maps flat, with RESP3.
+    // With RESP3, 6 hands out maps as flat lists.
     return Array.isArray(reply) && String(name) === "XREAD" && Buffer.isBuffer(reply[0])
       ? inPairs(reply)
       : reply;
@@ -180,65 +175,37 @@ class IoredisClient extends UserClient {
     return this.client.duplicate(runsCommands ? RUNNER : DUPLICATE);
   }
 
-  stop() {
-    super.stop();
-    this.drop(this.#names);
-    this.#unlisten();
-  }
-
   /** @param {OnMessage} onMessage */
-  #listen(onMessage) {
-    this.#onMessage = onMessage;
-    this.client.on("messageBuffer", this.#onChannel);
-    this.client.on("pmessageBuffer", this.#onPattern);
-    this.client.on("smessageBuffer", this.#onShard);
+  listen(onMessage) {
+    super.listen(onMessage);
     this.client.on("ready", this.#onReady);
   }
 
-  #unlisten() {
-    this.#onMessage = null;
-    this.client.removeListener("messageBuffer", this.#onChannel);
-    this.client.removeListener("pmessageBuffer", this.#onPattern);
-    this.client.removeListener("smessageBuffer", this.#onShard);
+  unlisten() {
+    super.unlisten();
     this.client.removeListener("ready", this.#onReady);
   }
 
-  // It may not want to subscribe anew by itself; to channels of shards it does by another name, if it has a prefix.
+  // It may be told not to subscribe again by itself. If it has a prefix, it subscribes to other shard channels.
   #onReady = () => {
     const { autoResubscribe, keyPrefix } = this.client.options ?? {};
-    for (const [kind, name] of [...this.#names].map(ofKey)) {
+    for (const [kind, name] of [...this.names].map(ofKey)) {
       if (autoResubscribe === false || (kind === SHARD && keyPrefix)) this.onLost?.(kind, name);
     }
     setTimeout(() => this.#verify(), SETTLING).unref();
   };
 
-  /** Whether it has subscribed anew, as it should have. */
+  /** Checks whether it has subscribed again, as it should have. */
   #verify() {
     const { condition, status } = this.client;
-    if (status !== "ready" || condition === undefined || this.#onMessage === null) return;
+    if (status !== "ready" || condition === undefined || !this.isListening) return;
     const held = channelsOf(condition);
-    for (const key of this.#names) if (!held.has(key)) this.onLost?.(...ofKey(key));
+    for (const key of this.names) if (!held.has(key)) this.onLost?.(...ofKey(key));
   }
-
-  // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
-  #onChannel = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(CHANNEL, channel.toString()))) return;
-    this.#onMessage?.(CHANNEL, null, channel, payload);
-  };
-
-  #onPattern = (/** @type {string} */ glob, /** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(PATTERN, String(glob)))) return;
-    this.#onMessage?.(PATTERN, toBuffer(glob), channel, payload);
-  };
-
-  #onShard = (/** @type {Buffer} */ channel, /** @type {Buffer} */ payload) => {
-    if (!this.#names.has(keyOf(SHARD, channel.toString()))) return;
-    this.#onMessage?.(SHARD, null, channel, payload);
-  };
 }
 
 /**
- * What a connection listens to, of the client or of one that it has made.
+ * What a connection is subscribed to: that of the client, or one that it has made.
  *
  * @param {any} condition
  * @returns {Set<string>}
@@ -268,9 +235,8 @@ function inPairs(list) {
 const plains = new WeakMap();
 
 /**
- * The same client without its `keyPrefix`, and without autopipelining. The prefix it would prepend to the channels of
- * shards, which Redis takes for keys, and hand them out with it; to other channels it does not. And to subscribe is no
- * command like others, nor is `call` in 4.
+ * The same client without its `keyPrefix`, and without autopipelining. It would put the prefix before shard channels, which
+ * Redis takes for keys, and hand out their messages with it. Autopipelining does not suit SUBSCRIBE, nor `call` in 4.
  *
  * @param {any} client
  */

@@ -12,11 +12,11 @@ const { readSentinel } = require("./node-redis-settings");
 const { reading } = require("./settings");
 
 class NodeRedisSentinel extends NodeRedisClient {
-  // That of 5 says nothing but errors.
+  // The client of 5 emits errors only.
   isSilent = true;
   /**
-   * By a connection to the master that is borrowed for it. Those that the client finds by itself may be one for each
-   * message, and to a replica, where nobody listens.
+   * Publishes go by a connection to the master that is borrowed for that. By itself the client might take another connection
+   * for each message, even one to a replica, where nobody is subscribed.
    */
   #batches = new Batches((use) => this.client.use(use));
 
@@ -64,8 +64,8 @@ class NodeRedisSentinel extends NodeRedisClient {
 }
 
 /**
- * What was on a connection that is lost the client would run again; but it may have been run. What a replica has refused
- * has not.
+ * Runs a command once: the client would run it again if its connection is lost, though Redis may have run it. What a replica
+ * has refused was not run.
  *
  * @param {any} node
  * @param {Buffer[]} args

@@ -12,7 +12,7 @@ const { readTls } = require("./tls");
 /** @typedef {import("./settings").Settings} Settings */
 
 /**
- * A plain client's.
+ * Reads the settings of a plain client.
  *
  * @param {any} client
  * @returns {Settings}
@@ -34,7 +34,7 @@ function readClient(client) {
 }
 
 /**
- * A cluster's.
+ * Reads those of a cluster.
  *
  * @param {any} client
  * @returns {Settings}
@@ -62,7 +62,7 @@ function readCluster(client) {
 }
 
 /**
- * A sentinel's.
+ * Reads those of a sentinel.
  *
  * @param {any} client
  * @returns {Settings}
@@ -102,8 +102,8 @@ function readSentinel(client) {
 }
 
 /**
- * The options that a client has hidden, or null. `duplicate()` gives them to the constructor of the client; it is not
- * this constructor that gets them here, so nothing is made.
+ * The options that a client hides, or null. `duplicate()` hands them to the constructor of the client. Here it finds another
+ * constructor, so no client is made.
  *
  * @param {any} client
  * @returns {any}
@@ -118,13 +118,13 @@ function readHidden(client) {
   try {
     client.duplicate.call(Object.create(prototype));
   } catch {
-    // Of 4, which tells this object from the client.
+    // 4 does not take this object for the client.
   }
   return seen;
 }
 
 /**
- * What the nodes of a cluster show, of 4, once it is connected.
+ * What the nodes of a cluster client of 4 show once it is connected.
  *
  * @param {any} client
  * @returns {Settings}
@@ -136,7 +136,7 @@ function readNodes(client) {
   if (!shown) unreadable("a cluster client of this version shows its nodes only once it is connected");
   const { socket = {} } = shown;
   checkSocket(socket);
-  // The nodes that it has been told to map stand here mapped, and those to come nobody knows.
+  // Known nodes are mapped already, and how later ones would be mapped nobody knows.
   const moved = nodes.some(({ host, port, client: node }) => {
     const at = node?.options?.socket;
     return at && (at.host !== host || Number(at.port) !== Number(port));

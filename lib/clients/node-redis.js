@@ -20,11 +20,11 @@ const COMMANDS = Object.freeze([
   { subscribe: "sSubscribe", unsubscribe: "sUnsubscribe" },
 ]);
 
-/** Has 4, and 5 and 6, hand out Buffers; these may speak RESP3, with maps in it. */
+/** Has 4, and 5 and 6, hand out Buffers; 5 and 6 may speak RESP3, which has maps. */
 const AS_BUFFERS = Object.freeze({
   returnBuffers: true,
   typeMapping: Object.freeze({ [codeOf("$")]: Buffer, [codeOf("%")]: Map }),
-  // What blocks takes its time.
+  // A command that blocks takes its time.
   timeout: undefined,
 });
 
@@ -70,7 +70,7 @@ class NodeRedisClient extends UserClient {
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
     if (this.space !== "shard") return this.call("publish", channel, payload);
-    // The channels of shards are keys to 6, which it would prepend its prefix to.
+    // 6 takes shard channels for keys, and would put its prefix before them.
     return this.keyPrefix === ""
       ? this.call("sPublish", channel, payload)
       : this.call("sendCommand", ["SPUBLISH", channel, payload]);
@@ -100,7 +100,7 @@ class NodeRedisClient extends UserClient {
     return true;
   }
 
-  /** What waits for a connection would overtake what was lost with the last one. @param {boolean} runsCommands */
+  /** Without a queue: commands that wait for a connection would overtake those lost with the last one. @param {boolean} runsCommands */
   duplicateClient(runsCommands) {
     return this.client.duplicate(runsCommands && this.repeats ? { disableOfflineQueue: true } : undefined);
   }
@@ -113,8 +113,8 @@ class NodeRedisClient extends UserClient {
   }
 
   /**
-   * Calls a method that returns a promise. In legacy mode, which 4 has, these are elsewhere, save those that have no
-   * other form.
+   * Calls a method that returns a promise. In the legacy mode of 4 these methods are in `v4`, but for those that exist once
+   * only.
    *
    * @param {string} method
    * @param {...any} args
@@ -124,7 +124,7 @@ class NodeRedisClient extends UserClient {
     return legacy?.[method] ? legacy[method](...args) : this.client[method](...args);
   }
 
-  /** What listens to a subscription, if there is one. @param {number} kind @param {string} name */
+  /** The listener of a subscription, if there is one. @param {number} kind @param {string} name */
   listenerOf(kind, name) {
     return this.#listeners.get(keyOf(kind, name));
   }
@@ -135,7 +135,7 @@ class NodeRedisClient extends UserClient {
   }
 
   /**
-   * The client forgets what it is to unsubscribe from while the subscription is still on its way.
+   * Subscribes and unsubscribes in turn: the client forgets an unsubscription while the subscription is not confirmed.
    *
    * @param {string} key
    * @param {() => Promise<void>} act
@@ -154,7 +154,7 @@ class NodeRedisClient extends UserClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async #subscribe(kind, name, onMessage) {
     const key = keyOf(kind, name);
-    // A listener of its own for each subscription: the client compares them when it unsubscribes.
+    // Each subscription has its own listener: the client compares them when it unsubscribes.
     let listener = this.#listeners.get(key);
     if (listener === undefined) {
       const glob = kind === PATTERN ? Buffer.from(name) : null;
@@ -169,20 +169,20 @@ class NodeRedisClient extends UserClient {
     try {
       await this.inTime(subscribed);
     } catch (error) {
-      // It may come about yet, and nobody wants it any more.
+      // It may still be confirmed, and nobody wants it any more.
       subscribed.then(() => this.#leave(kind, name, listener)).catch(() => {});
       throw error;
     }
   }
 
-  /** Unsubscribes by a listener that is not the one by which is listened. @param {number} kind @param {string} name @param {Listener} listener */
+  /** Takes back a listener that is not the current one. @param {number} kind @param {string} name @param {Listener} listener */
   async #leave(kind, name, listener) {
     if (this.listenerOf(kind, name) === listener || !this.isOpen) return;
     await this.call(COMMANDS[kind].unsubscribe, name, listener, true);
   }
 
   /**
-   * Resolves, or rejects, as what the client was told to do does.
+   * Settles as a promise of the client does.
    *
    * @param {Promise<void>} done
    * @returns {Promise<void>}

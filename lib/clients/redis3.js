@@ -5,17 +5,13 @@
  * The clients of the `redis` package up to 3, which take callbacks.
  */
 
-const { CHANNEL, PATTERN, UserClient, keyOf, readCounts, toBuffer } = require("./client");
+const { PATTERN, readCounts } = require("./client");
+const { EventClient } = require("./event-client");
 const { reading, unreadable } = require("./settings");
 
 /** @typedef {import("./client").OnMessage} OnMessage */
 
-class Redis3Client extends UserClient {
-  /** @type {Set<string>} */
-  #names = new Set();
-  /** @type {OnMessage | null} */
-  #onMessage = null;
-
+class Redis3Client extends EventClient {
   /** @param {any} _client @param {import("./client").Space} space */
   static publishes(_client, space) {
     return [space === "shard" ? "sPublish|spublish" : "publish", "send_command", "on"];
@@ -59,27 +55,19 @@ class Redis3Client extends UserClient {
 
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
-    if (this.#onMessage === null) this.#listen(onMessage);
-    this.#names.add(keyOf(kind, name));
+    this.expect(kind, name, onMessage);
     await this.#call(kind === PATTERN ? "psubscribe" : "subscribe", [name]);
   }
 
   /** @param {number} kind @param {string} name */
   async unsubscribe(kind, name) {
-    if (!this.#names.delete(keyOf(kind, name))) return;
-    if (this.#names.size === 0) this.#unlisten();
-    if (this.isOpen) await this.#call(kind === PATTERN ? "punsubscribe" : "unsubscribe", [name]);
+    if (this.forget(kind, name) && this.isOpen)
+      await this.#call(kind === PATTERN ? "punsubscribe" : "unsubscribe", [name]);
   }
 
   /** @param {string[]} channels */
   async count(channels) {
     return readCounts(await this.#call("pubsub", [this.counter, ...channels]));
-  }
-
-  stop() {
-    super.stop();
-    this.drop(this.#names);
-    this.#unlisten();
   }
 
   /** @param {string} command @param {any[]} args @returns {Promise<any>} */
@@ -91,40 +79,11 @@ class Redis3Client extends UserClient {
     });
   }
 
-  /** The events that bring Buffers: with `return_buffers` the plain ones, and only these. */
-  get #events() {
+  /** With `return_buffers` the plain events bring Buffers, and there are no others. */
+  get events() {
     const plain = this.client.options?.return_buffers && !this.client.message_buffers;
     return plain ? ["message", "pmessage"] : ["messageBuffer", "pmessageBuffer"];
   }
-
-  /** @param {OnMessage} onMessage */
-  #listen(onMessage) {
-    this.#onMessage = onMessage;
-    const [message, pmessage] = this.#events;
-    this.client.on(message, this.#onChannel);
-    this.client.on(pmessage, this.#onPattern);
-  }
-
-  #unlisten() {
-    this.#onMessage = null;
-    for (const event of ["message", "messageBuffer"]) this.client.removeListener(event, this.#onChannel);
-    for (const event of ["pmessage", "pmessageBuffer"]) this.client.removeListener(event, this.#onPattern);
-  }
-
-  // One listener for all subscriptions, ours and the user's: what is not ours is passed over.
-  #onChannel = (/** @type {Buffer | string} */ channel, /** @type {Buffer | string} */ payload) => {
-    if (!this.#names.has(keyOf(CHANNEL, String(channel)))) return;
-    this.#onMessage?.(CHANNEL, null, toBuffer(channel), toBuffer(payload));
-  };
-
-  #onPattern = (
-    /** @type {Buffer | string} */ glob,
-    /** @type {Buffer | string} */ channel,
-    /** @type {Buffer | string} */ payload,
-  ) => {
-    if (!this.#names.has(keyOf(PATTERN, String(glob)))) return;
-    this.#onMessage?.(PATTERN, toBuffer(glob), toBuffer(channel), toBuffer(payload));
-  };
 }
 
 module.exports = { Redis3Client };

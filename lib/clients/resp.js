@@ -2,10 +2,10 @@
 "use strict";
 
 /**
- * What a client has been answered, written as Redis does (RESP2), for Rust to read it as it reads its own.
+ * Writes the reply that a client has got in Redis' own format (RESP2), so that Rust reads it like any other.
  */
 
-/** What packages call the errors that are Redis' own words. */
+/** The names of the errors that are replies of Redis. */
 const REFUSALS = new Set(["ErrorReply", "ReplyError"]);
 
 /** @param {any} reply with Buffers for texts @returns {Buffer} */
@@ -21,7 +21,7 @@ function encodeRefusal({ message }) {
   return Buffer.from(`-${String(message).replace(/[\r\n]+/g, " ")}\r\n`);
 }
 
-/** Whether an error is what Redis has answered, rather than that it has not. @param {any} error */
+/** Whether an error is a reply of Redis, rather than the lack of one. @param {any} error */
 function isRefusal(error) {
   for (let kind = error; kind; kind = Object.getPrototypeOf(kind))
     if (REFUSALS.has(kind.constructor?.name)) return true;

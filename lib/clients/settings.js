@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * Where a link's own connections go, as read from the user's clients: the shape, and what can be said of it.
+ * The settings of a link's own connections, as they are read from the user's clients.
  */
 
 const { isDeepStrictEqual } = require("node:util");
@@ -44,7 +44,7 @@ const { isDeepStrictEqual } = require("node:util");
  * @property {ClusterSettings} [cluster]
  */
 
-/** Why the link's own connections cannot do as the client does; its message says it. */
+/** The link's own connections cannot connect as the client does; the message says why. */
 class Unreadable extends Error {}
 
 /** @param {string} reason @returns {never} */
@@ -63,14 +63,14 @@ function reading(read) {
     return { settings: read(), reason: null };
   } catch (error) {
     if (error instanceof Unreadable) return { settings: null, reason: error.message };
-    // A client that is only half of what it looks like.
+    // The client is not what it looks like.
     return { settings: null, reason: `the client's settings cannot be read: ${error}` };
   }
 }
 
 /**
- * Whether two clients connect to the same place as the same user. Pub/sub knows no databases, and what a function
- * will return nobody knows: the proof tells.
+ * Whether two clients connect to the same place as the same user. Pub/sub knows no databases. What a function will return as
+ * credentials is not known: the proof shows that.
  *
  * @param {Settings} one
  * @param {Settings} other
@@ -99,7 +99,7 @@ function clean(object) {
 }
 
 /**
- * What a URL of a Redis says, as both packages of clients read it.
+ * Reads the URL of a Redis as both packages of clients do.
  *
  * @param {string} text `redis[s]://[user[:password]@]host[:port][/database]`, or `host[:port]`, or a port
  * @returns {{ host: string, port: number, username?: string, password?: string, database?: number, tls: boolean }}

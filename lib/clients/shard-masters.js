@@ -2,13 +2,13 @@
 "use strict";
 
 /**
- * Which nodes of a cluster are masters, as they say themselves. A replica takes SSUBSCRIBE and SPUBLISH for the slots of
- * its master without a word: a client with an old map of the slots never learns of it.
+ * Asks nodes of a cluster whether they are masters. A replica accepts SSUBSCRIBE and SPUBLISH for the slots of its master, so a
+ * client with an old map of the slots never learns that it is at a replica.
  */
 
 const { afterReading } = require("./client");
 
-/** How old the answer of a node in use may be, in milliseconds. */
+/** How old the last answer of a node in use may be, in milliseconds. */
 const ASK_EVERY = 1000;
 
 /** How long a node may take to answer, in milliseconds. */
@@ -51,11 +51,11 @@ class ShardMasters {
   }
 
   /** Something was subscribed to at a node: it is asked with the next look. @param {string} address */
-  doubt(address) {
+  askSoon(address) {
     this.#checkOf(address).isDue = true;
   }
 
-  /** Asks the nodes that are in doubt, and now and then all that are in use. @param {Iterable<string>} listened to */
+  /** Asks the nodes that are to be asked soon, and now and then all that are in use. @param {Iterable<string>} listened to */
   look(listened) {
     for (const address of listened) this.#used.add(address);
     for (const address of this.#used) this.#checkOf(address);
@@ -67,7 +67,7 @@ class ShardMasters {
   }
 
   /**
-   * Resolves to whether a node is a master by now. One answer serves all who have asked before the question went out.
+   * Resolves to whether a node is a master now. One answer serves all callers that came before the question was sent.
    *
    * @param {string} address
    * @returns {Promise<boolean>}
@@ -105,7 +105,7 @@ class ShardMasters {
       const reply = await Promise.race([this.#askRole(address), late]);
       return reply === null || reply === undefined ? null : String(reply[0]);
     } catch (/** @type {any} */ error) {
-      // Who may not ask has to believe.
+      // If ROLE is not allowed, the node is believed to be a master.
       return String(error?.message).startsWith("NOPERM") ? "master" : null;
     } finally {
       clearTimeout(timer);

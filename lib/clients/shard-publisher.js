@@ -2,19 +2,19 @@
 "use strict";
 
 /**
- * Publishes to the channels of shards by a client of a cluster, so that nothing overtakes what was published before, and
- * that it is known what nobody could hear.
+ * Publishes to shard channels by a cluster client, so that no message overtakes an earlier one, and so that it is known which
+ * messages could reach nobody.
  */
 
 const { slotOf } = require("../base/native");
 const { afterReading } = require("./client");
 
-/** How long what is published waits for what was published before, in milliseconds: a node may never answer. */
+/** How long a publish waits for earlier ones, in milliseconds: a node may never answer. */
 const PATIENCE = 2000;
 
 /**
- * A publish reached nobody at its node, which is no longer the master of the slot, or does not say so. Those that listen
- * to the new one may have heard it.
+ * A publish reached nobody at its node, which is not, or does not say that it is, the master of the slot. Subscribers at the
+ * new master may have received it.
  */
 class UnheardError extends Error {
   /** @param {string} message @param {boolean} wasSent */
@@ -32,10 +32,10 @@ class UnheardError extends Error {
  * @property {(error: any) => void} reject
  */
 
-/** What is on its way to a node for one slot. */
+/** The publishes that are on their way to a node for one slot. */
 class Flight {
   count = 0;
-  /** Somebody has heard nothing: what comes waits until it is known why. */
+  /** Whether a publish has reached nobody: the next ones wait until it is known why. */
   isSuspect = false;
   isUnheard = false;
   /** @type {Waiting[]} */
@@ -68,8 +68,8 @@ class ShardPublisher {
   }
 
   /**
-   * Resolves to how many have received it, at the node that it was sent to. Rejects with an `UnheardError` if that is
-   * nobody, and not to be believed.
+   * Resolves to the number of receivers at the node that it was sent to. Rejects with an `UnheardError` if that is zero and
+   * not to be believed.
    *
    * @param {string} channel
    * @param {Buffer | string} payload
@@ -115,7 +115,7 @@ class ShardPublisher {
     return new Promise((resolve, reject) => flight.waiting.push({ channel, payload, resolve, reject }));
   }
 
-  /** What waits goes out, or back, if it would overtake. @param {number} slot @param {Flight} flight */
+  /** Sends what waits, or gives it back if it would overtake. @param {number} slot @param {Flight} flight */
   #land(slot, flight) {
     clearTimeout(flight.timer);
     if (this.#flights.get(slot) === flight) this.#flights.delete(slot);

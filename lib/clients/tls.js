@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * What a client's TLS options ask of a connection, in the words of the link's settings.
+ * Reads a client's TLS options as settings of the link's own connections.
  */
 
 const fs = require("node:fs");
@@ -12,8 +12,8 @@ const { clean, unreadable } = require("./settings");
 /** @typedef {import("./settings").TlsSettings} TlsSettings */
 
 /**
- * Options of Node's that change what is spoken or trusted in a way that the link's own connections cannot follow. What
- * is in no list here changes neither, or cannot be in a client that works.
+ * Options of Node that the link's own connections cannot follow. Options that are in no list here change neither the protocol
+ * nor the trust, or do not occur in a client that works.
  */
 const BEYOND = [
   "pfx",
@@ -76,7 +76,7 @@ function trusted() {
   try {
     if (extra) return [...tls.rootCertificates, fs.readFileSync(extra, "utf8")];
   } catch {
-    // Node has warned of it.
+    // Node itself warns of that.
   }
   return [...tls.rootCertificates];
 }

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * Local delivery: how a broadcast from another node gets to the sockets of this one. A ready frame is handed to
- * the parent class, which writes it to each socket; nobody decodes it on the way unless somebody looks.
+ * Delivers broadcasts of other servers to local sockets. The parent class writes the ready frame to each socket. The arguments
+ * are only decoded if somebody reads them.
  */
 
 const msgpack = require("../msgpack");
@@ -12,8 +12,8 @@ const { EVENT } = require("./offsets");
 /** The type that old emitters give to an event with binary attachments. */
 const BINARY_EVENT = 5;
 
-/** Names that clients do not take for an event's. */
-const RESERVED = new Set([
+/** Names that clients do not take for an event's. @type {ReadonlySet<any>} */
+const RESERVED_EVENTS = new Set([
   "connect",
   "connect_error",
   "disconnect",
@@ -23,7 +23,7 @@ const RESERVED = new Set([
 ]);
 
 /**
- * What the arguments of a broadcast can be read from.
+ * The source of a broadcast's arguments.
  *
  * @typedef {object} Source
  * @property {string} text what socket.io-parser would print
@@ -84,7 +84,7 @@ function readTarget({ rooms, except, flags }) {
 function eventOf(packet) {
   const { type, data } = packet;
   const [name] = Array.isArray(data) ? data : [];
-  const isName = typeof name === "number" || (typeof name === "string" && !RESERVED.has(name));
+  const isName = typeof name === "number" || (typeof name === "string" && !RESERVED_EVENTS.has(name));
   if ((type !== EVENT && type !== BINARY_EVENT) || !isName) throw new TypeError("a broadcast is an event");
   // The parser of the server sees by itself whether there is anything binary in it.
   packet.type = EVENT;
@@ -120,4 +120,12 @@ function printsStandardText(encoder) {
   }
 }
 
-module.exports = { EVENT, decodeTarget, eventOf, lazyPacket, printsStandardText, readTarget };
+module.exports = {
+  EVENT,
+  RESERVED_EVENTS,
+  decodeTarget,
+  eventOf,
+  lazyPacket,
+  printsStandardText,
+  readTarget,
+};

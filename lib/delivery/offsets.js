@@ -2,9 +2,9 @@
 "use strict";
 
 /**
- * Offsets: with connection state recovery on, a packet has the id of its entry as its last argument, from which a
- * client says how far it has got. That of an own packet is known when Redis has answered; until then it waits here, and
- * everything that would overtake it.
+ * Offsets: with connection state recovery, the last argument of a packet is the id of its entry in the stream. A client shows it
+ * to say how far it has got. The id of an own packet is known when Redis has answered. Until then the packet waits here, and so
+ * does everything that would overtake it.
  */
 
 const { throwAlone } = require("../base/throw-alone");

@@ -2,8 +2,7 @@
 "use strict";
 
 /**
- * What goes out: the text that the server's parser has printed, taken apart for Rust, and the options that go with
- * it.
+ * Prepares an emit for Rust: the text that the server's parser has printed, its attachments, and the options.
  */
 
 const { isSharedArrayBuffer } = require("node:util").types;

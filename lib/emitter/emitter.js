@@ -7,12 +7,12 @@
  */
 
 const { isOwn, readForm } = require("../place/forms");
-const { BroadcastOperator, checkNoCallback, routes } = require("./operator");
+const { BroadcastOperator, checkNoCallback, routes } = require("./broadcast-operator");
 const { readEmitterOptions } = require("./options");
-const { NoSession, Session, sessionOf } = require("./session");
+const { NoSession, EmitterSession, sessionOf } = require("./emitter-session");
 
 class Emitter {
-  /** @type {Session | NoSession} */
+  /** @type {EmitterSession | NoSession} */
   #session;
   /** @type {import("./senders").Sender} */
   #sender;
@@ -26,7 +26,7 @@ class Emitter {
    */
   constructor(redisClient, opts, nsp = "/") {
     // Of `of()`, which hands on what is common.
-    const session = opts instanceof Session || opts instanceof NoSession ? opts : null;
+    const session = opts instanceof EmitterSession || opts instanceof NoSession ? opts : null;
     this.redisClient = redisClient;
     if (session === null) {
       const form = readForm([redisClient, opts], { clients: 1 });

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * What an `Emitter` was given: checked, with the defaults filled in.
+ * Checks the options of an `Emitter`, and fills in the defaults.
  */
 
 const { randomBytes } = require("node:crypto");
@@ -18,7 +18,7 @@ const {
   wrong,
 } = require("../options/options");
 
-/** Who emitters are in the messages that they send. */
+/** The sender that emitters' messages name. */
 const UID = "emitter";
 
 /**

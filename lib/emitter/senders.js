@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * How what an emitter sends looks: to the servers of each family.
+ * Sends an emitter's messages in the form of each family of servers.
  */
 
 const { streamOf } = require("../base/native");
@@ -24,12 +24,12 @@ const EVENT = 2;
 /**
  * @typedef {import("./options").EmitterOptions} EmitterOptions
  *
- * @typedef {object} Target whom something is for
+ * @typedef {object} Target who gets a message
  * @property {Set<any>} rooms
  * @property {Set<any>} except
  * @property {Record<string, any>} flags
  *
- * @typedef {object} Outlet what takes it to Redis: the class in outlet.js
+ * @typedef {object} EmitterLink what takes it to Redis: the class in emitter-link.js
  * @property {import("../link/link").Link} link
  * @property {(sender: Sender, routing: import("../link/routing").Routing) => number} join
  */
@@ -37,19 +37,19 @@ const EVENT = 2;
 /** @type {Target} */
 const EVERYBODY = Object.freeze({ rooms: new Set(), except: new Set(), flags: {} });
 
-/** What sends for one namespace. @abstract */
+/** Sends for one namespace. @abstract */
 class Sender {
-  #outlet;
+  #emitterLink;
   #routing;
   #member = 0;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
-    this.#outlet = outlet;
+  constructor(emitterLink, options, nsp) {
+    this.#emitterLink = emitterLink;
     this.#routing = new Routing({ ...options.identity, nsp });
     this.nsp = nsp;
   }
@@ -80,14 +80,14 @@ class Sender {
     return this.#routing.names;
   }
 
-  /** Connects, if that is not done. */
+  /** Joins the link, if it has not. */
   open() {
-    if (this.#member === 0) this.#member = this.#outlet.join(this, this.#routing);
+    if (this.#member === 0) this.#member = this.#emitterLink.join(this, this.#routing);
   }
 
-  /** Is no longer part of the link; until it has something to send again. */
+  /** Leaves the link until it has something to send again. */
   close() {
-    this.#outlet.link.leave(this.#member);
+    this.#emitterLink.link.leave(this.#member);
     this.#member = 0;
   }
 
@@ -96,23 +96,23 @@ class Sender {
     this.open();
     if (debug.enabled && to === BROADCASTS)
       debug("publishing message to channel %s", this.#routing.channelOf(to, room));
-    this.#outlet.link.send(this.#member, this.#routing, to, room, bytes);
+    this.#emitterLink.link.send(this.#member, this.#routing, to, room, bytes);
   }
 
   /** @param {string} key @param {string[]} command @param {number} type @param {string} data */
   _add(key, command, type, data) {
     this.open();
     debug("adding message to stream %s", key);
-    this.#outlet.link.add(this.#member, key, command, type, data);
+    this.#emitterLink.link.add(this.#member, key, command, type, data);
   }
 
-  /** Sockets somewhere are told to join rooms. @param {any[]} rooms */
+  /** Sockets on any server are told to join rooms. @param {any[]} rooms */
   _cover(rooms) {
     this.#routing.native.cover(rooms.map(String));
   }
 }
 
-/** What broadcasts of the classic family begin with: `[uid, { type, data: …`, in msgpack. */
+/** The beginning of broadcasts of the classic family: `[uid, { type, data: …`, in msgpack. */
 const HEAD = Buffer.concat([
   Buffer.of(0x93),
   msgpack.encode(UID),
@@ -124,17 +124,17 @@ const HEAD = Buffer.concat([
 class ClassicSender extends Sender {
   /** @type {import("./options").Encoder | null} */
   #parser;
-  /** What comes behind the arguments, up to the options; and to the end, if it is for everybody. */
+  /** What follows the arguments: up to the options, and for a broadcast to everybody up to the end. */
   #tail;
   #wholeTail;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
-    super(outlet, options, nsp);
+  constructor(emitterLink, options, nsp) {
+    super(emitterLink, options, nsp);
     this.#parser = options.customParser ? options.parser : null;
     this.#tail = Buffer.concat(["nsp", nsp].map(msgpack.encode));
     this.#wholeTail = Buffer.concat([this.#tail, msgpack.encode(orderedOptions(EVERYBODY))]);
@@ -188,87 +188,82 @@ class ClassicSender extends Sender {
   }
 }
 
-/** To servers with the sharded adapter. */
-class ShardedSender extends Sender {
+/** To servers whose messages are envelopes, or entries of streams. @abstract */
+class EnvelopeSender extends Sender {
+  /**
+   * Tells all servers something.
+   *
+   * @abstract
+   * @param {number} _type
+   * @param {object} _data
+   * @param {Target} [_target] of a broadcast
+   */
+  _tell(_type, _data, _target) {
+    throw new Error("abstract");
+  }
+
   /** @param {any[]} data @param {Target} target */
   emit(data, target) {
-    const message = { packet: { type: EVENT, data }, opts: optionsOf(target) };
-    this._send(BROADCASTS, roomOf(target), this.#print(MESSAGE.BROADCAST, message));
+    this._tell(MESSAGE.BROADCAST, { packet: { type: EVENT, data }, opts: optionsOf(target) }, target);
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  join(rooms, target) {
+    this._tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any[]} rooms @param {Target} target */
+  leave(rooms, target) {
+    this._tell(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
+  }
+
+  /** @param {any} close @param {Target} target */
+  disconnect(close, target) {
+    this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+  }
+}
+
+/** To servers with the sharded adapter. */
+class ShardedSender extends EnvelopeSender {
+  /** @param {number} type @param {object} data @param {Target} [target] */
+  _tell(type, data, target) {
+    const room = target === undefined ? null : roomOf(target);
+    this._send(target === undefined ? REQUESTS : BROADCASTS, room, printMessage(type, data, UID, this.nsp));
   }
 
   /** @param {any[]} rooms @param {Target} target */
   join(rooms, target) {
     this._cover(rooms);
-    this.#tell(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  leave(rooms, target) {
-    this.#tell(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any} close @param {Target} target */
-  disconnect(close, target) {
-    this.#tell(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
+    super.join(rooms, target);
   }
 
   /** @param {any[]} args */
   serverSideEmit(args) {
-    this.#tell(MESSAGE.SERVER_SIDE_EMIT, { packet: args });
-  }
-
-  /** @param {number} type @param {object} data */
-  #tell(type, data) {
-    this._send(REQUESTS, null, this.#print(type, data));
-  }
-
-  /** @param {number} type @param {object} data */
-  #print(type, data) {
-    return printMessage(type, data, UID, this.nsp);
+    this._tell(MESSAGE.SERVER_SIDE_EMIT, { packet: args });
   }
 }
 
 /** To servers with the streams adapter. */
-class StreamsSender extends Sender {
+class StreamsSender extends EnvelopeSender {
   #onlyPlaintext;
   #key;
-  /** What adds an entry, without its end. */
+  /** The command that adds an entry, without its last arguments. */
   #command;
 
   /**
-   * @param {Outlet} outlet
+   * @param {EmitterLink} emitterLink
    * @param {EmitterOptions} options
    * @param {string} nsp
    */
-  constructor(outlet, options, nsp) {
+  constructor(emitterLink, options, nsp) {
     const given = /** @type {import("../../binding").LinkStream} */ (options.identity.stream);
-    // A key, to which the user's client has a prefix of its own, perhaps.
-    const stream = { ...given, name: outlet.link.keyPrefix + given.name };
-    super(outlet, { ...options, identity: { ...options.identity, stream } }, nsp);
+    // The name is a key, and the user's client may have a prefix for keys.
+    const stream = { ...given, name: emitterLink.link.keyPrefix + given.name };
+    super(emitterLink, { ...options, identity: { ...options.identity, stream } }, nsp);
     this.#onlyPlaintext = options.onlyPlaintext;
     this.#key = streamOf(stream.name, stream.count, nsp);
     const maxLen = String(stream.maxLen);
     this.#command = ["XADD", this.#key, "MAXLEN", "~", maxLen, "*", "uid", UID, "nsp", nsp];
-  }
-
-  /** @param {any[]} data @param {Target} target */
-  emit(data, target) {
-    this.#add(MESSAGE.BROADCAST, { packet: { type: EVENT, data }, opts: optionsOf(target) });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  join(rooms, target) {
-    this.#add(MESSAGE.SOCKETS_JOIN, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any[]} rooms @param {Target} target */
-  leave(rooms, target) {
-    this.#add(MESSAGE.SOCKETS_LEAVE, { opts: optionsOf(target), rooms });
-  }
-
-  /** @param {any} close @param {Target} target */
-  disconnect(close, target) {
-    this.#add(MESSAGE.DISCONNECT_SOCKETS, { opts: optionsOf(target), close });
   }
 
   /** @param {any[]} args */
@@ -278,7 +273,7 @@ class StreamsSender extends Sender {
   }
 
   /** Adds an entry to the stream of the namespace. @param {number} type @param {object} data */
-  #add(type, data) {
+  _tell(type, data) {
     this._add(this.#key, this.#command, type, encodeData(type, data, this.#onlyPlaintext));
   }
 }
@@ -295,7 +290,7 @@ function targetOf({ rooms, except }) {
   return { rooms: [...rooms], except: [...except] };
 }
 
-/** In the order in which the emitter of the reference has them. @param {Target} target */
+/** In the order of the reference's emitter. @param {Target} target */
 function orderedOptions({ rooms, except, flags }) {
   return { rooms: [...rooms], flags, except: [...except] };
 }
@@ -308,15 +303,15 @@ function optionsOf({ rooms, except, flags }) {
 const SENDERS = { classic: ClassicSender, sharded: ShardedSender, streams: StreamsSender };
 
 /**
- * Returns what sends for a namespace, as the options have it.
+ * Makes the sender of a namespace for the options.
  *
- * @param {Outlet} outlet
+ * @param {EmitterLink} emitterLink
  * @param {EmitterOptions} options
  * @param {string} nsp
  * @returns {Sender}
  */
-function senderOf(outlet, options, nsp) {
-  return new SENDERS[options.mode](outlet, options, nsp);
+function senderOf(emitterLink, options, nsp) {
+  return new SENDERS[options.mode](emitterLink, options, nsp);
 }
 
 module.exports = { EVERYBODY, Sender, senderOf };

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * What `createAdapter` and its like return: Socket.IO calls it for each namespace, and one may listen to it.
+ * What `createAdapter` and its like return: Socket.IO calls it for each namespace, and users can listen to its events.
  */
 
 const { EventEmitter } = require("node:events");

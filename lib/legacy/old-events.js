@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The events that users of socket.io-redis listen to, on the clients of the adapter.
+ * The events that users of socket.io-redis expect of the adapter's clients.
  */
 
 const { EventEmitter } = require("node:events");

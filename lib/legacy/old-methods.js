@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The methods that the adapters of socket.io-redis 5 (with callbacks) and 6 (with promises) had, by way of those that
- * every node of today understands.
+ * The methods of the adapters of socket.io-redis 5 (with callbacks) and 6 (with promises), made of requests that every server
+ * of today understands.
  */
 
 /** What to call instead of each. */

@@ -2,20 +2,20 @@
 "use strict";
 
 /**
- * How many have heard what was published, and whether those of the channels of shards listen again. Servers subscribe anew
- * at times of their own when a slot has moved, or Redis was away.
+ * Knows how many have received the last publish on each channel, and waits until as many are subscribed again to shard
+ * channels. When a slot has moved or Redis was away, servers subscribe again at different times.
  */
 
-/** So many channels are remembered. */
+/** The most channels that are remembered. */
 const MAX_CHANNELS = 10_000;
 
-/** So many are waited for at a time. */
+/** The most that are waited for at a time. */
 const MAX_AWAITED = 500;
 
 /** How long they are waited for, in milliseconds: some may have gone. */
 const PATIENCE = 3000;
 
-/** How long it takes between two counts, in milliseconds. */
+/** The pause between two counts, in milliseconds. */
 const STEP = 25;
 
 class Audiences {
@@ -45,8 +45,8 @@ class Audiences {
   }
 
   /**
-   * How many have heard what was last published on a channel, or on one that the same servers listen to; 0 if that is not
-   * known.
+   * How many have received the last publish on a channel, or on one that the same servers are subscribed to; 0 if that is
+   * not known.
    *
    * @param {string} channel
    * @param {((channel: string) => boolean) | null} isAlike
@@ -60,14 +60,14 @@ class Audiences {
     return last?.size ?? 0;
   }
 
-  /** Nobody has heard what was published. @param {string} channel */
+  /** A publish has reached nobody. @param {string} channel */
   lost(channel) {
     const size = this.#known.get(channel)?.size;
     if (size === undefined || this.#awaited.size >= MAX_AWAITED || this.#awaited.has(channel)) return;
     this.#awaited.set(channel, { size, until: performance.now() + PATIENCE });
   }
 
-  /** Resolves when as many listen as before to all channels whose audience was lost, or after a while. */
+  /** Resolves when all channels that lost their audience have as many subscribers as before, or after a while. */
   async gathered() {
     while (this.#awaited.size > 0) {
       const channels = [...this.#awaited.keys()];

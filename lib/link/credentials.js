@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * Credentials that change: the link's own connections ask for them each time they connect, as the user's clients do.
+ * Asks for credentials that change, each time that one of the link's own connections is made, as the user's clients do.
  */
 
 /**
@@ -12,7 +12,7 @@
  */
 
 /**
- * The settings as the binding takes them, which only needs to know that there is somebody to ask.
+ * The settings as the binding takes them: it only has to know that there are credentials to ask for.
  *
  * @param {Settings} settings
  * @param {string[] | null} [allowedHosts]
@@ -29,7 +29,7 @@ function settingsForBinding(settings, allowedHosts = null) {
 }
 
 /**
- * Answers a CREDENTIALS record. Whatever the user's function does, there is an answer if it ever ends.
+ * Answers a CREDENTIALS record, whether the user's function returns, rejects or throws.
  *
  * @param {import("../../binding").Link} native
  * @param {number} token

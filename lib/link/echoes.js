@@ -2,33 +2,33 @@
 "use strict";
 
 /**
- * What this link has heard of its own messages since a connection broke: if Redis says that one has heard a message, and
- * that was this link, nobody else has.
+ * Knows which of its own messages this link has received since a connection broke. If Redis counts one receiver, and that was
+ * this link, no other server has received the message.
  */
 
 const { createHash } = require("node:crypto");
 const { afterReading } = require("../clients/client");
 
-/** So many messages are remembered. */
+/** The most messages that are remembered. */
 const MAX_SEEN = 10_000;
 
-/** How long an echo may take after the answer of Redis, in milliseconds: it comes on another connection. */
+/** How long a message may come after the answer of Redis, in milliseconds: it comes by another connection. */
 const PATIENCE = 500;
 
 class Echoes {
   #isOn = false;
-  /** How often each was heard, by its digest. @type {Map<string, number>} */
+  /** How often each was received, by its digest. @type {Map<string, number>} */
   #seen = new Map();
-  /** Who waits to hear it, by its digest. @type {Map<string, ((isHeard: boolean) => void)[]>} */
+  /** Who waits for it, by its digest. @type {Map<string, ((isHeard: boolean) => void)[]>} */
   #waiting = new Map();
 
-  /** A connection broke: what was heard before says nothing of what is published again. */
+  /** A connection broke: what was received before says nothing about publishes that are sent again. */
   begin() {
     this.end();
     this.#isOn = true;
   }
 
-  /** Nothing of before is unanswered any more. */
+  /** All publishes from before are answered. */
   end() {
     this.#isOn = false;
     this.#seen.clear();
@@ -37,7 +37,7 @@ class Echoes {
     for (const tell of waiting) tell(false);
   }
 
-  /** A message has come in. @param {Buffer | string} payload */
+  /** A message was received. @param {Buffer | string} payload */
   heard(payload) {
     if (!this.#isOn) return;
     const digest = digestOf(payload);
@@ -47,7 +47,7 @@ class Echoes {
   }
 
   /**
-   * Resolves to whether this link has heard a message, as often as it is asked; to false if it is not known.
+   * Resolves to whether this link has received a message, as often as it is asked; to false if that is not known.
    *
    * @param {Buffer | string} payload
    * @returns {Promise<boolean>}

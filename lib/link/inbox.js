@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * What the link has for JS, fetched in batches: the bytes into a slab of our own, and a table of numbers that says
- * what stands where. `src/core/effects.rs` has the other side.
+ * Fetches what the link has for JS, in batches: the bytes go into a slab of our own, and a table of numbers says where each
+ * record is. `src/core/effects.rs` has the other side.
  */
 
 const { fetch } = require("../base/native");
@@ -227,7 +227,7 @@ class Inbox {
 
   /** Hands on what is there; to be called when the link wakes JS. */
   drain = () => {
-    // A listener may end up here again, by way of a client that hands over messages.
+    // A listener may call this again, if a client hands over messages meanwhile.
     if (this.#draining) return;
     this.#draining = true;
     try {
@@ -262,7 +262,7 @@ class Inbox {
     try {
       this.#onRecord(this.#record);
     } catch (error) {
-      // Of the user's, who is to hear of it; but the records behind go on.
+      // A listener of the user has thrown: that becomes an uncaught exception, and the next records are handed on.
       throwAlone(error);
     }
   }

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * The proof that a link's own connections reach the same Redis as the user's clients: something that only we know,
- * published by the client, comes in on the link. The client may sit behind a tunnel, or be a mock.
+ * Proves that a link's own connections reach the same Redis as the user's clients: the client publishes a secret, and the link
+ * receives it. Without that the client might sit behind a tunnel, or be a mock.
  */
 
 const { randomBytes } = require("node:crypto");
@@ -13,8 +13,8 @@ const debug = require("debug")("socket.io-redis:link");
 const PATIENCE = Object.freeze({ steps: 4, step: 500 });
 
 /**
- * Calls back after two seconds in which the event loop ran. A loop that was blocked for as long (an application that
- * loads) has given nothing the time to happen; then this takes as much longer. Returns what calls it off.
+ * Calls back after two seconds in which the event loop ran. If the loop was blocked meanwhile, by an application that loads for
+ * example, this takes as much longer. Returns what cancels it.
  *
  * @param {() => void} callback
  */
@@ -28,7 +28,7 @@ function afterPatience(callback) {
 }
 
 class Proof {
-  /** What comes back. Of no type that there is: other members, were they to hear it, would pass it over. */
+  /** The secret message. Its type does not exist, so that other members would ignore it. */
   text = JSON.stringify({ type: 0, proof: randomBytes(16).toString("hex") });
   /** @type {import("../clients").Clients} */
   #clients;
@@ -41,7 +41,7 @@ class Proof {
 
   /**
    * @param {import("../clients").Clients} clients
-   * @param {() => void} onFailure it has not come back in time, though the clients are connected
+   * @param {() => void} onFailure it was not received in time, though the clients are connected
    */
   constructor(clients, onFailure) {
     this.#clients = clients;
@@ -67,7 +67,7 @@ class Proof {
     });
   }
 
-  /** It has come back, or is no longer wanted. */
+  /** It was received, or is no longer wanted. */
   stop() {
     this.#callOff?.();
     this.#callOff = null;
@@ -76,7 +76,7 @@ class Proof {
 
   #onTimeout() {
     this.#callOff = null;
-    // Not connected: Redis is away, and the proof with it.
+    // If the clients are not connected, Redis is away, and the proof fails for that reason.
     if (this.#clients.isReady()) this.#onFailure();
   }
 }

@@ -2,15 +2,15 @@
 "use strict";
 
 /**
- * What Redis refuses, in words that say what to do.
+ * Explains what Redis refuses, and says what to do.
  */
 
 const { MAX_DEPTH } = require("../msgpack/format");
 
-/** A server that is too old repeats what it was told, messages included: that is nobody's business. */
+/** A server that is too old repeats the command, with the message in it, which must not get into a log. */
 const UNKNOWN = /^(ERR unknown command [`'"]?(\w+)[`'"]?)/i;
 
-/** What older servers do not know. @type {Record<string, string>} */
+/** The commands that older servers do not know. @type {Record<string, string>} */
 const NEEDS = {
   SSUBSCRIBE: "sharded",
   SUNSUBSCRIBE: "sharded",
@@ -29,21 +29,21 @@ const ADVICE = {
   streams: "streams need Redis 5.0. On an older Redis use createAdapter() for all servers",
 };
 
-/** What a node of a cluster says to whom takes it for a single Redis. */
+/** The replies of a cluster's node to a client that takes it for a single Redis. */
 const CLUSTER = /^(MOVED|CROSSSLOT) /;
 
 const CLUSTER_ADVICE =
   "this Redis is a node of a cluster. Connect with `cluster`, or with a client for clusters";
 
-/** What is refused of a server that only listens: beside its hello it publishes nothing. */
+/** A server that only subscribes is refused its hello, and publishes nothing else. */
 const HELLO_ADVICE =
   "so the others are not told that this server has joined. It hears them all the same; if it is to emit, let it publish";
 
-/** What a user lacks who is refused a key, or a channel. Redis names neither; its versions have other words. */
+/** The replies to a user who lacks a key or a channel. Redis names neither, and its versions differ in their words. */
 const NO_KEY = /^NOPERM .*\bkeys?\b/;
 const NO_CHANNEL = /^NOPERM .*\bchannels?\b/;
 
-/** Why a broadcast was not published that is nested too deep. */
+/** Why a broadcast was not published. */
 const EXCESS =
   `a broadcast is nested deeper than ${MAX_DEPTH} levels, which other servers do not read: the clients of this one have ` +
   "got it. Send it flatter, or as text";

@@ -2,13 +2,13 @@
 "use strict";
 
 /**
- * Sessions that are being taken from Redis: a few at a time, since each may bring as much with it as a stream holds.
+ * Takes sessions from Redis, a few at a time: each may bring as much with it as a stream holds.
  */
 
 /** How many Rust works on at a time. */
 const AT_ONCE = 4;
 
-/** How many wait at most; one more finds nothing, and its client begins anew. */
+/** How many wait at most; the client of one more begins a new session. */
 const MAX_WAITING = 10_000;
 
 /**
@@ -44,7 +44,7 @@ class Restores {
     }
   }
 
-  /** None of them will be answered. */
+  /** Ends all of them without a session. */
   fail() {
     const all = [...this.#running.values(), ...this.#waiting];
     this.#running.clear();

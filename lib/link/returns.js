@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * What the user's clients have published, nobody could hear, and Rust is to publish again: in the order in which it went
- * out, and with nothing overtaking it.
+ * Gives publishes of the user's clients back to Rust, which publishes them again: those that have reached nobody, in their
+ * order, and all behind them, so that none is overtaken.
  */
 
 const { UnheardError } = require("../clients/shard-publisher");
@@ -13,11 +13,11 @@ class Returns {
   /** How many were given back, as Rust counts them: it wraps after 2^32. */
   count = 0;
   #last = 0;
-  /** The numbers of those whose end is not known. @type {Set<number>} */
+  /** The numbers of those that are not answered. @type {Set<number>} */
   #open = new Set();
-  /** All below have ended. */
+  /** All with lower numbers are answered. */
   #oldest = 1;
-  /** What is to be given back once all before it have ended, by number. @type {Map<number, () => void>} */
+  /** What is given back once all before it are answered, by number. @type {Map<number, () => void>} */
   #held = new Map();
 
   /** @param {() => void} onHold something will be given back: what comes is to wait */

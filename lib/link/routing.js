@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * A member of a link, as the link is told of it, and the channels of its messages. Which message takes which is decided in
- * src/core/routing.rs.
+ * Describes a member to its link, and names the channels of its messages. src/core/routing.rs decides which message takes which
+ * channel.
  */
 
 const binding = require("../base/native");

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * What Redis refuses, told in bounds: a user without a permission is refused with every message, and there may be
- * thousands of namespaces to be told.
+ * Limits how often refusals are reported: a user who lacks a permission is refused with every message, and there may be
+ * thousands of namespaces.
  */
 
 /** How often the same is told, in milliseconds. */

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * The names of options. One that nobody knows is a typing mistake, or belongs somewhere else: a warning says so, once.
+ * The names of all options. Warns once of an unknown one: it is a typing mistake, or belongs somewhere else.
  */
 
 const LINK = ["transport", "maxBacklogBytes", "maxInboxBytes", "allowedHosts"];

@@ -2,7 +2,7 @@
 "use strict";
 
 /**
- * What `createAdapter` was given: checked, with the defaults filled in.
+ * Checks the options of adapters, and fills in the defaults.
  */
 
 const { decode, encode } = require("../msgpack");
@@ -54,7 +54,7 @@ const MAX_STREAMS = 1024;
  */
 
 /**
- * Returns the options with their defaults. Throws a TypeError for what cannot be meant.
+ * Returns the options with their defaults. Throws a TypeError for a value that cannot be right.
  *
  * @param {Record<string, any> | null} [given]
  * @returns {AdapterOptions}
@@ -156,8 +156,8 @@ function readHosts(given) {
 
 // --- one option ----------------------------------------------------------------------------------------
 //
-// Options often come from the environment, where everything is text: what can only be meant one way is taken. Each
-// returns undefined for what is not given.
+// Options often come from the environment, where everything is text: text is taken where its meaning is clear. Each function
+// returns undefined if the option is not given.
 
 /** Digits, with a fraction perhaps: what a number looks like in the environment. */
 const NUMERIC = /^\s*\d+(\.\d+)?\s*$/;

@@ -18,6 +18,7 @@ const {
 const { duplicateOf } = require("../clients/duplicate");
 const { warnOfUnknown } = require("../options/known-options");
 const { Link } = require("../link/link");
+const { linkOfClient, linkOfClients, linkOfSettings, linkOfUrl } = require("../link/links");
 const { present, unset, wrong } = require("../options/options");
 
 /**
@@ -82,11 +83,11 @@ function formOf(args, { clients, old = false }) {
  */
 function linkOf({ pub, sub, url, settings }, options) {
   if (pub instanceof Link) return pub;
-  if (url !== null) return Link.ofUrl(url, options);
-  if (settings !== null) return Link.ofSettings(settings, options);
+  if (url !== null) return linkOfUrl(url, options);
+  if (settings !== null) return linkOfSettings(settings, options);
   return options.family === "classic" || options.family === "sharded"
-    ? Link.ofClients(pub, sub, options)
-    : Link.ofClient(pub, options);
+    ? linkOfClients(pub, sub, options)
+    : linkOfClient(pub, options);
 }
 
 /** Whether nothing was given that connects: the adapter does that by itself. @param {Form} form */

@@ -2,8 +2,8 @@
 "use strict";
 
 /**
- * How far the sockets of this node have got in the stream, so that a client which was sent nothing for long can come
- * back: the entry that it was sent last may be gone from the stream. Of a socket that is not here nothing is known.
+ * Knows how far the sockets of this server have got in the stream. So a client that was sent nothing for long can be restored,
+ * though the entry that it was sent last may be gone from the stream.
  */
 
 const { compareOffsets } = require("../delivery/offsets");

@@ -2,39 +2,30 @@
 "use strict";
 
 /**
- * Whom an emitter sends to: rooms, all but some rooms, with flags. As the operators of Socket.IO's servers, each call
- * makes another one.
+ * Says who gets an emitter's messages: rooms, all but some rooms, with flags. Each call makes another operator, as with the
+ * operators of Socket.IO's servers.
  */
 
 const { readForm } = require("../place/forms");
 const { prefixIn } = require("../base/native");
+const { RESERVED_EVENTS } = require("../delivery/delivery");
 const { readEmitterOptions } = require("./options");
 const { EVERYBODY } = require("./senders");
-const { sessionOf } = require("./session");
-
-/** Names of events that mean something else to clients and servers. @type {ReadonlySet<any>} */
-const RESERVED_EVENTS = new Set([
-  "connect",
-  "connect_error",
-  "disconnect",
-  "disconnecting",
-  "newListener",
-  "removeListener",
-]);
+const { sessionOf } = require("./emitter-session");
 
 /**
  * What `broadcastOptions` of an operator stand for.
  *
  * @typedef {object} Route
  * @property {any} redisClient
- * @property {import("./session").Session | import("./session").NoSession} session
+ * @property {import("./emitter-session").EmitterSession | import("./emitter-session").NoSession} session
  * @property {import("./senders").Sender} sender
  */
 
-/** Of the options that emitters have made. @type {WeakMap<object, Route>} */
+/** The routes of the options that emitters have made. @type {WeakMap<object, Route>} */
 const routes = new WeakMap();
 
-/** Those of operators that were made by hand, by their options and their client. @type {WeakMap<object, WeakMap<object, Route>>} */
+/** The routes of operators that users have made, by their options and their client. @type {WeakMap<object, WeakMap<object, Route>>} */
 const handMade = new WeakMap();
 
 class BroadcastOperator {
@@ -44,7 +35,7 @@ class BroadcastOperator {
   #target;
 
   /**
-   * Emitters make them; whoever makes one himself needs a client.
+   * Emitters make operators. Users who make one need a client.
    *
    * @param {any} redisClient
    * @param {any} broadcastOptions `{ nsp, broadcastChannel, requestChannel, parser }`
@@ -126,7 +117,7 @@ class BroadcastOperator {
 }
 
 /**
- * The way of a client: that of the emitter which has made the options, or one of the same kind.
+ * The route of a client: that of the emitter that has made the options, or one like it.
  *
  * @param {any} redisClient
  * @param {any} broadcastOptions
@@ -149,7 +140,7 @@ function routeOf(redisClient, broadcastOptions) {
   return route;
 }
 
-/** Throws if the last argument is a function: nobody would call it. @param {any[]} args */
+/** Throws if the last argument is a function: no acknowledgement would call it. @param {any[]} args */
 function checkNoCallback(args) {
   if (typeof args[args.length - 1] === "function") throw new Error("Acknowledgements are not supported");
 }

@@ -2,21 +2,21 @@
 "use strict";
 
 /**
- * Errors that nobody listens to, on stderr: an operator has to see why nothing gets through. One line each, and the same
- * line once a minute at most, however many links and attempts there are.
+ * Prints errors that nobody listens to on stderr: an operator has to see why messages do not arrive. The same line is printed
+ * once a minute at most, however many links and attempts there are.
  */
 
-/** How often the same is said, in milliseconds. */
+/** How long the same line is not printed again, in milliseconds. */
 const EVERY = 60_000;
 
-/** So many lines are remembered. */
+/** The most lines that are remembered. */
 const MAX_LINES = 100;
 
-/** When each was said. @type {Map<string, number>} */
+/** When each line was last printed. @type {Map<string, number>} */
 const said = new Map();
 
 /** @param {string} text what is wrong, where, and what to do @param {string} hint who else could have heard it */
-function warnUntold(text, hint) {
+function warnUnhandled(text, hint) {
   const now = performance.now();
   const before = said.get(text);
   if (before !== undefined && now - before < EVERY) return;
@@ -25,4 +25,4 @@ function warnUntold(text, hint) {
   console.warn(`socket.io-redis: ${text.replace(/\s*[\r\n]+\s*/g, " ")} (${hint})`);
 }
 
-module.exports = { warnUntold };
+module.exports = { warnUnhandled };

@@ -7,75 +7,14 @@
  */
 
 const assert = require("node:assert");
-const { PROBE } = require("../lib/link/doubt");
-const { Hearing } = require("../lib/link/hearing");
-const { LOOK, Looks, byLooks, settled } = require("./support/looks");
+const { PROBE } = require("../lib/link/channel-prober");
+const { World } = require("./support/prober-world");
+const { LOOK, byLooks, settled } = require("./support/looks");
 
 /** So many looks an answered probe may take at first, and at most. */
 const PATIENCE = { first: 16, most: 240 };
 
 const CHANNEL = "a#/#room#";
-
-class World extends Looks {
-  isUp = true;
-  /** When something was asked, and about which channel. @type {{ at: number, channel: string }[]} */
-  probes = [];
-  /** The channels that are not heard, as they were found. @type {string[]} */
-  deaf = [];
-  /** For how long nothing may have come in on each of them, in milliseconds. @type {number[]} */
-  silences = [];
-  /** Whether a probe comes in on its channel. @type {(channel: string) => boolean} */
-  echoes = () => true;
-  /** What Redis answers to a probe. @type {(channel: string) => Promise<number>} */
-  answer = async () => 1;
-  /** The node that a channel is listened to at. @type {(channel: string) => string | null} */
-  place = () => null;
-
-  constructor() {
-    super();
-    this.hearing = new Hearing({
-      isUp: () => this.isUp,
-      publish: (channel) => this.#publish(channel),
-      placeOf: (channel) => this.place(channel),
-      onDeaf: (channel) => {
-        this.deaf.push(channel);
-        this.silences.push(this.hearing.loses(channel));
-      },
-    });
-  }
-
-  /** @param {string} channel */
-  async #publish(channel) {
-    this.probes.push({ at: this.now, channel });
-    const receivers = await this.answer(channel);
-    if (receivers > 0 && this.echoes(channel)) this.hears(channel, PROBE);
-    return receivers;
-  }
-
-  /** @param {string} channel @param {string} [payload] */
-  hears(channel, payload = "message") {
-    return this.hearing.hears(Buffer.from(channel), Buffer.from(payload));
-  }
-
-  /** Subscribes to channels, and has something come in on each. @param {string[]} channels */
-  async listens(...channels) {
-    for (const channel of channels) {
-      this.hearing.listens(channel);
-      this.hears(channel);
-    }
-    await this.looks(1);
-  }
-
-  /** Has looks happen until something was asked again; returns how many. @param {number} most */
-  async looksUntilAsked(most) {
-    const { length } = this.probes;
-    for (let n = 1; n <= most; n++) {
-      await this.looks(1);
-      if (this.probes.length > length) return n;
-    }
-    return assert.fail(`nothing was asked within ${most} looks`);
-  }
-}
 
 /** @param {(world: World) => Promise<void>} test */
 const timeless = (test) => byLooks(() => new World(), test);
@@ -97,7 +36,7 @@ describe("whether channels are heard", () => {
   it(
     "a probe is told from what is for others",
     timeless(async (world) => {
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       assert.strictEqual(world.hears(CHANNEL, PROBE), true);
       assert.strictEqual(world.hears(CHANNEL, `${PROBE} `), false);
       assert.strictEqual(world.hears("a#/#unknown#", PROBE), true);
@@ -120,7 +59,7 @@ describe("whether channels are heard", () => {
     "after trouble a channel is asked sooner, for a while",
     timeless(async (world) => {
       await world.listens(CHANNEL);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       assert.ok((await world.looksUntilAsked(10)) >= 4);
       await world.looks(15_000 / LOOK);
       assert.ok((await world.looksUntilAsked(100)) > 40);
@@ -209,7 +148,7 @@ describe("whether channels are heard", () => {
       world.answer = async () => answers.shift() ?? 1;
       await world.looksUntilAsked(100);
       await world.looks(1);
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(4);
       assert.deepStrictEqual([world.deaf, answers], [[], []]);
     }),
@@ -255,7 +194,7 @@ describe("whether channels are heard", () => {
       world.answer = async () => Promise.reject(new Error("NOPERM No permissions to access a channel"));
       await world.looksUntilAsked(100);
       const asked = world.probes.length;
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looks(10_000);
       assert.deepStrictEqual([world.probes.length, world.deaf], [asked, []]);
     }),
@@ -288,7 +227,7 @@ describe("whether channels are heard", () => {
         for (let looks = 1; ; looks++) {
           await world.looks(1);
           if (world.deaf.length === verdicts) continue;
-          world.hearing.listens(CHANNEL);
+          world.prober.listens(CHANNEL);
           return looks - 1;
         }
       };
@@ -303,7 +242,7 @@ describe("whether channels are heard", () => {
     "clients that have never heard each other may reach different clusters: that is no verdict",
     timeless(async (world) => {
       world.echoes = () => false;
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(1);
       assert.strictEqual(world.probes.length, 1);
       await world.looks(1000);
@@ -330,10 +269,10 @@ describe("whether channels are heard", () => {
     "a channel that is lost is not asked until it is subscribed to again",
     timeless(async (world) => {
       await world.listens(CHANNEL);
-      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+      assert.strictEqual(world.prober.loses(CHANNEL), 0);
       await world.looks(100);
       assert.deepStrictEqual(world.probes, []);
-      world.hearing.listens(CHANNEL);
+      world.prober.listens(CHANNEL);
       await world.looks(1);
       assert.strictEqual(world.probes.length, 1);
     }),
@@ -347,10 +286,10 @@ describe("whether channels are heard", () => {
       world.echoes = () => false;
       await world.looksUntilAsked(100);
       await world.looks(4);
-      const silence = world.hearing.loses(CHANNEL);
+      const silence = world.prober.loses(CHANNEL);
       assert.ok(silence >= world.now - heardAt - LOOK && silence <= world.now - heardAt + LOOK);
       // It is not heard of any more, and was not meanwhile.
-      assert.strictEqual(world.hearing.loses(CHANNEL), 0);
+      assert.strictEqual(world.prober.loses(CHANNEL), 0);
     }),
   );
 
@@ -358,11 +297,11 @@ describe("whether channels are heard", () => {
     "what is not wanted any more is not asked",
     timeless(async (world) => {
       await world.listens(CHANNEL, "a#/#other#");
-      world.hearing.forget(CHANNEL);
+      world.prober.forget(CHANNEL);
       await world.looks(100);
       assert.ok(world.probes.length > 0);
       assert.ok(world.probes.every(({ channel }) => channel !== CHANNEL));
-      world.hearing.stop();
+      world.prober.stop();
       await world.looks(100);
     }),
   );
@@ -389,7 +328,7 @@ describe("whether channels are heard", () => {
         // They are due a look later: many wait already.
         await world.listens(...others);
         world.probes = [];
-        world.hearing.doubt();
+        world.prober.probeSoon();
         await world.looksUntilAsked(10);
         assert.strictEqual(world.probes.length, 50);
         await world.looks(1);
@@ -412,7 +351,7 @@ describe("whether channels are heard", () => {
       const scattered = Array.from({ length: 2000 }, (_, n) => `a#/#room-${n}#`);
       await world.listens(...alike, ...lost, ...scattered);
       world.echoes = (channel) => !lost.includes(channel);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looksUntilAsked(10);
       const askedAt = () => world.probes.filter(({ channel }) => lost.includes(channel)).map(({ at }) => at);
       const [first] = askedAt();
@@ -433,7 +372,7 @@ describe("whether channels are heard", () => {
       world.place = (channel) => channel.slice(0, channel.indexOf("#"));
       await world.listens(...ONE, ...OTHER);
       world.echoes = (channel) => !ONE.includes(channel);
-      world.hearing.doubt();
+      world.prober.probeSoon();
       await world.looksUntilAsked(10);
     }
 
@@ -462,7 +401,7 @@ describe("whether channels are heard", () => {
         // They are not asked yet when nobody is found to listen to the slot.
         await world.listens(...OTHER);
         world.answer = async (channel) => (moving.includes(channel) ? 0 : 1);
-        world.hearing.doubt();
+        world.prober.probeSoon();
         await world.looksUntilAsked(1);
         await world.looks(2);
         assert.deepStrictEqual([...world.deaf].sort(), [...moving].sort());

@@ -1,19 +1,19 @@
 // @ts-check
 "use strict";
 
-/** Since when Redis is away, and why: what an error says about whatever was asked of the other servers meanwhile. */
+/** Since when Redis is away, and why. Errors of requests say so. */
 
-class Away {
+class Outage {
   #since = "";
   #reason = "";
 
-  /** The connection is lost, or an attempt to make it has failed. @param {string} reason */
+  /** The connection is lost, or could not be made. @param {string} reason */
   begin(reason) {
     if (this.#since === "") this.#since = new Date().toISOString();
     this.#reason = reason;
   }
 
-  /** It stands. */
+  /** The connection stands. */
   end() {
     this.#since = "";
   }
@@ -24,4 +24,4 @@ class Away {
   }
 }
 
-module.exports = { Away };
+module.exports = { Outage };

@@ -2,12 +2,12 @@
 "use strict";
 
 /**
- * Whether it can be believed that nobody has heard what the user's client has published on a channel that this link
- * listens to.
+ * Decides whether to believe that nobody has received a publish of the user's client on a channel that this link is
+ * subscribed to.
  *
- * It is the truth where the two clients are connected to different servers, to a primary and its replica for example:
- * what was published again there would arrive again. So it is doubted only once an answer has counted this link's own
- * subscription, and of a message only a few times.
+ * It is true where the two clients are connected to different servers, such as a primary and its replica: publishing again
+ * there would deliver the message twice. So a count of zero is doubted only after an answer has counted this link's own
+ * subscription, and only a few times for the same message.
  */
 
 const { createHash } = require("node:crypto");
@@ -21,7 +21,7 @@ const MAX_MESSAGES = 10_000;
 /** For how long they are, after the last of them, in milliseconds. */
 const MEMORY = 10_000;
 
-class Unheard {
+class ZeroReceivers {
   /** Whether the clients are known to reach the same server. */
   isProven = false;
   /** How often each message was doubted. @type {Map<string, number>} */
@@ -47,4 +47,4 @@ class Unheard {
   }
 }
 
-module.exports = { Unheard };
+module.exports = { ZeroReceivers };

@@ -2,67 +2,66 @@
 "use strict";
 
 /**
- * The link that emitters send by, one for all of a client's; what has become of what they have sent; and its end.
+ * The link of all emitters of a client: counts what has become of their messages, and ends with the last of them.
  */
 
 const { isOwn, linkOf } = require("../place/forms");
 const { WRITE_PATIENCE } = require("../base/lifetime");
-const { Link } = require("../link/link");
+const { linkOfEmitter } = require("../link/links");
 const { senderOf } = require("./senders");
 const debug = require("debug")("socket.io-emitter");
 
-/** So many namespaces are known to the link at a time; each costs it some memory, and a count now and then. */
+/** The most namespaces that the link has at a time: each costs it some memory, and a count now and then. */
 const MAX_SENDERS = 1000;
 
-/** @type {WeakMap<Link, Outlet>} */
-const outlets = new WeakMap();
+/** @type {WeakMap<import("../link/link").Link, EmitterLink>} */
+const emitterLinks = new WeakMap();
 
 /**
- * Emitters that nobody has closed, and nobody holds any more: the reference has no `close()`, and programs make one for
- * each message. @type {FinalizationRegistry<Outlet>}
+ * Emitters that are garbage and were not closed: the reference has no `close()`, and programs make an emitter for each message. @type {FinalizationRegistry<EmitterLink>}
  */
-const abandoned = new FinalizationRegistry((outlet) => void outlet.abandon());
+const abandoned = new FinalizationRegistry((emitterLink) => void emitterLink.abandon());
 
-class Outlet {
+class EmitterLink {
   /** @type {Map<string, import("./senders").Sender>} */
   #senders = new Map();
-  /** Those that are members of the link, oldest first. @type {Set<import("./senders").Sender>} */
+  /** The senders that are members of the link, oldest first. @type {Set<import("./senders").Sender>} */
   #joined = new Set();
-  /** How many emitters are not closed. They are not held: see `abandoned`. */
+  /** How many emitters are not closed. They are not referenced: see `abandoned`. */
   #users = 0;
-  /** What was wrong when the connection was last lost. */
+  /** Why the connection was last lost. */
   #outage = "";
 
   #isOwn;
 
-  /** @param {Link} link @param {boolean} isOwn whether it has no client, with which its link would end */
+  /** @param {import("../link/link").Link} link @param {boolean} isOwn whether it has no client, with which its link would end */
   constructor(link, isOwn) {
     this.link = link;
     this.#isOwn = isOwn;
   }
 
   /**
-   * The outlet of a client, or one of its own for an address.
+   * The one of a client, or a new one for an address.
    *
    * @param {import("../place/forms").Form} form
    * @param {import("./options").EmitterOptions} options
    */
   static of(form, options) {
-    if (isOwn(form)) return new Outlet(linkOf(form, options.link), true);
-    const link = Link.ofEmitter(form.pub, options.link);
-    let outlet = outlets.get(link);
-    if (outlet === undefined) outlets.set(link, (outlet = new Outlet(link, false)));
-    return outlet;
+    if (isOwn(form)) return new EmitterLink(linkOf(form, options.link), true);
+    const link = linkOfEmitter(form.pub, options.link);
+    let emitterLink = emitterLinks.get(link);
+    if (emitterLink === undefined) emitterLinks.set(link, (emitterLink = new EmitterLink(link, false)));
+    return emitterLink;
   }
 
   /**
-   * What sends for a namespace: the same for all emitters that would send alike.
+   * The sender of a namespace: the same for all emitters with the same options.
    *
    * @param {import("./options").EmitterOptions} options
    * @param {string} nsp
    */
   sender(options, nsp) {
-    // What a parser does nobody can compare.
+    // Parsers cannot be compared.
     if (options.customParser) return senderOf(this, options, nsp);
     const { prefix, mode, stream } = options.identity;
     const name = JSON.stringify([prefix, mode, stream, options.onlyPlaintext, nsp]);
@@ -96,12 +95,12 @@ class Outlet {
     if (abandoned.unregister(session) && --this.#users === 0) this.#end();
   }
 
-  /** An emitter is gone without being closed. The last one ends a link that nothing else ends, as soon as it may. */
+  /** An emitter was not closed and is garbage. The last one ends a link of its own once all is answered. */
   async abandon() {
     this.#users--;
     if (!this.#isOwn || this.#users > 0) return;
-    // Of what was lost nobody is left to hear.
-    await this.link.answered().catch(() => {});
+    // Nobody is left to be told of losses.
+    await this.link.progress.whenAnswered().catch(() => {});
     if (this.#users === 0) this.#end();
   }
 
@@ -111,7 +110,7 @@ class Outlet {
     this.link.end();
   }
 
-  /** What has become of all that was sent by now. */
+  /** Counts what has become of all messages so far. */
   count() {
     const {
       acknowledged = 0,
@@ -120,15 +119,15 @@ class Outlet {
       lostInFlight = 0,
       dropped = 0,
     } = this.link.stats() ?? {};
-    const pending = this.link.unanswered;
+    const pending = this.link.progress.unanswered;
     return { sent: acknowledged, receivers, refused, lost: lostInFlight + dropped, pending };
   }
 
   /**
-   * Why something has not reached Redis.
+   * Explains why messages have not reached Redis.
    *
    * @param {{ refused: number, lost: number, pending: number }} counts
-   * @param {number} [timeout] how long it was waited for, if that was said
+   * @param {number} [timeout] how long was waited, if a time was given
    */
   explain({ refused, lost, pending }, timeout) {
     const why = [];
@@ -155,4 +154,4 @@ class Outlet {
   }
 }
 
-module.exports = { Outlet };
+module.exports = { EmitterLink };

@@ -6,7 +6,7 @@
 const assert = require("node:assert");
 const { Carrier } = require("../lib/link/carrier");
 const { KIND } = require("../lib/link/inbox");
-const { SignsOfLife } = require("../lib/link/signs-of-life");
+const { Keepalive } = require("../lib/link/keepalive");
 const { Looks, byLooks } = require("./support/looks");
 
 /** So many looks lie between an answer and the next question, and so many an answer may take. */
@@ -20,7 +20,7 @@ class World extends Looks {
 
   /** Is to be called once the clock is this one's. */
   begin() {
-    this.life = new SignsOfLife({ ask: () => this.#ask(), onMute: () => this.mute++ });
+    this.life = new Keepalive({ ask: () => this.#ask(), onMute: () => this.mute++ });
     this.life.begin(this.now);
     return this.life;
   }

@@ -2,21 +2,21 @@
 "use strict";
 
 /**
- * Whether the connection lives by which the user's client of a cluster listens to all global channels. To a subscriber a
- * node that stands still looks like silence, while the others take what is published and cannot hand it on to this one:
- * what they give up on nobody hears. So the connection is asked for a reply once in a while.
+ * Checks the connection by which the user's cluster client is subscribed to all global channels: a PING asks it for a reply
+ * now and then. To a subscriber, a node that hangs looks like silence. Meanwhile the other nodes accept publishes, cannot hand
+ * them on to that node, and give them up in the end.
  */
 
-/** How often that is looked at, in milliseconds. */
+/** The interval between two looks, in milliseconds. */
 const LOOK_EVERY = 250;
 
-/** So many looks lie between an answer and the next question. */
+/** The number of looks between an answer and the next question. */
 const PERIOD = 4;
 
-/** So many looks an answer may take. They are counted rather than time: an event loop that was blocked has read nothing. */
+/** The number of looks that an answer may take. Looks are counted rather than time: an event loop that was blocked has read nothing. */
 const PATIENCE = 16;
 
-class SignsOfLife {
+class Keepalive {
   #ask;
   #onMute;
   /** When it was last asked for something that it answered: a question or a subscription. */
@@ -39,7 +39,7 @@ class SignsOfLife {
   }
 
   /**
-   * The connection is listened by. That it is subscribed proves it, too: one that replaces another owes it nothing.
+   * The connection is subscribed, which proves it, too. A connection that replaces another is judged by itself.
    *
    * @param {number} askedAt when it was asked to subscribe
    */
@@ -48,7 +48,7 @@ class SignsOfLife {
     this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 
-  /** How long it may not have brought anything, in milliseconds. */
+  /** For how long it may have received nothing, in milliseconds. */
   get silence() {
     return performance.now() - this.#livedAt;
   }
@@ -79,7 +79,7 @@ class SignsOfLife {
         this.#livedAt = askedAt;
         this.#end();
       },
-      // It is lost, which the client sees, too.
+      // The connection is lost, which the client sees, too.
       () => void (this.#question === question && this.#end()),
     );
   }
@@ -90,4 +90,4 @@ class SignsOfLife {
   }
 }
 
-module.exports = { SignsOfLife };
+module.exports = { Keepalive };

@@ -2,16 +2,15 @@
 "use strict";
 
 /**
- * What an emitter and those of other namespaces that it has made have in common: where they send, and what they know
- * of what they have sent.
+ * What an emitter shares with those of other namespaces that it has made: their link, and the counts of their messages.
  */
 
 const { isOwn } = require("../place/forms");
 const { WRITE_PATIENCE, countOf, keepFor } = require("../base/lifetime");
-const { Link } = require("../link/link");
+const { checkEmitterClient } = require("../link/links");
 const { MAX_DELAY, readNumber } = require("../options/options");
 const { Routing } = require("../link/routing");
-const { Outlet } = require("./outlet");
+const { EmitterLink } = require("./emitter-link");
 
 /**
  * @typedef {object} FlushResult as in emitter.d.ts
@@ -22,9 +21,9 @@ const { Outlet } = require("./outlet");
  * @property {number} pending
  */
 
-class Session {
-  #outlet;
-  /** What there was to count when the last flush ended. */
+class EmitterSession {
+  #emitterLink;
+  /** The counts at the end of the last flush. */
   #start;
   #flushing = 0;
   /** @type {Promise<FlushResult> | null} */
@@ -33,22 +32,22 @@ class Session {
   /** @param {import("../place/forms").Form} form @param {import("./options").EmitterOptions} options */
   constructor(form, options) {
     this.options = options;
-    this.#outlet = Outlet.of(form, options);
-    this.#outlet.enter(this);
-    this.#start = this.#outlet.count();
+    this.#emitterLink = EmitterLink.of(form, options);
+    this.#emitterLink.enter(this);
+    this.#start = this.#emitterLink.count();
   }
 
   get transport() {
-    return this.#outlet.link.transport;
+    return this.#emitterLink.link.transport;
   }
 
   stats() {
-    return this.#closed === null ? this.#outlet.link.stats() : null;
+    return this.#closed === null ? this.#emitterLink.link.stats() : null;
   }
 
   /** What sends for a namespace. @param {string} nsp */
   sender(nsp) {
-    return this.#outlet.sender(this.options, nsp);
+    return this.#emitterLink.sender(this.options, nsp);
   }
 
   /** Throws if nothing can be sent any more. */
@@ -76,22 +75,25 @@ class Session {
    * @returns {Promise<FlushResult>}
    */
   close(options) {
-    return (this.#closed ??= handled(this.flush(options).finally(() => this.#outlet.leave(this))));
+    return (this.#closed ??= handled(this.flush(options).finally(() => this.#emitterLink.leave(this))));
   }
 
   /** @param {number} [timeout] */
   async #flush(timeout) {
-    const outlet = this.#outlet;
-    // Messages that are lost while two wait are told to both.
+    const emitterLink = this.#emitterLink;
+    // Losses during two flushes at a time are reported by both.
     const start = this.#start;
     this.#flushing++;
     let inTime;
     try {
-      inTime = await keepFor(isInTime(outlet.link, timeout), "what an emitter has sent is to be answered");
+      inTime = await keepFor(
+        isInTime(emitterLink.link, timeout),
+        "what an emitter has sent is to be answered",
+      );
     } finally {
       this.#flushing--;
     }
-    const now = outlet.count();
+    const now = emitterLink.count();
     if (this.#flushing === 0) this.#start = now;
     /** @type {FlushResult} */
     const result = {
@@ -105,12 +107,12 @@ class Session {
     const missing = refused + lost + pending;
     if (missing === 0) return result;
     const which = `${missing} of ${countOf(sent + missing, "message")} ${missing === 1 ? "has" : "have"}`;
-    const message = `${which} not reached Redis: ${outlet.explain(result, timeout)}`;
+    const message = `${which} not reached Redis: ${emitterLink.explain(result, timeout)}`;
     throw Object.assign(new Error(message), result);
   }
 }
 
-/** Of an emitter that was given no client. As with the reference, the first message says so. */
+/** The session of an emitter without a client. As with the reference, the first message throws. */
 class NoSession {
   #problem;
 
@@ -154,44 +156,44 @@ class NoSession {
  * @param {import("./options").EmitterOptions} options
  */
 function sessionOf(form, options) {
-  // The reference knows the classic mode alone.
-  if (isOwn(form) || options.mode !== "classic") return new Session(form, options);
+  // The reference has the classic mode only.
+  if (isOwn(form) || options.mode !== "classic") return new EmitterSession(form, options);
   try {
-    Link.checkEmitter(form.pub, options.link);
+    checkEmitterClient(form.pub, options.link);
   } catch (error) {
     return new NoSession(error, options);
   }
-  return new Session(form, options);
+  return new EmitterSession(form, options);
 }
 
 /**
- * Resolves to true when Redis has answered for everything that was published by now, or to false when the time is over: that
- * which was given, or a while without an answer for any of it.
+ * Resolves to true when Redis has answered everything that was published by now. Resolves to false after the given time, or
+ * without one after a while in which Redis has answered nothing of it.
  *
- * @param {Link} link
+ * @param {import("../link/link").Link} link
  * @param {number} [timeout] in milliseconds
  * @returns {Promise<boolean>}
  */
-function isInTime(link, timeout) {
+function isInTime({ progress }, timeout) {
   return new Promise((resolve, reject) => {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
-    const published = link.publishedCount;
+    const published = progress.published;
     const wait = () => {
-      const answered = link.answeredCount;
+      const answered = progress.answered;
       const onTimeout = () => {
-        const now = link.answeredCount;
-        // With more answers than that some are for what was published since.
+        const now = progress.answered;
+        // If there are as many answers as messages, some answers are for later messages.
         if (now > answered && now < published) wait();
         else resolve(false);
       };
       timer = setTimeout(onTimeout, WRITE_PATIENCE);
     };
     if (timeout === undefined) wait();
-    // Who says more waits for as long as it takes.
+    // A longer time than timers can have means to wait for as long as it takes.
     else if (timeout <= MAX_DELAY) timer = setTimeout(resolve, timeout, false);
-    link
-      .answered()
+    progress
+      .whenAnswered()
       .then(() => resolve(true), reject)
       .finally(() => clearTimeout(timer));
   });
@@ -203,4 +205,4 @@ function handled(promise) {
   return promise;
 }
 
-module.exports = { NoSession, Session, sessionOf };
+module.exports = { NoSession, EmitterSession, sessionOf };

@@ -2,21 +2,20 @@
 "use strict";
 
 /**
- * The way back from the user's clients to a link's own connections, for a link that has left these since they failed. It
- * is tried now and then, ever more seldom: where the clients sit behind a tunnel, say, it leads nowhere.
- * `src/core/crossing/` does it.
+ * Decides when a link that has fallen back to the user's clients tries its own connections again: now and then, and less and
+ * less often, since they may never work (the clients may sit behind a tunnel). `src/core/crossing/` does the switch.
  */
 
 const { randomBytes } = require("node:crypto");
 const debug = require("debug")("socket.io-redis:link");
 
 /**
- * The pauses between two attempts, in milliseconds: doubled each time. The next one is the first again if own connections
- * carried the bytes for so long.
+ * The pauses between two attempts, in milliseconds: doubled each time. After own connections have carried the bytes for
+ * `forgotten`, the next pause is the first one again.
  */
 const PAUSE = Object.freeze({ first: 2000, most: 300_000, forgotten: 600_000 });
 
-class WayBack {
+class Failback {
   #attempt;
   /** @type {number} */
   #pause = PAUSE.first;
@@ -66,4 +65,4 @@ class WayBack {
   }
 }
 
-module.exports = { WayBack };
+module.exports = { Failback };

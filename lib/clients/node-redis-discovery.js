@@ -1,0 +1,141 @@
+// @ts-check
+"use strict";
+
+/**
+ * Has a cluster client of `redis`, 4 to 6, find out where the slots are: by itself it does not see that a node is gone.
+ */
+
+const { within } = require("./client");
+const { endNode, isUp, mastersOf, nodesOf } = require("./node-redis-nodes");
+
+/** How long it is waited for the client to find out where the slots are, in milliseconds. */
+const DISCOVERY = 1500;
+
+/** How often it is looked whether the client was closed meanwhile, in milliseconds. */
+const LOOK_EVERY = 250;
+
+/**
+ * How long a node may keep the client from finding out where the slots are, in milliseconds: doubled each time, since
+ * there are networks that take long to connect.
+ */
+const CONNECTING = Object.freeze({ first: 3000, most: 60_000 });
+
+class Discovery {
+  #cluster;
+  #shardMasters;
+  #shardPublisher;
+  /** Set while the client asks where the slots are. @type {Promise<void> | null} */
+  #running = null;
+  /** When the client began to find that out; null if it does not. @type {number | null} */
+  #since = null;
+  /** @type {number} */
+  #connectingFor = CONNECTING.first;
+  /** Nodes that could not be connected to, for which the client makes another connection. @type {WeakSet<any>} */
+  #givenUp = new WeakSet();
+
+  /**
+   * @param {any} cluster
+   * @param {import("./shard-masters").ShardMasters} shardMasters
+   * @param {import("./shard-publisher").ShardPublisher} shardPublisher
+   */
+  constructor(cluster, shardMasters, shardPublisher) {
+    this.#cluster = cluster;
+    this.#shardMasters = shardMasters;
+    this.#shardPublisher = shardPublisher;
+  }
+
+  /** What resolves when the client has found out, or has been at it for long; null if it is not at it. */
+  get running() {
+    return this.#running;
+  }
+
+  /** Whether the client makes another connection to a node. @param {any} node */
+  hasGivenUp(node) {
+    return this.#givenUp.has(node);
+  }
+
+  /** @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost */
+  begin(address) {
+    this.#running ??= within(this.#discover(address), DISCOVERY).then(() => void (this.#running = null));
+  }
+
+  /** @param {string} [address] */
+  async #discover(address) {
+    // The client drops the connection to a node that is no longer a master, with all that is on its way there.
+    await this.#shardPublisher.landed();
+    const masters = mastersOf(this.#cluster);
+    const up = masters.filter(isUp);
+    // The client waits for the node that it asks: for ever, if that hangs.
+    const talking = up.filter((one) => !this.#shardMasters.isMute(one.address));
+    const node = talking.find((one) => one.address === address) ?? talking[0] ?? up[0];
+    const slots = this.#cluster._slots;
+    if (typeof slots?.rediscover === "function") {
+      // 5 has to begin with a node. It skips one that is away.
+      const first = node ?? masters[0];
+      if (first === undefined) return;
+      // If the client is already looking by itself, this waits for the same.
+      this.#since ??= performance.now();
+      await this.#seenThrough(slots.rediscover(toStartWith(first))).finally(() => (this.#since = null));
+      this.#connectingFor = CONNECTING.first;
+      return;
+    }
+    if (node === undefined) return;
+    // 4 looks after a MOVED, which all nodes but one answer.
+    const asked = masters.map(() => this.#cluster.sendCommand(undefined, true, ["GET", "x"]));
+    await this.#seenThrough(Promise.allSettled(asked));
+  }
+
+  /**
+   * Settles as the client's search for the slots does. If the client is closed meanwhile, it goes on, connects to the nodes
+   * that it finds, and forgets them: then their connections are ended here.
+   *
+   * @param {Promise<any>} search
+   */
+  async #seenThrough(search) {
+    const endForgotten = () => {
+      if (this.#cluster.isOpen === false) nodesOf(this.#cluster).forEach(endNode);
+    };
+    const timer = setInterval(endForgotten, LOOK_EVERY).unref();
+    await search.finally(() => clearInterval(timer));
+    endForgotten();
+  }
+
+  /**
+   * Ends attempts to connect that take too long. When 5 or 6 has found a node it waits for the connection to it, for ever if
+   * the node is gone, and does not look for the slots meanwhile.
+   */
+  endConnecting() {
+    if (this.#since === null || performance.now() - this.#since < this.#connectingFor) return;
+    this.#since = performance.now();
+    this.#connectingFor = Math.min(this.#connectingFor * 2, CONNECTING.most);
+    for (const node of nodesOf(this.#cluster)) {
+      const { client, connectPromise } = node;
+      if (connectPromise === undefined || !client?.isOpen || isUp(node)) continue;
+      this.#givenUp.add(node);
+      node.client = undefined;
+      client.destroy();
+      // It is connected again, if it is still wanted by then.
+      connectPromise.catch(() => {}).then(() => this.#connectAgain(node));
+    }
+  }
+
+  /** @param {any} node */
+  async #connectAgain(node) {
+    await this.#running;
+    if (this.#cluster.isOpen !== false && mastersOf(this.#cluster).includes(node))
+      this.#cluster.nodeClient(node).catch(() => {});
+    this.#givenUp.delete(node);
+  }
+}
+
+/**
+ * What 5 and 6 need to begin with a node when they look for the slots. It is a copy, since they turn reconnecting off in it,
+ * and would use the same options for the next connection to that node.
+ *
+ * @param {any} node
+ */
+function toStartWith({ client, host, port }) {
+  return { options: { ...client?.options, socket: { host, port, ...client?.options?.socket } } };
+}
+
+module.exports = { Discovery };
