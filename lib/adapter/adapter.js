@@ -13,15 +13,16 @@ const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("../deli
 const { KIND } = require("../link/inbox");
 const { keepFor } = require("../base/lifetime");
 const { SENT } = require("../link/link");
-const msgpack = require("../msgpack");
 const { NestingError } = require("../msgpack/format");
 const { toDelay } = require("../options/options");
 const { frameOf, payloadOf } = require("../delivery/frames");
 const { holdsDate, isPlain, readAttachments, toBuffer } = require("../delivery/outgoing");
 const { Run, isWatched } = require("../delivery/run");
 const { explainEvent, explainRefusal } = require("../link/refusals");
+const { DESCRIPTIONS, Request } = require("../messages/answers");
 const { REQUEST } = require("../messages/requests");
 const { Routing } = require("../link/routing");
+const { offerRemoteSockets } = require("./remote-sockets");
 const { checkSocketIo } = require("../base/socket-io-version");
 const { throwAlone } = require("../base/throw-alone");
 const debug = require("debug")("socket.io-redis");
@@ -39,9 +40,6 @@ const ALONE = Object.freeze({ status: "done", expected: 0, answers: [] });
 
 /** What a promise has not come to in time. */
 const LATE = Symbol("late");
-
-/** How a piece of an answer is encoded; the numbers are those of `PieceKind` in Rust. */
-const PIECE = Object.freeze({ JSON: 0, MSGPACK: 1, WHOLE: 2, ASCII: 3 });
 
 /** What cannot be sent, since it is nested too deep. */
 const TOO_DEEP = Symbol("too deep");
@@ -61,8 +59,8 @@ const UNCONFIRMED = "timeout reached: Redis has not confirmed the subscriptions 
  * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
  * @typedef {{ status: string, expected: number, answers: any[], refusal?: string }} Outcome `answers`: the lists that
  *   others answer with, or their answers as they came
- * @typedef {{ finish: (outcome: Outcome) => void, answers: any[], list: any[] }} Request `list`: what there is of the list that
- *   is coming
+ * @typedef {{ maker: import("../messages/answers").Maker }} Wanted what becomes of the sockets of others; Socket.IO may want
+ *   something else than others do
  *
  * @typedef {object} Follower
  * @property {() => void} [onReady]
@@ -428,12 +426,13 @@ class MemberAdapter extends Adapter {
    * @param {number} type as in lib/messages/requests.js, whatever the family
    * @param {Buffer} bytes
    * @param {any} timeout in milliseconds
+   * @param {Wanted} [wanted]
    * @returns {Promise<Outcome>}
    */
-  _ask(requestId, type, bytes, timeout) {
+  _ask(requestId, type, bytes, timeout, wanted = { maker: DESCRIPTIONS }) {
     if (this.#closed) return Promise.resolve(ALONE);
     const asked = new Promise((finish) => {
-      this.requests.set(requestId, { finish, answers: [], list: [] });
+      this.requests.set(requestId, new Request(finish, wanted));
       this.#request(requestId, type, bytes, timeout);
     });
     return keepFor(asked, `the answers to a request in ${this.nsp.name}`);
@@ -705,6 +704,23 @@ class MemberAdapter extends Adapter {
     }
   }
 
+  /**
+   * Fetches sockets, for Socket.IO or whoever asks the adapter itself.
+   *
+   * @param {any} opts
+   * @param {(wanted: Wanted) => Promise<any[]>} fetchOthers resolves to what the others have answered
+   * @returns {Promise<any[]>}
+   */
+  _fetchAll(opts, fetchOthers) {
+    const wanted = { maker: DESCRIPTIONS };
+    const fetch = async () => {
+      const sockets = await this._local.fetchSockets(opts);
+      const answers = opts.flags?.local ? [] : await fetchOthers(wanted);
+      return wanted.maker.ofList(sockets).concat(...answers);
+    };
+    return offerRemoteSockets(fetch(), wanted, this);
+  }
+
   /** An id for a request: none that waits has it. @returns {string} */
   _unusedId() {
     const id = this._newRequestId();
@@ -796,7 +812,7 @@ class MemberAdapter extends Adapter {
       case KIND.REQUEST:
         return this._guard(this._onRequest(copy(record.part(0)), record.n));
       case KIND.ANSWER:
-        return this.#onAnswer(record);
+        return this.requests.get(record.text(0))?.add(record);
       case KIND.ANSWERS:
         return this.#onAnswers(record.text(0), JSON.parse(record.text(1)));
       case KIND.ACK:
@@ -886,20 +902,6 @@ class MemberAdapter extends Adapter {
     } finally {
       this.#incoming = outer;
     }
-  }
-
-  /** Takes a piece of an answer: they come one at a time, so that other things are done in between. @param {import("../link/inbox").InboxRecord} record */
-  #onAnswer(record) {
-    const request = this.requests.get(record.text(0));
-    if (request === undefined) return;
-    const isLast = (record.n & 1) === 1;
-    const kind = record.n >>> 1;
-    if (kind === PIECE.WHOLE) return void request.answers.push(copy(record.part(1)));
-    const piece = readPiece(kind, record);
-    request.list = request.list.length === 0 ? piece : appended(request.list, piece);
-    if (!isLast) return;
-    request.answers.push(request.list);
-    request.list = [];
   }
 
   /** @param {string} id @param {{ status: string, expected: number, refusal?: string }} outcome */
@@ -1111,24 +1113,6 @@ function nameOf(room) {
     // No broadcast can name it either.
     return "";
   }
-}
-
-/** @param {number} kind @param {import("../link/inbox").InboxRecord} record @returns {any[]} */
-function readPiece(kind, record) {
-  switch (kind) {
-    case PIECE.ASCII:
-      return JSON.parse(record.ascii(1));
-    case PIECE.JSON:
-      return JSON.parse(record.text(1));
-    default:
-      return msgpack.decode(copy(record.part(1)));
-  }
-}
-
-/** @param {any[]} list @param {any[]} piece */
-function appended(list, piece) {
-  for (const element of piece) list.push(element);
-  return list;
 }
 
 /** Of its own memory: the next fetch writes the slab anew. @param {Buffer} bytes */

@@ -14,6 +14,7 @@ const { Link } = require("../link/link");
 const msgpack = require("../msgpack");
 const { readOptions } = require("../options/options");
 const { checkNesting, rawOptions, rawTarget } = require("../delivery/outgoing");
+const { DESCRIPTIONS } = require("../messages/answers");
 const { REQUEST, Responder, checkResponse } = require("../messages/requests");
 
 class RedisAdapter extends MemberAdapter {
@@ -170,13 +171,12 @@ class RedisAdapter extends MemberAdapter {
    * @param {any} opts
    * @returns {Promise<any[]>}
    */
-  async fetchSockets(opts) {
-    const sockets = await super.fetchSockets(opts);
-    if (opts.flags?.local) return sockets;
-    const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
-    const timeout = opts.flags?.timeout || this.requestsTimeout;
-    const answers = await this.#request(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets");
-    return sockets.concat(...answers);
+  fetchSockets(opts) {
+    return this._fetchAll(opts, (wanted) => {
+      const body = { opts: { rooms: [...opts.rooms], except: [...(opts.except ?? [])] } };
+      const timeout = opts.flags?.timeout || this.requestsTimeout;
+      return this.#request(REQUEST.REMOTE_FETCH, body, timeout, "fetchSockets", wanted);
+    });
   }
 
   /** @param {any} opts @param {any[]} rooms */
@@ -226,14 +226,17 @@ class RedisAdapter extends MemberAdapter {
    * @param {object} body
    * @param {number} timeout in milliseconds
    * @param {string} name of the method, for the error
+   * @param {import("./adapter").Wanted} [wanted]
    * @returns {Promise<any[][]>}
    */
-  async #request(type, body, timeout, name) {
+  async #request(type, body, timeout, name, wanted = { maker: DESCRIPTIONS }) {
     const field = type === REQUEST.ALL_ROOMS ? "rooms" : "sockets";
     const requestId = this._unusedId();
     const request = json({ uid: this.uid, requestId, type, ...body });
-    const { status, expected, answers, refusal } = await this._ask(requestId, type, request, timeout);
-    const lists = answers.map((answer) => (Array.isArray(answer) ? answer : this.#decode(answer)[field]));
+    const { status, expected, answers, refusal } = await this._ask(requestId, type, request, timeout, wanted);
+    const { ofList } = wanted.maker;
+    const ofAnswer = (/** @type {Buffer} */ answer) => ofList(this.#decode(answer)[field]);
+    const lists = answers.map((answer) => (Array.isArray(answer) ? answer : ofAnswer(answer)));
     if (status === "done") return lists;
     const responses = lists.map((list) => ({ requestId, [field]: list }));
     const error =

@@ -10,6 +10,7 @@ const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: a
   require("socket.io-adapter")
 );
 const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
+const { DESCRIPTIONS } = require("../messages/answers");
 const { ClusterResponder, MESSAGE, decodeMessage } = require("../messages/cluster-messages");
 const { eventOf, readTarget } = require("../delivery/delivery");
 const msgpack = require("../msgpack");
@@ -164,8 +165,8 @@ class ClusterMemberAdapter extends MemberAdapter {
   async allRooms() {
     const rooms = new Set(this.rooms.keys());
     const everywhere = { rooms: new Set(), except: new Set(), flags: {} };
-    for (const socket of await this.#fetch(everywhere, this.requestsTimeout))
-      for (const room of socket.rooms) rooms.add(room);
+    for (const sockets of await this.#fetch(everywhere, this.requestsTimeout))
+      for (const socket of sockets) for (const room of socket.rooms) rooms.add(room);
     return rooms;
   }
 
@@ -179,7 +180,8 @@ class ClusterMemberAdapter extends MemberAdapter {
     rooms ??= new Set();
     const sids = await this._local.sockets(rooms);
     const opts = { rooms, except: new Set(), flags: {} };
-    for (const { id } of await this.#fetch(opts, this.requestsTimeout)) sids.add(id);
+    for (const sockets of await this.#fetch(opts, this.requestsTimeout))
+      for (const { id } of sockets) sids.add(id);
     return sids;
   }
 
@@ -187,28 +189,30 @@ class ClusterMemberAdapter extends MemberAdapter {
    * @param {any} opts
    * @returns {Promise<any[]>}
    */
-  async fetchSockets(opts) {
-    const sockets = await this._local.fetchSockets(opts);
-    if (opts.flags?.local) return sockets;
-    return sockets.concat(await this.#fetch(opts, opts.flags?.timeout || this.requestsTimeout));
+  fetchSockets(opts) {
+    return this._fetchAll(opts, (wanted) =>
+      this.#fetch(opts, opts.flags?.timeout || this.requestsTimeout, wanted),
+    );
   }
 
   /**
-   * The sockets of the other servers.
+   * The sockets of the other servers, a list of each.
    *
    * @param {any} opts
    * @param {number} timeout in milliseconds
-   * @returns {Promise<any[]>}
+   * @param {import("./adapter").Wanted} [wanted]
+   * @returns {Promise<any[][]>}
    */
-  async #fetch(opts, timeout) {
+  async #fetch(opts, timeout, wanted = { maker: DESCRIPTIONS }) {
     const requestId = this._unusedId();
     const request = this._encodeFetch(requestId, opts);
-    const outcome = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
+    const outcome = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout, wanted);
     const { status, expected, answers } = outcome;
+    const { ofList } = wanted.maker;
     const lists = answers.map((answer) =>
-      Array.isArray(answer) ? answer : decodeMessage(answer).data.sockets,
+      Array.isArray(answer) ? answer : ofList(decodeMessage(answer).data.sockets),
     );
-    if (status === "done") return lists.flat();
+    if (status === "done") return lists;
     const responses = lists.map((sockets) => ({ requestId, sockets }));
     // What has come is not thrown away.
     throw Object.assign(this.#failed(outcome), { responses, expected });
