@@ -12,6 +12,7 @@ const { Adapter } = /** @type {{ Adapter: any }} */ (require("socket.io-adapter"
 const { EVENT, decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
 const { KIND } = require("../link/inbox");
 const { keepFor } = require("../base/lifetime");
+const { SocketsAnswer } = require("../base/native");
 const { SENT } = require("../link/link");
 const { NestingError } = require("../msgpack/format");
 const { toDelay } = require("../options/options");
@@ -19,6 +20,7 @@ const { frameOf, payloadOf } = require("../delivery/frames");
 const { holdsDate, isPlain, readAttachments, toBuffer } = require("../delivery/outgoing");
 const { Run, isWatched } = require("../delivery/run");
 const { explainEvent, explainRefusal } = require("../link/refusals");
+const { PrintedHandshakes } = require("../messages/printed-handshakes");
 const { DESCRIPTIONS, Request } = require("../messages/answers");
 const { REQUEST } = require("../messages/requests");
 const { Routing } = require("../link/routing");
@@ -110,6 +112,9 @@ class MemberAdapter extends Adapter {
   #overdue = null;
   /** Those who wait for the next time that it does. @type {Set<() => void>} */
   #readyWaiters = new Set();
+
+  /** The handshakes that other servers were told of. */
+  _printed = new PrintedHandshakes((handshake) => this._printHandshake(handshake));
 
   /**
    * What the parent class does to the sockets of this node alone.
@@ -309,6 +314,10 @@ class MemberAdapter extends Adapter {
   _onResponse(_bytes, _id) {
     throw new Error("abstract");
   }
+  /** As other servers are told of it. @param {object} handshake @returns {Buffer} */
+  _printHandshake(handshake) {
+    return Buffer.from(JSON.stringify(handshake));
+  }
   /** A message that was added to a stream is there. @param {number} _token @param {string} _id of the entry; empty if that is not known */
   _onAdded(_token, _id) {}
   /** The link has failed: nothing that it was asked is answered any more. */
@@ -338,16 +347,19 @@ class MemberAdapter extends Adapter {
   }
 
   /**
-   * The response to a request for sockets, of descriptions that are printed.
+   * An answer to a request for sockets, of so many descriptions.
    *
    * @param {string | null} requestId
    * @param {boolean} isJson
    * @param {number} count
-   * @param {Buffer[]} pieces
-   * @returns {Buffer}
    */
-  _socketsResponse(requestId, isJson, count, pieces) {
-    return this.#routing.native.socketsResponse(requestId, isJson, count, pieces);
+  _newAnswer(requestId, isJson, count) {
+    return new SocketsAnswer(this.#routing.native.id, requestId, isJson, count);
+  }
+
+  /** @param {string | null} requester its uid @param {InstanceType<typeof SocketsAnswer>} answer */
+  _respondSockets(requester, answer) {
+    this.#link.sendSockets(this.#member, this.#routing, requester, answer);
   }
 
   /** Adds a message to the stream of the namespace. @param {number} type @param {string} data as it stands in the entry */
@@ -485,6 +497,7 @@ class MemberAdapter extends Adapter {
     try {
       super.delAll(id);
     } finally {
+      this._printed.forget(id);
       if (occupied && this.sids.size === 0) this.#link.occupied(this.#member, false);
     }
   }
@@ -798,6 +811,7 @@ class MemberAdapter extends Adapter {
     for (const { finish } of this.requests.values()) finish(CLOSED);
     this.requests.clear();
     this.ackRequests.clear();
+    this._printed.clear();
   }
 
   // --- incoming ----------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ class RedisAdapter extends MemberAdapter {
       this.ackRequests.has(request.requestId),
     decode: (bytes) => this.#decode(bytes),
     encode: (value) => this.parser.encode(value),
-    respond: (request, response) => {
-      this._send(RESPONSES, request.uid === undefined ? null : String(request.uid), response);
-    },
-    socketsResponse: (...args) => this._socketsResponse(...args),
+    respond: (request, response) => this._send(RESPONSES, requesterOf(request), response),
+    newAnswer: (requestId, count) => this._newAnswer(requestId, true, count),
+    respondSockets: (request, answer) => this._respondSockets(requesterOf(request), answer),
+    printed: this._printed,
     ignore: (error) => this._ignore(error),
     settled: () => this._settled(),
     local: this._local,
@@ -252,6 +252,11 @@ class RedisAdapter extends MemberAdapter {
     if (opts.flags?.local) return;
     this._send(REQUESTS, null, json({ uid: this.uid, ...request }));
   }
+}
+
+/** @param {any} request */
+function requesterOf({ uid }) {
+  return uid === undefined ? null : String(uid);
 }
 
 /** Six characters of A-Z a-z 0-9 - _, for uids and request ids. */

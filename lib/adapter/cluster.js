@@ -25,8 +25,9 @@ class ClusterMemberAdapter extends MemberAdapter {
   #responder = new ClusterResponder({
     nsp: () => this.nsp,
     respond: (requester, type, data) => this._send(RESPONSES, requester, this._encodeMessage(type, data)),
-    respondSockets: (requester, response) => this._send(RESPONSES, requester, response),
-    socketsResponse: (...args) => this._socketsResponse(...args),
+    respondSockets: (requester, answer) => this._respondSockets(requester, answer),
+    newAnswer: (...args) => this._newAnswer(...args),
+    printed: this._printed,
     isText: () => this._isText,
     pack: (value) => this._pack(value),
     ignore: (error) => this._ignore(error),
@@ -50,6 +51,11 @@ class ClusterMemberAdapter extends MemberAdapter {
   /** A value in a message that is msgpack. @param {any} value */
   _pack(value) {
     return msgpack.encode(value);
+  }
+
+  /** @param {object} handshake */
+  _printHandshake(handshake) {
+    return this._isText ? super._printHandshake(handshake) : this._pack(handshake);
   }
 
   /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data */

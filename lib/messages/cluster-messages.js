@@ -8,7 +8,14 @@
 
 const { eventOf, readTarget } = require("../delivery/delivery");
 const msgpack = require("../msgpack");
-const { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
+const {
+  BinaryError,
+  broadcastWithAck,
+  describeSockets,
+  once,
+  printJson,
+  serverSideEmit,
+} = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What messages are; the numbers are the wire's. */
@@ -100,9 +107,10 @@ function holdsBinary(value, printed = false) {
  * @property {() => any} nsp the namespace
  * @property {(requesterUid: string, type: number, data: object) => void} respond
  * @property {() => boolean} isText whether messages are JSON where that can carry them
- * @property {(requestId: string, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
+ * @property {(requestId: string, isJson: boolean, count: number) => import("../../binding").SocketsAnswer} newAnswer
+ * @property {import("./printed-handshakes").PrintedHandshakes} printed in JSON if messages are text
  * @property {(value: any) => Buffer} pack makes msgpack of a value
- * @property {(requesterUid: string, response: Buffer) => void} respondSockets
+ * @property {(requesterUid: string, answer: import("../../binding").SocketsAnswer) => void} respondSockets
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
@@ -141,17 +149,18 @@ class ClusterResponder {
     }
   }
 
-  /** @param {string} requestId @param {any[]} sockets @returns {Promise<Buffer>} the response */
-  async #printSockets(requestId, sockets) {
-    const { isText, pack, socketsResponse } = this.#context;
+  /** @param {string} requestId @param {any[]} sockets @returns {Promise<import("../../binding").SocketsAnswer>} */
+  async #describe(requestId, sockets) {
+    const { isText, newAnswer, pack, printed } = this.#context;
+    const answer = (/** @type {boolean} */ isJson) => newAnswer(requestId, isJson, sockets.length);
     const printPacked = (/** @type {object[]} */ descriptions) => Buffer.concat(descriptions.map(pack));
+    if (!isText()) return describeSockets(sockets, answer(false), printPacked, printed);
     try {
-      if (isText())
-        return socketsResponse(requestId, true, sockets.length, await printSockets(sockets, printText));
+      return await describeSockets(sockets, answer(true), printText, printed);
     } catch (error) {
       if (!(error instanceof BinaryError)) throw error;
+      return describeSockets(sockets, answer(false), printPacked, null);
     }
-    return socketsResponse(requestId, false, sockets.length, await printSockets(sockets, printPacked));
   }
 
   /** @param {any} message */
@@ -170,7 +179,7 @@ class ClusterResponder {
         // Whoever asks may go on to publish to rooms that were joined before.
         const waiting = subscribed();
         if (waiting !== null) await waiting;
-        return respondSockets(uid, await this.#printSockets(requestId, sockets));
+        return respondSockets(uid, await this.#describe(requestId, sockets));
       }
       case MESSAGE.SERVER_SIDE_EMIT: {
         const args = [...data.packet];

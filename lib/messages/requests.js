@@ -7,7 +7,7 @@
 
 const { eventOf } = require("../delivery/delivery");
 const msgpack = require("../msgpack");
-const { broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
+const { broadcastWithAck, describeSockets, once, printJson, serverSideEmit } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What requests and responses are; the numbers are the wire's. */
@@ -39,7 +39,9 @@ const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
  * @property {(error: string) => void} ignore
  * @property {() => void} settled the request is worked off, whatever it has done to the rooms
  * @property {import("./sockets").Local} local
- * @property {(requestId: string | null, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
+ * @property {(requestId: string | null, count: number) => import("../../binding").SocketsAnswer} newAnswer
+ * @property {(request: any, answer: import("../../binding").SocketsAnswer) => void} respondSockets
+ * @property {import("./printed-handshakes").PrintedHandshakes} printed
  */
 
 /** Does what other members ask, and answers them. */
@@ -81,7 +83,7 @@ class Responder {
 
   /** @param {any} request */
   async #answer(request) {
-    const { nsp, local, socketsResponse } = this.#context;
+    const { nsp, local, newAnswer, respondSockets, printed } = this.#context;
     const { requestId } = request;
     const respond = (/** @type {Buffer | string} */ response) => this.#context.respond(request, response);
     switch (request.type) {
@@ -93,8 +95,8 @@ class Responder {
         return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
       case REQUEST.REMOTE_FETCH: {
         const found = await local.fetchSockets(targetOf(request));
-        const pieces = await printSockets(found, printJson);
-        return respond(socketsResponse(requestId ?? null, true, found.length, pieces));
+        const answer = newAnswer(requestId ?? null, found.length);
+        return respondSockets(request, await describeSockets(found, answer, printJson, printed));
       }
       case REQUEST.REMOTE_JOIN:
         if (request.opts) return local.addSockets(targetOf(request), request.rooms);

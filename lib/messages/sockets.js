@@ -6,9 +6,11 @@
  */
 
 const { toDelay } = require("../options/options");
+const { withoutStore } = require("./printed-handshakes");
 
 /**
  * @typedef {(...args: any[]) => void} Callback
+ * @typedef {(descriptions: object[]) => Buffer} Print throws for what cannot be printed
  *
  * @typedef {object} Local what is done to the sockets of this node alone
  * @property {() => any[]} rooms
@@ -60,46 +62,47 @@ function serverSideEmit(nsp, args) {
 const TURN = Object.freeze({ sockets: 64, time: 4 });
 
 /**
- * Prints what other servers are told of sockets, in pieces, and lets the event loop do other things in between. A field that
- * cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the answer.
+ * Puts what other servers are told of sockets into an answer, in pieces, and lets the event loop do other things in between. A
+ * field that cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the
+ * answer.
  *
- * @template T
  * @param {any[]} sockets
- * @param {(descriptions: object[]) => T} print throws for what cannot be printed
- * @returns {Promise<T[]>}
+ * @param {import("../../binding").SocketsAnswer} answer
+ * @param {Print} print
+ * @param {import("./printed-handshakes").PrintedHandshakes | null} printed those that need not be printed again
+ * @returns {Promise<import("../../binding").SocketsAnswer>}
  */
-async function printSockets(sockets, print) {
-  const pieces = [];
+async function describeSockets(sockets, answer, print, printed) {
   let since = performance.now();
   for (let start = 0; start < sockets.length; start += TURN.sockets) {
     if (performance.now() - since >= TURN.time) {
       await new Promise((resolve) => setImmediate(resolve));
       since = performance.now();
     }
-    const descriptions = sockets.slice(start, start + TURN.sockets).map(describe);
-    pieces.push(printSome(descriptions, print));
+    const some = sockets.slice(start, start + TURN.sockets);
+    const numbers = Uint32Array.from(some, (socket) => printed?.numberOf(socket) ?? 0);
+    if (!answer.add(printSome(some, numbers, print), numbers)) {
+      // What the user's getters did has forgotten one of them.
+      numbers.fill(0);
+      answer.add(printSome(some, numbers, print), numbers);
+    }
   }
-  return pieces;
+  return answer;
 }
 
-/** Descriptions in JSON, with commas between them. @param {object[]} descriptions */
+/** Descriptions in JSON, with commas between them. @type {Print} */
 function printJson(descriptions) {
   return Buffer.from(JSON.stringify(descriptions).slice(1, -1));
 }
 
-/** What other servers are told of a socket. @param {any} socket */
-function describe({ id, handshake, rooms, data }) {
-  // It may hold anything, too.
-  const { sessionStore: _, ...rest } = handshake;
-  return { id, handshake: rest, rooms: [...rooms], data };
+/** What other servers are told of a socket; a handshake that is put in later is a 0. @param {any} socket @param {number} number */
+function describe({ id, handshake, rooms, data }, number) {
+  return { id, handshake: number === 0 ? withoutStore(handshake) : 0, rooms: [...rooms], data };
 }
 
-/**
- * @template T
- * @param {object[]} descriptions
- * @param {(descriptions: object[]) => T} print
- */
-function printSome(descriptions, print) {
+/** @param {any[]} sockets @param {Uint32Array} numbers @param {Print} print */
+function printSome(sockets, numbers, print) {
+  const descriptions = sockets.map((socket, n) => describe(socket, numbers[n]));
   try {
     return print(descriptions);
   } catch (error) {
@@ -141,4 +144,4 @@ function once(callback) {
   };
 }
 
-module.exports = { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit };
+module.exports = { BinaryError, broadcastWithAck, describeSockets, once, printJson, serverSideEmit };

@@ -1,7 +1,7 @@
 //! What an answer says of each socket: `{ id, handshake, rooms, data }`. The handshake is most of it, and few look at it: it
 //! is told apart from the rest, so that JS need not read it before somebody does.
 
-use super::scan::{skip_json, skip_string};
+use super::scan::{behind, skip_json, skip_string};
 use crate::packet::MsgpackReader;
 
 /// An element of a list in an answer.
@@ -41,10 +41,6 @@ fn field<'a>(list: &'a [u8], at: usize, name: &[u8], first: u8) -> Option<(&'a [
         _ => return None,
     };
     Some((list.get(at..end)?, end))
-}
-
-fn behind(list: &[u8], at: usize, text: &[u8]) -> Option<usize> {
-    list.get(at..)?.starts_with(text).then_some(at + text.len())
 }
 
 /// The same of a value in msgpack.

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod descriptions;
 pub mod glance;
 pub mod request;
+pub mod response;
 mod rooms;
 mod rooms_text;
 mod scan;

@@ -54,3 +54,8 @@ pub(super) fn skip_space(text: &[u8], at: usize) -> usize {
         text.get(at..).unwrap_or_default().iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
     at + space
 }
+
+/// Where `text` ends, if it begins at `at`.
+pub(super) fn behind(bytes: &[u8], at: usize, text: &[u8]) -> Option<usize> {
+    bytes.get(at..)?.starts_with(text).then_some(at + text.len())
+}
