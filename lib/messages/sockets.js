@@ -12,15 +12,10 @@ const { withoutStore } = require("./printed-handshakes");
  * @typedef {(...args: any[]) => void} Callback
  * @typedef {(descriptions: object[]) => Buffer} Print throws for what cannot be printed
  *
- * @typedef {object} Local what is done to the sockets of this node alone
- * @property {() => any[]} rooms
- * @property {(rooms: Set<any>) => Promise<Set<any>>} sockets
- * @property {(opts: any) => Promise<any[]>} fetchSockets
- * @property {(opts: any, rooms: any[]) => void} addSockets
- * @property {(opts: any, rooms: any[]) => void} delSockets
- * @property {(opts: any, close: boolean) => void} disconnectSockets
- * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} broadcastWithAck returns the ids
- *   of those that have got it, if they are known
+ * @typedef {object} Broadcasting an adapter
+ * @property {any} nsp
+ * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} _broadcastHere to the sockets of this
+ *   server; returns the ids of those that have got it, if they are known
  */
 
 /** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
@@ -29,15 +24,15 @@ const ACK_GRACE = 1000;
 /**
  * Sends an acknowledged broadcast of another server to the sockets of this one.
  *
- * @param {any} nsp
- * @param {Local} local
+ * @param {Broadcasting} adapter
  * @param {any} packet
  * @param {any} opts
  * @param {(clientCount: number) => void} onCount
  * @param {(arg: any) => void} onAck
  */
-function broadcastWithAck(nsp, local, packet, opts, onCount, onAck) {
-  const receivers = local.broadcastWithAck(packet, opts, onCount, onAck);
+function broadcastWithAck(adapter, packet, opts, onCount, onAck) {
+  const { nsp } = adapter;
+  const receivers = adapter._broadcastHere(packet, opts, onCount, onAck);
   // Clients that never answer would be waited for until they leave.
   const forget = () => {
     for (const id of receivers ?? nsp.sockets.keys()) nsp.sockets.get(id)?.acks.delete(packet.id);

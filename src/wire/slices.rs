@@ -257,8 +257,10 @@ mod tests {
         }
     }
 
-    /// The body of each piece, and its handshakes if they stand apart.
-    fn apart(answer: &[u8]) -> Vec<(Vec<u8>, Option<Vec<Vec<u8>>>)> {
+    /// The body of a piece, and its handshakes if they stand apart.
+    type Apart = (Vec<u8>, Option<Vec<Vec<u8>>>);
+
+    fn apart(answer: &[u8]) -> Vec<Apart> {
         let mut all = Vec::new();
         cut(answer, &["sockets"], &mut |Piece { body, handshakes, .. }| {
             let handshakes = handshakes.map(|Handshakes { bytes, ends }| {
