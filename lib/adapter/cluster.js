@@ -2,129 +2,29 @@
 "use strict";
 
 /**
- * What the adapters have in common whose messages are `{ type, data, uid, nsp }`: the sharded one and that of streams.
+ * What the adapters have in common whose messages are `{ type, data, uid, nsp }`: the sharded one and that of streams. They
+ * have what a `ClusterAdapter` has, and what they do returns promises.
  */
 
-const { randomBytes } = require("node:crypto");
 const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: any }} */ (
   require("socket.io-adapter")
 );
-const { MemberAdapter, REQUESTS, RESPONSES, reasonOf } = require("./adapter");
-const { ClusterResponder, MESSAGE, decodeMessage } = require("../messages/cluster-messages");
-const { eventOf, readTarget } = require("../delivery/delivery");
-const msgpack = require("../msgpack");
-const { checkNesting, rawOptions } = require("../delivery/outgoing");
-const { REQUEST } = require("../messages/requests");
+const { MemberAdapter } = require("./adapter");
 
 /** What the methods return that are asynchronous in the reference: there is nothing to wait for. */
 const DONE = Promise.resolve();
 
 /** @abstract */
 class ClusterMemberAdapter extends MemberAdapter {
-  #responder = new ClusterResponder({
-    nsp: () => this.nsp,
-    respond: (requester, type, data) => this._send(RESPONSES, requester, this._encodeMessage(type, data)),
-    respondSockets: (requester, response) => this._send(RESPONSES, requester, response),
-    socketsResponse: (...args) => this._socketsResponse(...args),
-    isText: () => this._isText,
-    pack: (value) => this._pack(value),
-    ignore: (error) => this._ignore(error),
-    settled: () => this._settled(),
-    subscribed: () => this._confirmation(),
-    local: this._local,
-  });
-
-  // --- what a family defines ---------------------------------------------------------------------------
-
-  /** A message as it goes over a channel. @param {number} _type @param {object} _data @returns {Buffer} */
-  _encodeMessage(_type, _data) {
-    throw new Error("abstract");
-  }
-
-  /** Whether messages are JSON where that can carry them. */
-  get _isText() {
-    return true;
-  }
-
-  /** A value in a message that is msgpack. @param {any} value */
-  _pack(value) {
-    return msgpack.encode(value);
-  }
-
-  /** Tells the other members what this one does to its sockets. @param {number} _type @param {any} _data */
-  _tell(_type, _data) {
-    throw new Error("abstract");
+  /** @param {any} nsp @param {any} link @param {any} identity @param {import("../messages/cluster-codec").ClusterCodec} codec */
+  constructor(nsp, link, identity, codec) {
+    super(nsp, link, identity, codec);
+    this._codec = codec;
   }
 
   /** Sends any message, as its type has it. @param {number} _type @param {any} _data */
   _sendMessage(_type, _data) {
     throw new Error("abstract");
-  }
-
-  /** When Redis has confirmed the rooms of by now, or after a while; null if it has. @returns {Promise<boolean> | null} */
-  _confirmation() {
-    return null;
-  }
-
-  // --- how messages look -------------------------------------------------------------------------------
-
-  /** @param {any} opts @param {boolean} binary */
-  _encodeOptions(opts, binary) {
-    const options = rawOptions(opts);
-    return binary ? msgpack.encode(options) : Buffer.from(JSON.stringify(options));
-  }
-
-  /** The text goes into the message as it is. @param {any} _packet @param {Buffer[]} attachments */
-  _isExact(_packet, attachments) {
-    return attachments.length === 0;
-  }
-
-  _newRequestId() {
-    return randomId();
-  }
-
-  /** @param {string} requestId @param {any} packet @param {any} opts */
-  _encodeAckRequest(requestId, { type, data }, opts) {
-    const message = { packet: { type, data }, requestId, opts: rawOptions(opts) };
-    return checkNesting(this._encodeMessage(MESSAGE.BROADCAST, message));
-  }
-
-  /** @param {string} requestId @param {any} opts */
-  _encodeFetch(requestId, opts) {
-    return this._encodeMessage(MESSAGE.FETCH_SOCKETS, { opts: rawOptions(opts), requestId });
-  }
-
-  /** @param {Buffer} bytes @param {string} offset @returns {{ packet: any, opts: any } | null} */
-  _decodeBroadcast(bytes, offset) {
-    const { data } = decodeMessage(bytes);
-    const { type, id } = data.packet;
-    const packet = eventOf({
-      type,
-      data: data.packet.data,
-      nsp: this.nsp.name,
-      ...(id !== undefined && { id }),
-    });
-    if (offset !== "") packet.data.push(offset);
-    return { packet, opts: readTarget(data.opts ?? {}) };
-  }
-
-  /** @param {Buffer} bytes */
-  _onRequest(bytes) {
-    return this.#responder.onRequest(bytes);
-  }
-
-  /** @param {Buffer} bytes @param {string | null} id */
-  async _onResponse(bytes, id) {
-    let message;
-    try {
-      message = decodeMessage(bytes);
-    } catch (error) {
-      return this._ignore(String(error));
-    }
-    const { type, data } = message;
-    const request = this.ackRequests.get(id ?? data.requestId);
-    if (type === MESSAGE.BROADCAST_CLIENT_COUNT) request?.clientCountCallback(data.clientCount);
-    else if (type === MESSAGE.BROADCAST_ACK) request?.ack(data.packet);
   }
 
   // --- what a ClusterAdapter has ------------------------------------------------------------------------
@@ -142,7 +42,7 @@ class ClusterMemberAdapter extends MemberAdapter {
 
   /** @param {string} requester its uid @param {{ type: number, data: any }} response */
   async doPublishResponse(requester, { type, data }) {
-    this._send(RESPONSES, requester, this._encodeMessage(type, data));
+    this._respond(requester, this._codec.encode(type, data));
   }
 
   /** What waits for answers here is told of them by Rust, all at once: one alone is of no use. @param {any} response */
@@ -150,7 +50,7 @@ class ClusterMemberAdapter extends MemberAdapter {
     if (!this.requests.has(response.data?.requestId)) super.onResponse(response);
   }
 
-  // --- broadcasts --------------------------------------------------------------------------------------
+  // --- what returns promises ----------------------------------------------------------------------------
 
   /** @param {any} packet @param {any} opts @returns {Promise<void>} */
   broadcast(packet, opts) {
@@ -158,125 +58,28 @@ class ClusterMemberAdapter extends MemberAdapter {
     return DONE;
   }
 
-  // --- requests ----------------------------------------------------------------------------------------
-
-  /** The names of all rooms of the cluster. @returns {Promise<Set<any>>} */
-  async allRooms() {
-    const rooms = new Set(this.rooms.keys());
-    const everywhere = { rooms: new Set(), except: new Set(), flags: {} };
-    for (const socket of await this.#fetch(everywhere, this.requestsTimeout))
-      for (const room of socket.rooms) rooms.add(room);
-    return rooms;
-  }
-
-  /**
-   * The ids of the sockets of the cluster that are in one of the rooms, or of all.
-   *
-   * @param {Set<any>} [rooms]
-   * @returns {Promise<Set<any>>}
-   */
-  async sockets(rooms) {
-    rooms ??= new Set();
-    const sids = await this._local.sockets(rooms);
-    const opts = { rooms, except: new Set(), flags: {} };
-    for (const { id } of await this.#fetch(opts, this.requestsTimeout)) sids.add(id);
-    return sids;
-  }
-
-  /**
-   * @param {any} opts
-   * @returns {Promise<any[]>}
-   */
-  async fetchSockets(opts) {
-    const sockets = await this._local.fetchSockets(opts);
-    if (opts.flags?.local) return sockets;
-    return sockets.concat(await this.#fetch(opts, opts.flags?.timeout || this.requestsTimeout));
-  }
-
-  /**
-   * The sockets of the other servers.
-   *
-   * @param {any} opts
-   * @param {number} timeout in milliseconds
-   * @returns {Promise<any[]>}
-   */
-  async #fetch(opts, timeout) {
-    const requestId = this._unusedId();
-    const request = this._encodeFetch(requestId, opts);
-    const outcome = await this._ask(requestId, REQUEST.REMOTE_FETCH, request, timeout);
-    const { status, expected, answers } = outcome;
-    const lists = answers.map((answer) =>
-      Array.isArray(answer) ? answer : decodeMessage(answer).data.sockets,
-    );
-    if (status === "done") return lists.flat();
-    const responses = lists.map((sockets) => ({ requestId, sockets }));
-    // What has come is not thrown away.
-    throw Object.assign(this.#failed(outcome), { responses, expected });
-  }
-
   /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
   addSockets(opts, rooms) {
-    if (opts.flags?.local) {
-      this._local.addSockets(opts, rooms);
-      return DONE;
-    }
-    this._inOrder(() => this._local.addSockets(opts, rooms));
-    this._cover(rooms);
-    this._tell(MESSAGE.SOCKETS_JOIN, { opts: rawOptions(opts), rooms: [...rooms] });
+    super.addSockets(opts, rooms);
     return DONE;
   }
 
   /** @param {any} opts @param {any[]} rooms @returns {Promise<void>} */
   delSockets(opts, rooms) {
-    if (opts.flags?.local) {
-      this._local.delSockets(opts, rooms);
-      return DONE;
-    }
-    this._inOrder(() => this._local.delSockets(opts, rooms));
-    this._tell(MESSAGE.SOCKETS_LEAVE, { opts: rawOptions(opts), rooms: [...rooms] });
+    super.delSockets(opts, rooms);
     return DONE;
   }
 
   /** @param {any} opts @param {boolean} close @returns {Promise<void>} */
   disconnectSockets(opts, close) {
-    if (opts.flags?.local) {
-      this._local.disconnectSockets(opts, close);
-      return DONE;
-    }
-    this._inOrder(() => this._local.disconnectSockets(opts, close));
-    this._tell(MESSAGE.DISCONNECT_SOCKETS, { opts: rawOptions(opts), close });
+    super.disconnectSockets(opts, close);
     return DONE;
   }
 
-  /**
-   * @param {any[]} packet the arguments, with a callback at the end if answers are wanted
-   * @returns {Promise<void>}
-   */
+  /** @param {any[]} packet the arguments, with a callback at the end if answers are wanted @returns {Promise<void>} */
   serverSideEmit(packet) {
-    const withAck = typeof packet[packet.length - 1] === "function";
-    if (!withAck) {
-      this._send(REQUESTS, null, checkNesting(this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { packet })));
-      return DONE;
-    }
-    const ack = packet.pop();
-    const requestId = this._unusedId();
-    const request = checkNesting(this._encodeMessage(MESSAGE.SERVER_SIDE_EMIT, { requestId, packet }));
-    const asked = this._ask(requestId, REQUEST.SERVER_SIDE_EMIT, request, this.requestsTimeout);
-    const told = asked.then((outcome) => {
-      const responses = outcome.answers.map((bytes) => decodeMessage(bytes).data.packet);
-      ack(outcome.status === "done" ? null : this.#failed(outcome), responses);
-    });
-    this._guard(told);
+    super.serverSideEmit(packet);
     return DONE;
-  }
-
-  /** Why a request has not brought what it should. @param {import("./adapter").Outcome} outcome */
-  #failed({ status, expected, answers, refusal }) {
-    if (status !== "timeout") return new Error(reasonOf(status));
-    return this._failure(
-      `timeout reached: only ${answers.length} responses received out of ${expected}`,
-      refusal,
-    );
   }
 }
 
@@ -288,9 +91,4 @@ Object.setPrototypeOf(
   Object.create(ClusterAdapter?.prototype ?? Adapter.prototype, members),
 );
 
-/** Sixteen hexadecimal digits, for uids and request ids. */
-function randomId() {
-  return randomBytes(8).toString("hex");
-}
-
-module.exports = { ClusterMemberAdapter, DONE, randomId };
+module.exports = { ClusterMemberAdapter, DONE };

@@ -6,13 +6,14 @@
  * them. Rooms may have channels of their own, which only the servers with sockets in them listen to.
  */
 
-const { BROADCASTS, JOIN_PATIENCE, REQUESTS } = require("./adapter");
-const { ClusterMemberAdapter, randomId } = require("./cluster");
-const { MESSAGE, encodeMessage } = require("../messages/cluster-messages");
+const { BROADCASTS, JOIN_PATIENCE } = require("./adapter");
+const { ClusterMemberAdapter } = require("./cluster");
+const { ClusterCodec, randomId } = require("../messages/cluster-codec");
+const { MESSAGE } = require("../messages/cluster-messages");
+const { REQUEST } = require("../messages/requests");
 const { linkOf, readForm } = require("../place/forms");
 const { Link } = require("../link/link");
 const { readShardedOptions } = require("../options/options");
-const { rawOptions } = require("../delivery/outgoing");
 
 class ShardedRedisAdapter extends ClusterMemberAdapter {
   /** Whether rooms were subscribed to since Redis last confirmed everything. */
@@ -29,14 +30,15 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     const options = readShardedOptions(form.opts);
     const link = linkOf(form, options);
     const uid = randomId();
-    super(nsp, link, {
+    const identity = {
       uid,
       prefix: options.key,
       family: "sharded",
       mode: options.subscriptionMode,
       customParser: false,
       specificResponses: true,
-    });
+    };
+    super(nsp, link, identity, new ClusterCodec(uid, nsp.name));
     const isMade = pubClient instanceof Link;
     this.pubClient = isMade ? null : (form.pub ?? null);
     this.subClient = isMade ? null : (form.sub ?? null);
@@ -47,18 +49,6 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     this.requestsTimeout = options.requestsTimeout;
     // What a factory has made tells it of errors.
     this._join(isMade ? null : options.onError);
-  }
-
-  // --- how messages look -------------------------------------------------------------------------------
-
-  /** @param {number} type @param {object} data */
-  _encodeMessage(type, data) {
-    return encodeMessage(type, data, this.uid, this.nsp.name);
-  }
-
-  /** @param {any} packet @param {any} opts */
-  _encodeBroadcast({ type, data }, opts) {
-    return this._encodeMessage(MESSAGE.BROADCAST, { packet: { type, data }, opts: rawOptions(opts) });
   }
 
   _onSubscribing() {
@@ -77,9 +67,10 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     return confirmed;
   }
 
-  /** @param {number} type @param {any} data */
-  _tell(type, data) {
-    this._send(REQUESTS, null, this._encodeMessage(type, data));
+  /** @param {number} kind @param {import("../messages/requests").Fields} fields */
+  _tell(kind, fields) {
+    if (kind === REQUEST.REMOTE_JOIN) this._cover([...(fields.rooms ?? [])]);
+    super._tell(kind, fields);
   }
 
   /** @param {number} type @param {any} data */
@@ -88,7 +79,7 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     // As in the reference: answers are counted, so that what is to be acknowledged goes to all servers.
     const isForRoom = type === MESSAGE.BROADCAST && requestId === undefined && opts?.rooms?.length === 1;
     const room = isForRoom ? String(opts.rooms[0]) : null;
-    this._send(BROADCASTS, room, this._encodeMessage(type, data));
+    this._send(BROADCASTS, room, this._codec.encode(type, data));
   }
 
   /** As the reference's, it returns a promise; there is nothing to wait for. */

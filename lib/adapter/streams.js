@@ -7,7 +7,8 @@
  */
 
 const { REQUESTS } = require("./adapter");
-const { ClusterMemberAdapter, DONE, randomId } = require("./cluster");
+const { ClusterMemberAdapter, DONE } = require("./cluster");
+const { StreamsCodec, randomId } = require("../messages/cluster-codec");
 const { MESSAGE, encodeData } = require("../messages/cluster-messages");
 const { linkOf, readForm } = require("../place/forms");
 const { keepFor } = require("../base/lifetime");
@@ -55,7 +56,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     rooms: (sid) => this.sids.get(sid),
     socket: (sid) => this.nsp.sockets.get(sid),
     drop: (sid) => this.nsp._preConnectSockets?.get(sid)?.client.conn.close(),
-    persist: (pid, raw) => this._persist(this.#sessionKeyPrefix + pid, raw, this.#lifetime ?? 0),
+    persist: (pid, raw) => this.#persist(pid, raw, this.#lifetime ?? 0),
     sent: this.#sent,
   });
   /** Sessions that are being restored, by their pid. @type {Map<string, Promise<void>>} */
@@ -71,8 +72,9 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     const options = readStreamsOptions(form.opts);
     const link = linkOf(form, options);
     const recovery = nsp.server.opts?.connectionStateRecovery;
-    super(nsp, link, {
-      uid: randomId(),
+    const uid = randomId();
+    const identity = {
+      uid,
       prefix: options.key,
       family: options.family,
       stream: {
@@ -86,7 +88,8 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       },
       customParser: false,
       specificResponses: true,
-    });
+    };
+    super(nsp, link, identity, new StreamsCodec(uid, nsp.name));
     this.requestsTimeout = options.requestsTimeout;
     this.#onlyPlaintext = options.onlyPlaintext;
     this.#streamName = streamOf(link.keyPrefix + options.streamName, options.streamCount, nsp.name);
@@ -98,32 +101,14 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
 
   // --- how messages look -------------------------------------------------------------------------------
 
-  /** @param {number} type @param {object} data */
-  _encodeMessage(type, data) {
-    return msgpack.encodeAsIs({ type, data, uid: this.uid, nsp: this.nsp.name });
-  }
-
-  get _isText() {
-    return false;
-  }
-
-  /** @param {any} value */
-  _pack(value) {
-    return msgpack.encodeAsIs(value);
-  }
-
-  /** @param {Buffer[]} attachments */
-  _isNative(attachments) {
-    return attachments.length === 0;
-  }
-
   /** @param {any} packet @param {any} opts */
   _sendBroadcast({ type, data }, opts) {
     this.#add(MESSAGE.BROADCAST, { packet: { type, data }, opts: rawOptions(opts) });
   }
 
-  /** @param {number} type @param {any} data */
-  _tell(type, data) {
+  /** @param {number} kind @param {import("../messages/requests").Fields} fields */
+  _tell(kind, fields) {
+    const { type, data } = this._codec.message(kind, undefined, fields);
     this.#add(type, data);
   }
 
@@ -134,13 +119,14 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       type === MESSAGE.FETCH_SOCKETS ||
       type === MESSAGE.SERVER_SIDE_EMIT ||
       (type === MESSAGE.BROADCAST && data?.requestId !== undefined);
-    if (isEphemeral) this._send(REQUESTS, null, this._encodeMessage(type, data));
+    if (isEphemeral) this._send(REQUESTS, null, this._codec.encode(type, data));
     else this.#add(type, data);
   }
 
   /** @param {number} type @param {any} data */
   #add(type, data) {
-    this._append(type, encodeData(type, data, this.#onlyPlaintext));
+    const { link, number } = this._membership;
+    link.append(number, type, Buffer.from(encodeData(type, data, this.#onlyPlaintext)));
     this._handedOver();
   }
 
@@ -288,22 +274,24 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     this.#sessions.left(id);
   }
 
+  /** Keeps a session. @param {any} pid @param {Buffer} session @param {number} lifetime in milliseconds */
+  #persist(pid, session, lifetime) {
+    const { link, number } = this._membership;
+    link.persist(number, this.#sessionKeyPrefix + pid, session, lifetime);
+  }
+
   /** @param {any} session */
   persistSession(session) {
     if (this.#lifetime === null) return;
     debug("persisting session %s", session.pid);
     let bytes;
     try {
-      const progress = this.#sent.progress(session.sid, this._position(this.#streamName));
+      const progress = this.#sent.progress(session.sid, this._membership.link.position(this.#streamName));
       bytes = msgpack.encodeAsIs({ ...session, ...progress });
     } catch (error) {
       return warnOfSession(error);
     }
-    this._persist(
-      this.#sessionKeyPrefix + session.pid,
-      Buffer.from(bytes.toString("base64")),
-      this.#lifetime,
-    );
+    this.#persist(session.pid, Buffer.from(bytes.toString("base64")), this.#lifetime);
   }
 
   /**
@@ -355,24 +343,28 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       onEnd();
     };
     return new Promise((resolve, reject) => {
-      const attempt = (/** @type {boolean} */ last) =>
-        this._restore(this.#sessionKeyPrefix + pid, offset, (record) => {
-          const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
-          if (record !== null && reason === NOT_FOUND && !last)
-            return void setTimeout(attempt, LATE_SESSION, true).unref();
-          if (record === null || reason !== "") {
-            onEnd();
-            return reject(new Error(reason));
-          }
-          try {
-            // At once: what is delivered from now on is what it has not missed.
-            resolve(this.#sessions.take(record, pid, onMade));
-          } catch (error) {
-            onMade();
-            reject(error);
-          }
-        });
-      attempt(false);
+      const onRestored = (/** @type {import("../link/inbox").InboxRecord | null} */ record) => {
+        const reason = record === null ? "the adapter is closed, or there are too many" : record.text(1);
+        if (record !== null && reason === NOT_FOUND && !isLate) {
+          isLate = true;
+          return void setTimeout(attempt, LATE_SESSION).unref();
+        }
+        if (record === null || reason !== "") {
+          onEnd();
+          return reject(new Error(reason));
+        }
+        try {
+          // At once: what is delivered from now on is what it has not missed.
+          resolve(this.#sessions.take(record, pid, onMade));
+        } catch (error) {
+          onMade();
+          reject(error);
+        }
+      };
+      const { link, number } = this._membership;
+      const attempt = () => link.restore(number, this.#sessionKeyPrefix + pid, offset, onRestored);
+      let isLate = false;
+      attempt();
     });
   }
 

@@ -160,6 +160,22 @@ class Link {
   }
 
   /**
+   * Sends an answer to a request for sockets.
+   *
+   * @param {number} member
+   * @param {Routing} routing
+   * @param {string | null} requester its uid
+   * @param {import("../../binding").SocketsAnswer} answer
+   */
+  sendSockets(member, routing, requester, answer) {
+    this.#open();
+    if (this.#isDirect() || !this.#members.has(member))
+      return this.send(member, routing, 2, requester, answer.bytes());
+    this.#handOver();
+    answer.send(this.#id, member, requester);
+  }
+
+  /**
    * Adds a message to the stream of a member, even if that has just left.
    *
    * @param {number} member

@@ -8,7 +8,14 @@
 
 const { eventOf, readTarget } = require("../delivery/delivery");
 const msgpack = require("../msgpack");
-const { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
+const {
+  BinaryError,
+  broadcastWithAck,
+  describeSockets,
+  once,
+  printJson,
+  serverSideEmit,
+} = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What messages are; the numbers are the wire's. */
@@ -95,121 +102,12 @@ function holdsBinary(value, printed = false) {
   return typeof value.toJSON === "function" && !printed && holdsBinary(value.toJSON(), true);
 }
 
-/**
- * @typedef {object} Context what a responder needs of its adapter
- * @property {() => any} nsp the namespace
- * @property {(requesterUid: string, type: number, data: object) => void} respond
- * @property {() => boolean} isText whether messages are JSON where that can carry them
- * @property {(requestId: string, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
- * @property {(value: any) => Buffer} pack makes msgpack of a value
- * @property {(requesterUid: string, response: Buffer) => void} respondSockets
- * @property {(error: string) => void} ignore
- * @property {() => void} settled the request is worked off, whatever it has done to the rooms
- * @property {() => Promise<boolean> | null} subscribed when Redis has confirmed the rooms of by now, or after a while;
- *   null if it has
- * @property {import("./sockets").Local} local
- */
-
-/** Does what other members ask, and answers them. Rust has looked at the shape of what comes here. */
-class ClusterResponder {
-  #context;
-
-  /** @param {Context} context */
-  constructor(context) {
-    this.#context = context;
-  }
-
-  /**
-   * A request of another member. Rejects with what a listener of the user's throws.
-   *
-   * @param {Buffer} bytes
-   */
-  async onRequest(bytes) {
-    const { ignore, settled } = this.#context;
-    try {
-      let message;
-      try {
-        message = decodeMessage(bytes);
-        if (message.type === MESSAGE.BROADCAST) eventOf(message.data.packet);
-      } catch (error) {
-        return ignore(String(error));
-      }
-      debug("received message %j", message);
-      await this.#answer(message);
-    } finally {
-      settled();
-    }
-  }
-
-  /** @param {string} requestId @param {any[]} sockets @returns {Promise<Buffer>} the response */
-  async #printSockets(requestId, sockets) {
-    const { isText, pack, socketsResponse } = this.#context;
-    const printPacked = (/** @type {object[]} */ descriptions) => Buffer.concat(descriptions.map(pack));
-    try {
-      if (isText())
-        return socketsResponse(requestId, true, sockets.length, await printSockets(sockets, printText));
-    } catch (error) {
-      if (!(error instanceof BinaryError)) throw error;
-    }
-    return socketsResponse(requestId, false, sockets.length, await printSockets(sockets, printPacked));
-  }
-
-  /** @param {any} message */
-  async #answer({ type, data, uid }) {
-    const { nsp, local, respond, respondSockets, subscribed, ignore } = this.#context;
-    const { requestId } = data;
-    switch (type) {
-      case MESSAGE.SOCKETS_JOIN:
-        return local.addSockets(readTarget(data.opts), data.rooms);
-      case MESSAGE.SOCKETS_LEAVE:
-        return local.delSockets(readTarget(data.opts), data.rooms);
-      case MESSAGE.DISCONNECT_SOCKETS:
-        return local.disconnectSockets(readTarget(data.opts), data.close);
-      case MESSAGE.FETCH_SOCKETS: {
-        const sockets = await local.fetchSockets(readTarget(data.opts));
-        // Whoever asks may go on to publish to rooms that were joined before.
-        const waiting = subscribed();
-        if (waiting !== null) await waiting;
-        return respondSockets(uid, await this.#printSockets(requestId, sockets));
-      }
-      case MESSAGE.SERVER_SIDE_EMIT: {
-        const args = [...data.packet];
-        if (present(requestId)) {
-          args.push(once((packet) => respond(uid, MESSAGE.SERVER_SIDE_EMIT_RESPONSE, { requestId, packet })));
-        }
-        if (!serverSideEmit(nsp(), args)) ignore("a serverSideEmit of an error that nobody listens to");
-        return;
-      }
-      case MESSAGE.BROADCAST:
-        return broadcastWithAck(
-          nsp(),
-          local,
-          data.packet,
-          readTarget(data.opts),
-          (clientCount) => respond(uid, MESSAGE.BROADCAST_CLIENT_COUNT, { requestId, clientCount }),
-          (packet) => respond(uid, MESSAGE.BROADCAST_ACK, { requestId, packet }),
-        );
-    }
-  }
-}
-
-/** Descriptions of sockets in JSON, unless that cannot carry them. @param {object[]} descriptions */
-function printText(descriptions) {
-  if (holdsBinary(descriptions)) throw new BinaryError("JSON has no bytes");
-  return printJson(descriptions);
-}
-
-/** @param {any} value */
-function present(value) {
-  return value !== undefined && value !== null;
-}
-
 module.exports = {
-  ClusterResponder,
   MESSAGE,
   decodeData,
   decodeMessage,
   encodeData,
   encodeMessage,
+  holdsBinary,
   printMessage,
 };

@@ -2,13 +2,8 @@
 "use strict";
 
 /**
- * The requests of other members: the part of the answer that only this node's sockets can give.
+ * What members ask each other, whatever their family; and the shapes of what only the user's parser can read.
  */
-
-const { eventOf } = require("../delivery/delivery");
-const msgpack = require("../msgpack");
-const { broadcastWithAck, once, printJson, printSockets, serverSideEmit } = require("./sockets");
-const debug = require("debug")("socket.io-redis");
 
 /** What requests and responses are; the numbers are the wire's. */
 const REQUEST = Object.freeze({
@@ -28,128 +23,29 @@ const REQUEST = Object.freeze({
 const ENCODING = Object.freeze({ JSON: 0, MSGPACK: 1, CUSTOM: 2 });
 
 /**
- * @typedef {(...args: any[]) => void} Callback
- *
- * @typedef {object} Context what a responder needs of its adapter
- * @property {() => any} nsp the namespace
- * @property {(request: any) => boolean} isOwn
- * @property {(bytes: Buffer) => any} decode
- * @property {(value: any) => Buffer | string} encode by the parser
- * @property {(request: any, response: Buffer | string) => void} respond
- * @property {(error: string) => void} ignore
- * @property {() => void} settled the request is worked off, whatever it has done to the rooms
- * @property {import("./sockets").Local} local
- * @property {(requestId: string | null, isJson: boolean, count: number, pieces: Buffer[]) => Buffer} socketsResponse
+ * @typedef {object} Fields what a request of this member says, beside its kind
+ * @property {any} [opts] the sockets that it is about
+ * @property {any[]} [rooms]
+ * @property {boolean} [close]
+ * @property {any[]} [args] of a `serverSideEmit`
  */
 
-/** Does what other members ask, and answers them. */
-class Responder {
-  #context;
-
-  /** @param {Context} context */
-  constructor(context) {
-    this.#context = context;
-  }
-
-  /**
-   * A request of another member. Rejects with what a listener of the user's throws.
-   *
-   * @param {Buffer} bytes
-   * @param {number} encoding
-   */
-  async onRequest(bytes, encoding) {
-    const { decode, ignore, isOwn, settled } = this.#context;
-    try {
-      let request;
-      try {
-        request = encoding === ENCODING.MSGPACK ? msgpack.decode(bytes) : decode(bytes);
-        // Rust has looked at it already, unless only the user's parser can read it.
-        if (encoding === ENCODING.CUSTOM) {
-          checkRequest(request);
-          if (isOwn(request)) return;
-        }
-        if (request.type === REQUEST.BROADCAST) eventOf(request.packet);
-      } catch (error) {
-        return ignore(String(error));
-      }
-      debug("received request %j", request);
-      await this.#answer(request);
-    } finally {
-      settled();
-    }
-  }
-
-  /** @param {any} request */
-  async #answer(request) {
-    const { nsp, local, socketsResponse } = this.#context;
-    const { requestId } = request;
-    const respond = (/** @type {Buffer | string} */ response) => this.#context.respond(request, response);
-    switch (request.type) {
-      case REQUEST.SOCKETS:
-        return respond(
-          JSON.stringify({ requestId, sockets: [...(await local.sockets(new Set(request.rooms)))] }),
-        );
-      case REQUEST.ALL_ROOMS:
-        return respond(JSON.stringify({ requestId, rooms: local.rooms() }));
-      case REQUEST.REMOTE_FETCH: {
-        const found = await local.fetchSockets(targetOf(request));
-        const pieces = await printSockets(found, printJson);
-        return respond(socketsResponse(requestId ?? null, true, found.length, pieces));
-      }
-      case REQUEST.REMOTE_JOIN:
-        if (request.opts) return local.addSockets(targetOf(request), request.rooms);
-        return this.#withSocket(request, (socket) => socket.join(request.room));
-      case REQUEST.REMOTE_LEAVE:
-        if (request.opts) return local.delSockets(targetOf(request), request.rooms);
-        return this.#withSocket(request, (socket) => socket.leave(request.room));
-      case REQUEST.REMOTE_DISCONNECT:
-        if (request.opts) return local.disconnectSockets(targetOf(request), request.close);
-        return this.#withSocket(request, (socket) => socket.disconnect(request.close));
-      case REQUEST.SERVER_SIDE_EMIT:
-        if (requestId !== undefined) {
-          request.data.push(
-            once((data) => respond(JSON.stringify({ type: REQUEST.SERVER_SIDE_EMIT, requestId, data }))),
-          );
-        }
-        if (!serverSideEmit(nsp(), request.data))
-          this.#context.ignore("a serverSideEmit of an error that nobody listens to");
-        return;
-      case REQUEST.BROADCAST:
-        return this.#broadcast(request, respond);
-      default:
-        debug("ignoring unknown request type: %s", request.type);
-    }
-  }
-
-  /**
-   * A request of an older node: it names one socket.
-   *
-   * @param {any} request
-   * @param {(socket: any) => void} act
-   */
-  #withSocket(request, act) {
-    const { nsp, respond } = this.#context;
-    const socket = nsp().sockets.get(request.sid);
-    if (!socket) return;
-    act(socket);
-    respond(request, JSON.stringify({ requestId: request.requestId }));
-  }
-
-  /** @param {any} request @param {(response: Buffer | string) => void} respond */
-  #broadcast({ requestId, packet, opts }, respond) {
-    const { nsp, local, encode } = this.#context;
-    const target = { rooms: new Set(opts.rooms), except: new Set(opts.except), flags: opts.flags ?? {} };
-    broadcastWithAck(
-      nsp(),
-      local,
-      packet,
-      target,
-      (clientCount) =>
-        respond(JSON.stringify({ type: REQUEST.BROADCAST_CLIENT_COUNT, requestId, clientCount })),
-      (arg) => respond(encode({ type: REQUEST.BROADCAST_ACK, requestId, packet: arg })),
-    );
-  }
-}
+/**
+ * A request of another member, whatever its family says it in.
+ *
+ * @typedef {object} Asked
+ * @property {number} kind a `REQUEST`
+ * @property {string | null | undefined} requestId
+ * @property {string | null} requester its uid, if it is known
+ * @property {boolean} wantsAnswer whether a `serverSideEmit` does
+ * @property {any} target the sockets that it is about; null if the request names one by `sid`, as those of old members do
+ * @property {any[]} rooms
+ * @property {boolean} close
+ * @property {any[]} args
+ * @property {any} packet
+ * @property {string} [sid]
+ * @property {any} [room]
+ */
 
 /**
  * Throws unless a request that the user's parser has decoded has the shape of one. The others were checked in Rust
@@ -195,9 +91,4 @@ function isList(value) {
   return !present(value) || Array.isArray(value);
 }
 
-/** @param {any} request */
-function targetOf({ opts }) {
-  return { rooms: new Set(opts.rooms), except: new Set(opts.except) };
-}
-
-module.exports = { REQUEST, Responder, checkResponse };
+module.exports = { ENCODING, REQUEST, checkRequest, checkResponse };

@@ -6,19 +6,16 @@
  */
 
 const { toDelay } = require("../options/options");
+const { withoutStore } = require("./printed-handshakes");
 
 /**
  * @typedef {(...args: any[]) => void} Callback
+ * @typedef {(descriptions: object[]) => Buffer} Print throws for what cannot be printed
  *
- * @typedef {object} Local what is done to the sockets of this node alone
- * @property {() => any[]} rooms
- * @property {(rooms: Set<any>) => Promise<Set<any>>} sockets
- * @property {(opts: any) => Promise<any[]>} fetchSockets
- * @property {(opts: any, rooms: any[]) => void} addSockets
- * @property {(opts: any, rooms: any[]) => void} delSockets
- * @property {(opts: any, close: boolean) => void} disconnectSockets
- * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} broadcastWithAck returns the ids
- *   of those that have got it, if they are known
+ * @typedef {object} Broadcasting an adapter
+ * @property {any} nsp
+ * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} _broadcastHere to the sockets of this
+ *   server; returns the ids of those that have got it, if they are known
  */
 
 /** How much later than at the asking node an acknowledgement is given up here, in milliseconds: it travels. */
@@ -27,15 +24,15 @@ const ACK_GRACE = 1000;
 /**
  * Sends an acknowledged broadcast of another server to the sockets of this one.
  *
- * @param {any} nsp
- * @param {Local} local
+ * @param {Broadcasting} adapter
  * @param {any} packet
  * @param {any} opts
  * @param {(clientCount: number) => void} onCount
  * @param {(arg: any) => void} onAck
  */
-function broadcastWithAck(nsp, local, packet, opts, onCount, onAck) {
-  const receivers = local.broadcastWithAck(packet, opts, onCount, onAck);
+function broadcastWithAck(adapter, packet, opts, onCount, onAck) {
+  const { nsp } = adapter;
+  const receivers = adapter._broadcastHere(packet, opts, onCount, onAck);
   // Clients that never answer would be waited for until they leave.
   const forget = () => {
     for (const id of receivers ?? nsp.sockets.keys()) nsp.sockets.get(id)?.acks.delete(packet.id);
@@ -60,46 +57,47 @@ function serverSideEmit(nsp, args) {
 const TURN = Object.freeze({ sockets: 64, time: 4 });
 
 /**
- * Prints what other servers are told of sockets, in pieces, and lets the event loop do other things in between. A field that
- * cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the answer.
+ * Puts what other servers are told of sockets into an answer, in pieces, and lets the event loop do other things in between. A
+ * field that cannot be printed (`socket.data` may hold anything, itself included) is left out, rather than the socket, or the
+ * answer.
  *
- * @template T
  * @param {any[]} sockets
- * @param {(descriptions: object[]) => T} print throws for what cannot be printed
- * @returns {Promise<T[]>}
+ * @param {import("../../binding").SocketsAnswer} answer
+ * @param {Print} print
+ * @param {import("./printed-handshakes").PrintedHandshakes | null} printed those that need not be printed again
+ * @returns {Promise<import("../../binding").SocketsAnswer>}
  */
-async function printSockets(sockets, print) {
-  const pieces = [];
+async function describeSockets(sockets, answer, print, printed) {
   let since = performance.now();
   for (let start = 0; start < sockets.length; start += TURN.sockets) {
     if (performance.now() - since >= TURN.time) {
       await new Promise((resolve) => setImmediate(resolve));
       since = performance.now();
     }
-    const descriptions = sockets.slice(start, start + TURN.sockets).map(describe);
-    pieces.push(printSome(descriptions, print));
+    const some = sockets.slice(start, start + TURN.sockets);
+    const numbers = Uint32Array.from(some, (socket) => printed?.numberOf(socket) ?? 0);
+    if (!answer.add(printSome(some, numbers, print), numbers)) {
+      // What the user's getters did has forgotten one of them.
+      numbers.fill(0);
+      answer.add(printSome(some, numbers, print), numbers);
+    }
   }
-  return pieces;
+  return answer;
 }
 
-/** Descriptions in JSON, with commas between them. @param {object[]} descriptions */
+/** Descriptions in JSON, with commas between them. @type {Print} */
 function printJson(descriptions) {
   return Buffer.from(JSON.stringify(descriptions).slice(1, -1));
 }
 
-/** What other servers are told of a socket. @param {any} socket */
-function describe({ id, handshake, rooms, data }) {
-  // It may hold anything, too.
-  const { sessionStore: _, ...rest } = handshake;
-  return { id, handshake: rest, rooms: [...rooms], data };
+/** What other servers are told of a socket; a handshake that is put in later is a 0. @param {any} socket @param {number} number */
+function describe({ id, handshake, rooms, data }, number) {
+  return { id, handshake: number === 0 ? withoutStore(handshake) : 0, rooms: [...rooms], data };
 }
 
-/**
- * @template T
- * @param {object[]} descriptions
- * @param {(descriptions: object[]) => T} print
- */
-function printSome(descriptions, print) {
+/** @param {any[]} sockets @param {Uint32Array} numbers @param {Print} print */
+function printSome(sockets, numbers, print) {
+  const descriptions = sockets.map((socket, n) => describe(socket, numbers[n]));
   try {
     return print(descriptions);
   } catch (error) {
@@ -141,4 +139,4 @@ function once(callback) {
   };
 }
 
-module.exports = { BinaryError, broadcastWithAck, once, printJson, printSockets, serverSideEmit };
+module.exports = { BinaryError, broadcastWithAck, describeSockets, once, printJson, serverSideEmit };

@@ -10,6 +10,7 @@
 mod alone;
 mod args;
 mod fast;
+mod handshakes;
 mod hot;
 mod link;
 mod links;

@@ -17,8 +17,6 @@ use super::registry::{Registry, forget};
 use crate::core::Destination;
 use crate::core::member::MemberSpec;
 use crate::core::routing::Routing as Rules;
-use crate::wire::request::Encoding;
-use crate::wire::{Family, classic, cluster};
 
 /// The names of a member's channels.
 #[napi(object)]
@@ -150,31 +148,6 @@ impl Routing {
             .encode_broadcast(uid, nsp, payload, &attachments, room.as_deref(), opts, &mut out)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
         Ok(Some(out.into()))
-    }
-
-    /// The response to a request for sockets. `pieces` has the descriptions of `count` sockets, in JSON with commas
-    /// between them or in msgpack.
-    ///
-    /// # Errors
-    /// An `Error` if there are more than msgpack can count.
-    #[napi(catch_unwind)]
-    pub fn sockets_response(
-        &self,
-        request_id: Option<Text>,
-        is_json: bool,
-        count: u32,
-        #[napi(ts_arg_type = "Array<Bytes>")] pieces: List<Bytes>,
-    ) -> napi::Result<Buffer> {
-        let pieces: Vec<&[u8]> = pieces.iter().map(Bytes::as_slice).collect();
-        let id = request_id.map(|id| id.to_string()).transpose()?;
-        if self.member.rules.channels.family == Family::Classic {
-            return Ok(classic::sockets(id.as_deref(), &pieces).into());
-        }
-        let encoding = if is_json { Encoding::Json } else { Encoding::Msgpack };
-        let MemberSpec { uid, nsp, .. } = &self.member.spec;
-        cluster::sockets(&id.unwrap_or_default(), uid, nsp, encoding, count as usize, &pieces)
-            .map(Buffer::from)
-            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
     }
 }
 

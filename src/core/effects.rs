@@ -61,8 +61,9 @@ pub enum Kind {
     Restored = 17,
     /// A count that Redis refuses: `token`, `a` its own words.
     CountRefused = 18,
-    /// Part of an answer to a request of ours: `a` its id, `b` the piece; `n >> 1` a
-    /// [`PieceKind`](crate::wire::slices::PieceKind), and its lowest bit whether it is the last one of the answer.
+    /// Part of an answer to a request of ours: `a` its id, `b` the piece; `n >> 2` a
+    /// [`PieceKind`](crate::wire::slices::PieceKind), and its lowest bit whether it is the last one of the answer. The
+    /// second bit says that handshakes stand apart: `c` has them, `d` where each ends, as little-endian u32.
     Answer = 19,
 }
 

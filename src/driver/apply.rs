@@ -56,6 +56,7 @@ pub(super) fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec
                 };
                 core.broadcast(member, &emit, fx);
             }
+            Command::SendSockets { member, to, response } => core.send(member, &to, &response.bytes(), fx),
             Command::Send { member, to, bytes } => core.send(member, &to, commands.get(&bytes), fx),
             Command::Publish { channel, bytes } => {
                 core.publish(0, commands.get(&channel), commands.get(&bytes), fx);

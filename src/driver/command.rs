@@ -10,6 +10,7 @@ use crate::transport::SubscriptionKind;
 use crate::transport::client::Report;
 use crate::transport::redis::{ClusterSettings, RedisTarget};
 use crate::wire::request::RequestType;
+use crate::wire::response::SocketsResponse;
 
 /// How long publishes wait at least after a failover. All servers learn of it by the same lost connections, ask who is
 /// master every 50 to 250 ms, and may be told by a node that has not heard yet: the slowest was 700 ms behind the
@@ -80,6 +81,15 @@ pub enum Command {
         to: Destination,
         /// What.
         bytes: Range<usize>,
+    },
+    /// An answer to a request for sockets is to be published.
+    SendSockets {
+        /// By whom.
+        member: MemberId,
+        /// Where to.
+        to: Destination,
+        /// What.
+        response: Box<SocketsResponse>,
     },
     /// Bytes are to be published for a member that has left.
     Publish {
@@ -193,6 +203,7 @@ impl Command {
             self,
             Command::Broadcast { .. }
                 | Command::Send { .. }
+                | Command::SendSockets { .. }
                 | Command::Publish { .. }
                 | Command::PublishAgain { .. }
                 | Command::Append { .. }

@@ -1,6 +1,8 @@
 //! Long lists in answers, cut into pieces that JS reads one at a time: a list of 10,000 sockets would block its thread for
 //! tens of milliseconds.
 
+use super::descriptions::{self, Element, Gathered, Handshakes};
+use super::scan::{skip_json, skip_space, skip_string};
 use super::typed::JSON_MARK;
 use crate::packet::{Malformed, MsgpackReader, write_array_len};
 
@@ -22,8 +24,22 @@ pub enum PieceKind {
     Ascii = 3,
 }
 
-/// Takes the pieces: how each is encoded, whether it is the last one, and its bytes in parts.
-type Take<'a> = dyn FnMut(PieceKind, bool, &[&[u8]]) + 'a;
+/// A piece of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// How it is encoded.
+    pub kind: PieceKind,
+    /// Whether it is the last one.
+    pub is_last: bool,
+    /// Its bytes, in parts.
+    pub body: &'a [&'a [u8]],
+    /// The handshakes of the sockets in it, if they stand apart. The body then is an array of the id, the rooms and the
+    /// data of each socket in turn.
+    pub handshakes: Option<Handshakes<'a>>,
+}
+
+/// Takes the pieces.
+type Take<'a> = dyn FnMut(Piece<'_>) + 'a;
 
 /// Cuts the list that stands in a valid answer at `path`, and hands each piece to `each`. Hands over the answer
 /// itself if there is no list.
@@ -33,63 +49,84 @@ type Take<'a> = dyn FnMut(PieceKind, bool, &[&[u8]]) + 'a;
 pub fn cut(answer: &[u8], path: &[&str], each: &mut Take<'_>) -> Result<(), Malformed> {
     let is_json = answer.first() == Some(&JSON_MARK);
     let list = if is_json { find_in_json(answer, path) } else { find_in_msgpack(answer, path)? };
-    let Some(list) = list else {
-        each(PieceKind::Whole, true, &[answer]);
-        return Ok(());
-    };
-    if is_json {
-        cut_json(list, each)
-    } else {
-        cut_msgpack(list, each)?
+    match list {
+        Some(list) if is_json => cut_json(list, each),
+        Some(list) => cut_msgpack(list, each),
+        None => {
+            each(Piece { kind: PieceKind::Whole, is_last: true, body: &[answer], handshakes: None });
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// `list` begins with the bracket.
-fn cut_json(list: &[u8], each: &mut Take<'_>) {
-    let mut start = 1;
+fn cut_json(list: &[u8], each: &mut Take<'_>) -> Result<(), Malformed> {
+    let mut gathered = Gathered::default();
     let mut at = 1;
     loop {
-        let end = skip_json(list, at).unwrap_or(list.len());
+        let description = descriptions::in_json(list, at);
+        let end = match description {
+            Some((_, end)) => end,
+            None => skip_json(list, at).unwrap_or(list.len()),
+        };
         let after = skip_space(list, end);
         let is_last = list.get(after) != Some(&b',');
-        if is_last || end - start >= PIECE {
-            let elements = list.get(start..end).unwrap_or_default();
-            let kind = if elements.is_ascii() { PieceKind::Ascii } else { PieceKind::Json };
-            each(kind, is_last, &[b"[", elements, b"]"]);
-            start = after + 1;
-        }
+        let element = match description {
+            Some((description, _)) => Element::Socket(description),
+            None => Element::Whole(list.get(at..if is_last { end } else { after }).unwrap_or_default()),
+        };
+        gather(&mut gathered, &element, true, each)?;
         if is_last {
-            return;
+            return hand_over(&mut gathered, true, true, each);
         }
         at = after + 1;
     }
 }
 
 fn cut_msgpack(list: &[u8], each: &mut Take<'_>) -> Result<(), Malformed> {
+    let mut gathered = Gathered::default();
     let mut reader = MsgpackReader::new(list);
-    let count = reader.array_len()?;
-    let (mut elements, mut piece) = (0, Vec::new());
-    for n in 0..count {
-        piece.extend_from_slice(reader.raw_value()?);
-        elements += 1;
-        if piece.len() >= PIECE && n + 1 < count {
-            hand_over_msgpack(elements, &piece, false, each)?;
-            (elements, piece) = (0, Vec::new());
-        }
+    for _ in 0..reader.array_len()? {
+        let value = reader.raw_value()?;
+        let element = descriptions::in_msgpack(value).map_or(Element::Whole(value), Element::Socket);
+        gather(&mut gathered, &element, false, each)?;
     }
-    hand_over_msgpack(elements, &piece, true, each)
+    hand_over(&mut gathered, false, true, each)
 }
 
-fn hand_over_msgpack(
-    elements: usize,
-    piece: &[u8],
+/// Adds an element to the piece that is being made, or to the next one.
+fn gather(
+    gathered: &mut Gathered,
+    element: &Element<'_>,
+    is_json: bool,
+    each: &mut Take<'_>,
+) -> Result<(), Malformed> {
+    if gathered.len() >= PIECE || !gathered.takes(element) {
+        hand_over(gathered, is_json, false, each)?;
+    }
+    gathered.add(element, is_json);
+    Ok(())
+}
+
+fn hand_over(
+    gathered: &mut Gathered,
+    is_json: bool,
     is_last: bool,
     each: &mut Take<'_>,
 ) -> Result<(), Malformed> {
+    let Gathered { count, body, handshakes, ends } = std::mem::take(gathered);
+    let kind = match is_json {
+        true if body.is_ascii() && handshakes.is_ascii() => PieceKind::Ascii,
+        true => PieceKind::Json,
+        false => PieceKind::Msgpack,
+    };
     let mut head = Vec::new();
-    write_array_len(&mut head, elements)?;
-    each(PieceKind::Msgpack, is_last, &[&head, piece]);
+    if !is_json {
+        write_array_len(&mut head, count)?;
+    }
+    let (open, close): (&[u8], &[u8]) = if is_json { (b"[", b"]") } else { (&head, b"") };
+    let handshakes = (!ends.is_empty()).then_some(Handshakes { bytes: &handshakes, ends: &ends });
+    each(Piece { kind, is_last, body: &[open, &body, close], handshakes });
     Ok(())
 }
 
@@ -136,60 +173,6 @@ fn find_in_msgpack<'a>(bytes: &'a [u8], path: &[&str]) -> Result<Option<&'a [u8]
     Ok(None)
 }
 
-/// Where the value that begins at `at`, or behind the space there, ends.
-fn skip_json(text: &[u8], at: usize) -> Option<usize> {
-    let mut at = skip_space(text, at);
-    let mut depth = 0_usize;
-    loop {
-        match text.get(at)? {
-            b'"' => at = skip_string(text, at)?,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-                continue;
-            }
-            b'}' | b']' if depth > 0 => {
-                depth -= 1;
-                at += 1;
-            }
-            // The end of an empty list, or of a value without a bracket.
-            b'}' | b']' => return Some(at),
-            b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => {
-                at += 1;
-                continue;
-            }
-            _ => {
-                at = text
-                    .get(at..)?
-                    .iter()
-                    .position(|byte| b",:]} \t\n\r".contains(byte))
-                    .map_or(text.len(), |n| at + n)
-            }
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-/// Where the string that begins at `at` ends.
-fn skip_string(text: &[u8], at: usize) -> Option<usize> {
-    let mut at = at + 1;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text.get(at) == Some(&b'"') {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
-
-fn skip_space(text: &[u8], at: usize) -> usize {
-    let space =
-        text.get(at..).unwrap_or_default().iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
-    at + space
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +181,8 @@ mod tests {
 
     fn pieces(answer: &[u8], path: &[&str]) -> Vec<(PieceKind, bool, Vec<u8>)> {
         let mut all = Vec::new();
-        cut(answer, path, &mut |kind, is_last, parts| all.push((kind, is_last, parts.concat()))).unwrap();
+        cut(answer, path, &mut |Piece { kind, is_last, body, .. }| all.push((kind, is_last, body.concat())))
+            .unwrap();
         all
     }
 
@@ -270,6 +254,64 @@ mod tests {
                 elements.extend(some);
             }
             assert_eq!(elements, sockets);
+        }
+    }
+
+    /// The body of a piece, and its handshakes if they stand apart.
+    type Apart = (Vec<u8>, Option<Vec<Vec<u8>>>);
+
+    fn apart(answer: &[u8]) -> Vec<Apart> {
+        let mut all = Vec::new();
+        cut(answer, &["sockets"], &mut |Piece { body, handshakes, .. }| {
+            let handshakes = handshakes.map(|Handshakes { bytes, ends }| {
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                starts.zip(ends).map(|(start, &end)| bytes[start as usize..end as usize].to_vec()).collect()
+            });
+            all.push((body.concat(), handshakes));
+        })
+        .unwrap();
+        all
+    }
+
+    #[test]
+    fn the_handshakes_of_sockets_stand_apart() {
+        let answer = br#"{"sockets":[{"id":"a\"","handshake":{"auth":{"x":"}"}},"rooms":["r",1],"data":{}},{"id":"b","handshake":{},"rooms":[],"data":null}]}"#;
+        let handshakes = vec![br#"{"auth":{"x":"}"}}"#.to_vec(), b"{}".to_vec()];
+        assert_eq!(apart(answer), [(br#"["a\"",["r",1],{},"b",[],null]"#.to_vec(), Some(handshakes))]);
+        let value = serde_json::json!({ "sockets": [{ "id": "a", "handshake": { "auth": 7 }, "rooms": [], "data": 1 }] });
+        // serde_json sorts the names.
+        let sorted = rmp_serde::to_vec_named(&value).unwrap();
+        assert_eq!(apart(&sorted)[0].1, None);
+        let mut answer = b"\x81\xa7sockets\x91\x84".to_vec();
+        for (name, value) in
+            [("id", &b"\xa1a"[..]), ("handshake", b"\x81\xa4auth\x07"), ("rooms", b"\x90"), ("data", b"\x01")]
+        {
+            crate::packet::write_str(&mut answer, name).unwrap();
+            answer.extend_from_slice(value);
+        }
+        let handshakes = vec![b"\x81\xa4auth\x07".to_vec()];
+        assert_eq!(apart(&answer), [(b"\x93\xa1a\x90\x01".to_vec(), Some(handshakes))]);
+    }
+
+    #[test]
+    fn a_description_that_is_odd_is_left_whole() {
+        for odd in [
+            r#"{"id":7,"handshake":{},"rooms":[],"data":1}"#,
+            r#"{"id":"a","handshake":"h","rooms":[],"data":1}"#,
+            r#"{"id":"a","handshake":[],"rooms":[],"data":1}"#,
+            r#"{"id":"a","handshake":{},"rooms":{},"data":1}"#,
+            r#"{"id":"a","handshake":{},"rooms":[]}"#,
+            r#"{"id":"a","handshake":{},"rooms":[],"data":1,"server":true}"#,
+            r#"{"handshake":{},"id":"a","rooms":[],"data":1}"#,
+            r#"{"id":"a", "handshake":{},"rooms":[],"data":1}"#,
+            r#"{"id":"a"}"#,
+            "7",
+        ] {
+            let usual = r#"{"id":"u","handshake":{"n":1},"rooms":[],"data":1}"#;
+            let answer = format!(r#"{{"sockets":[{usual},{odd},{usual}]}}"#);
+            let usual = (br#"["u",[],1]"#.to_vec(), Some(vec![br#"{"n":1}"#.to_vec()]));
+            let whole = (format!("[{odd}]").into_bytes(), None);
+            assert_eq!(apart(answer.as_bytes()), [usual.clone(), whole, usual], "{odd}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! The records that tell JS of the answers to a request, and of its end.
 
 use crate::core::effects::{Batch, Kind, MemberId};
+use crate::wire::descriptions::Handshakes;
 use crate::wire::request::RequestReply;
-use crate::wire::slices::{self, PieceKind};
+use crate::wire::slices::{self, Piece, PieceKind};
 
 /// How a request has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -55,18 +56,24 @@ pub(super) fn answer_records(
     id: &str,
     &RequestReply { list, payload, .. }: &RequestReply<'_>,
 ) {
-    let mut add = |kind: PieceKind, is_last: bool, parts: &[&[u8]]| {
+    let mut add = |piece: Piece<'_>| {
         let mut draft = batch.draft(Kind::Answer, member);
         draft.part(0, id.as_bytes());
         let start = draft.bytes().len();
-        parts.iter().for_each(|part| draft.bytes().extend_from_slice(part));
+        piece.body.iter().for_each(|part| draft.bytes().extend_from_slice(part));
         let end = draft.bytes().len();
         draft.set(1, start..end);
-        draft.record.n = (u32::from(kind as u8) << 1) | u32::from(is_last);
+        if let Some(Handshakes { bytes, ends }) = piece.handshakes {
+            draft.part(2, bytes);
+            draft.part(3, &ends.iter().flat_map(|end| end.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        let is_apart = piece.handshakes.is_some();
+        draft.record.n =
+            (u32::from(piece.kind as u8) << 2) | (u32::from(is_apart) << 1) | u32::from(piece.is_last);
         draft.done();
     };
     if list.is_empty() {
-        add(PieceKind::Whole, true, &[payload]);
+        add(Piece { kind: PieceKind::Whole, is_last: true, body: &[payload], handshakes: None });
     } else {
         // The answer has been read, so that it is valid.
         let cut = slices::cut(payload, list, &mut add);

@@ -129,7 +129,7 @@ fn who_has_nobody_answers_without_js() {
             carried: false,
         });
         let answer = a.until("the answer", |seen| seen.kind == Kind::Answer as u32).await;
-        let ascii = u32::from(PieceKind::Ascii as u8) << 1;
+        let ascii = u32::from(PieceKind::Ascii as u8) << 2;
         assert_eq!((answer.n, &*answer.parts[1]), (ascii | 1, "[]"), "a list in one piece");
         let end = a.until("the end", |seen| seen.kind == Kind::Answers as u32).await;
         assert_eq!(end.parts[1], r#"{"status":"done","expected":1}"#);

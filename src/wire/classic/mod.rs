@@ -10,4 +10,4 @@ mod tests;
 pub(super) use broadcast::Packet;
 pub use broadcast::{decode_broadcast, encode_broadcast, peek_uid};
 pub use request::{Request, hello};
-pub use response::{Response, no_client, no_sockets, peek_request_id, rooms, sockets};
+pub use response::{Response, no_client, no_sockets, peek_request_id, rooms};

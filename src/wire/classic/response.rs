@@ -89,20 +89,6 @@ pub fn no_sockets(request_id: &str) -> Vec<u8> {
     respond_with(request_id, "sockets", std::iter::empty())
 }
 
-/// The response of a node with sockets that were asked for, whose descriptions stand in `pieces`, in JSON and with commas
-/// between them: `{"requestId":…,"sockets":[…]}`. The id is `null` if the request had none.
-pub fn sockets(request_id: Option<&str>, pieces: &[&[u8]]) -> Vec<u8> {
-    let mut out = br#"{"requestId":"#.to_vec();
-    match request_id {
-        Some(id) => write_json_string(&mut out, id),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(br#","sockets":["#);
-    out.extend_from_slice(&pieces.join(&b','));
-    out.extend_from_slice(b"]}");
-    out
-}
-
 /// The response of a node that has sockets in these rooms: `{"requestId":…,"rooms":[…]}`.
 pub fn rooms<'a>(request_id: &str, names: impl Iterator<Item = &'a str>) -> Vec<u8> {
     respond_with(request_id, "rooms", names)

@@ -5,13 +5,10 @@ use serde::Serialize;
 use super::kind::{self, BROADCAST};
 use super::request::Request;
 use super::tail::tail;
-use crate::packet::{
-    EventText, Malformed, json_to_msgpack, write_array_len, write_map_len, write_str, write_uint,
-};
+use crate::packet::{EventText, Malformed, json_to_msgpack, write_map_len, write_str, write_uint};
 use crate::wire::broadcast::EVENT;
-use crate::wire::request::{Encoding, RequestType};
+use crate::wire::request::RequestType;
 use crate::wire::target::{write_plain_opts, write_plain_opts_json};
-use crate::wire::typed::write_json_string;
 
 /// The message of a member that has joined: in msgpack where all messages are.
 pub fn hello(uid: &str, nsp: &str, msgpack: bool) -> Vec<u8> {
@@ -138,44 +135,4 @@ pub fn nothing_here(request: &Request, uid: &str, nsp: &str, msgpack: bool) -> V
     } else {
         serde_json::to_vec(&envelope).unwrap_or_default()
     }
-}
-
-/// The answer of a node with sockets that were asked for. Their descriptions stand in `pieces`: in JSON with commas
-/// between them; or in msgpack, `count` of them.
-///
-/// # Errors
-/// If there are more than msgpack can count.
-pub fn sockets(
-    request_id: &str,
-    uid: &str,
-    nsp: &str,
-    encoding: Encoding,
-    count: usize,
-    pieces: &[&[u8]],
-) -> Result<Vec<u8>, Malformed> {
-    let mut out = Vec::new();
-    if encoding == Encoding::Json {
-        out.extend_from_slice(br#"{"type":8,"data":{"requestId":"#);
-        write_json_string(&mut out, request_id);
-        out.extend_from_slice(br#","sockets":["#);
-        out.extend_from_slice(&pieces.join(&b','));
-        out.extend_from_slice(b"]}");
-        out.extend_from_slice(&tail(uid, nsp));
-        return Ok(out);
-    }
-    write_map_len(&mut out, 4)?;
-    write_str(&mut out, "type")?;
-    write_uint(&mut out, kind::FETCH_SOCKETS_RESPONSE);
-    write_str(&mut out, "data")?;
-    write_map_len(&mut out, 2)?;
-    write_str(&mut out, "requestId")?;
-    write_str(&mut out, request_id)?;
-    write_str(&mut out, "sockets")?;
-    write_array_len(&mut out, count)?;
-    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-    for (name, value) in [("uid", uid), ("nsp", nsp)] {
-        write_str(&mut out, name)?;
-        write_str(&mut out, value)?;
-    }
-    Ok(out)
 }

@@ -13,7 +13,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{encode_broadcast, encode_broadcast_data, hello, nothing_here, sockets};
+pub use encode::{encode_broadcast, encode_broadcast_data, hello, nothing_here};
 pub use kind::BROADCAST;
 pub use message::{Hello, Message};
 pub use request::Request;

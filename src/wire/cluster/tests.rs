@@ -144,18 +144,6 @@ fn nothing_here_is_what_the_reference_would_send() {
 }
 
 #[test]
-fn sockets_are_told_of_in_both_encodings() {
-    let json = sockets("R", "U", "/n", Encoding::Json, 3, &[br#"{"id":"a"},{"id":"b"}"#, br#"{"id":"c"}"#]);
-    let expected = r#"{"type":8,"data":{"requestId":"R","sockets":[{"id":"a"},{"id":"b"},{"id":"c"}]},"uid":"U","nsp":"/n"}"#;
-    assert_eq!(String::from_utf8(json.unwrap()).unwrap(), expected);
-    let msgpack = sockets("R", "U", "/n", Encoding::Msgpack, 2, &[b"\x81\xa2id\xa1a", b"\x81\xa2id\xa1b"]);
-    assert_eq!(
-        msgpack.unwrap(),
-        b"\x84\xa4type\x08\xa4data\x82\xa9requestId\xa1R\xa7sockets\x92\x81\xa2id\xa1a\x81\xa2id\xa1b\xa3uid\xa1U\xa3nsp\xa2/n"
-    );
-}
-
-#[test]
 fn what_makes_no_sense_is_refused_or_passed_over() {
     for text in [
         "{",

@@ -1,0 +1,300 @@
+// @ts-check
+"use strict";
+
+/**
+ * Handshakes of other servers' sockets: they are read when somebody looks, and printed when they have changed. Nobody can tell.
+ */
+
+const assert = require("node:assert");
+const { inspect } = require("node:util");
+const { Redis } = require("ioredis");
+const { DESCRIPTIONS } = require("../lib/messages/answers");
+const { readHandshakesLater } = require("../lib/messages/handshakes");
+const { PrintedHandshakes } = require("../lib/messages/printed-handshakes");
+const { startRedis } = require("./support/redis");
+const { startRing } = require("./support/ring");
+const { waitFor } = require("./support/wait");
+
+/** @typedef {import("./support/ring-node").Adapter} Adapter */
+
+const ADAPTERS = /** @type {const} */ (["classic", "sharded", "streams"]);
+
+const HANDSHAKE = { headers: { host: "h" }, auth: { token: "t", list: [1, { two: 2 }] }, é: "ü" };
+
+/** A description as another server's answer brings it, and the same as a plain object. */
+function pair() {
+  const text = Buffer.from(JSON.stringify(HANDSHAKE));
+  const ends = Buffer.alloc(4);
+  ends.writeUInt32LE(text.length);
+  const [unread] = readHandshakesLater(text, ends, (bytes, start, end) =>
+    JSON.parse(bytes.toString("utf8", start, end)),
+  );
+  const lazy = DESCRIPTIONS.ofParts("an id", unread, ["a room"], { a: 1 });
+  const plain = { id: "an id", handshake: structuredClone(HANDSHAKE), rooms: ["a room"], data: { a: 1 } };
+  return { lazy, plain };
+}
+
+describe("a handshake that nobody has looked at", () => {
+  /** @type {Record<string, (description: any) => any>} */
+  const LOOKS = {
+    "JSON.stringify": (description) => JSON.stringify(description),
+    spread: (description) => ({ ...description }),
+    "Object.assign": (description) => Object.assign({}, description),
+    "Object.entries": (description) => Object.entries(description),
+    "Reflect.ownKeys, but for symbols": (description) =>
+      Reflect.ownKeys(description).filter((key) => typeof key === "string"),
+    structuredClone: (description) => structuredClone(description),
+    in: (description) => ["handshake" in description, Object.hasOwn(description, "handshake")],
+    "for in": (description) => {
+      const keys = [];
+      for (const key in description) keys.push(key);
+      return keys;
+    },
+    "util.inspect": (description) => inspect(description, { depth: 9 }),
+    "util.inspect of what holds it": (description) => inspect([{ description }], { depth: 9 }),
+    destructuring: ({ handshake, ...rest }) => [handshake, rest],
+    assignment: (description) => {
+      description.handshake = { own: true };
+      return [description.handshake, { ...description }];
+    },
+    "a change of what is in it": (description) => {
+      description.handshake.auth.token = "another";
+      return [description.handshake.auth.token, JSON.stringify(description)];
+    },
+    "the descriptor, once it was looked at": (description) => {
+      void description.handshake;
+      return Object.getOwnPropertyDescriptor(description, "handshake");
+    },
+    deletion: (description) => [delete description.handshake, description.handshake, { ...description }],
+    "an heir": (description) => {
+      const heir = Object.create(description);
+      const read = heir.handshake;
+      heir.handshake = 1;
+      return [read, heir.handshake, description.handshake, Object.keys(heir)];
+    },
+    "a proxy": (description) => {
+      const proxy = new Proxy(description, {});
+      return [proxy.handshake, { ...proxy }, (proxy.handshake = 1), description.handshake];
+    },
+    "a frozen object": (description) => {
+      Object.freeze(description);
+      let refusal = null;
+      try {
+        description.handshake = 1;
+      } catch (error) {
+        refusal = /** @type {Error} */ (error).name;
+      }
+      return [description.handshake, description.handshake === description.handshake, refusal];
+    },
+  };
+  for (const [name, look] of Object.entries(LOOKS)) {
+    it(`is as one that was read: ${name}`, () => {
+      const { lazy, plain } = pair();
+      assert.deepStrictEqual(look(lazy), look(plain));
+    });
+  }
+
+  it("is the same object every time", () => {
+    const { lazy } = pair();
+    assert.strictEqual(lazy.handshake, lazy.handshake);
+  });
+
+  it("is deeply equal to one that was read, both ways", () => {
+    const { lazy, plain } = pair();
+    assert.deepStrictEqual(lazy, plain);
+    const again = pair();
+    assert.deepStrictEqual(again.plain, again.lazy);
+  });
+});
+
+describe("handshakes that were printed", () => {
+  const print = (/** @type {object} */ handshake) => Buffer.from(JSON.stringify(handshake));
+
+  it("are printed again when something in them is different", () => {
+    let prints = 0;
+    const printed = new PrintedHandshakes((handshake) => (prints++, print(handshake)));
+    /** @type {any} */
+    const socket = { id: "a", handshake: { ...structuredClone(HANDSHAKE), sessionStore: {} } };
+    /** @type {(() => void)[]} */
+    const changes = [
+      () => (socket.handshake.auth.token = "u"),
+      () => (socket.handshake.auth.list[1].two = "2"),
+      () => socket.handshake.auth.list.push(3),
+      () => (socket.handshake.auth.list = { 0: 1, 1: { two: "2" }, 2: 3 }),
+      () => (socket.handshake.auth.more = undefined),
+      () => (socket.handshake.auth.more = null),
+      () => (socket.handshake.auth.more = {}),
+      () => (socket.handshake.auth.more = []),
+      () => delete socket.handshake.auth.more,
+      () => (socket.handshake.query = {}),
+      () => (socket.handshake = { ...socket.handshake, url: "/" }),
+      () => (socket.handshake.headers = Object.fromEntries([["host", "g"]])),
+    ];
+    assert.notStrictEqual(printed.numberOf(socket), 0);
+    for (const [n, change] of changes.entries()) {
+      change();
+      assert.notStrictEqual(printed.numberOf(socket), 0);
+      assert.strictEqual(prints, n + 2, String(change));
+      const number = printed.numberOf(socket);
+      socket.handshake.sessionStore.now = n;
+      socket.handshake.headers = { ...socket.handshake.headers };
+      assert.strictEqual(printed.numberOf(socket), number, "nothing is different");
+      assert.strictEqual(prints, n + 2);
+    }
+    printed.forget("a");
+    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.strictEqual(prints, changes.length + 2);
+    printed.clear();
+  });
+
+  it("are printed each time if what is printed may be different though they are not", () => {
+    const printed = new PrintedHandshakes(print);
+    const cyclic = /** @type {any} */ ({});
+    cyclic.self = cyclic;
+    const odd = [
+      { at: new Date() },
+      { toJSON: () => "now" },
+      { auth: { toJSON: () => "now" } },
+      { call() {} },
+      { bytes: Buffer.from("b") },
+      { bytes: new ArrayBuffer(1) },
+      { text: new String("s") },
+      { big: 1n },
+      // eslint-disable-next-line no-sparse-arrays
+      { list: [1, , 3] },
+      { list: Object.assign([1], { more: 2 }) },
+      { map: new Map() },
+      Object.create({ inherited: 1 }),
+      { many: Array.from({ length: 500 }, (_, n) => n) },
+      { a: { b: { c: { d: { e: {} } } } } },
+      cyclic,
+      null,
+      "text",
+      undefined,
+    ];
+    for (const handshake of odd)
+      assert.strictEqual(printed.numberOf({ id: "a", handshake }), 0, inspect(handshake));
+    // Nor if they become so.
+    const auth = /** @type {any} */ ({});
+    const socket = { id: "b", handshake: { auth } };
+    for (const value of [{}, new Date(), {}, new ArrayBuffer(1), {}, new String(""), {}, Buffer.alloc(0)]) {
+      auth.value = value;
+      const isPlain = Object.getPrototypeOf(value) === Object.prototype;
+      assert.strictEqual(printed.numberOf(socket) !== 0, isPlain, inspect(value));
+    }
+    printed.clear();
+  });
+});
+
+describe("handshakes of the sockets of other servers", () => {
+  /** @type {import("./support/redis").RedisServer} */
+  let redis;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis.stop());
+
+  for (const adapter of ADAPTERS) {
+    it(`come as they are now: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours", "reference"], sockets: 2 });
+      try {
+        const [answering, ...asking] = ring.nodes;
+        const sockets = answering.peers.map(({ socket }) => /** @type {any} */ (socket));
+        const [{ handshake }, other] = sockets;
+        /** @type {(() => void)[]} */
+        const changes = [
+          () => {},
+          () => (handshake.auth.user = { name: "A", roles: ["é"] }),
+          () => handshake.auth.user.roles.push("b"),
+          () => delete handshake.headers.host,
+          () => (handshake.query.q = 1),
+          () => (other.handshake.auth = { when: new Date(0) }),
+          () => (other.handshake.auth.when = new Date(1)),
+          () => (other.data = { bytes: Buffer.from([1, 2]) }),
+          () => (other.handshake.auth = { bytes: Buffer.from([3]) }),
+          () => (other.data = {}),
+          () => (other.handshake.auth = {}),
+          () => (sockets[0].handshake = { ...handshake, issued: 7 }),
+        ];
+        for (const change of changes) {
+          change();
+          for (const { io } of asking) {
+            const found = await io.fetchSockets();
+            for (const { id, handshake, rooms, data } of sockets) {
+              const remote = /** @type {any} */ (found.find((socket) => socket.id === id));
+              assert.deepStrictEqual(asText(remote.handshake), asText(handshake), String(change));
+              assert.deepStrictEqual(asText(remote.data), asText(data), String(change));
+              assert.deepStrictEqual([...remote.rooms], [...rooms]);
+            }
+          }
+        }
+      } finally {
+        await ring.close();
+      }
+    });
+
+    it(`are those of a RemoteSocket as Socket.IO makes it, and of a description: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours", "reference"], sockets: 1 });
+      try {
+        const [ours, other, reference] = ring.nodes;
+        const [{ socket }] = other.peers;
+        const of = (/** @type {any[]} */ sockets) => sockets.find(({ id }) => id === socket.id);
+        const mine = of(await ours.io.fetchSockets());
+        const theirs = of(await reference.io.fetchSockets());
+        assert.strictEqual(Object.getPrototypeOf(mine), Object.getPrototypeOf(theirs));
+        assert.deepStrictEqual(Object.keys(mine), Object.keys(theirs));
+        mine.operator.adapter = theirs.operator.adapter = null;
+        assert.deepStrictEqual(mine, theirs);
+        const opts = { rooms: new Set(), except: new Set(), flags: {} };
+        const description = of(await ours.adapter("/").fetchSockets(opts));
+        assert.deepStrictEqual(description, of(await reference.adapter("/").fetchSockets(opts)));
+        assert.strictEqual(Object.getPrototypeOf(description), Object.prototype);
+        const first = await ours
+          .adapter("/")
+          .fetchSockets(opts)
+          .then((/** @type {any[]} */ sockets) => of(sockets));
+        assert.deepStrictEqual(first, description);
+      } finally {
+        await ring.close();
+      }
+    });
+  }
+
+  it("are left as they came where an answer is odd", async () => {
+    const ring = await startRing({ redis, nodes: ["ours"], sockets: 0 });
+    const [ours] = ring.nodes;
+    const peer = new Redis(redis.url);
+    const raw = new Redis(redis.url);
+    const usual = { id: "u", handshake: { auth: { n: 1 } }, rooms: ["r"], data: { d: 1 } };
+    const list = [
+      usual,
+      { id: "no data", handshake: {}, rooms: [] },
+      { ...usual, server: true, more: 1 },
+      { data: 1, rooms: ["x"], handshake: { a: 1 }, id: "turned" },
+      { id: "no list", handshake: {}, rooms: {}, data: null },
+      { id: "text", handshake: "text", rooms: ["é"], data: [] },
+      { id: "proto", handshake: JSON.parse('{"__proto__":{"x":1}}'), rooms: [], data: "é" },
+      usual,
+    ];
+    try {
+      await peer.subscribe(ring.requestChannel(), ring.responseChannel());
+      peer.on("message", (channel, text) => {
+        if (channel !== ring.requestChannel()) return;
+        const { requestId } = JSON.parse(text);
+        void raw.publish(ring.responseChannel(), JSON.stringify({ requestId, sockets: list }));
+      });
+      await waitFor(async () => (await ours.adapter("/").serverCount()) === 2, { what: "the peer to count" });
+      const opts = { rooms: new Set(), except: new Set(), flags: {} };
+      const found = await ours.adapter("/").fetchSockets(opts);
+      assert.deepStrictEqual(found, JSON.parse(JSON.stringify(list)));
+    } finally {
+      await Promise.all([peer.quit(), raw.quit()]);
+      await ring.close();
+    }
+  });
+});
+
+/** What is left of a value on its way, whatever the encoding. @param {any} value */
+function asText(value) {
+  return JSON.parse(JSON.stringify(value));
+}
