@@ -164,14 +164,26 @@ export declare class Routing {
    * An `Error` if the payload is not the text of an event.
    */
   encodeBroadcast(payload: Bytes, attachments: Array<Bytes>, room?: Text | undefined | null, opts?: Bytes | undefined | null): Buffer | null
+}
+
+/** An answer to a request for sockets, in the making. */
+export declare class SocketsAnswer {
   /**
-   * The response to a request for sockets. `pieces` has the descriptions of `count` sockets, in JSON with commas
-   * between them or in msgpack.
+   * The answer of a member, as its family has it: to a request with this id, if it had one, of `count` sockets.
    *
    * # Errors
    * An `Error` if there are more than msgpack can count.
    */
-  socketsResponse(requestId: Text | undefined | null, isJson: boolean, count: number, pieces: Array<Bytes>): Buffer
+  constructor(routing: number, requestId: Text | undefined | null, isJson: boolean, count: number)
+  /**
+   * Adds descriptions, in JSON with commas between them, or in msgpack. There is a number for each: of the kept handshake
+   * that is to stand where it has a 0, or 0 if it has its own. Returns false, and nothing is added, if one is not kept.
+   */
+  add(descriptions: Bytes, handshakes: Uint32Array): boolean
+  /** Sends it to the member that has asked, by its uid. Returns false for a member that the link does not have. */
+  send(link: number, member: MemberId, requester?: Text | undefined | null): boolean
+  /** Its bytes, for what sends it otherwise. */
+  bytes(): Buffer
 }
 
 /** Broadcasts an event with binary attachments. All else is as in the function that `fastBroadcast` returns. */
@@ -213,8 +225,14 @@ export declare function fastSend(): (link: number, member: number, to: number, n
  */
 export declare function fetch(link: number, slab: Buffer, start: number, table: Uint32Array): number
 
+/** Forgets it. Answers that it was put into still have it. */
+export declare function forgetHandshake(number: number): void
+
 /** Returns whether an error of Redis says that Redis takes later what it refuses now. */
 export declare function isTakenLater(error: string): boolean
+
+/** Keeps a handshake, printed as answers need it, and returns its number: not 0. */
+export declare function keepHandshake(printed: Bytes): number
 
 /** A Redis cluster. */
 export interface LinkCluster {

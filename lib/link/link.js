@@ -168,11 +168,11 @@ class Link {
    * @param {import("../../binding").SocketsAnswer} answer
    */
   sendSockets(member, routing, requester, answer) {
-    this.#open();
-    if (this.#isDirect() || !this.#members.has(member))
+    this.#lifecycle.open();
+    if (this.#transport.isDirect() || !this.#members.has(member))
       return this.send(member, routing, 2, requester, answer.bytes());
-    this.#handOver();
-    answer.send(this.#id, member, requester);
+    this.#transport.handOver();
+    answer.send(this.#lifecycle.id, member, requester);
   }
 
   /**
