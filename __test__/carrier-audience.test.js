@@ -7,14 +7,22 @@
  */
 
 const assert = require("node:assert");
+const { ShardPublisher } = require("../lib/clients/shard-publisher");
 const { Carrier } = require("../lib/link/carrier");
 
 /** A carrier with clients that answer what they are told to. @param {"shard" | "global"} space */
 function make(space) {
   const clients = {
     ...{ space, hearsAll: false, ready: true, receivers: 3 },
+    needsProof: true,
+    /** @type {() => void} */
+    tell() {},
     begin() {},
     onLost() {},
+    onTrouble: (/** @type {() => void} */ tell) => void (clients.tell = tell),
+    placeOf: () => null,
+    look() {},
+    askListening: () => null,
     rediscover() {},
     queues: () => false,
     isReady: () => clients.ready,
@@ -25,6 +33,7 @@ function make(space) {
   const carrier = new Carrier(/** @type {any} */ (clients), /** @type {any} */ (native), events);
   return {
     carrier,
+    trouble: () => clients.tell(),
     breaks() {
       clients.ready = false;
       carrier.clientsFailed();
@@ -68,6 +77,35 @@ describe("the audience of what a client of a cluster carries", () => {
     await publish(3);
     await publish(0, "a#/#unknown#");
     assert.strictEqual(carrier.counts.early, 2);
+  });
+
+  it("is counted short when the client publishes to another node than before", async () => {
+    let address = "a:1";
+    let moves = 0;
+    const masters = { use() {}, isMaster: async () => true };
+    const publisher = new ShardPublisher(
+      () => address,
+      async () => 1,
+      /** @type {any} */ (masters),
+      () => void moves++,
+    );
+    for (const [next, expected] of /** @type {[string, number][]} */ ([
+      ["a:1", 0],
+      ["a:1", 0],
+      ["b:2", 1],
+      ["b:2", 1],
+      ["a:1", 2],
+    ])) {
+      address = next;
+      await publisher.publish("a#/#room#", "bytes");
+      assert.strictEqual(moves, expected);
+    }
+    // What the client tells then.
+    const { carrier, trouble, publish } = make("shard");
+    await publish(3);
+    trouble();
+    await publish(0);
+    assert.strictEqual(carrier.counts.early, 1);
   });
 
   it("may grow smaller when nothing was lost", async () => {

@@ -37,6 +37,7 @@ class IoredisCluster extends IoredisClient {
     (slot) => this.client.slots?.[slot]?.[0],
     (channel, payload) => super.publish(channel, payload),
     this.#masters,
+    () => this.onTrouble?.(),
   );
   #held = new HeldSubscriptions(this.space, this.#masters);
   /** The nodes at which it could not subscribe, since it last could at one. @type {Set<string>} */

@@ -40,6 +40,7 @@ class NodeRedisCluster extends NodeRedisClient {
     (slot) => this.client.slots?.[slot]?.master?.address,
     (channel, payload) => this.#sendToShard(channel, payload),
     this.#shardMasters,
+    () => this.onTrouble?.(),
   );
   #discovery = new Discovery(this.client, this.#shardMasters, this.#shardPublisher);
   #held = new HeldSubscriptions(this.space, this.#shardMasters);
@@ -173,7 +174,8 @@ class NodeRedisCluster extends NodeRedisClient {
   #leaveListening() {
     const lost = this.#held.keys;
     this.listenElsewhere();
-    for (const key of lost) this.#lose(key);
+    // That has forgotten them.
+    for (const key of lost) this.onLost?.(...ofKey(key));
   }
 
   get needsProof() {

@@ -53,6 +53,9 @@ class ShardPublisher {
   #addressOf;
   #send;
   #masters;
+  #onMoved;
+  /** The node that was last published to, by slot. @type {Map<number, string>} */
+  #nodes = new Map();
   /** By slot. @type {Map<number, Flight>} */
   #flights = new Map();
 
@@ -60,11 +63,13 @@ class ShardPublisher {
    * @param {(slot: number) => string | undefined} addressOf the node that the client takes for the master of a slot
    * @param {(channel: string, payload: Buffer | string) => Promise<number>} send
    * @param {import("./shard-masters").ShardMasters} masters
+   * @param {() => void} onMoved the client publishes to another node than before, at which some may not be subscribed yet
    */
-  constructor(addressOf, send, masters) {
+  constructor(addressOf, send, masters, onMoved) {
     this.#addressOf = addressOf;
     this.#send = send;
     this.#masters = masters;
+    this.#onMoved = onMoved;
   }
 
   /**
@@ -80,11 +85,20 @@ class ShardPublisher {
     const address = this.#addressOf(slot);
     if (address === undefined) return this.#send(channel, payload);
     this.#masters.use(address);
+    this.#follow(slot, address);
     let flight = this.#flights.get(slot);
     if (flight === undefined) this.#flights.set(slot, (flight = new Flight(address)));
     else if (flight.isSuspect || flight.waiting.length > 0 || flight.address !== address)
       return this.#wait(slot, flight, channel, payload);
     return this.#fly(slot, flight, channel, payload);
+  }
+
+  /** @param {number} slot @param {string} address */
+  #follow(slot, address) {
+    const before = this.#nodes.get(slot);
+    if (before === address) return;
+    this.#nodes.set(slot, address);
+    if (before !== undefined) this.#onMoved();
   }
 
   /** Resolves when nothing is on its way any more, or after a while. @returns {Promise<void>} */

@@ -74,7 +74,7 @@ class Carrier {
       isUp,
       drain: events.drain,
       onMessage: (payload) => this.#publisher.heard(payload),
-      onLost: () => this.#publisher.trouble(),
+      onTrouble: () => this.#publisher.trouble(),
       isOwn: events.isOwn,
     });
     this.#publisher = new Publisher(clients, this.#subscriptions, this.#hold, {

@@ -63,7 +63,7 @@ class Subscriptions {
    * @param {() => boolean} events.isUp whether the clients are connected
    * @param {() => void} events.drain hands on what Rust has made of messages
    * @param {(payload: Buffer) => void} events.onMessage something has come in
-   * @param {() => void} events.onLost a subscription is lost
+   * @param {() => void} events.onTrouble a subscription is lost, or the client has followed a change of the cluster
    * @param {(channel: string) => boolean} events.isOwn whether a channel is that of a member of this link alone
    */
   constructor(clients, native, events) {
@@ -85,7 +85,10 @@ class Subscriptions {
       placeOf: (channel) => clients.placeOf(SHARD, channel),
       onDeaf: (channel) => this.#deafen(channel),
     });
-    clients.onTrouble(() => this.probeSoon());
+    clients.onTrouble(() => {
+      this.probeSoon();
+      events.onTrouble();
+    });
     if (clients.space !== "shard") this.#keepalive = this.#followLife();
   }
 
@@ -285,7 +288,7 @@ class Subscriptions {
   #lose(wanted, reason = LOST) {
     if (wanted === undefined) return;
     const silence = this.#loses(wanted, reason);
-    this.#events.onLost();
+    this.#events.onTrouble();
     // Publishes wait meanwhile: other members may have lost their subscriptions, too.
     if (wanted.holds && !wanted.isForeseen)
       this.#native.clientLost(wanted.kind, Buffer.from(wanted.name), reason, Math.ceil(silence));
