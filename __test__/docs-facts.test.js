@@ -22,7 +22,10 @@ const { waitFor } = require("./support/wait");
 const ROOT = path.join(__dirname, "..");
 const PAGES = [
   ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"],
-  ...fs.readdirSync(path.join(ROOT, "docs")).map((name) => `docs/${name}`),
+  ...fs
+    .readdirSync(path.join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name.replaceAll(path.sep, "/")}`),
 ];
 
 /** The defaults by the page and the heading that their table stands under. @type {Record<string, Record<string, any>>} */
