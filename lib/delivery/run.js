@@ -116,15 +116,15 @@ class Run {
 
 /**
  * Whether a socket's transport writes frames as they are, those of attachments too, and nobody looks at its packets one
- * by one.
+ * by one. Not every socket has a connection of Engine.IO: there are other transports, and tests.
  *
  * @param {any} socket
  */
 function takesFrames(socket) {
-  const { conn } = socket.client;
-  const { transport } = conn;
+  const conn = socket.client.conn;
+  const transport = conn?.transport;
   return (
-    transport.name === "websocket" &&
+    transport?.name === "websocket" &&
     conn.protocol === 4 &&
     transport.supportsBinary === true &&
     transport._canSendPreEncodedFrame?.(PROBE) === true &&
