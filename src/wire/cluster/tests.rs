@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::broadcast::{Arguments, Broadcast};
-use crate::wire::request::{Answer, Encoding, RequestType};
+use crate::wire::request::{Answer, RequestType};
 
 /// Captured from the reference: `io.emit("hello", 1, "a")`.
 const CAPTURED: &str = r#"{"type":3,"data":{"packet":{"type":2,"data":["hello",1,"a"]},"opts":{"rooms":[],"except":[],"flags":{}}},"uid":"0123456789abcdef","nsp":"/"}"#;
