@@ -160,7 +160,6 @@ describe("handshakes that were printed", () => {
       { bytes: new ArrayBuffer(1) },
       { text: new String("s") },
       { big: 1n },
-      // eslint-disable-next-line no-sparse-arrays
       { list: [1, , 3] },
       { list: Object.assign([1], { more: 2 }) },
       { map: new Map() },

@@ -43,7 +43,10 @@ function functions(link) {
     fastBroadcast: [link, 1, text, "room", null, true],
     fastSend: [link, 1, 0, "room", "text"],
     fetch: [link, Buffer.alloc(64), 0, new Uint32Array(13)],
+    // Far from the number of any link.
+    forgetHandshake: [1_000_000],
     isTakenLater: ["LOADING"],
+    keepHandshake: [Buffer.from("{}")],
     longestStep: [],
     mayMislead: [text, 0],
     prefixIn: ["prefix#/#", "/"],
@@ -110,7 +113,16 @@ function routingMethods() {
     encodeBroadcast: [Buffer.from('42["x",1]'), [], "room", null],
     names: [],
     roomChannel: ["room"],
-    socketsResponse: ["id", true, 1, [Buffer.from("{}")]],
+  };
+}
+
+/** What the methods of an answer take. @param {number} link @returns {Record<string, any[]>} */
+function answerMethods(link) {
+  return {
+    add: [Buffer.from('{"id":"a","handshake":0}'), Uint32Array.of(0)],
+    bytes: [],
+    // Last: nothing is left of it.
+    send: [link, 1, "a"],
   };
 }
 
@@ -125,6 +137,7 @@ function classes(link, routing) {
   return [
     [link, linkMethods(routing.id)],
     [routing, routingMethods()],
+    [new binding.SocketsAnswer(routing.id, "id", true, 1), answerMethods(link.id)],
   ];
 }
 
@@ -132,14 +145,15 @@ function classes(link, routing) {
 function assertComplete() {
   const isFunction = (/** @type {[string, any]} */ [, value]) => typeof value === "function";
   const names = Object.entries(binding).filter(isFunction);
-  const known = [...Object.keys(functions(0)), "Link", "Routing"];
+  const known = [...Object.keys(functions(0)), "Link", "Routing", "SocketsAnswer"];
   assert.deepStrictEqual(names.map(([name]) => name).sort(), known.sort());
-  for (const [made, methods] of [
-    [binding.Link, linkMethods(0)],
-    [binding.Routing, routingMethods()],
-  ]) {
-    const there = Object.getOwnPropertyNames(/** @type {any} */ (made).prototype);
-    assert.deepStrictEqual(there.sort(), [...Object.keys(methods), "constructor", "id"].sort());
+  for (const [made, methods, properties] of /** @type {[any, object, string[]][]} */ ([
+    [binding.Link, linkMethods(0), ["id"]],
+    [binding.Routing, routingMethods(), ["id"]],
+    [binding.SocketsAnswer, answerMethods(0), []],
+  ])) {
+    const there = Object.getOwnPropertyNames(made.prototype);
+    assert.deepStrictEqual(there.sort(), [...Object.keys(methods), ...properties, "constructor"].sort());
   }
 }
 

@@ -188,7 +188,6 @@ const GROUPS = {
         (list) => broadcastBinary(link.id, 1, binary, list, null, null, true),
       ],
       ["encodeBroadcast", Buffer.from("b"), (list) => routing.encodeBroadcast(binary, list, null, null)],
-      ["socketsResponse", Buffer.from("{}"), (list) => routing.socketsResponse("id", true, 1, list)],
     ];
     for (const [name, options, make] of constructions()) {
       for (const path of paths(options)) {
@@ -234,10 +233,11 @@ const GROUPS = {
 
   receivers: async () => {
     const { link, routing } = start();
-    const [[, ofLink], [, ofRouting]] = classes(link, routing);
+    const [[, ofLink], [, ofRouting], [answer, ofAnswer]] = classes(link, routing);
     for (const [object, other, methods] of [
       [link, routing, ofLink],
       [routing, link, ofRouting],
+      [answer, link, ofAnswer],
     ]) {
       const { prototype } = object.constructor;
       const like = Object.create(object);
@@ -245,10 +245,9 @@ const GROUPS = {
         for (const receiver of [other, like, new Proxy(object, {}), {}, undefined, null, 1, prototype])
           refused(`${name} of something else`, () => prototype[name].call(receiver, ...right));
       }
-      for (const receiver of [other, like, {}])
-        refused("id of something else", () =>
-          Object.getOwnPropertyDescriptor(prototype, "id")?.get?.call(receiver),
-        );
+      const id = Object.getOwnPropertyDescriptor(prototype, "id");
+      for (const receiver of id === undefined ? [] : [other, like, {}])
+        refused("id of something else", () => id?.get?.call(receiver));
     }
     const { Link } = /** @type {any} */ (binding);
     attempt("Link, not made", () => Link(linkOptions(), () => {}));
@@ -285,6 +284,41 @@ const GROUPS = {
     next.join(routing.id);
     next.leave(MOST);
     await assertAlive(next);
+  },
+
+  handshakes: async () => {
+    const { link, routing } = start();
+    const answer = () => /** @type {any} */ (new binding.SocketsAnswer(routing.id, null, true, 1));
+    const number = binding.keepHandshake(Buffer.from('{"n":1}'));
+    const description = Buffer.from('{"id":"a","handshake":0}');
+    for (const numbers of [[], [number], [number, number], [0], [number, 0]]) {
+      const made = answer();
+      assert.strictEqual(made.add(description, Uint32Array.from(numbers)), true);
+      const handshake = numbers[0] === number ? '{"n":1}' : "0";
+      const sockets = `[{"id":"a","handshake":${handshake}}]`;
+      assert.strictEqual(made.bytes().toString(), `{"requestId":null,"sockets":${sockets}}`);
+    }
+    for (const text of ["", "{", '{"id":"a","handshake":0', '{"id":"', "[[[[", '"'])
+      attempt(`add ${text}`, () => {
+        const made = answer();
+        made.add(Buffer.from(text), Uint32Array.of(number, number));
+        made.bytes();
+      });
+    binding.forgetHandshake(number);
+    for (const gone of [number, MOST, 2 ** 31])
+      assert.strictEqual(answer().add(description, Uint32Array.of(gone)), false);
+    for (const odd of [0, number, MOST]) attempt("forgetHandshake", () => binding.forgetHandshake(odd));
+    for (const odd of [MOST, 2 ** 31])
+      refused("an answer of no routing", () => new binding.SocketsAnswer(odd, null, true, 1));
+    const sent = answer();
+    assert.strictEqual(sent.send(link.id, 7, "a"), false);
+    assert.strictEqual(sent.bytes().length, 0);
+    refused("send by no link", () => answer().send(MOST, 1, null), /the link is gone/);
+    const right = answer();
+    right.add(description, Uint32Array.of(0));
+    assert.strictEqual(right.send(link.id, 1, null), true);
+    assert.strictEqual(right.send(link.id, 1, null), false);
+    await assertAlive(link);
   },
 
   memory: async () => {

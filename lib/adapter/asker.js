@@ -51,7 +51,7 @@ class Asker {
   /** Acknowledged broadcasts, by their id. @type {Map<string, { clientCountCallback: Callback, ack: Callback }>} */
   ackRequests = new Map();
 
-  /** @param {import("./publisher").Membership} membership @param {import("./responder").Codec} codec @param {Asking} adapter */
+  /** @param {import("./member").Membership} membership @param {import("./responder").Codec} codec @param {Asking} adapter */
   constructor(membership, codec, adapter) {
     this.#membership = membership;
     this.#codec = codec;

@@ -6,13 +6,13 @@
  * `@socket.io/redis-adapter` sends them.
  */
 
-const { MemberAdapter } = require("./adapter");
+const { AskingAdapter } = require("./adapter");
 const { Link } = require("../link/link");
 const { ClassicCodec, randomId } = require("../messages/classic-codec");
 const { readOptions } = require("../options/options");
 const { linkOf, readForm } = require("../place/forms");
 
-class RedisAdapter extends MemberAdapter {
+class RedisAdapter extends AskingAdapter {
   /**
    * @param {any} nsp the namespace
    * @param {any} pubClient a client that publishes, or where a Redis is

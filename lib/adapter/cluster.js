@@ -9,13 +9,15 @@
 const { Adapter, ClusterAdapter } = /** @type {{ Adapter: any, ClusterAdapter: any }} */ (
   require("socket.io-adapter")
 );
-const { MemberAdapter } = require("./adapter");
+const { AskingAdapter } = require("./adapter");
+const { BroadcastingAdapter } = require("./broadcasting");
+const { MemberAdapter } = require("./member");
 
 /** What the methods return that are asynchronous in the reference: there is nothing to wait for. */
 const DONE = Promise.resolve();
 
 /** @abstract */
-class ClusterMemberAdapter extends MemberAdapter {
+class ClusterMemberAdapter extends AskingAdapter {
   /** @param {any} nsp @param {any} link @param {any} identity @param {import("../messages/cluster-codec").ClusterCodec} codec */
   constructor(nsp, link, identity, codec) {
     super(nsp, link, identity, codec);
@@ -85,7 +87,11 @@ class ClusterMemberAdapter extends MemberAdapter {
 
 // As those of the reference, these are `ClusterAdapter`s: behind what all members have comes what that class has. The
 // `super` of the members' methods stays what it is, `Adapter`: nothing of theirs is done by `ClusterAdapter`.
-const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(MemberAdapter.prototype);
+const layers = [MemberAdapter, BroadcastingAdapter, AskingAdapter];
+const { constructor: _, ...members } = Object.assign(
+  {},
+  ...layers.map(({ prototype }) => Object.getOwnPropertyDescriptors(prototype)),
+);
 Object.setPrototypeOf(
   ClusterMemberAdapter.prototype,
   Object.create(ClusterAdapter?.prototype ?? Adapter.prototype, members),

@@ -16,11 +16,6 @@ const TOO_DEEP = Symbol("too deep");
 /**
  * @typedef {import("../delivery/outgoing").BroadcastOptions} BroadcastOptions
  *
- * @typedef {object} Membership of an adapter in a link
- * @property {import("../link/link").Link} link
- * @property {import("../link/routing").Routing} routing
- * @property {number} number
- *
  * @typedef {object} Sending what a publisher needs of its adapter
  * @property {(packet: any, opts: any, room: string | null) => void} _sendBroadcast
  * @property {() => void} _handedOver
@@ -33,7 +28,7 @@ class Publisher {
   #adapter;
 
   /**
-   * @param {Membership} membership
+   * @param {import("./member").Membership} membership
    * @param {import("./responder").Codec} codec
    * @param {boolean} standardText whether the server's parser prints the text that Rust reads and writes
    * @param {Sending} adapter

@@ -6,8 +6,9 @@
  * them. Rooms may have channels of their own, which only the servers with sockets in them listen to.
  */
 
-const { BROADCASTS, JOIN_PATIENCE } = require("./adapter");
+const { BROADCASTS } = require("./broadcasting");
 const { ClusterMemberAdapter } = require("./cluster");
+const { JOIN_PATIENCE } = require("./member");
 const { ClusterCodec, randomId } = require("../messages/cluster-codec");
 const { MESSAGE } = require("../messages/cluster-messages");
 const { REQUEST } = require("../messages/requests");

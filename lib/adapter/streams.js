@@ -186,7 +186,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
    *
    * @param {any} packet
    * @param {any} opts
-   * @param {import("./adapter").Incoming | null} incoming
+   * @param {import("./broadcasting").Incoming | null} incoming
    * @param {string} [offset] empty if it is not kept for clients that come back
    */
   _deliver(packet, opts, incoming, offset = "") {
@@ -317,7 +317,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     if (earlier !== undefined) await patience(earlier);
     const end = performance.now() + OUTAGE_PATIENCE;
     for (;;) {
-      await this._whenReady(end - performance.now());
+      await this._readiness.whenReady(end - performance.now());
       try {
         return await this.#restore(pid, offset);
       } catch (error) {
@@ -395,7 +395,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       super.emit("gap", { milliseconds: timeOf(before) - timeOf(after), reason, stream, after, before });
     } else if (type === "unreadable") {
       const failure = `the stream ${stream} cannot be read: ${explainRefusal(error ?? "", { stream })}`;
-      if (!this._onUnreadable(failure)) warnOnce(failure);
+      if (!this._readiness.onUnreadable(failure)) warnOnce(failure);
     }
   }
 

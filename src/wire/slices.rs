@@ -10,7 +10,7 @@ use crate::packet::{Malformed, MsgpackReader, write_array_len};
 /// is that long.
 const PIECE: usize = 128 << 10;
 
-/// How a piece is encoded. The numbers are known to `lib/adapter/adapter.js`.
+/// How a piece is encoded. The numbers are known to `lib/messages/answers.js`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PieceKind {

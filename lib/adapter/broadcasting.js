@@ -1,0 +1,269 @@
+// @ts-check
+"use strict";
+
+/**
+ * A broadcast's way out, and in: what the parent class encodes is published, and what others have published is handed to it.
+ */
+
+const { checkSocketIo } = require("../base/socket-io-version");
+const { decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
+const { frameOf } = require("../delivery/frames");
+const { Run, isWatched } = require("../delivery/run");
+const { MemberAdapter } = require("./member");
+const { Adapter, encodeInParent, makesFrames, writesToEachSocket } = require("./parent");
+const { Publisher } = require("./publisher");
+
+/** @type {0} */ const BROADCASTS = 0;
+
+/**
+ * @typedef {import("../delivery/outgoing").BroadcastOptions} BroadcastOptions
+ * @typedef {(...args: any[]) => void} Callback
+ * @typedef {{ packet: any, encoded: any[], frame: Buffer | null }} Incoming
+ */
+
+/** @abstract */
+class BroadcastingAdapter extends MemberAdapter {
+  _codec;
+  _publisher;
+  /** Whether the server's parser prints the text that Rust reads and writes. */
+  #standardText;
+  /** Whether socket.io-adapter makes WebSocket frames of it. */
+  #makesFrames;
+  /** The broadcast that is being encoded by the parent class, to be published when it is. */
+  /** @type {{ packet: any, opts: BroadcastOptions, done: boolean } | null} */
+  #outgoing = null;
+  /** The broadcast from another node that the parent class is delivering. */
+  /** @type {Incoming | null} */
+  #incoming = null;
+  /** The ids of those that the next broadcast goes to, if somebody wants to know. @type {string[] | null} */
+  #receivers = null;
+
+  /**
+   * @param {any} nsp the namespace
+   * @param {import("../link/link").Link} link
+   * @param {Omit<import("../link/routing").Identity, "nsp" | "frames">} identity
+   * @param {import("./responder").Codec} codec how its messages look
+   */
+  constructor(nsp, link, identity, codec) {
+    checkSocketIo(nsp.server);
+    const standardText = printsStandardText(nsp.server.encoder);
+    super(nsp, link, { ...identity, frames: standardText });
+    this._codec = codec;
+    this.#standardText = standardText;
+    this.#makesFrames = standardText && makesFrames(this);
+    this._publisher = new Publisher(this._membership, codec, standardText, this);
+  }
+
+  /**
+   * Sends a broadcast that Rust does not encode.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @param {string | null} room if it is exactly one
+   */
+  _sendBroadcast(packet, opts, room) {
+    this._send(BROADCASTS, room, this._codec.encodeBroadcast(packet, opts));
+  }
+  /** Rust has got a broadcast. */
+  _handedOver() {}
+  /** Does something to the local sockets, behind what has to be done before. @param {() => void} act */
+  _inOrder(act) {
+    act();
+  }
+
+  // --- out ---------------------------------------------------------------------------------------------
+
+  /**
+   * @param {any} packet
+   * @param {any} opts
+   */
+  broadcast(packet, opts) {
+    if (opts?.flags?.local) return super.broadcast(packet, opts);
+    packet.nsp = this.nsp.name;
+    const outer = this.#outgoing;
+    const outgoing = { packet, opts, done: false };
+    this.#outgoing = outgoing;
+    try {
+      super.broadcast(packet, opts);
+    } finally {
+      this.#outgoing = outer;
+      // Another implementation (uWebSockets.js brings one) does not come by `_encode`.
+      if (!outgoing.done) this._publisher.publish(packet, opts, this.encoder.encode(packet), null);
+    }
+  }
+
+  /**
+   * The one place where a packet becomes text, for the local sockets and for the other nodes alike.
+   *
+   * @param {any} packet
+   * @param {any} packetOpts
+   * @returns {any[]}
+   */
+  _encode(packet, packetOpts) {
+    const incoming = this.#incoming;
+    if (incoming !== null && packet === incoming.packet) {
+      if (incoming.frame !== null) packetOpts.wsPreEncodedFrame = [incoming.frame];
+      return incoming.encoded;
+    }
+    const outgoing = this.#outgoing;
+    if (outgoing === null || packet !== outgoing.packet || outgoing.done)
+      return encodeInParent(this, packet, packetOpts);
+    outgoing.done = true;
+    const encoded = encodeInParent(this, packet, packetOpts);
+    this._publisher.publish(packet, outgoing.opts, encoded, packetOpts.wsPreEncodedFrame);
+    return encoded;
+  }
+
+  /**
+   * Sends a broadcast to the other nodes alone, and returns what the server's parser made of it.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @returns {any[]}
+   */
+  _publish(packet, opts) {
+    packet.nsp = this.nsp.name;
+    /** @type {any} */
+    const packetOpts = {};
+    const encoded = encodeInParent(this, packet, packetOpts);
+    this._publisher.publish(packet, opts, encoded, packetOpts.wsPreEncodedFrame);
+    return encoded;
+  }
+
+  /**
+   * What the parent class needs not encode again; null if only the server's parser knows how.
+   *
+   * @param {any} packet
+   * @param {string} text
+   * @param {any[]} attachments
+   * @returns {Incoming | null}
+   */
+  _encodedTo(packet, text, attachments) {
+    if (!this.#standardText) return null;
+    const frame = attachments.length === 0 && this.#makesFrames ? frameOf(text) : null;
+    return { packet, encoded: [text, ...attachments], frame };
+  }
+
+  /**
+   * Sends an acknowledged broadcast to the local sockets alone. Returns the ids of those that have got it, if they are known.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @param {Callback} count
+   * @param {Callback} ack
+   * @returns {string[] | null}
+   */
+  _broadcastHere(packet, opts, count, ack) {
+    const receivers = (this.#receivers = /** @type {string[]} */ ([]));
+    try {
+      super.broadcastWithAck(packet, opts, count, ack);
+      // Another implementation does not come by `apply`.
+      return this.#receivers === receivers ? null : receivers;
+    } finally {
+      this.#receivers = null;
+    }
+  }
+
+  /**
+   * Does something to each local socket that a broadcast is for.
+   *
+   * @param {any} opts
+   * @param {(socket: any) => void} callback
+   */
+  apply(opts, callback) {
+    const receivers = this.#receivers;
+    if (receivers === null) return super.apply(opts, callback);
+    this.#receivers = null;
+    super.apply(opts, (/** @type {any} */ socket) => {
+      receivers.push(socket.id);
+      callback(socket);
+    });
+  }
+
+  // --- in ----------------------------------------------------------------------------------------------
+
+  /** Broadcasts for the same sockets, one behind the other. @param {import("../link/inbox").InboxRecord} record */
+  _onFrames(record) {
+    let opts;
+    try {
+      opts = decodeTarget(record.part(2));
+    } catch (error) {
+      return this._membership.link.ignore(String(error));
+    }
+    const isRun = record.length > 1 || record.count > 0;
+    if (isRun && this.#joinsFrames(opts))
+      return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
+    for (const _ of record.each()) this.#onFrame(record, opts);
+  }
+
+  /**
+   * Whether the frames of broadcasts may be written at once. Not if they are volatile: of these a socket gets the first
+   * one only, while it is busy with that.
+   *
+   * @param {any} opts
+   */
+  #joinsFrames({ flags }) {
+    const { engine } = this.nsp.server;
+    const isPlain = this.#makesFrames && writesToEachSocket();
+    return isPlain && !flags.volatile && engine !== undefined && !isWatched(engine);
+  }
+
+  /**
+   * @param {Run} run
+   * @param {any} opts whom it is for
+   */
+  _deliverRun(run, opts) {
+    this.apply(opts, (socket) => run.deliver(socket));
+  }
+
+  /** @param {import("../link/inbox").InboxRecord} record @param {any} opts */
+  #onFrame(record, opts) {
+    const text = record.text(1);
+    const packet = lazyPacket(this.nsp.name, { text, data: record.isExact ? null : copy(record.part(3)) });
+    const incoming = {
+      packet,
+      encoded: [text, ...record.attachments().map(copy)],
+      frame: record.count === 0 && this.#makesFrames ? copy(record.part(0)) : null,
+    };
+    this._deliver(packet, opts, incoming, record.offset);
+  }
+
+  /** A broadcast that Rust could not read, or not make a frame of. @param {Buffer} bytes @param {string} offset */
+  _onBroadcast(bytes, offset) {
+    let decoded;
+    try {
+      decoded = this._codec.decodeBroadcast(bytes, offset);
+    } catch (error) {
+      return this._membership.link.ignore(String(error));
+    }
+    if (decoded !== null) this._deliver(decoded.packet, decoded.opts, null, offset);
+  }
+
+  /**
+   * Hands a broadcast that needs no publishing to the parent class.
+   *
+   * @param {any} packet
+   * @param {any} opts
+   * @param {Incoming | null} incoming what it is encoded to
+   * @param {string} [_offset] that its clients know it by, if it has one
+   */
+  _deliver(packet, opts, incoming, _offset) {
+    const outer = this.#incoming;
+    this.#incoming = incoming;
+    try {
+      super.broadcast(packet, opts);
+    } catch (error) {
+      // An outgoing listener of the user's has thrown.
+      this._tellThrown(error);
+    } finally {
+      this.#incoming = outer;
+    }
+  }
+}
+
+/** Of its own memory: the next fetch writes the slab anew. @param {Buffer} bytes */
+function copy(bytes) {
+  return Buffer.from(bytes);
+}
+
+module.exports = { BROADCASTS, BroadcastingAdapter };
