@@ -213,16 +213,19 @@ for (const [name, kind] of Object.entries(KINDS)) {
         await cluster.close();
       });
 
-      /** Resolves when servers listen to the rooms that their clients are in. */
+      /**
+       * Resolves when servers listen to the rooms that their clients are in, and to no others. The reference loses a
+       * subscription, over node-redis, if the room is joined again before Redis has ended the one before.
+       */
       async function listening() {
         const { subscriptionMode } = /** @type {any} */ (kind.opts(key));
         if (!kind.sharded || subscriptionMode === undefined || subscriptionMode === "static") return;
-        const wanted = { a: 1, b: 2 };
-        for (const [room, count] of Object.entries(wanted)) {
+        for (const room of ["a", "b", "new"]) {
+          const servers = () => cluster.servers.filter(({ io }) => io.of(nsp).adapter.rooms.has(room)).length;
           await waitFor(
             async () =>
-              Number((await redis.cli("PUBSUB", "SHARDNUMSUB", `${key}#${nsp}#${room}#`))[1]) === count,
-            { what: `room ${room} to be listened to` },
+              Number((await redis.cli("PUBSUB", "SHARDNUMSUB", `${key}#${nsp}#${room}#`))[1]) === servers(),
+            { what: `room ${room} to be listened to by those who have it` },
           );
         }
       }
@@ -238,6 +241,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
           assert.ok(sent > 0);
           if (name.startsWith("streams")) assert.strictEqual(receivers, null);
           else assert.ok(Number(receivers) >= sent, `${receivers} receivers of ${sent}`);
+          await listening();
           await cluster.restore();
           await listening();
         });
@@ -249,6 +253,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
           emitter.to("new").emit("hello", "new");
         });
         assert.deepStrictEqual(got.received, [[], [["hello", "new"]], [["hello", "new"]], []]);
+        await listening();
         await cluster.restore();
         await listening();
       });

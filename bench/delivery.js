@@ -219,9 +219,9 @@ class Stage {
     const interval = Math.max(2, Math.ceil(2 * COST * perTick * this.#sockets));
     this.#events += deliveries;
     await this.#server.ask("begin");
-    const got = this.#clients.ask(`expect ${this.#events}`);
+    const got = await this.#clients.expect(this.#events);
     const at = await this.#sender.ask("emit", { count, perTick, interval, bytes, binary });
-    const [events, last, faults] = (await got).map(Number);
+    const [events, last, faults] = (await got.promise).map(Number);
     const { thread, process, ranMs, wallMs } = await this.#server.ask("end");
     if (events !== this.#events || faults > 0)
       throw new Error(`${events} events of ${this.#events}, ${faults} out of order`);
@@ -240,7 +240,7 @@ class Stage {
   }
 }
 
-/** The process of the clients: an order is a line, and so is its answer. */
+/** The process of the clients: an order is a line, and so is an answer. */
 class Clients {
   #process;
   /** @type {((words: string[]) => void)[]} */
@@ -262,10 +262,26 @@ class Clients {
 
   /** @param {string} order @returns {Promise<string[]>} */
   ask(order) {
+    const answer = this.#answer();
+    this.#process.stdin.write(`${order}\n`);
+    return answer;
+  }
+
+  /** Resolves when they count to `total`, to a promise of what they say then. @param {number} total */
+  async expect(total) {
+    const isExpected = this.ask(`expect ${total}`);
+    const promise = this.#answer();
+    // It fails with the other one.
+    promise.catch(() => {});
+    await isExpected;
+    return { promise };
+  }
+
+  /** The words of the next line that nobody waits for yet, but for the first. @returns {Promise<string[]>} */
+  #answer() {
     return new Promise((resolve, reject) => {
       this.#asked.push(resolve);
       this.#failed.push(reject);
-      this.#process.stdin.write(`${order}\n`);
     });
   }
 

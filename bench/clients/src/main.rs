@@ -4,8 +4,9 @@
 //! seen. Orders come line by line on stdin, answers go to stdout:
 //!
 //! - `connect PORT COUNT`: connects so many clients; answers `connected COUNT`.
-//! - `expect TOTAL`, before they are sent: answers `got TOTAL NANOSECONDS FAULTS` once all clients together have so many events since they were
-//!   connected; the time is that of the last one, by the clock of `process.hrtime()`.
+//! - `expect TOTAL`, before these are sent: answers `expecting TOTAL` at once, and `got TOTAL NANOSECONDS FAULTS` when all
+//!   clients together have had so many events since they were connected. The time is that of the last one, by the clock of
+//!   `process.hrtime()`.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -74,6 +75,7 @@ async fn obey() -> Result<(), Box<dyn Error>> {
             ["expect", total] => {
                 let total = total.parse()?;
                 seen.expected.set(total);
+                println!("expecting {total}");
                 while seen.events.get() < total {
                     seen.changed.notified().await;
                 }
