@@ -112,7 +112,10 @@ describe("handshakes that were printed", () => {
 
   it("are printed again when something in them is different", () => {
     let prints = 0;
-    const printed = new PrintedHandshakes((handshake) => (prints++, print(handshake)));
+    const printed = new PrintedHandshakes(
+      (handshake) => (prints++, print(handshake)),
+      () => true,
+    );
     /** @type {any} */
     const socket = { id: "a", handshake: { ...structuredClone(HANDSHAKE), sessionStore: {} } };
     /** @type {(() => void)[]} */
@@ -148,7 +151,7 @@ describe("handshakes that were printed", () => {
   });
 
   it("are printed each time if what is printed may be different though they are not", () => {
-    const printed = new PrintedHandshakes(print);
+    const printed = new PrintedHandshakes(print, () => true);
     const cyclic = /** @type {any} */ ({});
     cyclic.self = cyclic;
     const odd = [

@@ -198,6 +198,49 @@ function ofFamily(adapter, redis) {
     assert.deepStrictEqual(writes.text.match(/"n",\d+/g), ['"n",0']);
   });
 
+  it("are seen one by one by functions that were put in the place of Socket.IO's own", async () => {
+    const { client } = to.peers[0].socket;
+    const { conn } = client;
+    for (const [object, name] of /** @type {[any, string][]} */ ([
+      [client, "writeToEngine"],
+      [conn, "write"],
+      [conn, "sendPacket"],
+      [conn.transport, "send"],
+    ])) {
+      let calls = 0;
+      const original = object[name];
+      object[name] = function (/** @type {any[]} */ ...args) {
+        // The transport is given all that waits for it.
+        calls += name === "send" ? args[0].length : 1;
+        return original.apply(this, args);
+      };
+      atOnce(from, to, 4, (n) => from.io.emit("n", n));
+      await ring.mark(from);
+      delete object[name];
+      assert.ok(calls >= 4, `${name} was called ${calls} times`);
+    }
+  });
+
+  it("are not for a socket that leaves the room within an outgoing listener of another one", async () => {
+    const { socket } = to.peers[0];
+    const second = await to.connect("/", { transports: ["websocket"] });
+    for (const one of [socket, second.socket]) one.join("room");
+    await ring.joined();
+    /** @type {number[]} */
+    const got = [];
+    second.client.on("n", (/** @type {number} */ n) => void got.push(n));
+    const leave = (/** @type {string} */ event, /** @type {number} */ n) => {
+      if (event === "n" && n === 2) second.socket.leave("room");
+    };
+    socket.onAnyOutgoing(leave);
+    atOnce(from, to, 4, (n) => from.io.to("room").emit("n", n));
+    await ring.mark(from);
+    socket.offAnyOutgoing(leave);
+    socket.leave("room");
+    second.client.disconnect();
+    assert.deepStrictEqual(got, [0, 1]);
+  });
+
   it("go on behind an outgoing listener that throws", async () => {
     const { socket, client } = to.peers[0];
     const adapter = to.adapter();

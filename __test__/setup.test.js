@@ -97,7 +97,7 @@ describe("scripts", () => {
         fs.writeFileSync(
           path.join(dir, "some.js"),
           `const { expectRejections, expectExceptions } = require(${JSON.stringify(path.join(__dirname, "support", "hooks.js"))});
-           const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+           const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
            it("rejects", async () => {
              const seen = expectRejections();
              Promise.reject(new Error("wanted"));

@@ -56,7 +56,10 @@ class AskingAdapter extends BroadcastingAdapter {
     const pack = (/** @type {object} */ handshake) => codec.pack(handshake);
     const print = (/** @type {object} */ handshake) => printJson([handshake]);
     /** The handshakes that other servers were told of. */
-    this._printed = new PrintedHandshakes(codec.isText ? print : pack);
+    this._printed = new PrintedHandshakes(
+      codec.isText ? print : pack,
+      (id) => !this._isClosed && this.sids.has(id),
+    );
   }
 
   // --- what a family may do otherwise ------------------------------------------------------------------

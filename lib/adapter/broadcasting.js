@@ -8,7 +8,7 @@
 const { checkSocketIo } = require("../base/socket-io-version");
 const { decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
 const { frameOf } = require("../delivery/frames");
-const { Run, isWatched } = require("../delivery/run");
+const { Run, isObserved } = require("../delivery/run");
 const { MemberAdapter } = require("./member");
 const { Adapter, encodeInParent, makesFrames, writesToEachSocket } = require("./parent");
 const { Publisher } = require("./publisher");
@@ -191,7 +191,7 @@ class BroadcastingAdapter extends MemberAdapter {
       return this._membership.link.ignore(String(error));
     }
     const isRun = record.length > 1 || record.count > 0;
-    if (isRun && this.#joinsFrames(opts))
+    if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts))
       return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
     for (const _ of record.each()) this.#onFrame(record, opts);
   }
@@ -203,9 +203,19 @@ class BroadcastingAdapter extends MemberAdapter {
    * @param {any} opts
    */
   #joinsFrames({ flags }) {
-    const { engine } = this.nsp.server;
-    const isPlain = this.#makesFrames && writesToEachSocket();
-    return isPlain && !flags.volatile && engine !== undefined && !isWatched(engine);
+    return this.#makesFrames && !flags.volatile && writesToEachSocket();
+  }
+
+  /**
+   * Whether functions of the user's run when one of these sockets is sent something: they may change what is sent next, and to
+   * whom.
+   *
+   * @param {any} opts
+   */
+  #isObserved(opts) {
+    let isOne = false;
+    super.apply(opts, (/** @type {any} */ socket) => (isOne ||= isObserved(socket)));
+    return isOne;
   }
 
   /**

@@ -33,36 +33,19 @@ function makesFrames(adapter) {
   return payloadOf(packetOpts.wsPreEncodedFrame) !== null;
 }
 
-/** An implementation of `broadcast`, and whether it does nothing but encode and write to each socket. */
-let known = { broadcast: /** @type {any} */ (null), isPlain: false };
+const broadcastOfParent = Adapter.prototype.broadcast;
 
-/** Whether the parent class writes to each socket what `_encode` returns. uWebSockets.js brings another one that does not. */
+/** Whether that is socket.io-adapter's own: it may have been replaced before this was loaded. */
+const isOwnBroadcast = ["_encode(", ".apply(", "writeToEngine("].every((step) =>
+  Function.prototype.toString.call(broadcastOfParent).includes(step),
+);
+
+/**
+ * Whether the parent class writes to each socket what `_encode` returns, and does nothing else. uWebSockets.js brings another
+ * `broadcast`, and users wrap it.
+ */
 function writesToEachSocket() {
-  const { broadcast } = Adapter.prototype;
-  if (known.broadcast !== broadcast) known = { broadcast, isPlain: isPlainBroadcast(broadcast) };
-  return known.isPlain;
-}
-
-/** @param {any} broadcast */
-function isPlainBroadcast(broadcast) {
-  /** @type {string[]} */
-  const steps = [];
-  const nobody = Object.assign(Object.create(Adapter.prototype), {
-    // No namespace is called so, and nobody is in it.
-    nsp: { name: "\u0000probe", sockets: new Map() },
-    rooms: new Map(),
-    sids: new Map(),
-    encoder: { encode: () => ["2"] },
-    _encode: () => (steps.push("encode"), ["2"]),
-    apply: () => void steps.push("apply"),
-  });
-  try {
-    for (const rooms of [new Set(), new Set(["room"]), new Set(["room", "other"])])
-      broadcast.call(nobody, { type: EVENT, data: ["probe"] }, { rooms, except: new Set(), flags: {} });
-  } catch {
-    return false;
-  }
-  return steps.join() === "encode,apply,encode,apply,encode,apply";
+  return isOwnBroadcast && Adapter.prototype.broadcast === broadcastOfParent;
 }
 
 module.exports = { Adapter, encodeInParent, makesFrames, writesToEachSocket };

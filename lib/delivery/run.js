@@ -5,7 +5,8 @@
  * Broadcasts for the same sockets, one right behind the other: their WebSocket frames stand in one buffer, which is
  * written once to each socket. A broadcast with attachments is a run by itself: its frames are written together, too.
  *
- * A socket whose transport takes no such buffer, or at which somebody looks at each packet, gets message by message.
+ * A socket whose transport takes no such buffer gets message by message. If somebody looks at the packets of one of the sockets,
+ * there is no run: each broadcast is one by itself.
  */
 
 const { lazyPacket } = require("./delivery");
@@ -49,14 +50,11 @@ class Run {
 
   /** @param {any} socket */
   deliver(socket) {
-    if (takesFrames(socket)) return socket.client.writeToEngine(NO_TEXT, (this.#joined ??= this.#join()));
-    for (const { packet, encoded, options } of this.messages) {
-      try {
-        socket.notifyOutgoingListeners?.(packet);
-        socket.client.writeToEngine(encoded, options);
-      } catch (error) {
-        this.#tell(error);
-      }
+    try {
+      if (takesFrames(socket)) return socket.client.writeToEngine(NO_TEXT, (this.#joined ??= this.#join()));
+      for (const { encoded, options } of this.messages) socket.client.writeToEngine(encoded, options);
+    } catch (error) {
+      this.#tell(error);
     }
   }
 
@@ -115,22 +113,56 @@ class Run {
 }
 
 /**
- * Whether a socket's transport writes frames as they are, those of attachments too, and nobody looks at its packets one
- * by one. Not every socket has a connection of Engine.IO: there are other transports, and tests.
+ * Whether a socket's transport writes frames as they are, those of attachments too.
  *
  * @param {any} socket
  */
 function takesFrames(socket) {
-  const conn = socket.client.conn;
-  const transport = conn?.transport;
+  const { conn } = socket.client;
+  const { transport } = conn;
   return (
-    transport?.name === "websocket" &&
+    transport.name === "websocket" &&
     conn.protocol === 4 &&
     transport.supportsBinary === true &&
-    transport._canSendPreEncodedFrame?.(PROBE) === true &&
-    socket.listenersAnyOutgoing().length === 0 &&
-    !isWatched(conn)
+    transport._canSendPreEncodedFrame?.(PROBE) === true
   );
+}
+
+/**
+ * Whether functions of the user's see the packets that a socket is sent: listeners, or what was put in the place of functions of
+ * Socket.IO and Engine.IO.
+ *
+ * @param {any} socket
+ */
+function isObserved(socket) {
+  const { client } = socket;
+  const conn = client.conn;
+  // There are other transports, and tests.
+  if (conn?.transport === undefined) return true;
+  return !(
+    socket.listenersAnyOutgoing?.().length === 0 &&
+    !isWatched(conn) &&
+    !isWatched(conn.server) &&
+    isOriginal(socket.notifyOutgoingListeners, "_anyOutgoingListeners") &&
+    isOriginal(client.writeToEngine, "conn.write(") &&
+    isOriginal(conn.write, "sendPacket(") &&
+    isOriginal(conn.sendPacket, "writeBuffer.push(") &&
+    isOriginal(conn.flush, "transport.send(") &&
+    (conn.transport.name !== "websocket" || isOriginal(conn.transport.send, "wsPreEncodedFrame"))
+  );
+}
+
+/** Functions, and whether they are originals. @type {WeakMap<Function, boolean>} */
+const originals = new WeakMap();
+
+/** Whether a function does what its original does, as far as its source tells. @param {any} fn @param {string} step a part of the source */
+function isOriginal(fn, step) {
+  if (typeof fn !== "function") return false;
+  const known = originals.get(fn);
+  if (known !== undefined) return known;
+  const is = Function.prototype.toString.call(fn).includes(step);
+  originals.set(fn, is);
+  return is;
 }
 
 /** Whether somebody listens to the packets that go out. @param {import("node:events").EventEmitter} emitter */
@@ -141,4 +173,4 @@ function isWatched(emitter) {
 /** Events of a connection, and of Engine.IO's server, that tell of packets. */
 const WATCHES = ["packetCreate", "flush", "drain"];
 
-module.exports = { Run, isWatched };
+module.exports = { Run, isObserved };

@@ -42,12 +42,6 @@ class UnreadHandshake {
     return this.#value;
   }
 
-  /** Nobody will look at it any more. */
-  forget() {
-    this.#bytes = null;
-    this.#value = undefined;
-  }
-
   /** Gives an object, which has no handshake yet, this one. @param {object} object */
   addTo(object) {
     Object.defineProperty(object, "handshake", ACCESSOR);
@@ -74,13 +68,13 @@ const ACCESSOR = Object.freeze({
     const { value } = unread;
     // It may be frozen.
     const isReplaced = Object.hasOwn(this, UNREAD) && Reflect.defineProperty(this, "handshake", plain(value));
-    if (isReplaced) unread.forget();
+    if (isReplaced) delete this[UNREAD];
     return value;
   },
   /** @this {any} @param {any} value */
   set(value) {
     Object.defineProperty(this, "handshake", plain(value));
-    if (Object.hasOwn(this, UNREAD)) this[UNREAD].forget();
+    delete this[UNREAD];
   },
   enumerable: true,
   configurable: true,

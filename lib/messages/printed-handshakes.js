@@ -36,17 +36,34 @@ const END = Symbol("end");
 
 class PrintedHandshakes {
   #print;
+  #isHere;
   /** By the ids of the sockets. @type {Map<string, Printed>} */
   #all = new Map();
   #bytes = 0;
 
-  /** @param {(handshake: object) => Buffer} print */
-  constructor(print) {
+  /**
+   * @param {(handshake: object) => Buffer} print
+   * @param {(id: string) => boolean} isHere whether a socket has not left
+   */
+  constructor(print, isHere) {
     this.#print = print;
+    this.#isHere = isHere;
   }
 
   /** The number of a socket's handshake, as it is now; 0 if it has to be printed. @param {any} socket */
-  numberOf({ id, handshake }) {
+  numberOf(socket) {
+    try {
+      // It may have left while others were described: nobody would have it forgotten.
+      return this.#isHere(socket.id) ? this.#numberOf(socket) : 0;
+    } catch {
+      // A getter of the user's has thrown. What prints the socket leaves that out.
+      this.forget(socket.id);
+      return 0;
+    }
+  }
+
+  /** @param {any} socket */
+  #numberOf({ id, handshake }) {
     const known = this.#all.get(id);
     if (known !== undefined) {
       if (isAsBefore(handshake, known.snapshot)) return known.number;

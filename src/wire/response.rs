@@ -129,9 +129,10 @@ fn place_in_json(text: &[u8]) -> Option<usize> {
     behind(text, place, b"0").map(|_| place)
 }
 
-/// The same in msgpack: a map of four.
+/// The same in msgpack: a map of four, or of fewer if something of the socket could not be printed.
 fn place_in_msgpack(bytes: &[u8]) -> Option<usize> {
-    let id = behind(bytes, 0, b"\x84\xa2id")?;
+    let is_map = bytes.first().is_some_and(|head| (0x82..=0x84).contains(head));
+    let id = behind(bytes, 1, b"\xa2id").filter(|_| is_map)?;
     let end = id + skip_value(bytes.get(id..)?).ok()?;
     let place = behind(bytes, end, b"\xa9handshake")?;
     behind(bytes, place, b"\0").map(|_| place)
