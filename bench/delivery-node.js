@@ -14,8 +14,7 @@ const { createServer } = require("node:http");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Server } = require("socket.io");
 const { answerOrders } = require("./child.js");
-const { cpuTimes } = require("./cpu.js");
-const { longestTurns, watchTurns } = require("./turns.js");
+const { usageOrders } = require("./usage.js");
 
 const [adapterModule, url, key, family] = process.argv.slice(2);
 
@@ -25,8 +24,6 @@ const PATIENCE = 20_000;
 /** @type {Server} */
 let io;
 let number = 0;
-/** @type {Awaited<ReturnType<typeof cpuTimes>>} */
-let start;
 
 answerOrders({
   async open() {
@@ -51,22 +48,7 @@ answerOrders({
     }
   },
 
-  /** Starts the clocks. */
-  async begin() {
-    start = await cpuTimes();
-    watchTurns();
-  },
-
-  /** What was used since: CPU times in nanoseconds, the longest turns of the event loop in milliseconds. */
-  async end() {
-    const turns = longestTurns();
-    const now = await cpuTimes();
-    return {
-      thread: now.thread === null || start.thread === null ? null : now.thread - start.thread,
-      process: now.process - start.process,
-      ...turns,
-    };
-  },
+  ...usageOrders(),
 
   /**
    * Emits to everybody, so many in one turn of the event loop; answers with the time of the last turn, in nanoseconds.

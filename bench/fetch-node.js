@@ -11,9 +11,8 @@ const { setTimeout: sleep } = require("node:timers/promises");
 const { createClient } = require("redis");
 const { Server } = require("socket.io");
 const { answerOrders } = require("./child.js");
-const { cpuTimes } = require("./cpu.js");
 const { connect } = require("./crowd.js");
-const { longestTurns, watchTurns } = require("./turns.js");
+const { usageOrders } = require("./usage.js");
 
 const [adapterModule, url, key, family, index] = process.argv.slice(2);
 
@@ -42,8 +41,6 @@ let marks = 0;
 /** How often it was told to by this server. */
 let made = 0;
 let onMark = () => {};
-/** @type {Awaited<ReturnType<typeof cpuTimes>>} */
-let start;
 
 /**
  * What is asked. Each resolves with how many things came.
@@ -97,22 +94,7 @@ answerOrders({
     while (size < wanted) await new Promise(setImmediate);
   },
 
-  /** Starts the clocks. */
-  async begin() {
-    start = await cpuTimes();
-    watchTurns();
-  },
-
-  /** What was used since: CPU times in nanoseconds, the longest turns of the event loop in milliseconds. */
-  async end() {
-    const turns = longestTurns();
-    const now = await cpuTimes();
-    return {
-      thread: now.thread === null || start.thread === null ? null : now.thread - start.thread,
-      process: now.process - start.process,
-      ...turns,
-    };
-  },
+  ...usageOrders(),
 
   /** Asks, or tells, so many times; answers with what each answer took to come, in milliseconds. */
   async act({ what, times, least }) {
