@@ -427,6 +427,9 @@ export declare function longestStep(): number
  */
 export declare function mayMislead(payload: Bytes, attachments: number): boolean
 
+/** Whether more than so many arrays and objects stand one in the other somewhere in this JSON. */
+export declare function nestsDeeper(json: Bytes, levels: number): boolean
+
 /** Returns the prefix of a broadcast channel: what comes before the namespace. */
 export declare function prefixIn(broadcastChannel: string, nsp: string): string
 

@@ -848,6 +848,7 @@ module.exports.isTakenLater = nativeBinding.isTakenLater
 module.exports.keepHandshake = nativeBinding.keepHandshake
 module.exports.longestStep = nativeBinding.longestStep
 module.exports.mayMislead = nativeBinding.mayMislead
+module.exports.nestsDeeper = nativeBinding.nestsDeeper
 module.exports.prefixIn = nativeBinding.prefixIn
 module.exports.setOccupied = nativeBinding.setOccupied
 module.exports.setRoom = nativeBinding.setRoom

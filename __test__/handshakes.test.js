@@ -72,9 +72,19 @@ describe("a handshake that nobody has looked at", () => {
       heir.handshake = 1;
       return [read, heir.handshake, description.handshake, Object.keys(heir)];
     },
+    "a clone by descriptors": (description) => {
+      const clone = Object.defineProperties({}, Object.getOwnPropertyDescriptors(description));
+      return [clone.handshake, clone.handshake === clone.handshake, { ...clone }];
+    },
     "a proxy": (description) => {
       const proxy = new Proxy(description, {});
       return [proxy.handshake, { ...proxy }, (proxy.handshake = 1), description.handshake];
+    },
+    "a sealed object": (description) => {
+      Object.seal(description);
+      const before = description.handshake;
+      description.handshake = 1;
+      return [before, description.handshake, Object.keys(description)];
     },
     "a frozen object": (description) => {
       Object.freeze(description);
@@ -186,7 +196,40 @@ describe("handshakes that were printed", () => {
     }
     printed.clear();
   });
+
+  it("are printed each time while a getter throws", () => {
+    const printed = new PrintedHandshakes(print, () => true);
+    let throws = false;
+    const auth = {
+      get token() {
+        if (throws) throw new Error("a getter of the user's");
+        return 1;
+      },
+    };
+    const socket = { id: "a", handshake: { auth } };
+    assert.notStrictEqual(printed.numberOf(socket), 0);
+    throws = true;
+    assert.strictEqual(printed.numberOf(socket), 0);
+    throws = false;
+    assert.notStrictEqual(printed.numberOf(socket), 0);
+    printed.clear();
+  });
+
+  it("are not kept for a socket that has left", () => {
+    const here = new Set(["a"]);
+    const printed = new PrintedHandshakes(print, (id) => here.has(id));
+    const socket = { id: "a", handshake: { auth: {} } };
+    assert.notStrictEqual(printed.numberOf(socket), 0);
+    here.delete("a");
+    printed.forget("a");
+    assert.strictEqual(printed.numberOf(socket), 0);
+  });
 });
+
+/** So many arrays, one in the other. @param {number} levels */
+function nested(levels) {
+  return JSON.parse("[".repeat(levels) + "]".repeat(levels));
+}
 
 describe("handshakes of the sockets of other servers", () => {
   /** @type {import("./support/redis").RedisServer} */
@@ -229,6 +272,58 @@ describe("handshakes of the sockets of other servers", () => {
               assert.deepStrictEqual([...remote.rooms], [...rooms]);
             }
           }
+        }
+      } finally {
+        await ring.close();
+      }
+    });
+
+    it(`are left out if they cannot be told, and nothing else is: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours"], sockets: 3 });
+      try {
+        const [answering, asking] = ring.nodes;
+        const [odd, ...others] = answering.peers.map(({ socket }) => /** @type {any} */ (socket));
+        const { handshake } = odd;
+        const circular = /** @type {any} */ ({});
+        circular.self = circular;
+        const thrower = Object.defineProperty({ ...handshake }, "auth", {
+          enumerable: true,
+          get() {
+            throw new Error("a getter of the user's");
+          },
+        });
+        /** What cannot be told, as the handshake and as the data. @type {[string, any][]} */
+        const untold = [
+          ["a getter that throws", thrower],
+          ["a circle", { auth: circular }],
+          // Bytes make a sharded answer msgpack.
+          ["a nesting of 1,030, with bytes", { bytes: Buffer.from("b"), auth: nested(1029) }],
+        ];
+        for (const levels of [1021, 1024, 1030, 3000, 20_000])
+          untold.push([`a nesting of ${levels}`, { auth: nested(levels - 1) }]);
+        const told = [handshake, { auth: nested(1019) }, { bytes: Buffer.from("b"), auth: nested(1000) }];
+        const check = async (/** @type {string} */ what, /** @type {object} */ expected) => {
+          const found = /** @type {any[]} */ (await asking.io.fetchSockets());
+          assert.strictEqual(found.length, 6, what);
+          const remote = found.find(({ id }) => id === odd.id);
+          assert.deepStrictEqual(asText({ ...pick(remote), rooms: [] }), asText(expected), what);
+          for (const { id, handshake } of others) {
+            const other = found.find((socket) => socket.id === id);
+            assert.deepStrictEqual(asText(other.handshake), asText(handshake), what);
+          }
+        };
+        for (const [what, value] of untold) {
+          odd.handshake = value;
+          odd.data = { mine: 1 };
+          await check(`${what} as the handshake`, { id: odd.id, rooms: [], data: { mine: 1 } });
+          odd.handshake = handshake;
+          odd.data = value;
+          await check(`${what} as the data`, { id: odd.id, handshake, rooms: [] });
+        }
+        for (const value of told) {
+          odd.handshake = value;
+          odd.data = value;
+          await check("what can be told", { id: odd.id, handshake: value, rooms: [], data: value });
         }
       } finally {
         await ring.close();
@@ -295,6 +390,11 @@ describe("handshakes of the sockets of other servers", () => {
     }
   });
 });
+
+/** What was told of a socket. @param {any} remote */
+function pick({ id, handshake, rooms, data }) {
+  return { id, handshake, rooms, data };
+}
 
 /** What is left of a value on its way, whatever the encoding. @param {any} value */
 function asText(value) {

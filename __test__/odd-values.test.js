@@ -11,7 +11,7 @@ const { holdsDate } = require("../lib/delivery/outgoing");
 const { NestingError } = require("../lib/msgpack/format");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
-const { waitFor } = require("./support/wait");
+const { once, waitFor } = require("./support/wait");
 
 const FAMILIES = /** @type {const} */ (["classic", "sharded", "streams"]);
 
@@ -184,6 +184,43 @@ describe("what is nested too deep for other servers", () => {
         );
         assert.deepStrictEqual(await asked, [true, ["yes"]]);
         assert.strictEqual(node.adapter().stats().unencodable, 1);
+      } finally {
+        await ring.close();
+      }
+    });
+
+    it(`may be what a client acknowledges with: only that is missing: ${adapter}`, async () => {
+      const ring = await startRing({ redis, adapter, nodes: ["ours", "ours"], sockets: 2 });
+      try {
+        const [asking, answering] = ring.nodes;
+        const [odd, usual] = answering.peers;
+        const [one, other] = asking.peers;
+        for (const { client } of [one, other]) client.on("ask", (/** @type {any} */ ack) => ack("here"));
+        for (const levels of [TOO_DEEP, 20_000]) {
+          const asked = new Promise((resolve) => usual.client.once("ask", resolve));
+          const { engine } = odd.client.io;
+          const reply = (/** @type {string} */ packet) => {
+            const [, id] = /^2(\d+)\["ask"/.exec(packet) ?? [];
+            if (id === undefined) return;
+            engine.off("data", reply);
+            engine.write(`3${id}[${"[".repeat(levels)}${"]".repeat(levels)}]`);
+            odd.client.emit("answered");
+          };
+          engine.on("data", reply);
+          const answered = once(odd.socket, "answered");
+          /** @type {any[]} */
+          const acks = [];
+          const packet = { type: 2, data: ["ask"] };
+          const opts = { rooms: new Set(), except: new Set(), flags: { timeout: 60_000 } };
+          const before = answering.adapter().stats().malformed;
+          const onAck = (/** @type {any} */ ack) => acks.push(ack);
+          asking.adapter().broadcastWithAck(packet, opts, () => {}, onAck);
+          await answered;
+          (await asked)("there");
+          await waitFor(() => acks.length === 3, { what: "the other acknowledgements" });
+          assert.deepStrictEqual(acks.flat().sort(), ["here", "here", "there"]);
+          assert.strictEqual(answering.adapter().stats().malformed, before + 1);
+        }
       } finally {
         await ring.close();
       }

@@ -47,6 +47,7 @@ function functions(link) {
     forgetHandshake: [1_000_000],
     isTakenLater: ["LOADING"],
     keepHandshake: [Buffer.from("{}")],
+    nestsDeeper: [Buffer.from("{}"), 1],
     longestStep: [],
     mayMislead: [text, 0],
     prefixIn: ["prefix#/#", "/"],

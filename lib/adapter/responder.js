@@ -105,10 +105,20 @@ class Responder {
           asked.packet,
           target,
           (clientCount) => this.#respond(asked, REQUEST.BROADCAST_CLIENT_COUNT, clientCount),
-          (value) => this.#respond(asked, REQUEST.BROADCAST_ACK, value),
+          (value) => this.#passOn(asked, value),
         );
       default:
         debug("ignoring unknown request type: %s", kind);
+    }
+  }
+
+  /** Passes on what a client has acknowledged with, unless it cannot be encoded: that must not end this server. @param {Asked} asked @param {any} value */
+  #passOn(asked, value) {
+    const encode = () => this.#codec.encodeResponse(REQUEST.BROADCAST_ACK, asked.requestId, value);
+    try {
+      this.#adapter._respond(asked.requester, encode());
+    } catch (error) {
+      this.#adapter._ignore(`an acknowledgement that cannot be passed on (${error})`);
     }
   }
 

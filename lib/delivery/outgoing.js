@@ -7,6 +7,7 @@
 
 const { isSharedArrayBuffer } = require("node:util").types;
 const { bytesOf } = require("../base/memory");
+const { nestsDeeper } = require("../base/native");
 const { MAX_DEPTH, NestingError } = require("../msgpack/format");
 
 /** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} BroadcastOptions */
@@ -101,31 +102,21 @@ function isMap(value) {
 }
 
 /**
- * Returns a request. Throws if it is JSON that is nested deeper than other servers read: they would drop it.
+ * Returns a message, or the part of one that so many arrays and objects will stand around. Throws if it is JSON that is nested
+ * deeper than other servers read: they would drop it.
  *
  * @param {Buffer} bytes
+ * @param {number} [around]
  */
-function checkNesting(bytes) {
-  // Each level takes two.
-  if (bytes.length <= 2 * MAX_DEPTH || bytes[0] !== BRACE) return bytes;
-  let depth = 0;
-  let inText = false;
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at];
-    if (byte === QUOTE) inText = !inText;
-    else if (inText && byte === BACKSLASH) at++;
-    else if (inText) continue;
-    else if (byte === BRACE || byte === BRACKET) depth++;
-    else if (byte === BRACE + 2 || byte === BRACKET + 2) depth--;
-    if (depth > MAX_DEPTH) throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
-  }
+function checkNesting(bytes, around = 0) {
+  const levels = MAX_DEPTH - around;
+  // Each level takes two bytes.
+  if (bytes.length > 2 * levels && bytes[0] === BRACE && nestsDeeper(bytes, levels))
+    throw new NestingError(`Could not encode: nested deeper than ${MAX_DEPTH}`);
   return bytes;
 }
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const BRACE = 0x7b;
-const BRACKET = 0x5b;
 
 module.exports = {
   checkNesting,

@@ -11,7 +11,7 @@ const { eventOf, readTarget } = require("../delivery/delivery");
 const { checkNesting, rawOptions, rawTarget } = require("../delivery/outgoing");
 const msgpack = require("../msgpack");
 const { ENCODING, REQUEST, checkRequest, checkResponse } = require("./requests");
-const { printJson } = require("./sockets");
+const { LEVELS_AROUND, printJson } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 class ClassicCodec {
@@ -136,9 +136,9 @@ class ClassicCodec {
     return printJson(descriptions);
   }
 
-  /** A value in a message that is no text. @param {any} value @returns {Buffer} */
-  pack(value) {
-    return msgpack.encode(value);
+  /** The description of a socket, where those are no text. @param {any} description @returns {Buffer} */
+  pack(description) {
+    return msgpack.encode(description, LEVELS_AROUND);
   }
 
   /** A response of this kind. @param {number} kind @param {string | null | undefined} requestId @param {any} value */
@@ -149,7 +149,7 @@ class ClassicCodec {
       case REQUEST.ALL_ROOMS:
         return JSON.stringify({ requestId, rooms: value });
       case REQUEST.SERVER_SIDE_EMIT:
-        return JSON.stringify({ type: kind, requestId, data: value });
+        return checkNesting(json({ type: kind, requestId, data: value }));
       case REQUEST.BROADCAST_CLIENT_COUNT:
         return JSON.stringify({ type: kind, requestId, clientCount: value });
       case REQUEST.BROADCAST_ACK:

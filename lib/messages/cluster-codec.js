@@ -11,7 +11,7 @@ const { checkNesting, rawOptions } = require("../delivery/outgoing");
 const msgpack = require("../msgpack");
 const { MESSAGE, decodeMessage, encodeMessage, holdsBinary } = require("./cluster-messages");
 const { REQUEST } = require("./requests");
-const { BinaryError, printJson } = require("./sockets");
+const { BinaryError, LEVELS_AROUND, printJson } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What is asked, as the wire has it. @type {Record<number, number>} */
@@ -161,18 +161,16 @@ class ClusterCodec {
     return printJson(descriptions);
   }
 
-  /** A value in a message that is no text. @param {any} value @returns {Buffer} */
-  pack(value) {
-    return msgpack.encode(value);
+  /** The description of a socket, where those are no text. @param {any} description @returns {Buffer} */
+  pack(description) {
+    return msgpack.encode(description, LEVELS_AROUND);
   }
 
   /** A response of this kind. @param {number} kind @param {string | null | undefined} requestId @param {any} value */
   encodeResponse(kind, requestId, value) {
     const isCount = kind === REQUEST.BROADCAST_CLIENT_COUNT;
-    return this.encode(RESPONSES[kind], {
-      requestId,
-      ...(isCount ? { clientCount: value } : { packet: value }),
-    });
+    const answer = isCount ? { clientCount: value } : { packet: value };
+    return checkNesting(this.encode(RESPONSES[kind], { requestId, ...answer }));
   }
 
   /** The name of the list that answers this. @param {number} _kind */
@@ -233,9 +231,9 @@ class StreamsCodec extends ClusterCodec {
     return false;
   }
 
-  /** @param {any} value */
-  pack(value) {
-    return msgpack.encodeAsIs(value);
+  /** @param {any} description */
+  pack(description) {
+    return msgpack.encodeAsIs(description, LEVELS_AROUND);
   }
 }
 

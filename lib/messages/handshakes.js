@@ -73,8 +73,9 @@ const ACCESSOR = Object.freeze({
   },
   /** @this {any} @param {any} value */
   set(value) {
-    Object.defineProperty(this, "handshake", plain(value));
-    delete this[UNREAD];
+    if (Reflect.defineProperty(this, "handshake", plain(value))) delete this[UNREAD];
+    // Sealed objects take it. Frozen ones throw, as for any other property.
+    else this[UNREAD] = { value };
   },
   enumerable: true,
   configurable: true,

@@ -5,6 +5,7 @@
  * The local sockets' part of what other servers ask, the same in every family of messages.
  */
 
+const { checkNesting } = require("../delivery/outgoing");
 const { toDelay } = require("../options/options");
 const { withoutStore } = require("./printed-handshakes");
 
@@ -85,35 +86,67 @@ async function describeSockets(sockets, answer, print, printed) {
   return answer;
 }
 
-/** Descriptions in JSON, with commas between them. @type {Print} */
+/** How many arrays and maps stand around the description of a socket in an answer, at most. */
+const LEVELS_AROUND = 3;
+
+/**
+ * Descriptions in JSON, with commas between them. Throws for those that nobody could read: a client's `auth`, nested deep enough,
+ * is one.
+ *
+ * @type {Print}
+ */
 function printJson(descriptions) {
-  return Buffer.from(JSON.stringify(descriptions).slice(1, -1));
+  return checkNesting(Buffer.from(JSON.stringify(descriptions).slice(1, -1)), LEVELS_AROUND);
 }
 
-/** What other servers are told of a socket; a handshake that is put in later is a 0. @param {any} socket @param {number} number */
-function describe({ id, handshake, rooms, data }, number) {
-  return { id, handshake: number === 0 ? withoutStore(handshake) : 0, rooms: [...rooms], data };
-}
+/**
+ * What other servers are told of a socket; a handshake that is put in later is a 0.
+ *
+ * @type {Record<string, (socket: any, number: number) => any>}
+ */
+const FIELDS = {
+  id: ({ id }) => id,
+  handshake: ({ handshake }, number) => (number === 0 ? withoutStore(handshake) : 0),
+  rooms: ({ rooms }) => [...rooms],
+  data: ({ data }) => data,
+};
 
 /** @param {any[]} sockets @param {Uint32Array} numbers @param {Print} print */
 function printSome(sockets, numbers, print) {
-  const descriptions = sockets.map((socket, n) => describe(socket, numbers[n]));
   try {
-    return print(descriptions);
+    return print(sockets.map((socket, n) => describe(socket, numbers[n])));
   } catch (error) {
     if (error instanceof BinaryError) throw error;
-    const printable = (/** @type {[string, any]} */ [name, value]) => {
-      try {
-        print([{ value }]);
-        return true;
-      } catch (error) {
-        if (error instanceof BinaryError) throw error;
-        warnOf(name, error);
-        return false;
-      }
-    };
-    return print(descriptions.map((fields) => Object.fromEntries(Object.entries(fields).filter(printable))));
+    return print(sockets.map((socket, n) => describePrintable(socket, numbers[n], print)));
   }
+}
+
+/** @param {any} socket @param {number} number */
+function describe(socket, number) {
+  const { id, handshake, rooms, data } = FIELDS;
+  return {
+    id: id(socket, number),
+    handshake: handshake(socket, number),
+    rooms: rooms(socket, number),
+    data: data(socket, number),
+  };
+}
+
+/** The fields that can be read, and printed. @param {any} socket @param {number} number @param {Print} print */
+function describePrintable(socket, number, print) {
+  /** @type {Record<string, any>} */
+  const printable = {};
+  for (const [name, read] of Object.entries(FIELDS)) {
+    try {
+      const value = read(socket, number);
+      print([{ [name]: value }]);
+      printable[name] = value;
+    } catch (error) {
+      if (error instanceof BinaryError) throw error;
+      warnOf(name, error);
+    }
+  }
+  return printable;
 }
 
 /** Something is to be printed as JSON that holds what JSON has not. */
@@ -139,4 +172,12 @@ function once(callback) {
   };
 }
 
-module.exports = { BinaryError, broadcastWithAck, describeSockets, once, printJson, serverSideEmit };
+module.exports = {
+  BinaryError,
+  LEVELS_AROUND,
+  broadcastWithAck,
+  describeSockets,
+  once,
+  printJson,
+  serverSideEmit,
+};

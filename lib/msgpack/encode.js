@@ -31,10 +31,11 @@ let asIs = false;
  * NestingError.
  *
  * @param {unknown} value
+ * @param {number} [levels] how many arrays and maps will stand around it
  * @returns {Buffer}
  */
-function encode(value) {
-  return encoded(value, false);
+function encode(value, levels = 0) {
+  return encoded(value, levels, false);
 }
 
 /**
@@ -46,10 +47,11 @@ function encode(value) {
  * 100.
  *
  * @param {unknown} value
+ * @param {number} [levels] how many arrays and maps will stand around it
  * @returns {Buffer}
  */
-function encodeAsIs(value) {
-  return encoded(value, true);
+function encodeAsIs(value, levels = 0) {
+  return encoded(value, levels, true);
 }
 
 /**
@@ -77,14 +79,14 @@ function encodeBetween(head, value, tail, last) {
   }
 }
 
-/** @param {unknown} value @param {boolean} plainly */
-function encoded(value, plainly) {
+/** @param {unknown} value @param {number} levels @param {boolean} plainly */
+function encoded(value, levels, plainly) {
   // A toJSON or a getter may encode as well: its bytes go behind what is written so far.
   const start = at;
   const outer = asIs;
   asIs = plainly;
   try {
-    write(value, 0);
+    write(value, levels);
     return written(start);
   } finally {
     end(start, outer);

@@ -15,6 +15,7 @@ use crate::core::member::MemberSpec;
 use crate::driver::command::Command;
 use crate::wire::Family;
 use crate::wire::response::SocketsResponse;
+use crate::wire::typed;
 
 thread_local! {
     /// Those of this JS thread, by their numbers less one: 0 is none of them.
@@ -33,6 +34,12 @@ pub fn forget_handshake(number: u32) {
     if let Some(place) = number.checked_sub(1) {
         KEPT.with_borrow_mut(|kept| kept.remove(place));
     }
+}
+
+/// Whether more than so many arrays and objects stand one in the other somewhere in this JSON.
+#[napi(catch_unwind)]
+pub fn nests_deeper(json: Bytes, levels: u32) -> bool {
+    typed::nests_deeper(json.as_slice(), levels as usize)
 }
 
 /// An answer to a request for sockets, in the making.

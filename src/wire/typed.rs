@@ -24,12 +24,20 @@ pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed
         // rmp-serde would read an array as a struct, field by field.
         return Err(Malformed::WrongShape("a map was expected"));
     }
-    rmp_serde::from_slice(payload).map_err(|_| Malformed::WrongShape("msgpack"))
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
+    // Its own limit counts the value within the innermost array, too.
+    deserializer.set_max_depth(MAX_DEPTH + 1);
+    T::deserialize(&mut deserializer).map_err(|_| Malformed::WrongShape("msgpack"))
 }
 
 /// Refuses JSON that is nested too deep to be printed again: serde passes over unknown fields, however deep. Text that is no
 /// JSON is refused elsewhere.
 pub fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
+    if nests_deeper(json, MAX_DEPTH) { Err(Malformed::TooDeep) } else { Ok(()) }
+}
+
+/// Whether more than so many arrays and objects stand one in the other somewhere in this JSON.
+pub fn nests_deeper(json: &[u8], levels: usize) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for &byte in json {
         if quoted {
@@ -41,15 +49,15 @@ pub fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
             b'"' => quoted = true,
             b'[' | b'{' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(Malformed::TooDeep);
+                if depth > levels {
+                    return true;
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    Ok(())
+    false
 }
 
 /// JSON with U+FFFD for each half of a surrogate pair that stands alone: JavaScript prints such, serde refuses them.
@@ -86,6 +94,10 @@ pub(super) fn write_json_string(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use serde::de::IgnoredAny;
+
     use super::*;
 
     #[test]
@@ -95,6 +107,23 @@ mod tests {
         assert_eq!(check_nesting(&nested(MAX_DEPTH + 1)), Err(Malformed::TooDeep));
         let flat = [&br#"{"a\"":["#[..], &br#"[],{},"[[[\\","#.repeat(2000), b"1]}"].concat();
         assert_eq!(check_nesting(&flat), Ok(()));
+    }
+
+    /// In bytes.
+    const STACK: usize = 16 << 20;
+
+    #[test]
+    fn msgpack_is_read_as_deep_as_it_is_written() {
+        // Within the map.
+        let nested = |depth: usize| [&b"\x81\xa1a"[..], &vec![0x91; depth - 1], b"\x01"].concat();
+        let read = move |depth| {
+            let message = nested(depth);
+            // Without optimisation, rmp-serde takes more stack for it than the thread of a test has.
+            let run = move || decode::<HashMap<String, IgnoredAny>>(&message).map(|map| map.len());
+            std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap()
+        };
+        assert_eq!(read(MAX_DEPTH), Ok(1));
+        assert_eq!(read(MAX_DEPTH + 1), Err(Malformed::TooDeep));
     }
 
     #[test]
