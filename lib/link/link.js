@@ -3,7 +3,7 @@
 
 /**
  * The JS side of a link to Redis, as its members see it: they join and leave, send, and ask. links.js says who shares a
- * link, life.js when there is one, transport.js who carries its bytes.
+ * link, lifecycle.js when there is one, transport.js who carries its bytes.
  */
 
 const binding = require("../base/native");
