@@ -132,17 +132,16 @@ describe("scripts", () => {
           `const { startRedis } = ${support("redis")};
            const { startRing } = ${support("ring")};
            const { waitFor } = ${support("wait")};
+           let redis, ring;
            it("waits", async () => {
-             const redis = await startRedis();
-             const ring = await startRing({ redis, nodes: ["ours", "reference"] });
+             redis = await startRedis();
+             ring = await startRing({ redis, nodes: ["ours", "reference"] });
              ring.nodes[0].io.emit("published");
-             await waitFor(() => false, { timeout: 100 }).finally(async () => {
-               // The report is made before anything is torn down.
-               setImmediate(async () => {
-                 await ring.close();
-                 await redis.stop();
-               });
-             });
+             await waitFor(() => false, { timeout: 100 });
+           });
+           after(async () => {
+             await ring.close();
+             await redis.stop();
            });
            it("fails at once", () => { throw new Error("on purpose"); });`,
         );

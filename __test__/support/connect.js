@@ -8,7 +8,7 @@
 const { RedisCluster } = require("./cluster");
 const { roundTrip } = require("./resp");
 const { RedisSentinel } = require("./sentinel");
-const { once } = require("./wait");
+const { once, waitFor } = require("./wait");
 
 /** @typedef {import("./redis").RedisServer} RedisServer */
 
@@ -91,8 +91,19 @@ function tlsOf({ tls }) {
   return tls ? { ca: tls.ca, cert: tls.cert, key: tls.key, servername: tls.servername } : null;
 }
 
+/**
+ * Resolves when a client is not looking for its slots. A Cluster of ioredis that is ended meanwhile looks for them again every five
+ * seconds, for ever, in all versions.
+ *
+ * @param {any} client
+ */
+async function slotsFound(client) {
+  await waitFor(() => client.isRefreshing !== true, { what: "a Cluster to have its slots" });
+}
+
 /** Ends a client, once what it was given is answered. @param {any} client */
 async function endClient(client) {
+  await slotsFound(client);
   if (typeof client.close === "function") await client.close();
   else await client.quit();
 }
@@ -128,4 +139,4 @@ function serversOf(topology) {
   return [topology];
 }
 
-module.exports = { connectClient, endClient, countSubscribers, serversOf };
+module.exports = { connectClient, endClient, countSubscribers, serversOf, slotsFound };

@@ -81,9 +81,10 @@ const mochaHooks = {
     during = this.currentTest?.fullTitle() ?? during;
   },
 
-  afterEach() {
+  async afterEach() {
     awaited = null;
     for (const undo of restore.splice(0)) undo();
+    await watchdog.hasReported();
   },
 
   async afterAll() {

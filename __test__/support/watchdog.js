@@ -103,7 +103,15 @@ function report(title, error) {
   // At once: what is torn down next is no longer what the test has waited for.
   const lines = [`While "${title}" waited:`, ...describeAdapters()];
   const servers = describeServers();
-  void servers.then((more) => console.error([...lines, ...more].join("\n    ")));
+  reported = servers.then((more) => console.error([...lines, ...more].join("\n    ")));
+}
+
+/** What is being printed. @type {Promise<void>} */
+let reported = Promise.resolve();
+
+/** Resolves when all is printed: until then the servers of the test have to stand. */
+function hasReported() {
+  return reported;
 }
 
 /** The lines of a stack, but for the first two. @param {string | undefined} stack */
@@ -188,4 +196,4 @@ async function describeServer(server) {
   return lines;
 }
 
-module.exports = { describeKept, report, watch };
+module.exports = { describeKept, hasReported, report, watch };
