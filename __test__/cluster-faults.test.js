@@ -6,7 +6,7 @@
  */
 
 const assert = require("node:assert");
-const { Lane, fault, isNative, kindOf } = require("./fixtures/faults");
+const { Setup, fault, isNative, kindOf } = require("./fixtures/faults");
 const { slotOf, startCluster } = require("./support/cluster");
 const { waitFor } = require("./support/wait");
 
@@ -25,8 +25,8 @@ const KINDS = [
 
 /** @type {Awaited<ReturnType<typeof startCluster>>} */
 let cluster;
-/** @type {Map<Kind, Lane>} */
-const lanes = new Map();
+/** @type {Map<Kind, Setup>} */
+const setups = new Map();
 
 before(async function () {
   this.timeout(30_000);
@@ -35,13 +35,13 @@ before(async function () {
   for (const kind of KINDS) {
     const key = await named("faults-", (key) => `${key}#/#`, kind.mode === "static" ? victim : null);
     const room = await named("room-", (room) => `${key}#/#${room}#`, victim);
-    lanes.set(kind, await Lane.start(kind, { redis: cluster, key }, room));
+    setups.set(kind, await Setup.start(kind, { redis: cluster, key }, room));
   }
 });
 
 after(async function () {
   this.timeout(30_000);
-  await Promise.all([...lanes.values()].map((lane) => lane.close()));
+  await Promise.all([...setups.values()].map((setup) => setup.close()));
   await cluster?.stop();
 });
 
@@ -64,16 +64,20 @@ async function named(start, channel, owner) {
   }
 }
 
-/** The lane that is under the full load. */
+/** The setup that is under the full load. */
 function first() {
-  const lane = lanes.get(KINDS[0]);
-  assert.ok(lane, "the lane did not start");
-  return lane;
+  const setup = setups.get(KINDS[0]);
+  assert.ok(setup, "the setup did not start");
+  return setup;
 }
 
-/** Resolves once the channel of a lane has a subscriber per node, at its owner and nowhere else. @param {Lane} lane */
-async function subscribed(lane) {
-  const { ring, channel } = lane;
+/**
+ * Resolves once the channel of a setup has a subscriber per node, at its owner and nowhere else.
+ *
+ * @param {Setup} setup
+ */
+async function subscribed(setup) {
+  const { ring, channel } = setup;
   /** @type {number[]} */
   let counts = [];
   await waitFor(
@@ -83,7 +87,7 @@ async function subscribed(lane) {
       if (!ring.sharded) return counts.reduce((a, b) => a + b) === ring.nodes.length;
       return counts.every((count, i) => count === (i === owner ? ring.nodes.length : 0));
     },
-    { timeout: 15_000, what: `the subscriptions of ${lane.kind.name}` },
+    { timeout: 15_000, what: `the subscriptions of ${setup.kind.name}` },
   ).catch((error) => {
     error.message += `; there are ${counts}`;
     throw error;
@@ -94,27 +98,27 @@ async function subscribed(lane) {
 const isNativeAndSharded = (kind) => kind.adapter === "sharded" && isNative(kind);
 
 /**
- * Whether what a lane publishes is handed out by one node. What all hand out may come from the one before the connection
- * is lost, and from the other after it.
+ * Whether what a setup publishes is handed out by one node. What all hand out may come from the one before the
+ * connection is lost, and from the other after it.
  *
  * @param {Kind} kind
  */
 const isOfOneNode = ({ adapter }) => adapter === "sharded";
 
 describe("a cluster", () => {
-  fault("moves the slots of busy channels", lanes, KINDS, {
+  fault("moves the slots of busy channels", setups, KINDS, {
     befall: async () => {
       const from = await cluster.ownerOf(first().channel);
       const to = (await cluster.masters()).find((node) => node !== from);
       assert.ok(to);
-      for (const { ring, channel } of lanes.values())
+      for (const { ring, channel } of setups.values())
         if (ring.sharded) await cluster.moveSlot(slotOf(channel), to);
     },
     subscribed,
     gap: isNativeAndSharded,
   });
 
-  fault("has a replica take over", lanes, KINDS, {
+  fault("has a replica take over", setups, KINDS, {
     befall: async () => {
       const [replica] = await cluster.replicas(await cluster.ownerOf(first().channel));
       await cluster.failover(replica);
@@ -123,17 +127,17 @@ describe("a cluster", () => {
     gap: isNativeAndSharded,
   });
 
-  fault("closes the connections of subscribers", lanes, KINDS, {
+  fault("closes the connections of subscribers", setups, KINDS, {
     befall: async () => {
       await cluster.clientKill("pubsub");
-      await Promise.all([...lanes.values()].map(subscribed));
+      await Promise.all([...setups.values()].map(subscribed));
     },
     subscribed,
     gap: isNative,
     ordered: isOfOneNode,
   });
 
-  fault("loses a master", lanes, KINDS, {
+  fault("loses a master", setups, KINDS, {
     befall: async () => {
       const victim = await cluster.ownerOf(first().channel);
       await cluster.kill(victim);
@@ -144,7 +148,7 @@ describe("a cluster", () => {
     ordered: isOfOneNode,
   });
 
-  fault("has a master freeze, and thaw when it is none any more", lanes, KINDS, {
+  fault("has a master freeze, and thaw when it is none any more", setups, KINDS, {
     befall: async () => {
       const down = cluster.nodes.filter((node) => !node.isUp);
       await Promise.all(down.map((node) => cluster.restart(node)));

@@ -6,7 +6,7 @@
  */
 
 const assert = require("node:assert");
-const { Lane, fault, isNative, kindOf } = require("./fixtures/faults");
+const { Setup, fault, isNative, kindOf } = require("./fixtures/faults");
 const { countSubscribers } = require("./support/connect");
 const { startSentinel } = require("./support/sentinel");
 const { waitFor } = require("./support/wait");
@@ -25,22 +25,22 @@ const KINDS = [
 
 /** @type {Awaited<ReturnType<typeof startSentinel>>} */
 let sentinel;
-/** @type {Map<Kind, Lane>} */
-const lanes = new Map();
+/** @type {Map<Kind, Setup>} */
+const setups = new Map();
 
 before(async function () {
   this.timeout(30_000);
   sentinel = await startSentinel();
-  for (const kind of KINDS) lanes.set(kind, await Lane.start(kind, { redis: sentinel }, "room"));
+  for (const kind of KINDS) setups.set(kind, await Setup.start(kind, { redis: sentinel }, "room"));
 });
 
 after(async function () {
   this.timeout(30_000);
-  await Promise.all([...lanes.values()].map((lane) => lane.close()));
+  await Promise.all([...setups.values()].map((setup) => setup.close()));
   await sentinel?.stop();
 });
 
-/** Resolves once the master has a subscriber per node for the channel of a lane. @param {Lane} lane */
+/** Resolves once the master has a subscriber per node for the channel of a setup. @param {Setup} setup */
 async function subscribed({ ring, channel, kind }) {
   await waitFor(
     async () => {
@@ -53,20 +53,20 @@ async function subscribed({ ring, channel, kind }) {
 
 describe("sentinels", () => {
   it("are found in the clients", () => {
-    const carriers = KINDS.map((kind) => lanes.get(kind)?.ring.nodes[0].adapter().transport.carrier);
+    const carriers = KINDS.map((kind) => setups.get(kind)?.ring.nodes[0].adapter().transport.carrier);
     assert.deepStrictEqual(
       carriers,
       KINDS.map(({ transport }) => transport),
     );
   });
 
-  fault("replace a master that lives", lanes, KINDS, {
+  fault("replace a master that lives", setups, KINDS, {
     befall: () => sentinel.failover(),
     subscribed,
     gap: isNative,
   });
 
-  fault("replace a master that was killed", lanes, KINDS, {
+  fault("replace a master that was killed", setups, KINDS, {
     befall: async () => sentinel.replaced(await sentinel.killMaster()),
     subscribed,
     gap: () => true,

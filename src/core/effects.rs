@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::transport::{KeyCommand, Lane, Subscription};
+use crate::transport::{KeyCommand, Subscriber, Subscription};
 pub use crate::wire::request::Encoding;
 
 /// The number of a member within its link, given by JS.
@@ -296,10 +296,10 @@ pub struct Effects {
     pub batch: Batch,
     /// For the transport, in order.
     pub publishes: Publishes,
-    /// Subscriptions to add to a lane, or to take from it, in order.
-    pub subscriptions: Vec<(Lane, Change, Subscription)>,
+    /// Subscriptions to add to a subscriber connection, or to take from it, in order.
+    pub subscriptions: Vec<(Subscriber, Change, Subscription)>,
     /// Subscriptions of own connections that do not carry the bytes yet, in order.
-    pub own_subscriptions: Vec<(Lane, Change, Subscription)>,
+    pub own_subscriptions: Vec<(Subscriber, Change, Subscription)>,
     /// Channels to count the subscribers of, under a token.
     pub counts: Vec<(u64, Vec<Vec<u8>>)>,
     /// Commands about keys, in order.

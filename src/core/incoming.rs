@@ -28,9 +28,9 @@ impl Core {
         let Core { messaging, streams, .. } = self;
         let cx = context_of!(self, fx);
         match incoming {
-            Incoming::Message { lane, kind, name, channel, payload } => {
+            Incoming::Message { subscriber, kind, name, channel, payload } => {
                 cx.stats.received += 1;
-                messaging.message(lane, kind, name, channel, payload, cx);
+                messaging.message(subscriber, kind, name, channel, payload, cx);
             }
             Incoming::Published { receivers } => {
                 messaging.publisher.answered();
@@ -44,9 +44,11 @@ impl Core {
             }
             Incoming::Counted { token, counts } => messaging.counted(token, counts, cx),
             Incoming::CountRefused { token, error } => messaging.count_refused(token, error, cx),
-            Incoming::Subscribed { lane, kind, name } => messaging.subscribed(lane, kind, name, cx),
-            Incoming::Unsubscribed { lane, kind, name, reason, silence } => {
-                let deaf = messaging.members.lost(lane, &Subscription::new(kind, name));
+            Incoming::Subscribed { subscriber, kind, name } => {
+                messaging.subscribed(subscriber, kind, name, cx)
+            }
+            Incoming::Unsubscribed { subscriber, kind, name, reason, silence } => {
+                let deaf = messaging.members.lost(subscriber, &Subscription::new(kind, name));
                 messaging.deafen(&deaf, reason, silence, cx);
             }
             Incoming::Returned { channel, payload } => {
@@ -72,8 +74,8 @@ impl Core {
                 cx.event(0, &Event::Down { reason, stands: true });
             }
             Incoming::Replica => cx.event(0, &Event::Replica),
-            Incoming::LaneDown { lane, reason, silence } => {
-                let deaf = messaging.members.lane_lost(lane);
+            Incoming::SubscriberDown { subscriber, reason, silence } => {
+                let deaf = messaging.members.subscriber_lost(subscriber);
                 messaging.deafen(&deaf, reason, silence, cx);
             }
             Incoming::Replied { token, outcome } => streams.replied(token, outcome, messaging, cx),

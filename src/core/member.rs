@@ -7,7 +7,7 @@ use super::routes::Role;
 pub use super::routing::SubscriptionMode;
 use super::routing::{Joins, Routing};
 use super::subscriptions::Subscriptions;
-use crate::transport::{Lane, Space, Subscription};
+use crate::transport::{Space, Subscriber, Subscription};
 use crate::wire::Family;
 use crate::wire::channel::Channels;
 
@@ -70,8 +70,8 @@ pub struct Member {
     pub spec: MemberSpec,
     /// Its channels.
     pub routing: Routing,
-    /// The lane of its subscriptions.
-    pub lane: Lane,
+    /// The subscriber connection that has its subscriptions.
+    pub subscriber: Subscriber,
     /// Its subscriptions.
     pub subscriptions: Subscriptions,
     /// Whether it is an emitter that listens for the proof.
@@ -106,14 +106,14 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member whose subscriptions are to sit in `lane`.
-    pub fn new(family: Family, spec: MemberSpec, lane: Lane) -> Self {
+    /// A member whose subscriptions are to be on `subscriber`.
+    pub fn new(family: Family, spec: MemberSpec, subscriber: Subscriber) -> Self {
         Member {
             routing: spec.routing(family),
             tail: crate::wire::cluster::tail(&spec.uid, &spec.nsp),
             ending: crate::wire::glance::ending(&spec.nsp),
             spec,
-            lane,
+            subscriber,
             subscriptions: Subscriptions::default(),
             proves: false,
             dirty: Vec::new(),

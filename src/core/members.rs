@@ -7,7 +7,7 @@ use super::effects::{Change, Effects, MemberId};
 use super::member::{Interest, Member, MemberSpec};
 use super::routes::{Added, Role, Routes};
 use super::subscriptions::Subscriptions;
-use crate::transport::{Lane, Subscription, SubscriptionKind};
+use crate::transport::{Subscriber, Subscription, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::channel::Destination;
 
@@ -18,8 +18,8 @@ pub(super) struct Members {
     routes: Routes,
     /// Members whose rooms have changed since [`Members::take_changed`].
     changed: Vec<MemberId>,
-    /// Whether the transport can open more than one lane.
-    has_lanes: bool,
+    /// Whether the transport can open more than one subscriber connection.
+    opens_subscribers: bool,
 }
 
 /// Who is affected by a confirmed subscription.
@@ -32,12 +32,13 @@ pub(super) struct Confirmed {
 }
 
 impl Members {
-    /// No members yet; `has_lanes` is the transport's.
-    pub(super) fn new(has_lanes: bool) -> Self {
-        Members { list: HashMap::new(), routes: Routes::default(), changed: Vec::new(), has_lanes }
+    /// No members yet; `opens_subscribers` is the transport's.
+    pub(super) fn new(opens_subscribers: bool) -> Self {
+        Members { list: HashMap::new(), routes: Routes::default(), changed: Vec::new(), opens_subscribers }
     }
 
-    /// A member joins: it gets its lane, and its vital subscriptions are wanted. `is_proven` says whether the link is.
+    /// A member joins: it gets its subscriber connection, and its vital subscriptions are wanted. `is_proven`
+    /// says whether the link is.
     pub(super) fn add(
         &mut self,
         id: MemberId,
@@ -46,8 +47,8 @@ impl Members {
         is_proven: bool,
     ) -> &mut Member {
         let mut member = Member::new(family, spec, 0);
-        if self.has_lanes {
-            member.lane = self.routes.free_lane(&member.routing.channels.counted());
+        if self.opens_subscribers {
+            member.subscriber = self.routes.free_subscriber(&member.routing.channels.counted());
         }
         member.proves = !member.listens() && !is_proven;
         for (name, _) in member.vital() {
@@ -60,8 +61,8 @@ impl Members {
     pub(super) fn remove(&mut self, id: MemberId, fx: &mut Effects) -> Option<Member> {
         let member = self.list.remove(&id)?;
         for name in member.subscriptions.iter() {
-            if self.routes.remove(member.lane, name, id) {
-                fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
+            if self.routes.remove(member.subscriber, name, id) {
+                fx.subscriptions.push((member.subscriber, Change::Remove, name.clone()));
             }
         }
         Some(member)
@@ -157,35 +158,52 @@ impl Members {
 
     // --- subscriptions ---------------------------------------------------------------------------------
 
-    /// Whether the user's clients carry the bytes: they have one lane alone.
+    /// Whether the user's clients carry the bytes: they have one subscriber connection alone.
     pub(super) fn are_by_clients(&self) -> bool {
-        !self.has_lanes
+        !self.opens_subscribers
     }
 
     /// Who listens to a name.
-    pub(super) fn listeners(&self, lane: Lane, kind: SubscriptionKind, name: &[u8]) -> &[(MemberId, Role)] {
-        self.routes.listeners(lane, kind, name)
+    pub(super) fn listeners(
+        &self,
+        subscriber: Subscriber,
+        kind: SubscriptionKind,
+        name: &[u8],
+    ) -> &[(MemberId, Role)] {
+        self.routes.listeners(subscriber, kind, name)
     }
 
-    /// How many other members share a member's subscriptions, as they must where a transport has one lane: Redis does
-    /// not count them.
+    /// How many other members share a member's subscriptions, as they must where a transport has one
+    /// subscriber connection: Redis does not count them.
     pub(super) fn sharing(&self, id: MemberId) -> u64 {
         self.get(id).map_or(0, |member| {
             let counted = member.routing.channels.counted();
-            let listeners = self.listeners(member.lane, counted.kind, &counted.name);
+            let listeners = self.listeners(member.subscriber, counted.kind, &counted.name);
             (listeners.len() as u64).saturating_sub(1)
         })
     }
 
     /// A member is to hear a name.
-    pub(super) fn listen(&mut self, id: MemberId, lane: Lane, name: &Subscription, role: Role) -> Added {
-        self.routes.add(lane, name, id, role)
+    pub(super) fn listen(
+        &mut self,
+        id: MemberId,
+        subscriber: Subscriber,
+        name: &Subscription,
+        role: Role,
+    ) -> Added {
+        self.routes.add(subscriber, name, id, role)
     }
 
     /// A member no longer hears a name: the subscription ends if nobody else needs it.
-    pub(super) fn stop_listening(&mut self, id: MemberId, lane: Lane, name: Subscription, fx: &mut Effects) {
-        if self.routes.remove(lane, &name, id) {
-            fx.subscriptions.push((lane, Change::Remove, name));
+    pub(super) fn stop_listening(
+        &mut self,
+        id: MemberId,
+        subscriber: Subscriber,
+        name: Subscription,
+        fx: &mut Effects,
+    ) {
+        if self.routes.remove(subscriber, &name, id) {
+            fx.subscriptions.push((subscriber, Change::Remove, name));
         }
     }
 
@@ -195,20 +213,25 @@ impl Members {
     }
 
     /// Redis has confirmed a name.
-    pub(super) fn confirmed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8]) -> Confirmed {
-        self.routes.set_confirmed(lane, kind, name, true);
+    pub(super) fn confirmed(
+        &mut self,
+        subscriber: Subscriber,
+        kind: SubscriptionKind,
+        name: &[u8],
+    ) -> Confirmed {
+        self.routes.set_confirmed(subscriber, kind, name, true);
         let name = Subscription::new(kind, name);
         let listeners: Vec<MemberId> =
-            self.listeners(lane, kind, &name.name).iter().map(|&(id, _)| id).collect();
+            self.listeners(subscriber, kind, &name.name).iter().map(|&(id, _)| id).collect();
         let complete = listeners.iter().copied().filter(|&id| self.confirm(id, &name)).collect();
         Confirmed { listeners, complete }
     }
 
     /// A name no longer holds. Returns the members that this makes deaf.
-    pub(super) fn lost(&mut self, lane: Lane, name: &Subscription) -> Vec<MemberId> {
-        self.routes.set_confirmed(lane, name.kind, &name.name, false);
+    pub(super) fn lost(&mut self, subscriber: Subscriber, name: &Subscription) -> Vec<MemberId> {
+        self.routes.set_confirmed(subscriber, name.kind, &name.name, false);
         let mut deaf = Vec::new();
-        for &(id, _) in self.routes.listeners(lane, name.kind, &name.name) {
+        for &(id, _) in self.routes.listeners(subscriber, name.kind, &name.name) {
             if self.list.get_mut(&id).is_some_and(|member| member.subscriptions.lose(name)) {
                 deaf.push(id);
             }
@@ -216,15 +239,15 @@ impl Members {
         deaf
     }
 
-    /// No subscription of a lane holds any more. Returns the members that this makes deaf.
-    pub(super) fn lane_lost(&mut self, lane: Lane) -> Vec<MemberId> {
+    /// No subscription of a subscriber connection holds any more. Returns the members that this makes deaf.
+    pub(super) fn subscriber_lost(&mut self, subscriber: Subscriber) -> Vec<MemberId> {
         let mut deaf = Vec::new();
         for (&id, member) in &mut self.list {
-            if member.lane == lane && member.subscriptions.lose_all() {
+            if member.subscriber == subscriber && member.subscriptions.lose_all() {
                 deaf.push(id);
             }
         }
-        self.routes.lose_lane(lane);
+        self.routes.lose_subscriber(subscriber);
         deaf
     }
 
@@ -243,8 +266,8 @@ impl Members {
         for (&id, member) in self.list.iter_mut().filter(|(_, member)| member.proves) {
             member.proves = false;
             for name in std::mem::take(&mut member.subscriptions).iter() {
-                if self.routes.remove(member.lane, name, id) {
-                    fx.subscriptions.push((member.lane, Change::Remove, name.clone()));
+                if self.routes.remove(member.subscriber, name, id) {
+                    fx.subscriptions.push((member.subscriber, Change::Remove, name.clone()));
                 }
             }
         }
@@ -253,14 +276,14 @@ impl Members {
     // --- another carrier -------------------------------------------------------------------------------
 
     /// Another transport carries the bytes from now on: it has no subscriptions yet.
-    pub(super) fn change_transport(&mut self, has_lanes: bool) {
-        self.has_lanes = has_lanes;
+    pub(super) fn change_transport(&mut self, opens_subscribers: bool) {
+        self.opens_subscribers = opens_subscribers;
         self.routes = Routes::default();
     }
 
     /// A member's subscriptions are lost with the transport that had them. `needs_proof` says whether the link has to
     /// be proven anew.
-    pub(super) fn change_lane(&mut self, id: MemberId, needs_proof: bool) {
+    pub(super) fn change_subscriber(&mut self, id: MemberId, needs_proof: bool) {
         let Some(member) = self.list.get_mut(&id) else {
             return;
         };
@@ -270,17 +293,21 @@ impl Members {
             member.subscriptions = Subscriptions::default();
         }
         let counted = member.routing.channels.counted();
-        member.lane = if self.has_lanes { self.routes.free_lane(&counted) } else { 0 };
+        member.subscriber = if self.opens_subscribers { self.routes.free_subscriber(&counted) } else { 0 };
     }
 
     /// Own connections carry the bytes from now on, and have all subscriptions already. Returns the members that this
     /// makes whole.
-    pub(super) fn move_to(&mut self, routes: Routes, lanes: &HashMap<MemberId, Lane>) -> Vec<MemberId> {
-        self.has_lanes = true;
+    pub(super) fn move_to(
+        &mut self,
+        routes: Routes,
+        subscribers: &HashMap<MemberId, Subscriber>,
+    ) -> Vec<MemberId> {
+        self.opens_subscribers = true;
         self.routes = routes;
         let mut complete = Vec::new();
         for (&id, member) in &mut self.list {
-            member.lane = lanes.get(&id).copied().unwrap_or(0);
+            member.subscriber = subscribers.get(&id).copied().unwrap_or(0);
             member.proves = false;
             if member.subscriptions.confirm_all() {
                 complete.push(id);

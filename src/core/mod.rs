@@ -71,10 +71,10 @@ macro_rules! context_of {
 use context_of;
 
 impl Core {
-    /// A link without members; `has_lanes` is the transport's.
-    pub fn new(config: Config, has_lanes: bool) -> Self {
+    /// A link without members; `opens_subscribers` is the transport's.
+    pub fn new(config: Config, opens_subscribers: bool) -> Self {
         Core {
-            messaging: Messaging::new(&config, has_lanes),
+            messaging: Messaging::new(&config, opens_subscribers),
             config,
             stats: Stats::default(),
             streams: Streams::default(),
@@ -169,9 +169,9 @@ impl Core {
     }
 
     /// Another transport carries the bytes from now on.
-    pub fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, fx: &mut Effects) {
+    pub fn change_transport(&mut self, opens_subscribers: bool, needs_proof: bool, fx: &mut Effects) {
         let known = self.messaging.publisher.flow.is_proven();
-        self.messaging.change_transport(has_lanes, needs_proof, context_of!(self, fx));
+        self.messaging.change_transport(opens_subscribers, needs_proof, context_of!(self, fx));
         self.streams.change_transport(known, &mut self.messaging.members, fx);
     }
 

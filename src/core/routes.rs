@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::effects::MemberId;
-use crate::transport::{Lane, Subscription, SubscriptionKind};
+use crate::transport::{Subscriber, Subscription, SubscriptionKind};
 
 /// What a channel means to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Role {
     Cluster,
 }
 
-/// The listeners of one name in one lane.
+/// The listeners of one name on one subscriber connection.
 #[derive(Debug)]
 struct Listeners {
     members: ListenerList,
@@ -63,13 +63,13 @@ impl ListenerList {
 }
 
 #[derive(Debug, Default)]
-struct LaneRoutes {
+struct SubscriberRoutes {
     channels: HashMap<Arc<[u8]>, Listeners>,
     patterns: HashMap<Arc<[u8]>, Listeners>,
     shards: HashMap<Arc<[u8]>, Listeners>,
 }
 
-impl LaneRoutes {
+impl SubscriberRoutes {
     fn of(&self, kind: SubscriptionKind) -> &HashMap<Arc<[u8]>, Listeners> {
         match kind {
             SubscriptionKind::Channel => &self.channels,
@@ -87,10 +87,10 @@ impl LaneRoutes {
     }
 }
 
-/// How a lane takes one more listener to a name.
+/// How a subscriber connection takes one more listener to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// The lane has to subscribe.
+    /// The connection has to subscribe.
     Fresh,
     /// It has asked for it already.
     Asked,
@@ -98,31 +98,31 @@ pub enum Added {
     Confirmed,
 }
 
-/// The subscriptions of all members, by lane.
+/// The subscriptions of all members, by subscriber connection.
 #[derive(Debug, Default)]
 pub struct Routes {
-    lanes: Vec<LaneRoutes>,
+    subscribers: Vec<SubscriberRoutes>,
 }
 
 impl Routes {
-    /// The first lane in which nobody listens to this name: Redis counts the subscribers of that channel, and each
-    /// member has to be one of them.
-    pub fn free_lane(&self, counted: &Subscription) -> Lane {
-        self.lanes
+    /// The first subscriber connection on which nobody listens to this name: Redis counts the subscribers of
+    /// that channel, and each member has to be one of them.
+    pub fn free_subscriber(&self, counted: &Subscription) -> Subscriber {
+        self.subscribers
             .iter()
-            .position(|lane| !lane.of(counted.kind).contains_key(&counted.name))
-            .unwrap_or(self.lanes.len())
+            .position(|routes| !routes.of(counted.kind).contains_key(&counted.name))
+            .unwrap_or(self.subscribers.len())
     }
 
     /// Adds a listener.
-    pub fn add(&mut self, lane: Lane, name: &Subscription, id: MemberId, role: Role) -> Added {
-        if self.lanes.len() <= lane {
-            self.lanes.resize_with(lane + 1, LaneRoutes::default);
+    pub fn add(&mut self, subscriber: Subscriber, name: &Subscription, id: MemberId, role: Role) -> Added {
+        if self.subscribers.len() <= subscriber {
+            self.subscribers.resize_with(subscriber + 1, SubscriberRoutes::default);
         }
-        let Some(lane) = self.lanes.get_mut(lane) else {
+        let Some(routes) = self.subscribers.get_mut(subscriber) else {
             return Added::Fresh;
         };
-        match lane.of_mut(name.kind).entry(Arc::clone(&name.name)) {
+        match routes.of_mut(name.kind).entry(Arc::clone(&name.name)) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Listeners { members: ListenerList::One((id, role)), confirmed: false });
                 Added::Fresh
@@ -137,18 +137,18 @@ impl Routes {
 
     /// Makes room for so many names of a kind, which come one after another: moving 50,000 of them takes longer than a link
     /// may be busy for.
-    pub fn reserve(&mut self, lane: Lane, kind: SubscriptionKind, count: usize) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.of_mut(kind).reserve(count);
+    pub fn reserve(&mut self, subscriber: Subscriber, kind: SubscriptionKind, count: usize) {
+        if let Some(routes) = self.subscribers.get_mut(subscriber) {
+            routes.of_mut(kind).reserve(count);
         }
     }
 
-    /// Removes a listener; true if the lane no longer needs the name.
-    pub fn remove(&mut self, lane: Lane, name: &Subscription, id: MemberId) -> bool {
-        let Some(lane) = self.lanes.get_mut(lane) else {
+    /// Removes a listener; true if the subscriber connection no longer needs the name.
+    pub fn remove(&mut self, subscriber: Subscriber, name: &Subscription, id: MemberId) -> bool {
+        let Some(routes) = self.subscribers.get_mut(subscriber) else {
             return false;
         };
-        let names = lane.of_mut(name.kind);
+        let names = routes.of_mut(name.kind);
         let Some(listeners) = names.get_mut(&name.name) else {
             return false;
         };
@@ -160,25 +160,36 @@ impl Routes {
     }
 
     /// Who listens to a channel or glob.
-    pub fn listeners(&self, lane: Lane, kind: SubscriptionKind, name: &[u8]) -> &[(MemberId, Role)] {
-        let names = self.lanes.get(lane).map(|lane| lane.of(kind));
+    pub fn listeners(
+        &self,
+        subscriber: Subscriber,
+        kind: SubscriptionKind,
+        name: &[u8],
+    ) -> &[(MemberId, Role)] {
+        let names = self.subscribers.get(subscriber).map(|routes| routes.of(kind));
         names.and_then(|names| names.get(name)).map_or(&[], |listeners| listeners.members.as_slice())
     }
 
     /// Redis has confirmed a name, or it no longer holds.
-    pub fn set_confirmed(&mut self, lane: Lane, kind: SubscriptionKind, name: &[u8], confirmed: bool) {
-        let names = self.lanes.get_mut(lane).map(|lane| lane.of_mut(kind));
+    pub fn set_confirmed(
+        &mut self,
+        subscriber: Subscriber,
+        kind: SubscriptionKind,
+        name: &[u8],
+        confirmed: bool,
+    ) {
+        let names = self.subscribers.get_mut(subscriber).map(|routes| routes.of_mut(kind));
         if let Some(listeners) = names.and_then(|names| names.get_mut(name)) {
             listeners.confirmed = confirmed;
         }
     }
 
-    /// No subscription of a lane holds any more.
-    pub fn lose_lane(&mut self, lane: Lane) {
-        let Some(lane) = self.lanes.get_mut(lane) else {
+    /// No subscription of a subscriber connection holds any more.
+    pub fn lose_subscriber(&mut self, subscriber: Subscriber) {
+        let Some(routes) = self.subscribers.get_mut(subscriber) else {
             return;
         };
-        for names in [&mut lane.channels, &mut lane.patterns, &mut lane.shards] {
+        for names in [&mut routes.channels, &mut routes.patterns, &mut routes.shards] {
             names.values_mut().for_each(|listeners| listeners.confirmed = false);
         }
     }

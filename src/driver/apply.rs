@@ -86,7 +86,7 @@ pub(super) fn apply(core: &mut Core, commands: &mut Commands, deferred: &mut Vec
             Command::ClientMessage { .. } if !core.is_by_clients() => {}
             Command::ClientMessage { kind, name, channel, payload } => {
                 let message = Incoming::Message {
-                    lane: 0,
+                    subscriber: 0,
                     kind,
                     name: commands.get(name.as_ref().unwrap_or(&channel)),
                     channel: commands.get(&channel),

@@ -3,7 +3,7 @@
 use crate::core::effects::Change;
 use crate::transport::client::ClientTransport;
 use crate::transport::redis::{ClusterTransport, Predecessors, RedisTransport};
-use crate::transport::{Incoming, KeyCommand, Lane, Subscription, Transport};
+use crate::transport::{Incoming, KeyCommand, Subscriber, Subscription, Transport};
 use crate::wire::Family;
 
 use super::command::Place;
@@ -70,19 +70,19 @@ impl Carrier {
     }
 
     /// Makes and ends subscriptions, in order.
-    pub fn change_subscriptions(&mut self, changes: &mut Vec<(Lane, Change, Subscription)>) {
-        for (lane, change, names) in in_runs(changes) {
+    pub fn change_subscriptions(&mut self, changes: &mut Vec<(Subscriber, Change, Subscription)>) {
+        for (subscriber, change, names) in in_runs(changes) {
             match change {
-                Change::Add => self.subscribe(lane, names),
-                Change::Remove => self.unsubscribe(lane, names),
+                Change::Add => self.subscribe(subscriber, names),
+                Change::Remove => self.unsubscribe(subscriber, names),
             }
         }
     }
 }
 
 impl Transport for Carrier {
-    fn has_lanes(&self) -> bool {
-        on_each!(self, transport => transport.has_lanes())
+    fn opens_subscribers(&self) -> bool {
+        on_each!(self, transport => transport.opens_subscribers())
     }
 
     fn publish(&mut self, channel: &[u8], payload: &[u8]) {
@@ -93,12 +93,12 @@ impl Transport for Carrier {
         on_each!(self, transport => transport.unwritten())
     }
 
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        on_each!(self, transport => transport.subscribe(lane, names));
+    fn subscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>) {
+        on_each!(self, transport => transport.subscribe(subscriber, names));
     }
 
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        on_each!(self, transport => transport.unsubscribe(lane, names));
+    fn unsubscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>) {
+        on_each!(self, transport => transport.unsubscribe(subscriber, names));
     }
 
     fn count(&mut self, token: u64, channels: &[&[u8]]) {
@@ -122,14 +122,17 @@ impl Transport for Carrier {
     }
 }
 
-/// Puts changes of the same kind that follow each other on a lane into one command. The order stays.
-fn in_runs(changes: &mut Vec<(Lane, Change, Subscription)>) -> Vec<(Lane, Change, Vec<Subscription>)> {
-    let mut runs: Vec<(Lane, Change, Vec<Subscription>)> = Vec::new();
-    for (lane, change, name) in changes.drain(..) {
-        // The last run of this lane: lanes do not wait for each other.
-        match runs.iter_mut().rev().find(|run| run.0 == lane) {
+/// Puts changes of the same kind that follow each other on a subscriber connection into one command. The
+/// order stays.
+fn in_runs(
+    changes: &mut Vec<(Subscriber, Change, Subscription)>,
+) -> Vec<(Subscriber, Change, Vec<Subscription>)> {
+    let mut runs: Vec<(Subscriber, Change, Vec<Subscription>)> = Vec::new();
+    for (subscriber, change, name) in changes.drain(..) {
+        // The last run of this subscriber connection: connections do not wait for each other.
+        match runs.iter_mut().rev().find(|run| run.0 == subscriber) {
             Some(run) if run.1 == change => run.2.push(name),
-            _ => runs.push((lane, change, vec![name])),
+            _ => runs.push((subscriber, change, vec![name])),
         }
     }
     runs
@@ -141,9 +144,9 @@ mod tests {
     use crate::transport::SubscriptionKind;
 
     #[test]
-    fn changes_of_a_lane_stay_in_order_and_go_together_where_they_can() {
+    fn changes_of_a_subscriber_stay_in_order_and_go_together_where_they_can() {
         let name = |name: &str| Subscription::new(SubscriptionKind::Channel, name.as_bytes());
-        let (one, other): (Lane, Lane) = (1, 2);
+        let (one, other): (Subscriber, Subscriber) = (1, 2);
         let mut changes = vec![
             (one, Change::Add, name("a")),
             (other, Change::Add, name("b")),

@@ -99,7 +99,7 @@ impl<W: Fn()> LinkLoop<W> {
         wake_js: W,
     ) -> Self {
         LinkLoop {
-            core: Core::new(config, carrier.has_lanes()),
+            core: Core::new(config, carrier.opens_subscribers()),
             carrier,
             next: None,
             shared,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::passing::passing;
 use super::resp::{Reply, Scanner};
-use super::{Incoming, KeyCommand, Lane, Outcome, Subscription, Transport, Trial};
+use super::{Incoming, KeyCommand, Outcome, Subscriber, Subscription, Transport, Trial};
 
 /// Something for JS to do with the user's clients.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl ClientTransport {
 }
 
 impl Transport for ClientTransport {
-    fn has_lanes(&self) -> bool {
+    fn opens_subscribers(&self) -> bool {
         false
     }
 
@@ -159,11 +159,11 @@ impl Transport for ClientTransport {
         self.carried
     }
 
-    fn subscribe(&mut self, _lane: Lane, names: Vec<Subscription>) {
+    fn subscribe(&mut self, _subscriber: Subscriber, names: Vec<Subscription>) {
         self.tasks.extend(names.into_iter().map(Task::Subscribe));
     }
 
-    fn unsubscribe(&mut self, _lane: Lane, names: Vec<Subscription>) {
+    fn unsubscribe(&mut self, _subscriber: Subscriber, names: Vec<Subscription>) {
         self.tasks.extend(names.into_iter().map(Task::Unsubscribe));
     }
 
@@ -196,9 +196,11 @@ impl Transport for ClientTransport {
                 }
                 Report::Held { reason } => sink(Incoming::Held { reason, trial: Trial::Brief }),
                 Report::Subscribed(Subscription { kind, name }) => {
-                    sink(Incoming::Subscribed { lane: 0, kind: *kind, name });
+                    sink(Incoming::Subscribed { subscriber: 0, kind: *kind, name });
                 }
-                Report::SubscribeFailed { error } => sink(Incoming::SubscribeRefused { lane: 0, error }),
+                Report::SubscribeFailed { error } => {
+                    sink(Incoming::SubscribeRefused { subscriber: 0, error })
+                }
                 Report::Published { receivers } => sink(Incoming::Published { receivers: *receivers }),
                 Report::PublishFailed { error } => sink(Incoming::PublishRefused { error }),
                 Report::Returned { channel, payload } => {
@@ -209,7 +211,7 @@ impl Transport for ClientTransport {
                 Report::Lost { subscription: Subscription { kind, name }, reason, silence, at } => {
                     let waited = u64::try_from(at.elapsed().as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
                     let silence = silence.saturating_add(waited);
-                    sink(Incoming::Unsubscribed { lane: 0, kind: *kind, name, reason, silence });
+                    sink(Incoming::Unsubscribed { subscriber: 0, kind: *kind, name, reason, silence });
                 }
                 Report::Counted { token, counts } => {
                     let token = *token;

@@ -8,16 +8,18 @@ use tokio::sync::Notify;
 
 use super::memory_streams::Keys;
 use super::resp::Reply;
-use super::{Args, Incoming, KeyCommand, Lane, Outcome, Port, Subscription, SubscriptionKind, Transport};
+use super::{
+    Args, Incoming, KeyCommand, Outcome, Port, Subscriber, Subscription, SubscriptionKind, Transport,
+};
 
 #[derive(Debug)]
 enum Owned {
     Up,
     Down(u64),
-    Subscribed(Lane, Subscription),
-    Unsubscribed(Lane, Subscription),
-    LaneDown(Lane),
-    Message(Lane, Subscription, Vec<u8>, Vec<u8>),
+    Subscribed(Subscriber, Subscription),
+    Unsubscribed(Subscriber, Subscription),
+    SubscriberDown(Subscriber),
+    Message(Subscriber, Subscription, Vec<u8>, Vec<u8>),
     Published(u64),
     Returned(Vec<u8>, Vec<u8>),
     Counted(u64, Option<Vec<u64>>),
@@ -28,7 +30,7 @@ enum Owned {
 
 #[derive(Debug, Default)]
 struct MemoryNode {
-    lanes: Vec<BTreeSet<Subscription>>,
+    subscribers: Vec<BTreeSet<Subscription>>,
     /// The node has lost its connections and is not back yet: it receives nothing, and is not counted.
     away: bool,
     events: VecDeque<Owned>,
@@ -132,8 +134,8 @@ impl Hub {
                 Owned::NotRun(_) | Owned::Lost(_) => Some(event),
                 _ => None,
             }));
-            for lane in 0..node.lanes.len() {
-                node.events.push_back(Owned::LaneDown(lane));
+            for subscriber in 0..node.subscribers.len() {
+                node.events.push_back(Owned::SubscriberDown(subscriber));
             }
             node.changed.notify_one();
         }
@@ -166,9 +168,9 @@ impl Hub {
             let node = &mut state.nodes[index];
             node.away = false;
             node.events.push_back(Owned::Up);
-            for (lane, names) in node.lanes.iter().enumerate() {
+            for (subscriber, names) in node.subscribers.iter().enumerate() {
                 for name in names {
-                    node.events.push_back(Owned::Subscribed(lane, name.clone()));
+                    node.events.push_back(Owned::Subscribed(subscriber, name.clone()));
                 }
             }
             node.changed.notify_one();
@@ -181,9 +183,9 @@ impl Hub {
         let mut state = self.state.borrow_mut();
         state.moved.insert(channel.into());
         for node in &mut state.nodes {
-            for (lane, names) in node.lanes.iter().enumerate() {
+            for (subscriber, names) in node.subscribers.iter().enumerate() {
                 let lost = names.iter().filter(|name| *name.name == *channel.as_bytes());
-                node.events.extend(lost.map(|name| Owned::Unsubscribed(lane, name.clone())));
+                node.events.extend(lost.map(|name| Owned::Unsubscribed(subscriber, name.clone())));
             }
             node.changed.notify_one();
         }
@@ -195,9 +197,9 @@ impl Hub {
         let mut state = self.state.borrow_mut();
         state.moved.remove(channel.as_bytes());
         let node = &mut state.nodes[node];
-        for (lane, names) in node.lanes.iter().enumerate() {
+        for (subscriber, names) in node.subscribers.iter().enumerate() {
             let found = names.iter().filter(|name| *name.name == *channel.as_bytes());
-            node.events.extend(found.map(|name| Owned::Subscribed(lane, name.clone())));
+            node.events.extend(found.map(|name| Owned::Subscribed(subscriber, name.clone())));
         }
         node.changed.notify_one();
     }
@@ -205,7 +207,7 @@ impl Hub {
     /// Returns what a node is subscribed to.
     pub fn names(&self, node: usize) -> Vec<String> {
         let state = self.state.borrow();
-        let names = state.nodes[node].lanes.iter().flatten();
+        let names = state.nodes[node].subscribers.iter().flatten();
         names.map(|name| String::from_utf8_lossy(&name.name).into_owned()).collect()
     }
 
@@ -214,7 +216,7 @@ impl Hub {
         let mut state = self.state.borrow_mut();
         let mut receivers = 0;
         for node in state.nodes.iter_mut().filter(|node| !node.away) {
-            for (lane, names) in node.lanes.iter().enumerate() {
+            for (subscriber, names) in node.subscribers.iter().enumerate() {
                 for name in names {
                     let concerned = match name.kind {
                         SubscriptionKind::Pattern => matches(&name.name, channel),
@@ -224,7 +226,8 @@ impl Hub {
                         continue;
                     }
                     receivers += 1;
-                    let message = Owned::Message(lane, name.clone(), channel.to_vec(), payload.to_vec());
+                    let message =
+                        Owned::Message(subscriber, name.clone(), channel.to_vec(), payload.to_vec());
                     node.events.push_back(message);
                     node.changed.notify_one();
                 }
@@ -235,8 +238,8 @@ impl Hub {
 
     fn count(&self, channel: &[u8]) -> u64 {
         let state = self.state.borrow();
-        let lanes = state.nodes.iter().filter(|node| !node.away).flat_map(|node| &node.lanes);
-        lanes
+        let subscribers = state.nodes.iter().filter(|node| !node.away).flat_map(|node| &node.subscribers);
+        subscribers
             .filter(|names| {
                 names.iter().any(|name| name.kind != SubscriptionKind::Pattern && *name.name == *channel)
             })
@@ -271,7 +274,7 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn has_lanes(&self) -> bool {
+    fn opens_subscribers(&self) -> bool {
         true
     }
 
@@ -290,26 +293,26 @@ impl Transport for MemoryTransport {
         0
     }
 
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+    fn subscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>) {
         let down = self.is_down();
         for name in names {
             {
-                let lanes = &mut self.hub.state.borrow_mut().nodes[self.node].lanes;
-                if lanes.len() <= lane {
-                    lanes.resize_with(lane + 1, BTreeSet::new);
+                let subscribers = &mut self.hub.state.borrow_mut().nodes[self.node].subscribers;
+                if subscribers.len() <= subscriber {
+                    subscribers.resize_with(subscriber + 1, BTreeSet::new);
                 }
-                lanes[lane].insert(name.clone());
+                subscribers[subscriber].insert(name.clone());
             }
             if !down {
-                self.push(Owned::Subscribed(lane, name));
+                self.push(Owned::Subscribed(subscriber, name));
             }
         }
     }
 
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+    fn unsubscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>) {
         let mut state = self.hub.state.borrow_mut();
         for name in names {
-            state.nodes[self.node].lanes[lane].remove(&name);
+            state.nodes[self.node].subscribers[subscriber].remove(&name);
         }
     }
 
@@ -353,18 +356,18 @@ impl Transport for MemoryTransport {
                 Owned::Down(unwritten) => {
                     sink(Incoming::Down { reason: "killed", unanswered: 0, unwritten: *unwritten });
                 }
-                Owned::LaneDown(lane) => {
-                    sink(Incoming::LaneDown { lane: *lane, reason: "killed", silence: 0 })
+                Owned::SubscriberDown(subscriber) => {
+                    sink(Incoming::SubscriberDown { subscriber: *subscriber, reason: "killed", silence: 0 })
                 }
-                Owned::Subscribed(lane, Subscription { kind, name }) => {
-                    sink(Incoming::Subscribed { lane: *lane, kind: *kind, name });
+                Owned::Subscribed(subscriber, Subscription { kind, name }) => {
+                    sink(Incoming::Subscribed { subscriber: *subscriber, kind: *kind, name });
                 }
-                Owned::Message(lane, Subscription { kind, name }, channel, payload) => {
-                    sink(Incoming::Message { lane: *lane, kind: *kind, name, channel, payload })
+                Owned::Message(subscriber, Subscription { kind, name }, channel, payload) => {
+                    sink(Incoming::Message { subscriber: *subscriber, kind: *kind, name, channel, payload })
                 }
-                Owned::Unsubscribed(lane, Subscription { kind, name }) => {
+                Owned::Unsubscribed(subscriber, Subscription { kind, name }) => {
                     sink(Incoming::Unsubscribed {
-                        lane: *lane,
+                        subscriber: *subscriber,
                         kind: *kind,
                         name,
                         reason: "moved",

@@ -1,9 +1,9 @@
 //! How bytes reach the other nodes: the trait, and one module per carrier.
 //!
 //! A transport moves bytes, and remembers which subscriptions it was asked for. It knows nothing of
-//! namespaces or packets. Each subscription is made on a *lane*: one lane is one subscriber connection. Redis
-//! counts subscribers per connection, and every server takes that count for the number of members. So two
-//! members that listen on the same channel never share a lane, where the carrier can open another.
+//! namespaces or packets. Each subscription is made on a subscriber connection. Redis counts subscribers per
+//! connection, and every server takes that count for the number of members. So two members that listen on the
+//! same channel never share a subscriber connection, where the carrier can open another.
 
 pub mod client;
 #[cfg(test)]
@@ -22,7 +22,7 @@ pub use pubsub::{Space, Subscription, SubscriptionKind};
 use resp::Reply;
 
 /// The number of a subscriber connection of one transport, counted from 0.
-pub type Lane = usize;
+pub type Subscriber = usize;
 
 /// A command and its arguments, in one stretch of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,20 +166,21 @@ pub enum Incoming<'a> {
     /// The address leads to a replica. A `Down` with that reason follows. If the transport was never up, the
     /// address may be meant to be that of a replica.
     Replica,
-    /// Redis confirmed a subscription. It is reported again after each reconnect of its lane.
+    /// Redis confirmed a subscription. It is reported again after each reconnect of its subscriber
+    /// connection.
     Subscribed {
-        /// The lane of the subscription.
-        lane: Lane,
+        /// The subscriber connection that has the subscription.
+        subscriber: Subscriber,
         /// The kind of the subscription.
         kind: SubscriptionKind,
         /// The channel or glob.
         name: &'a [u8],
     },
-    /// One subscription no longer holds, though its lane does: its slot has moved, or its node is lost. The
-    /// transport subscribes again by itself.
+    /// One subscription no longer holds, though its subscriber connection does: its slot has moved, or its
+    /// node is lost. The transport subscribes again by itself.
     Unsubscribed {
-        /// The lane of the subscription.
-        lane: Lane,
+        /// The subscriber connection that has the subscription.
+        subscriber: Subscriber,
         /// The kind of the subscription.
         kind: SubscriptionKind,
         /// The channel or glob.
@@ -189,28 +190,28 @@ pub enum Incoming<'a> {
         /// How long messages may have been missed already, in milliseconds: some losses are noticed late.
         silence: u64,
     },
-    /// A lane is lost: none of its subscriptions holds until it is confirmed again.
-    LaneDown {
-        /// The lane.
-        lane: Lane,
+    /// A subscriber connection is lost: none of its subscriptions holds until it is confirmed again.
+    SubscriberDown {
+        /// The subscriber connection.
+        subscriber: Subscriber,
         /// What went wrong, for the operator.
         reason: &'a str,
         /// How long messages may have been missed already, in milliseconds: a node that hangs is noticed
         /// late.
         silence: u64,
     },
-    /// Redis refused a command on a lane (NOPERM and the like). The transport tries again after growing
-    /// pauses.
+    /// Redis refused a command on a subscriber connection (NOPERM and the like). The transport tries again
+    /// after growing pauses.
     SubscribeRefused {
-        /// The lane.
-        lane: Lane,
+        /// The subscriber connection.
+        subscriber: Subscriber,
         /// Redis' own words.
         error: &'a str,
     },
     /// A message.
     Message {
-        /// The lane on which it came.
-        lane: Lane,
+        /// The subscriber connection on which it came.
+        subscriber: Subscriber,
         /// The kind of the subscription that matched.
         kind: SubscriptionKind,
         /// The name of that subscription: the channel, or the glob that matched.
@@ -272,9 +273,9 @@ pub enum Incoming<'a> {
 
 /// A carrier of bytes. No call blocks; what a call starts is reported through [`Transport::incoming`].
 pub trait Transport {
-    /// Whether more than one lane can be opened. A carrier that cannot open another uses lane 0 for
-    /// everything.
-    fn has_lanes(&self) -> bool;
+    /// Whether more than one subscriber connection can be opened. A carrier that cannot open another uses
+    /// number 0 for everything.
+    fn opens_subscribers(&self) -> bool;
 
     /// Sends `payload` on `channel`, after all earlier publishes. Only while the transport is up: what is
     /// published at other times is reported as unwritten by the next `Down`.
@@ -289,11 +290,12 @@ pub trait Transport {
         self.unwritten() == 0
     }
 
-    /// Adds subscriptions to a lane, and keeps them across reconnects. Opens the lane if needed.
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>);
+    /// Adds subscriptions to a subscriber connection, and keeps them across reconnects. Opens the connection
+    /// if needed.
+    fn subscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>);
 
-    /// Removes subscriptions from a lane. The last one closes it.
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>);
+    /// Removes subscriptions from a subscriber connection. The last one closes it.
+    fn unsubscribe(&mut self, subscriber: Subscriber, names: Vec<Subscription>);
 
     /// Asks for the number of subscribers of each exact channel (`PUBSUB NUMSUB` or `SHARDNUMSUB`). It is
     /// answered by [`Incoming::Counted`] or [`Incoming::CountRefused`] with the same token, even if the
@@ -310,7 +312,7 @@ pub trait Transport {
     /// Closes a reader. Its number may be used again. Its commands are not reported any more.
     fn close_reader(&mut self, reader: usize);
 
-    /// Stops (or goes on) reading the lanes and readers. Redis then sees a slow consumer.
+    /// Stops (or goes on) reading the subscriber connections and readers. Redis then sees a slow consumer.
     fn pause(&mut self, paused: bool);
 
     /// Writes what is buffered, waits until there is something to report, and reports all of it. Cancel-safe:

@@ -61,8 +61,8 @@ fn one_that_does_not_publish_knows_for_whom_to_wait_after_an_outage() {
     };
     core.join(1, spec, &mut fx);
     core.incoming(Incoming::Up, &mut fx);
-    for (lane, _, name) in std::mem::take(&mut fx.subscriptions) {
-        core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &name.name }, &mut fx);
+    for (subscriber, _, name) in std::mem::take(&mut fx.subscriptions) {
+        core.incoming(Incoming::Subscribed { subscriber, kind: name.kind, name: &name.name }, &mut fx);
     }
     core.tick(&mut fx);
     core.release(1, &mut fx);

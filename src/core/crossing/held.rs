@@ -2,7 +2,7 @@
 
 use crate::core::context::Context;
 use crate::core::messaging::Messaging;
-use crate::transport::{Incoming, Lane, SubscriptionKind};
+use crate::transport::{Incoming, Subscriber, SubscriptionKind};
 
 /// How much may be kept, in bytes.
 const MAX_HELD: usize = 8 << 20;
@@ -10,7 +10,7 @@ const MAX_HELD: usize = 8 << 20;
 /// A message that is kept.
 #[derive(Debug)]
 struct HeldMessage {
-    lane: Lane,
+    subscriber: Subscriber,
     kind: SubscriptionKind,
     name: Box<[u8]>,
     channel: Box<[u8]>,
@@ -39,11 +39,17 @@ impl Held {
     }
 
     fn take(&mut self, message: &Incoming<'_>) -> Option<HeldMessage> {
-        let &Incoming::Message { lane, kind, name, channel, payload } = message else {
+        let &Incoming::Message { subscriber, kind, name, channel, payload } = message else {
             return None;
         };
         self.bytes += size_of::<HeldMessage>() + name.len() + channel.len() + payload.len();
-        Some(HeldMessage { lane, kind, name: name.into(), channel: channel.into(), payload: payload.into() })
+        Some(HeldMessage {
+            subscriber,
+            kind,
+            name: name.into(),
+            channel: channel.into(),
+            payload: payload.into(),
+        })
     }
 
     /// Whether more is kept than may be.
@@ -63,8 +69,8 @@ impl Held {
 }
 
 fn deliver(messages: Vec<HeldMessage>, messaging: &mut Messaging, cx: &mut Context<'_>) {
-    for HeldMessage { lane, kind, name, channel, payload } in messages {
+    for HeldMessage { subscriber, kind, name, channel, payload } in messages {
         cx.stats.received += 1;
-        messaging.message(lane, kind, &name, &channel, &payload, cx);
+        messaging.message(subscriber, kind, &name, &channel, &payload, cx);
     }
 }

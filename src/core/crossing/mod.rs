@@ -25,7 +25,7 @@ use super::event::Event;
 use super::member::Member;
 use super::members::Members;
 use super::messaging::Messaging;
-use crate::transport::{Incoming, Lane, Subscription};
+use crate::transport::{Incoming, Subscriber, Subscription};
 use held::Held;
 use takeover::Takeover;
 
@@ -76,7 +76,7 @@ pub(super) struct Crossing {
     is_drained: bool,
     takeover: Takeover,
     /// Where the mark has come in.
-    marked: HashSet<Lane>,
+    marked: HashSet<Subscriber>,
     /// Whether it has come in by the clients.
     is_passed: bool,
     held: Held,
@@ -216,7 +216,9 @@ impl Crossing {
                     self.publish(&self.mark, cx);
                 }
             }
-            CrossingStep::Marking if self.is_passed && self.marked.len() == self.takeover.lane_count() => {
+            CrossingStep::Marking
+                if self.is_passed && self.marked.len() == self.takeover.subscriber_count() =>
+            {
                 self.enter(CrossingStep::Done, now);
             }
             _ => return false,
@@ -247,31 +249,31 @@ impl Crossing {
                     self.publish(&self.proof, cx);
                 }
             }
-            Incoming::Subscribed { lane, kind, name } => {
+            Incoming::Subscribed { subscriber, kind, name } => {
                 let is_first = !std::mem::replace(&mut self.is_confirmed, true);
-                if self.takeover.confirm(lane, kind, name) && self.step == CrossingStep::Joining {
+                if self.takeover.confirm(subscriber, kind, name) && self.step == CrossingStep::Joining {
                     self.until = cx.now() + STEP;
                 }
                 if is_first && self.is_up {
                     self.publish(&self.proof, cx);
                 }
             }
-            Incoming::Message { lane, payload, .. } => match self.step {
+            Incoming::Message { subscriber, payload, .. } => match self.step {
                 CrossingStep::Proving if payload == self.proof.as_bytes() => {
                     self.enter(CrossingStep::Joining, cx.now());
                     self.takeover.begin(members.ids());
                 }
                 CrossingStep::Marking if payload == self.mark.as_bytes() => {
-                    self.marked.insert(lane);
+                    self.marked.insert(subscriber);
                 }
-                CrossingStep::Marking | CrossingStep::Done if self.marked.contains(&lane) => {
+                CrossingStep::Marking | CrossingStep::Done if self.marked.contains(&subscriber) => {
                     self.held.keep_of_own(incoming)
                 }
                 _ => {}
             },
             Incoming::Down { reason, .. }
             | Incoming::Held { reason, .. }
-            | Incoming::LaneDown { reason, .. }
+            | Incoming::SubscriberDown { reason, .. }
             | Incoming::Unsubscribed { reason, .. } => return Some(reason),
             Incoming::SubscribeRefused { error, .. } => return Some(error),
             _ => {}
@@ -315,12 +317,13 @@ impl Crossing {
     /// The own connections carry the bytes from now on.
     pub(super) fn finish(self, messaging: &mut Messaging, cx: &mut Context<'_>) {
         let Crossing { takeover, mut held, waiters, .. } = self;
-        let unused: Vec<Lane> = takeover.lanes_without_listener(takeover.lane_count().max(1)).collect();
-        for lane in unused {
-            cx.fx.subscriptions.push((lane, Change::Remove, takeover.channel().clone()));
+        let unused: Vec<Subscriber> =
+            takeover.subscribers_without_listener(takeover.subscriber_count().max(1)).collect();
+        for subscriber in unused {
+            cx.fx.subscriptions.push((subscriber, Change::Remove, takeover.channel().clone()));
         }
-        let (routes, lanes) = takeover.into_routes();
-        let complete = messaging.members.move_to(routes, &lanes);
+        let (routes, subscribers) = takeover.into_routes();
+        let complete = messaging.members.move_to(routes, &subscribers);
         cx.event(0, &Event::Own);
         held.deliver_of_own(messaging, cx);
         end(waiters, messaging, cx);

@@ -11,7 +11,7 @@ use crate::core::event::Event;
 use crate::core::member::MemberSpec;
 use crate::core::routes::Role;
 use crate::packet::{Malformed, write_event_frame, write_event_frame_of_text};
-use crate::transport::{Lane, SubscriptionKind};
+use crate::transport::{Subscriber, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::broadcast::{Arguments, Broadcast};
 use crate::wire::channel::Destination;
@@ -26,17 +26,17 @@ impl Messaging {
     /// A message has come in.
     pub(in crate::core) fn message(
         &mut self,
-        lane: Lane,
+        subscriber: Subscriber,
         kind: SubscriptionKind,
         name: &[u8],
         channel: &[u8],
         payload: &[u8],
         cx: &mut Context<'_>,
     ) {
-        match *self.members.listeners(lane, kind, name) {
+        match *self.members.listeners(subscriber, kind, name) {
             [] => cx.stats.ignored += 1,
             [(id, role)] => self.deliver(id, role, channel, payload, cx),
-            // Several members share a name only where a transport has one lane.
+            // Several members share a name only where a transport has one subscriber connection.
             ref many => {
                 for (id, role) in Vec::from(many) {
                     self.deliver(id, role, channel, payload, cx);

@@ -20,7 +20,7 @@ use super::publisher::Publisher;
 use super::requests::{Ask, Requests};
 use super::routes::{Added, Role};
 use super::stats::Stats;
-use crate::transport::{Lane, Subscription, SubscriptionKind};
+use crate::transport::{Subscriber, Subscription, SubscriptionKind};
 use crate::wire::channel::Destination;
 use crate::wire::request::RequestType;
 
@@ -49,10 +49,10 @@ pub(super) struct Messaging {
 }
 
 impl Messaging {
-    /// A link without members; `has_lanes` is the transport's.
-    pub(super) fn new(config: &Config, has_lanes: bool) -> Self {
+    /// A link without members; `opens_subscribers` is the transport's.
+    pub(super) fn new(config: &Config, opens_subscribers: bool) -> Self {
         Messaging {
-            members: Members::new(has_lanes),
+            members: Members::new(opens_subscribers),
             publisher: Publisher::new(config),
             census: Census::default(),
             requests: Requests::default(),
@@ -152,7 +152,7 @@ impl Messaging {
         let Some(member) = self.members.get(id) else {
             return;
         };
-        let lane = member.lane;
+        let subscriber = member.subscriber;
         let vital = member.vital();
         let rooms: Vec<Subscription> = member
             .subscriptions
@@ -162,16 +162,23 @@ impl Messaging {
             .collect();
         // Other servers count the subscribers of the vital channels: by then those of the rooms are there.
         for name in rooms {
-            self.listen(id, lane, name, Role::Cluster, cx);
+            self.listen(id, subscriber, name, Role::Cluster, cx);
         }
         for (name, role) in vital {
-            self.listen(id, lane, name, role, cx);
+            self.listen(id, subscriber, name, role, cx);
         }
     }
 
-    fn listen(&mut self, id: MemberId, lane: Lane, name: Subscription, role: Role, cx: &mut Context<'_>) {
-        match self.members.listen(id, lane, &name, role) {
-            Added::Fresh => cx.fx.subscriptions.push((lane, Change::Add, name)),
+    fn listen(
+        &mut self,
+        id: MemberId,
+        subscriber: Subscriber,
+        name: Subscription,
+        role: Role,
+        cx: &mut Context<'_>,
+    ) {
+        match self.members.listen(id, subscriber, &name, role) {
+            Added::Fresh => cx.fx.subscriptions.push((subscriber, Change::Add, name)),
             Added::Asked => {}
             Added::Confirmed => {
                 if self.members.confirm(id, &name) {
@@ -193,12 +200,12 @@ impl Messaging {
             let Some(member) = self.members.get_mut(id) else {
                 continue;
             };
-            let lane = member.lane;
+            let subscriber = member.subscriber;
             let (added, removed) = member.changed_rooms();
             let has_removed = !removed.is_empty();
             for name in removed {
                 changed(id, Change::Remove, &name, cx.fx);
-                self.members.stop_listening(id, lane, name, cx.fx);
+                self.members.stop_listening(id, subscriber, name, cx.fx);
             }
             // Calls do not wait for rooms that are not wanted any more.
             if has_removed {
@@ -206,7 +213,7 @@ impl Messaging {
             }
             for name in added {
                 changed(id, Change::Add, &name, cx.fx);
-                self.listen(id, lane, name, Role::Cluster, cx);
+                self.listen(id, subscriber, name, Role::Cluster, cx);
             }
         }
     }
@@ -223,12 +230,12 @@ impl Messaging {
     /// Redis has confirmed a subscription.
     pub(super) fn subscribed(
         &mut self,
-        lane: Lane,
+        subscriber: Subscriber,
         kind: SubscriptionKind,
         name: &[u8],
         cx: &mut Context<'_>,
     ) {
-        let Confirmed { listeners, complete } = self.members.confirmed(lane, kind, name);
+        let Confirmed { listeners, complete } = self.members.confirmed(subscriber, kind, name);
         self.announce(&complete, cx);
         for id in listeners {
             self.members.answer_waiters(id, cx.fx);
@@ -246,13 +253,18 @@ impl Messaging {
     }
 
     /// Another transport carries the bytes from now on. Messages in flight are lost with the one before.
-    pub(super) fn change_transport(&mut self, has_lanes: bool, needs_proof: bool, cx: &mut Context<'_>) {
+    pub(super) fn change_transport(
+        &mut self,
+        opens_subscribers: bool,
+        needs_proof: bool,
+        cx: &mut Context<'_>,
+    ) {
         self.publisher.flow.reset(!needs_proof);
         self.publisher.lose_in_flight(cx.stats);
-        self.members.change_transport(has_lanes);
+        self.members.change_transport(opens_subscribers);
         self.census.interrupt();
         for id in self.members.ids() {
-            self.members.change_lane(id, needs_proof);
+            self.members.change_subscriber(id, needs_proof);
             self.subscribe(id, cx);
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::core::effects::{Change, Effects, Kind};
 use crate::core::member::{MemberSpec, SubscriptionMode};
 use crate::core::{Config, Core};
-use crate::transport::{Incoming, Lane, Subscription};
+use crate::transport::{Incoming, Subscriber, Subscription};
 use crate::wire::Family;
 
 const SECRET: &str = "s3cret";
@@ -19,9 +19,9 @@ struct Crossing {
     core: Core,
     fx: Effects,
     /// What the own connections listen to.
-    own: HashSet<(Lane, Subscription)>,
+    own: HashSet<(Subscriber, Subscription)>,
     /// What of it Redis has not confirmed.
-    asked: VecDeque<(Lane, Subscription)>,
+    asked: VecDeque<(Subscriber, Subscription)>,
     told: Vec<String>,
     published: usize,
 }
@@ -67,8 +67,8 @@ impl Crossing {
     fn step(&mut self) {
         self.core.follow_rooms(&mut self.fx);
         self.core.advance_crossing(&mut self.fx);
-        for (lane, change, name) in std::mem::take(&mut self.fx.own_subscriptions) {
-            let place = (lane, name);
+        for (subscriber, change, name) in std::mem::take(&mut self.fx.own_subscriptions) {
+            let place = (subscriber, name);
             if change == Change::Add {
                 assert!(self.own.insert(place.clone()), "{place:?} twice");
                 self.asked.push_back(place);
@@ -104,8 +104,8 @@ impl Crossing {
     /// Redis confirms so much of what the own connections have asked for.
     fn confirm(&mut self, count: usize) {
         assert!(!self.asked.is_empty(), "nothing is asked for: {:?}", self.told);
-        for (lane, name) in self.asked.drain(..count.min(self.asked.len())) {
-            let confirmed = Incoming::Subscribed { lane, kind: name.kind, name: &name.name };
+        for (subscriber, name) in self.asked.drain(..count.min(self.asked.len())) {
+            let confirmed = Incoming::Subscribed { subscriber, kind: name.kind, name: &name.name };
             self.core.incoming_own(&confirmed, &mut self.fx);
         }
         self.step();
@@ -113,9 +113,9 @@ impl Crossing {
 
     /// Redis confirms what the carrier has asked for.
     fn confirm_to_clients(&mut self) {
-        for (lane, change, name) in std::mem::take(&mut self.fx.subscriptions) {
+        for (subscriber, change, name) in std::mem::take(&mut self.fx.subscriptions) {
             if change == Change::Add {
-                let confirmed = Incoming::Subscribed { lane, kind: name.kind, name: &name.name };
+                let confirmed = Incoming::Subscribed { subscriber, kind: name.kind, name: &name.name };
                 self.core.incoming(confirmed, &mut self.fx);
             }
         }
@@ -147,7 +147,7 @@ impl Crossing {
     }
 
     /// What the own connections are to listen to: what the clients do.
-    fn all(&self) -> HashSet<(Lane, Subscription)> {
+    fn all(&self) -> HashSet<(Subscriber, Subscription)> {
         let names = self.core.messaging.members.iter().flat_map(|(_, member)| member.subscriptions.iter());
         names.map(|name| (0, name.clone())).collect()
     }
@@ -185,8 +185,8 @@ impl Crossing {
         delivered
     }
 
-    fn by_own(&mut self, lane: Lane, payload: &str) {
-        with_message(self.family, lane, payload, |message| {
+    fn by_own(&mut self, subscriber: Subscriber, payload: &str) {
+        with_message(self.family, subscriber, payload, |message| {
             if self.core.is_by_clients() {
                 self.core.incoming_own(&message, &mut self.fx);
             } else {
@@ -203,7 +203,7 @@ impl Crossing {
 }
 
 /// The proof or the mark on the channel of the first member, or a broadcast of another server.
-fn with_message(family: Family, lane: Lane, payload: &str, take: impl FnOnce(Incoming<'_>)) {
+fn with_message(family: Family, subscriber: Subscriber, payload: &str, take: impl FnOnce(Incoming<'_>)) {
     let (own, all) = match family {
         Family::Classic => (Subscription::channel("p-response#/#server1#"), Subscription::pattern("p#/#*")),
         _ => (Subscription::shard("p#/#server1#"), Subscription::shard("p#/#")),
@@ -213,7 +213,7 @@ fn with_message(family: Family, lane: Lane, payload: &str, take: impl FnOnce(Inc
     } else {
         (&all, b"p#/#".as_slice(), broadcast_of(family, payload))
     };
-    take(Incoming::Message { lane, kind: *kind, name, channel, payload: &bytes });
+    take(Incoming::Message { subscriber, kind: *kind, name, channel, payload: &bytes });
 }
 
 fn spec(id: u32) -> MemberSpec {
@@ -273,7 +273,7 @@ fn what_was_kept_is_delivered_once_if_the_own_connections_break_at_the_mark() {
         it.by_clients(payload);
     }
     it.by_own(0, "a");
-    it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone", silence: 0 }, &mut it.fx);
+    it.core.incoming_own(&Incoming::SubscriberDown { subscriber: 0, reason: "gone", silence: 0 }, &mut it.fx);
     it.step();
     it.by_clients("c");
     assert_eq!(it.delivered()[&'1'], events(&["a", "b", "c"]));
@@ -295,7 +295,8 @@ fn servers_that_share_the_clients_cross_together() {
     }
     let delivered = it.delivered();
     assert_eq!((&delivered[&'1'], &delivered[&'2']), (&events(&["a"]), &events(&["a"])));
-    let removed: Vec<_> = it.fx.subscriptions.iter().map(|(lane, change, _)| (*lane, *change)).collect();
+    let removed: Vec<_> =
+        it.fx.subscriptions.iter().map(|(subscriber, change, _)| (*subscriber, *change)).collect();
     assert_eq!(removed, [(1, Change::Remove)], "the channel of the first, on the connection of the second");
 }
 
@@ -431,7 +432,7 @@ fn namespaces_are_taken_in_portions_too() {
     it.confirm(1);
     let (name, payload) = (Subscription::shard("p#/1#server1#"), PROOF.as_bytes());
     let proof =
-        Incoming::Message { lane: 0, kind: name.kind, name: &name.name, channel: &name.name, payload };
+        Incoming::Message { subscriber: 0, kind: name.kind, name: &name.name, channel: &name.name, payload };
     it.core.incoming_own(&proof, &mut it.fx);
     let mut steps = 0;
     while !it.has_told("drain") {
@@ -458,7 +459,10 @@ fn rooms_that_change_at_the_mark_are_followed_when_it_is_over() {
         it.step();
         assert!(it.fx.subscriptions.is_empty(), "not before it is over");
         if breaks {
-            it.core.incoming_own(&Incoming::LaneDown { lane: 0, reason: "gone", silence: 0 }, &mut it.fx);
+            it.core.incoming_own(
+                &Incoming::SubscriberDown { subscriber: 0, reason: "gone", silence: 0 },
+                &mut it.fx,
+            );
         } else {
             it.by_clients(MARK);
             it.by_own(0, MARK);

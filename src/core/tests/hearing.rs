@@ -87,7 +87,11 @@ fn a_member_that_redis_refuses_is_waited_for_once_until_it_takes_it() {
         pass(&mut world, SECOND / 100);
         assert_eq!(sent(&world).0, ["ask 1", "ask 2"], "{family:?}: nobody waits a second time");
         world.confirm();
-        let lost = Incoming::LaneDown { lane: world.core.member(1).lane, reason: "gone", silence: 0 };
+        let lost = Incoming::SubscriberDown {
+            subscriber: world.core.member(1).subscriber,
+            reason: "gone",
+            silence: 0,
+        };
         world.core.incoming(lost, &mut world.fx);
         ask(&mut world, "ask 3");
         pass(&mut world, HEAR_BOUND / 2);

@@ -15,18 +15,19 @@ fn a_name_is_held_once_by_all_that_know_it() {
     world.fx.subscriptions.clear();
     world.core.set_room(1, b"room", true);
     world.core.follow_rooms(&mut world.fx);
-    let (lane, change, name): (_, _, Subscription) = world.fx.subscriptions.pop().unwrap();
+    let (subscriber, change, name): (_, _, Subscription) = world.fx.subscriptions.pop().unwrap();
     assert_eq!(change, Change::Add);
     // Ours, the member's, what it waits for, and the routes'.
     assert_eq!(Arc::strong_count(&name.name), 4);
     let other = name.name.to_vec();
-    world.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &other }, &mut world.fx);
+    world.core.incoming(Incoming::Subscribed { subscriber, kind: name.kind, name: &other }, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 3);
-    let lost = Incoming::Unsubscribed { lane, kind: name.kind, name: &other, reason: "moved", silence: 0 };
+    let lost =
+        Incoming::Unsubscribed { subscriber, kind: name.kind, name: &other, reason: "moved", silence: 0 };
     world.core.incoming(lost, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 4);
-    world.core.incoming(Incoming::Subscribed { lane, kind: name.kind, name: &other }, &mut world.fx);
-    world.core.incoming(Incoming::LaneDown { lane, reason: "gone", silence: 0 }, &mut world.fx);
+    world.core.incoming(Incoming::Subscribed { subscriber, kind: name.kind, name: &other }, &mut world.fx);
+    world.core.incoming(Incoming::SubscriberDown { subscriber, reason: "gone", silence: 0 }, &mut world.fx);
     assert_eq!(Arc::strong_count(&name.name), 4);
     world.core.set_room(1, b"room", false);
     world.core.follow_rooms(&mut world.fx);

@@ -18,10 +18,10 @@ fn answered(world: &mut World) -> Vec<u32> {
 
 /// Redis confirms all that was asked for since the last time.
 fn confirm_asked(world: &mut World) {
-    for (lane, change, name) in std::mem::take(&mut world.fx.subscriptions) {
+    for (subscriber, change, name) in std::mem::take(&mut world.fx.subscriptions) {
         if change == Change::Add {
             let (kind, name) = (name.kind, &name.name);
-            world.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut world.fx);
+            world.core.incoming(Incoming::Subscribed { subscriber, kind, name }, &mut world.fx);
         }
     }
 }

@@ -29,18 +29,18 @@ pub(in crate::core) struct World {
 impl World {
     /// A link whose members speak `family`, with Redis up.
     pub(in crate::core) fn new(family: Family) -> Self {
-        World::with_lanes(family, true)
+        World::with_subscribers(family, true)
     }
 
     /// The same, carried by users' clients.
     pub(in crate::core) fn by_clients(family: Family) -> Self {
-        World::with_lanes(family, false)
+        World::with_subscribers(family, false)
     }
 
-    fn with_lanes(family: Family, has_lanes: bool) -> Self {
+    fn with_subscribers(family: Family, opens_subscribers: bool) -> Self {
         let config = Config { max_backlog: 32 << 20, ..Config::of(family) };
         let mut world = World {
-            core: Core::new(config, has_lanes),
+            core: Core::new(config, opens_subscribers),
             fx: Effects::new(Instant::now()),
             counts: 0,
             names: 0,
@@ -91,13 +91,13 @@ impl World {
     /// Redis confirms all subscriptions.
     pub(in crate::core) fn confirm(&mut self) {
         for id in self.core.messaging.members.ids() {
-            let (lane, names) = {
+            let (subscriber, names) = {
                 let member = self.core.member(id);
-                (member.lane, member.vital())
+                (member.subscriber, member.vital())
             };
             for (name, _) in names {
                 let (kind, name) = (name.kind, &name.name);
-                self.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut self.fx);
+                self.core.incoming(Incoming::Subscribed { subscriber, kind, name }, &mut self.fx);
             }
         }
     }
@@ -105,8 +105,9 @@ impl World {
     /// Member 1 hears something on the channel of its requests.
     pub(in crate::core) fn hear(&mut self, payload: &[u8]) {
         let counted = self.core.member(1).routing.channels.counted();
-        let (lane, kind, name) = (self.core.member(1).lane, counted.kind, &counted.name);
-        self.core.incoming(Incoming::Message { lane, kind, name, channel: name, payload }, &mut self.fx);
+        let (subscriber, kind, name) = (self.core.member(1).subscriber, counted.kind, &counted.name);
+        self.core
+            .incoming(Incoming::Message { subscriber, kind, name, channel: name, payload }, &mut self.fx);
     }
 
     /// Publishes something of a member that is no entry of a stream.
@@ -171,10 +172,10 @@ impl World {
             if publishes.is_empty() && counts.is_empty() && subscriptions.is_empty() {
                 return;
             }
-            for (lane, change, name) in subscriptions {
+            for (subscriber, change, name) in subscriptions {
                 if self.up && self.confirms && change == Change::Add {
                     let (kind, name) = (name.kind, &name.name);
-                    self.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut self.fx);
+                    self.core.incoming(Incoming::Subscribed { subscriber, kind, name }, &mut self.fx);
                 }
             }
             for _ in 0..publishes.len() {

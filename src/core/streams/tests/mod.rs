@@ -177,9 +177,9 @@ impl Rig {
     }
 
     fn subscribe(&mut self) {
-        for (lane, _, name) in std::mem::take(&mut self.fx.subscriptions) {
+        for (subscriber, _, name) in std::mem::take(&mut self.fx.subscriptions) {
             let (kind, name) = (SubscriptionKind::Channel, &*name.name);
-            self.core.incoming(Incoming::Subscribed { lane, kind, name }, &mut self.fx);
+            self.core.incoming(Incoming::Subscribed { subscriber, kind, name }, &mut self.fx);
         }
     }
 

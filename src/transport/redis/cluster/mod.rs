@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | publishes | any one node | each master, for the channels of its slots |
 //! | counts | all nodes | the master of the channel's slot and its replicas |
-//! | a lane | any one node | each master that owns a slot of its channels |
+//! | a subscriber | any one node | each master that owns a slot of its channels |
 //! | a command about a key | the master of the key's slot | the same |
 //! | a reader | a connection of its own to that master | the same |
 //!
@@ -53,7 +53,7 @@ use crate::transport::redis::commands::{Abandoned, MAX_UNANSWERED};
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::connection::Pulse;
 use crate::transport::redis::slot::slot_of;
-use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
+use crate::transport::{Incoming, KeyCommand, Port, Space, Subscriber, Subscription, Transport};
 use counting::ClusterCounting;
 use node::{ClusterNode, NodeReport};
 use reader::{ClusterReader, Ended};
@@ -118,7 +118,7 @@ pub struct ClusterTransport {
     deferred: Vec<ClusterDeferred>,
     reports: Vec<(Address, NodeReport)>,
     /// The subscriber that is polled first next time.
-    first_subscriber: Lane,
+    first_subscriber: Subscriber,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -138,7 +138,7 @@ struct Unplaced {
 
 enum ClusterDeferred {
     Down { unanswered: u64, unwritten: u64 },
-    LaneDown(Lane),
+    SubscriberDown(Subscriber),
     NotCounted(u64),
     Abandoned(Abandoned),
 }
@@ -193,9 +193,9 @@ impl ClusterTransport {
 
     /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`).
     /// Publishes that were not written are lost and counted: to avoid that, first wait for
-    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down`, and a `LaneDown` for
-    /// each lane with a connection that was open or being opened. While closed it reports nothing else, and
-    /// waits.
+    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down`, and a `SubscriberDown`
+    /// for each subscriber with a connection that was open or being opened. While closed it reports nothing
+    /// else, and waits.
     pub fn set_open(&mut self, open: bool) {
         if open {
             if !self.open {
@@ -209,7 +209,7 @@ impl ClusterTransport {
         self.close_nodes();
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
             if subscriber.close() {
-                self.deferred.push(ClusterDeferred::LaneDown(number));
+                self.deferred.push(ClusterDeferred::SubscriberDown(number));
             }
         }
         self.deferred.extend(self.counting.give_up().into_iter().map(ClusterDeferred::NotCounted));
@@ -249,7 +249,7 @@ impl ClusterTransport {
 }
 
 impl Transport for ClusterTransport {
-    fn has_lanes(&self) -> bool {
+    fn opens_subscribers(&self) -> bool {
         true
     }
 
@@ -275,19 +275,19 @@ impl Transport for ClusterTransport {
         unwritten + kept.saturating_sub(MAX_UNANSWERED)
     }
 
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+    fn subscribe(&mut self, number: Subscriber, names: Vec<Subscription>) {
         self.wanted = true;
-        while self.subscribers.len() <= lane {
-            let (number, settings) = (self.subscribers.len(), Arc::clone(&self.settings));
-            self.subscribers.push(ClusterSubscriber::new(number, settings, self.spread, self.open));
+        while self.subscribers.len() <= number {
+            let (next, settings) = (self.subscribers.len(), Arc::clone(&self.settings));
+            self.subscribers.push(ClusterSubscriber::new(next, settings, self.spread, self.open));
         }
-        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
             subscriber.subscribe(names, &self.topology);
         }
     }
 
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+    fn unsubscribe(&mut self, number: Subscriber, names: Vec<Subscription>) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
             subscriber.unsubscribe(names);
         }
     }

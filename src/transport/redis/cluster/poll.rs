@@ -36,8 +36,8 @@ impl ClusterTransport {
                 ClusterDeferred::Down { unanswered, unwritten } => {
                     sink(Incoming::Down { reason: &reason, unanswered, unwritten });
                 }
-                ClusterDeferred::LaneDown(lane) => {
-                    sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 })
+                ClusterDeferred::SubscriberDown(subscriber) => {
+                    sink(Incoming::SubscriberDown { subscriber, reason: &reason, silence: 0 })
                 }
                 ClusterDeferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
                 ClusterDeferred::Abandoned(command) => command.report(&reason, sink),

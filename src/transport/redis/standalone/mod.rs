@@ -1,5 +1,5 @@
-//! The connections to one Redis: one for commands, one for each lane, one for each reader, and one to each
-//! sentinel if there are any.
+//! The connections to one Redis: one for commands, the subscriber connections, one for each reader, and one
+//! to each sentinel if there are any.
 
 mod command_connection;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use super::connection::Pulse;
 use super::sentinel::{Master, Watches};
 use super::step::{BUDGET, READS_PER_CALL};
 use super::subscriber::{Holding, SubscriberConnection};
-use crate::transport::{Incoming, KeyCommand, Lane, Port, Space, Subscription, Transport};
+use crate::transport::{Incoming, KeyCommand, Port, Space, Subscriber, Subscription, Transport};
 use command_connection::{CommandConnection, Lost};
 
 /// A [`Transport`] over its own connections, opened when first needed and kept up from then on. It needs a
@@ -30,7 +30,7 @@ pub struct RedisTransport {
     wanted: bool,
     subscribers: Vec<SubscriberConnection>,
     /// The subscriber that is polled first next time.
-    first_subscriber: Lane,
+    first_subscriber: Subscriber,
     readers: BTreeMap<usize, ReaderConnection>,
     open: bool,
     paused: bool,
@@ -41,7 +41,7 @@ pub struct RedisTransport {
 
 enum Deferred {
     Lost(Lost),
-    LaneDown(Lane),
+    SubscriberDown(Subscriber),
     NotCounted(u64),
     Abandoned(Abandoned),
 }
@@ -78,9 +78,9 @@ impl RedisTransport {
 
     /// Drops all connections at once (`false`), or lets them open again with all subscriptions (`true`).
     /// Publishes that were not written are lost and counted: to avoid that, first wait for
-    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down` and a `LaneDown` for each
-    /// connection that was open or being opened, and the end of each command. While closed it reports nothing
-    /// else, and waits.
+    /// [`Transport::is_flushed`]. The next [`Transport::incoming`] reports a `Down` and a `SubscriberDown`
+    /// for each connection that was open or being opened, and the end of each command. While closed it
+    /// reports nothing else, and waits.
     pub fn set_open(&mut self, open: bool) {
         self.open = open;
         if open {
@@ -95,7 +95,7 @@ impl RedisTransport {
         self.deferred.extend(self.commands.close().map(Deferred::Lost));
         for (number, subscriber) in self.subscribers.iter_mut().enumerate() {
             if subscriber.close() {
-                self.deferred.push(Deferred::LaneDown(number));
+                self.deferred.push(Deferred::SubscriberDown(number));
             }
         }
         for reader in self.readers.values_mut() {
@@ -215,7 +215,9 @@ impl RedisTransport {
         for deferred in self.deferred.drain(..) {
             match deferred {
                 Deferred::Lost(lost) => lost.report(&reason, sink),
-                Deferred::LaneDown(lane) => sink(Incoming::LaneDown { lane, reason: &reason, silence: 0 }),
+                Deferred::SubscriberDown(subscriber) => {
+                    sink(Incoming::SubscriberDown { subscriber, reason: &reason, silence: 0 })
+                }
                 Deferred::NotCounted(token) => sink(Incoming::Counted { token, counts: None }),
                 Deferred::Abandoned(command) => command.report(&reason, sink),
             }
@@ -225,7 +227,7 @@ impl RedisTransport {
 }
 
 impl Transport for RedisTransport {
-    fn has_lanes(&self) -> bool {
+    fn opens_subscribers(&self) -> bool {
         true
     }
 
@@ -240,17 +242,13 @@ impl Transport for RedisTransport {
         self.commands.unwritten()
     }
 
-    fn subscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
+    fn subscribe(&mut self, number: Subscriber, names: Vec<Subscription>) {
         self.open();
-        while self.subscribers.len() <= lane {
-            let number = self.subscribers.len();
-            self.subscribers.push(SubscriberConnection::new(
-                number,
-                Arc::clone(&self.target),
-                Holding::Whole,
-            ));
+        while self.subscribers.len() <= number {
+            let next = self.subscribers.len();
+            self.subscribers.push(SubscriberConnection::new(next, Arc::clone(&self.target), Holding::Whole));
         }
-        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
             subscriber.subscribe(names);
             if self.open {
                 subscriber.open();
@@ -258,8 +256,8 @@ impl Transport for RedisTransport {
         }
     }
 
-    fn unsubscribe(&mut self, lane: Lane, names: Vec<Subscription>) {
-        if let Some(subscriber) = self.subscribers.get_mut(lane) {
+    fn unsubscribe(&mut self, number: Subscriber, names: Vec<Subscription>) {
+        if let Some(subscriber) = self.subscribers.get_mut(number) {
             subscriber.unsubscribe(names);
         }
     }

@@ -27,7 +27,7 @@ use super::sentinel::Master;
 use super::slot::Redirect;
 use super::step::PollStep;
 use crate::transport::resp::Message;
-use crate::transport::{Incoming, Lane, Subscription};
+use crate::transport::{Incoming, Subscriber, Subscription};
 use behind::Behind;
 use names::Names;
 use refused::Refused;
@@ -47,7 +47,7 @@ pub(super) const WITHDRAWN: &str = "the slot of the channel has moved to another
 
 /// One subscriber connection, and the names that it has to hold.
 pub(super) struct SubscriberConnection {
-    number: Lane,
+    number: Subscriber,
     connection: Connection,
     names: Names,
     /// Which names still have to be sent on a new connection. They are sent backwards.
@@ -92,7 +92,7 @@ pub(super) enum Holding {
 
 impl SubscriberConnection {
     /// Returns a subscriber connection without names. It needs no connection yet.
-    pub(super) fn new(number: Lane, target: Arc<RedisTarget>, holding: Holding) -> Self {
+    pub(super) fn new(number: Subscriber, target: Arc<RedisTarget>, holding: Holding) -> Self {
         Self {
             number,
             connection: Connection::new(target),
@@ -247,7 +247,7 @@ impl SubscriberConnection {
         if astray {
             self.forget_sent();
             self.connection.leave();
-            sink(Incoming::LaneDown { lane: self.number, reason, silence: 0 });
+            sink(Incoming::SubscriberDown { subscriber: self.number, reason, silence: 0 });
         }
         astray
     }
@@ -263,7 +263,7 @@ impl SubscriberConnection {
         if leaves {
             self.forget_sent();
             self.connection.leave();
-            sink(Incoming::LaneDown { lane: self.number, reason, silence: 0 });
+            sink(Incoming::SubscriberDown { subscriber: self.number, reason, silence: 0 });
         }
         leaves
     }
@@ -342,7 +342,7 @@ impl SubscriberConnection {
         let (reason, silence) = self.explain(&loss);
         let reported = match self.holding {
             Holding::Whole => {
-                sink(Incoming::LaneDown { lane: self.number, reason: &reason, silence });
+                sink(Incoming::SubscriberDown { subscriber: self.number, reason: &reason, silence });
                 true
             }
             Holding::BySlot => {
@@ -365,7 +365,7 @@ impl SubscriberConnection {
         sink: &mut dyn FnMut(Incoming<'_>),
     ) {
         for Subscription { kind, name } in names {
-            sink(Incoming::Unsubscribed { lane: self.number, kind: *kind, name, reason, silence });
+            sink(Incoming::Unsubscribed { subscriber: self.number, kind: *kind, name, reason, silence });
         }
     }
 

@@ -11,7 +11,7 @@ use crate::transport::{Incoming, Subscription};
 impl SubscriberConnection {
     /// Reports all complete replies. Returns whether there was something to report.
     pub(super) fn take_replies(&mut self, sink: &mut dyn FnMut(Incoming<'_>)) -> Result<bool, Loss> {
-        let lane = self.number;
+        let subscriber = self.number;
         let mut reported = false;
         // Refusals wait until the borrow of the read buffer ends. They are rare.
         let mut refusals: Vec<SentCommand> = Vec::new();
@@ -31,7 +31,7 @@ impl SubscriberConnection {
                         continue;
                     }
                     sink(Incoming::Message {
-                        lane,
+                        subscriber,
                         kind: message.kind,
                         name: message.name,
                         channel: message.channel,
@@ -42,7 +42,7 @@ impl SubscriberConnection {
                 Reply::Array(items) => match confirm(&mut self.in_flight, items)? {
                     Confirmed::Subscribed(name) => {
                         if self.names.set_held(&name, true) {
-                            sink(Incoming::Subscribed { lane, kind: name.kind, name: &name.name });
+                            sink(Incoming::Subscribed { subscriber, kind: name.kind, name: &name.name });
                             reported = true;
                         }
                     }
@@ -55,7 +55,7 @@ impl SubscriberConnection {
                             if self.holding == Holding::Whole {
                                 let Subscription { kind, name: of } = &name;
                                 sink(Incoming::Unsubscribed {
-                                    lane,
+                                    subscriber,
                                     kind: *kind,
                                     name: of,
                                     reason: WITHDRAWN,
@@ -100,7 +100,7 @@ impl SubscriberConnection {
                     if !self.refused.reported {
                         self.refused.reported = true;
                         reported = true;
-                        sink(Incoming::SubscribeRefused { lane, error: &error });
+                        sink(Incoming::SubscribeRefused { subscriber, error: &error });
                     }
                     self.refused.passes = passes;
                     if sent.verb.subscribes() {

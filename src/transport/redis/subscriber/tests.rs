@@ -10,9 +10,9 @@ fn channel(name: &str) -> Subscription {
 }
 
 /// Returns the next command of a subscriber, which is polled meanwhile.
-async fn command(lane: &mut SubscriberConnection, client: &mut Client) -> Vec<String> {
+async fn command(subscriber: &mut SubscriberConnection, client: &mut Client) -> Vec<String> {
     let polled = poll_fn(|cx| {
-        if lane.poll(cx, false, &mut |_| {}).more {
+        if subscriber.poll(cx, false, &mut |_| {}).more {
             cx.waker().wake_by_ref();
         }
         Poll::<()>::Pending
@@ -28,23 +28,23 @@ fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
     block_on(async {
         let mut peer = MockPeer::tcp().await;
         let target = RedisTarget::new(peer.address(), Settings::default());
-        let mut lane = SubscriberConnection::new(0, Arc::new(target), Holding::Whole);
+        let mut subscriber = SubscriberConnection::new(0, Arc::new(target), Holding::Whole);
         let name = |n: usize| format!("m{n:05}");
-        lane.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
-        lane.open();
+        subscriber.subscribe((0..3 * PORTION).map(|n| channel(&name(n))).collect());
+        subscriber.open();
         let opened = poll_fn(|cx| {
-            lane.poll(cx, false, &mut |_| {});
-            if lane.is_open() { Poll::Ready(()) } else { Poll::Pending }
+            subscriber.poll(cx, false, &mut |_| {});
+            if subscriber.is_open() { Poll::Ready(()) } else { Poll::Pending }
         });
         let mut client = peer.accept_while(opened).await;
-        assert!(lane.unsent.is_some(), "a portion is sent, and no more");
+        assert!(subscriber.unsent.is_some(), "a portion is sent, and no more");
         // Two of these still have to be sent. One of them is there already.
-        lane.subscribe(vec![channel("a"), channel(&name(7)), channel("z")]);
-        lane.unsubscribe(vec![channel(&name(8))]);
+        subscriber.subscribe(vec![channel("a"), channel(&name(7)), channel("z")]);
+        subscriber.unsubscribe(vec![channel(&name(8))]);
         let mut wanted: BTreeSet<String> = (0..3 * PORTION).filter(|&n| n != 8).map(name).collect();
         wanted.extend(["a".to_owned(), "z".to_owned()]);
         while !wanted.is_empty() {
-            let command = command(&mut lane, &mut client).await;
+            let command = command(&mut subscriber, &mut client).await;
             match command[0].as_str() {
                 "SUBSCRIBE" => {
                     for name in &command[1..] {
@@ -54,9 +54,9 @@ fn what_changes_while_the_names_are_sent_anew_is_sent_once() {
                 _ => assert_eq!(command, ["UNSUBSCRIBE".to_owned(), name(8)]),
             }
         }
-        lane.unsubscribe(vec![channel("z")]);
+        subscriber.unsubscribe(vec![channel("z")]);
         assert_eq!(
-            command(&mut lane, &mut client).await,
+            command(&mut subscriber, &mut client).await,
             ["UNSUBSCRIBE", "z"],
             "nothing else was to be sent"
         );

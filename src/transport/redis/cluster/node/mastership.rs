@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::transport::Lane;
+use crate::transport::Subscriber;
 use crate::transport::resp::{Items, Reply};
 
 /// How long publishes go to a node without a question after it was known to be a master.
@@ -47,7 +47,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a node holds for a subscriber: the subscriber's number, and the number of the unbroken time in which
 /// the node has held something for it.
-pub(crate) type Tenure = (Lane, u64);
+pub(crate) type Tenure = (Subscriber, u64);
 
 struct Question {
     at: Instant,

@@ -14,7 +14,7 @@ use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, RedisTarget};
 use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{Holding, SubscriberConnection};
-use crate::transport::{Incoming, Lane, Subscription};
+use crate::transport::{Incoming, Subscriber, Subscription};
 
 /// How long the node has to take a lost connection back. Nodes lag behind each other, so another node would
 /// send again what this one has sent already.
@@ -32,7 +32,7 @@ const DELISTED: &str = "the node is no longer part of the cluster";
 
 /// The connection for channels and globs, and the node that it goes to.
 pub(super) struct Anywhere {
-    number: Lane,
+    number: Subscriber,
     settings: Arc<ClusterSettings>,
     connection: SubscriberConnection,
     /// Where it goes.
@@ -51,7 +51,7 @@ pub(super) struct Anywhere {
 
 impl Anywhere {
     /// Returns a connection without names. It needs no node yet.
-    pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize) -> Self {
+    pub(super) fn new(number: Subscriber, settings: Arc<ClusterSettings>, spread: usize) -> Self {
         // It is not opened before it has a node.
         let nowhere = RedisTarget::new(Address::Unix(PathBuf::new()), settings.base.clone());
         Self {
@@ -139,7 +139,7 @@ impl Anywhere {
                 self.former = FormerNode::of(&mut self.connection);
             }
             if self.move_on(topology) || self.former.is_some() {
-                sink(Incoming::LaneDown { lane: self.number, reason: DELISTED, silence });
+                sink(Incoming::SubscriberDown { subscriber: self.number, reason: DELISTED, silence });
                 return PollStep::REPORTED;
             }
         }

@@ -16,7 +16,7 @@ use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{SubscriberConnection, Verb};
 use crate::transport::resp::Reply;
-use crate::transport::{Incoming, Lane, SubscriptionKind};
+use crate::transport::{Incoming, Subscriber, SubscriptionKind};
 
 /// A node that was left, as long as copies of its last messages may come.
 pub(super) struct FormerNode {
@@ -45,13 +45,13 @@ struct HeldMessage {
 impl FormerNode {
     /// Takes the connection of a node that is left. Returns `None` if it is not open, or has brought no
     /// messages lately.
-    pub(super) fn of(lane: &mut SubscriberConnection) -> Option<Self> {
+    pub(super) fn of(subscriber: &mut SubscriberConnection) -> Option<Self> {
         let keys = RandomState::new();
-        let last = LastMessages::of(lane.last_messages(), &keys);
-        if !lane.is_open() || last.is_empty() {
+        let last = LastMessages::of(subscriber.last_messages(), &keys);
+        if !subscriber.is_open() || last.is_empty() {
             return None;
         }
-        let connection = lane.take_connection();
+        let connection = subscriber.take_connection();
         let (held, held_bytes) = (VecDeque::new(), 0);
         let mut former = Self { connection, silent: true, asked: false, last, keys, held, held_bytes };
         former.ask();
@@ -104,7 +104,7 @@ impl FormerNode {
         &mut self,
         cx: &mut Context<'_>,
         paused: bool,
-        lane: Lane,
+        subscriber: Subscriber,
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> Result<PollStep, Loss> {
@@ -120,13 +120,13 @@ impl FormerNode {
         let waits = |held: &HeldMessage| self.silent && held.waits.is_some_and(|until| now < until);
         let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
         let ready = self.held.iter().position(waits).filter(|_| !is_too_much);
-        let reported = self.give(ready.unwrap_or(self.held.len()), lane, sink);
+        let reported = self.give(ready.unwrap_or(self.held.len()), subscriber, sink);
         Ok(PollStep { reported, more })
     }
 
     /// Reports everything that is held back. Returns whether there was any.
-    pub(super) fn give_all(&mut self, lane: Lane, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
-        self.give(self.held.len(), lane, sink)
+    pub(super) fn give_all(&mut self, subscriber: Subscriber, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        self.give(self.held.len(), subscriber, sink)
     }
 
     /// Returns whether to ask the new node now.
@@ -167,7 +167,7 @@ impl FormerNode {
         Ok(true)
     }
 
-    fn give(&mut self, count: usize, lane: Lane, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+    fn give(&mut self, count: usize, subscriber: Subscriber, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let mut any = false;
         for held in self.held.drain(..count) {
             let HeldMessage { hash, kind, name, channel, payload, waits } = &held;
@@ -179,7 +179,7 @@ impl FormerNode {
                 self.last.is_repeated(*hash);
             }
             any = true;
-            sink(Incoming::Message { lane, kind: *kind, name, channel, payload });
+            sink(Incoming::Message { subscriber, kind: *kind, name, channel, payload });
         }
         any
     }

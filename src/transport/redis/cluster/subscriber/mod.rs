@@ -24,15 +24,15 @@ use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::slot_of;
 use crate::transport::redis::step::{BUDGET, PollStep};
 use crate::transport::redis::subscriber::SubscriberConnection;
-use crate::transport::{Incoming, Lane, Subscription, SubscriptionKind};
+use crate::transport::{Incoming, Subscriber, Subscription, SubscriptionKind};
 use anywhere::Anywhere;
 use handovers::{Handovers, HeldShardMessage};
 use turns::{PollClass, PollPlace, stretches};
 
-/// One subscriber (lane) in a cluster. Its channels and globs are at any one node. Its shard channels are at
-/// the owners of their slots, with a connection to each.
+/// One subscriber in a cluster, with several connections. Its channels and globs are at any one node. Its
+/// shard channels are at the owners of their slots, with a connection to each.
 pub(super) struct ClusterSubscriber {
-    number: Lane,
+    number: Subscriber,
     settings: Arc<ClusterSettings>,
     open: bool,
     /// For channels and globs.
@@ -66,7 +66,7 @@ struct Away {
 
 impl ClusterSubscriber {
     /// Returns a subscriber without names. It needs no connections yet.
-    pub(super) fn new(number: Lane, settings: Arc<ClusterSettings>, spread: usize, open: bool) -> Self {
+    pub(super) fn new(number: Subscriber, settings: Arc<ClusterSettings>, spread: usize, open: bool) -> Self {
         Self {
             number,
             anywhere: Anywhere::new(number, Arc::clone(&settings), spread),
@@ -280,7 +280,7 @@ impl ClusterSubscriber {
             let (number, kind) = (self.number, SubscriptionKind::Shard);
             for HeldShardMessage { name, payload, .. } in self.handovers.take_held() {
                 let (name, payload) = (name.as_slice(), payload.as_slice());
-                sink(Incoming::Message { lane: number, kind, name, channel: name, payload });
+                sink(Incoming::Message { subscriber: number, kind, name, channel: name, payload });
                 step.reported = true;
             }
         }

@@ -61,7 +61,7 @@ impl ClusterSubscriber {
             if !owner.is_some_and(|owner| owner.holds(&name)) {
                 let Subscription { kind, name } = &name;
                 sink(Incoming::Unsubscribed {
-                    lane: self.number,
+                    subscriber: self.number,
                     kind: *kind,
                     name,
                     reason: WITHDRAWN,
@@ -161,7 +161,7 @@ impl ClusterSubscriber {
         if self.owners.values().any(SubscriberConnection::is_open) {
             return false;
         }
-        sink(Incoming::LaneDown { lane: self.number, reason: &loss.to_string(), silence: 0 });
+        sink(Incoming::SubscriberDown { subscriber: self.number, reason: &loss.to_string(), silence: 0 });
         true
     }
 
@@ -217,7 +217,7 @@ impl ClusterSubscriber {
                 // It may not be known as a replica yet, or may hang.
                 let Subscription { kind, name } = name;
                 sink(Incoming::Unsubscribed {
-                    lane: self.number,
+                    subscriber: self.number,
                     kind: *kind,
                     name,
                     reason: MOVED,

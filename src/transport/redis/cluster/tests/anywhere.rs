@@ -9,17 +9,17 @@ fn in_the_global_space_any_node_will_do() {
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.transport.subscribe(1, vec![Subscription::channel("a")]);
         rig.expect_all(&["subscribed 0 a", "subscribed 1 a"]).await;
-        // The lanes are spread over the nodes.
+        // The subscribers are spread over the nodes.
         assert_eq!(rig.cluster.log(0, "SUBSCRIBE").len(), 1);
         assert_eq!(rig.cluster.log(1, "SUBSCRIBE").len(), 1);
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.expect("published 1").await;
         let chosen = usize::from(rig.cluster.log(0, "PUBLISH").is_empty());
-        let lane = rig.cluster.log(chosen, "SUBSCRIBE").len();
-        assert_eq!(lane, 1);
+        let subscribed = rig.cluster.log(chosen, "SUBSCRIBE").len();
+        assert_eq!(subscribed, 1);
         rig.cluster.kill(chosen);
         let mut seen = Vec::new();
-        while !["down", "up", "lane down", "subscribed"]
+        while !["down", "up", "subscriber down", "subscribed"]
             .iter()
             .all(|what| seen.iter().any(|event: &String| event.starts_with(what)))
         {
@@ -42,9 +42,9 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
         rig.transport.publish(b"a", b"1");
         rig.expect("published 1").await;
         let at = |cluster: &MockCluster, word: &str| usize::from(cluster.log(0, word).is_empty());
-        let (lane, chosen) = (at(&rig.cluster, "SUBSCRIBE"), at(&rig.cluster, "PUBLISH"));
+        let (subscribed, chosen) = (at(&rig.cluster, "SUBSCRIBE"), at(&rig.cluster, "PUBLISH"));
         // Node 2 has replaced one of the two, and nobody knows yet that it is its replica.
-        let other = 1 - lane;
+        let other = 1 - subscribed;
         let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[other])];
         rig.cluster.all_see(moved);
         rig.transport.refresh.hint(None, Instant::now());
@@ -56,7 +56,7 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
         .await;
         rig.transport.publish(b"a", b"2");
         rig.expect("published 1").await;
-        rig.cluster.push(lane, &bulks(&["message", "a", "x"]));
+        rig.cluster.push(subscribed, &bulks(&["message", "a", "x"]));
         rig.expect("message 0 a x").await;
         assert_eq!(rig.cluster.log(chosen, "PUBLISH").len(), 2);
         assert!(rig.events.is_empty(), "{:?}", rig.events);
@@ -79,7 +79,7 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
         let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
         rig.cluster.all_see(moved);
         rig.transport.refresh.hint(None, Instant::now());
-        rig.until("lane down 0").await;
+        rig.until("subscriber down 0").await;
         rig.until("subscribed 0 a").await;
         let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
         // These were published elsewhere, though they are identical to the byte.
@@ -120,7 +120,7 @@ fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
         let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
         rig.cluster.all_see(moved);
         rig.transport.refresh.hint(None, Instant::now());
-        rig.until("lane down 0").await;
+        rig.until("subscriber down 0").await;
         rig.until("subscribed 0 a").await;
         let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
         rig.cluster.push(next, &bulks(&["message", "a", "1"]));
@@ -150,7 +150,7 @@ fn a_lost_node_may_take_along_the_subscriptions_of_others() {
 }
 
 #[test]
-fn a_lane_that_is_cut_off_returns_to_its_node_once() {
+fn a_subscriber_that_is_cut_off_returns_to_its_node_once() {
     block_on(async {
         let mut rig = Rig::up(HALVES, Space::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
@@ -159,7 +159,7 @@ fn a_lane_that_is_cut_off_returns_to_its_node_once() {
         // The second loss comes too soon: something may be wrong with the node.
         for (subscribed, elsewhere) in [(2, 0), (2, 1)] {
             rig.cluster.cut(at);
-            rig.expect("lane down 0").await;
+            rig.expect("subscriber down 0").await;
             rig.expect("subscribed 0 a").await;
             assert_eq!(rig.cluster.log(at, "SUBSCRIBE").len(), subscribed);
             assert_eq!(rig.cluster.log(1 - at, "SUBSCRIBE").len(), elsewhere);

@@ -78,7 +78,8 @@ fn closes_with_the_users_clients_and_opens_again() {
         rig.transport.set_open(false);
         rig.transport.set_open(false);
         rig.transport.count(2, &[LOW.as_bytes()]);
-        for event in ["down 1 1: the link is closed", "lane down 0", "counted 1 None", "counted 2 None"] {
+        for event in ["down 1 1: the link is closed", "subscriber down 0", "counted 1 None", "counted 2 None"]
+        {
             rig.expect(event).await;
         }
         rig.transport.publish(LOW.as_bytes(), b"closed");
@@ -87,7 +88,7 @@ fn closes_with_the_users_clients_and_opens_again() {
         rig.expect_all(&["up", "subscribed 0 bar", "subscribed 0 foo"]).await;
         rig.transport.close();
         rig.expect("down 0 1: the link is closed").await;
-        rig.expect("lane down 0").await;
+        rig.expect("subscriber down 0").await;
         rig.transport.set_open(true);
         rig.transport.open();
         rig.expect("up").await;

@@ -49,12 +49,14 @@ fn words(incoming: Incoming<'_>) -> String {
         Incoming::Down { reason, unanswered, unwritten } => {
             format!("down {unanswered} {unwritten}: {reason}")
         }
-        Incoming::Subscribed { lane, name, .. } => format!("subscribed {lane} {}", text(name)),
-        Incoming::Unsubscribed { lane, name, .. } => format!("unsubscribed {lane} {}", text(name)),
-        Incoming::LaneDown { lane, .. } => format!("lane down {lane}"),
-        Incoming::SubscribeRefused { lane, error } => format!("subscribe refused {lane} {error}"),
-        Incoming::Message { lane, channel, payload, .. } => {
-            format!("message {lane} {} {}", text(channel), text(payload))
+        Incoming::Subscribed { subscriber, name, .. } => format!("subscribed {subscriber} {}", text(name)),
+        Incoming::Unsubscribed { subscriber, name, .. } => {
+            format!("unsubscribed {subscriber} {}", text(name))
+        }
+        Incoming::SubscriberDown { subscriber, .. } => format!("subscriber down {subscriber}"),
+        Incoming::SubscribeRefused { subscriber, error } => format!("subscribe refused {subscriber} {error}"),
+        Incoming::Message { subscriber, channel, payload, .. } => {
+            format!("message {subscriber} {} {}", text(channel), text(payload))
         }
         Incoming::Published { receivers } => format!("published {receivers}"),
         Incoming::PublishRefused { error } => format!("publish refused {error}"),
@@ -87,7 +89,7 @@ impl Rig {
         rig
     }
 
-    /// With confirmed names on lane 0.
+    /// With confirmed names on subscriber 0.
     async fn subscribed(view: &[(Slot, Slot, &[usize])], names: &[&str]) -> Self {
         let mut rig = Self::up(view, Space::Shard).await;
         rig.transport.subscribe(0, names.iter().copied().map(Subscription::shard).collect());

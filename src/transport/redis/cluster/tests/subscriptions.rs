@@ -110,7 +110,7 @@ fn one_command_for_each_slot() {
 }
 
 #[test]
-fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
+fn a_paused_transport_publishes_and_does_not_read_its_subscribers() {
     block_on(async {
         let mut rig = Rig::subscribed(HALVES, &[LOW]).await;
         rig.transport.pause(true);

@@ -276,13 +276,14 @@ fn a_reader_that_is_killed_comes_back_with_the_next_command() {
         rig.with_peer(reader.expect(&READ)).await;
         reader.send(ENTRY).await;
         assert_eq!(rig.next().await, replied(2, ENTRY));
-        // Without a command nothing is reported and nobody connects: the next connection is that of the lane.
+        // Without a command nothing is reported and nobody connects: the next connection is that of the
+        // subscriber.
         drop(reader);
         rig.transport.publish(b"a", b"1");
         rig.with_peer(commands.command()).await;
         rig.transport.subscribe(0, vec![channel("c")]);
-        let mut lane = rig.accept().await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = rig.accept().await;
+        rig.serve(&mut subscriber, 1).await;
         assert!(rig.events.is_empty(), "{:?}", rig.events);
         rig.transport.command(read(0, 3));
         let mut reader = rig.accept().await;

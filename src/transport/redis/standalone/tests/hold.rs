@@ -95,30 +95,32 @@ fn a_loss_ends_what_is_refused_for_now() {
 #[test]
 fn subscriptions_are_made_and_let_go_when_redis_takes_that_again() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("a"), channel("b")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("a"), channel("b")]).await;
         rig.transport.unsubscribe(0, vec![channel("a")]);
         rig.transport.subscribe(0, vec![channel("c")]);
-        rig.with_peer(lane.expect(&["UNSUBSCRIBE", "a"])).await;
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "c"])).await;
-        lane.send(&[BUSY, BUSY].concat()).await;
+        rig.with_peer(subscriber.expect(&["UNSUBSCRIBE", "a"])).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "c"])).await;
+        subscriber.send(&[BUSY, BUSY].concat()).await;
         assert!(matches!(rig.next().await, Event::SubscribeRefused(0, _)));
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "c"])).await;
-        rig.with_peer(lane.expect(&["UNSUBSCRIBE", "a"])).await;
-        lane.send(&[confirmation("SUBSCRIBE", "c", 3), confirmation("UNSUBSCRIBE", "a", 2)].concat()).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "c"])).await;
+        rig.with_peer(subscriber.expect(&["UNSUBSCRIBE", "a"])).await;
+        subscriber
+            .send(&[confirmation("SUBSCRIBE", "c", 3), confirmation("UNSUBSCRIBE", "a", 2)].concat())
+            .await;
         assert_eq!(rig.next().await, Event::Subscribed(0, false, "c".to_owned()));
         // A name that is wanted again meanwhile stays.
         rig.transport.unsubscribe(0, vec![channel("c")]);
-        rig.with_peer(lane.expect(&["UNSUBSCRIBE", "c"])).await;
-        lane.send(BUSY).await;
+        rig.with_peer(subscriber.expect(&["UNSUBSCRIBE", "c"])).await;
+        subscriber.send(BUSY).await;
         assert!(matches!(rig.next().await, Event::SubscribeRefused(0, _)));
         rig.transport.subscribe(0, vec![channel("c")]);
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "c"])).await;
-        lane.send(&confirmation("SUBSCRIBE", "c", 2)).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "c"])).await;
+        subscriber.send(&confirmation("SUBSCRIBE", "c", 2)).await;
         assert_eq!(rig.next().await, Event::Subscribed(0, false, "c".to_owned()));
         rig.transport.subscribe(0, vec![channel("d")]);
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "d"])).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "d"])).await;
         // A refusal of the same round, which is reported already.
-        lane.send(BUSY).await;
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "d"])).await;
+        subscriber.send(BUSY).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "d"])).await;
     });
 }

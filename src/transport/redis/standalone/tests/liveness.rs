@@ -38,21 +38,21 @@ async fn picky() -> Rig {
 #[test]
 fn each_connection_asks_once_a_period_and_lives_on_any_answer() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         tokio::time::pause();
         for answers in [["+PONG\r\n", "*2\r\n$4\r\npong\r\n$0\r\n\r\n"], ["-NOPERM no\r\n", "-NOPERM no\r\n"]]
         {
             let since = Instant::now();
             rig.with_peer(async {
                 commands.expect(&["PING"]).await;
-                lane.expect(&["PING"]).await;
+                subscriber.expect(&["PING"]).await;
                 commands.send(answers[0].as_bytes()).await;
-                lane.send(answers[1].as_bytes()).await;
+                subscriber.send(answers[1].as_bytes()).await;
             })
             .await;
             assert!(since.elapsed() <= PERIOD + Duration::from_millis(2), "{:?}", since.elapsed());
         }
-        lane.send(&push(&[b"message", b"c", b"1"])).await;
+        subscriber.send(&push(&[b"message", b"c", b"1"])).await;
         let expected = Event::Message(0, None, "c".to_owned(), b"1".to_vec());
         assert_eq!(rig.next().await, expected);
         assert!(rig.events.is_empty(), "{:?}", rig.events);
@@ -62,7 +62,7 @@ fn each_connection_asks_once_a_period_and_lives_on_any_answer() {
 #[test]
 fn a_node_that_hangs_is_left_within_two_periods() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         tokio::time::pause();
         let since = Instant::now();
         rig.transport.publish(b"c", b"1");
@@ -73,7 +73,7 @@ fn a_node_that_hangs_is_left_within_two_periods() {
                     assert!(reason.contains("has not answered for 10 s"), "{reason}");
                     down = true;
                 }
-                Event::LaneDown(0, reason) => {
+                Event::SubscriberDown(0, reason) => {
                     assert!(reason.contains("has not answered for 10 s"), "{reason}");
                     deaf = true;
                 }
@@ -83,7 +83,7 @@ fn a_node_that_hangs_is_left_within_two_periods() {
         assert!(since.elapsed() <= 2 * PERIOD + Duration::from_millis(5), "{:?}", since.elapsed());
         rig.with_peer(async {
             commands.closed().await;
-            lane.closed().await;
+            subscriber.closed().await;
         })
         .await;
         let _commands = rig.accept().await;
@@ -91,18 +91,18 @@ fn a_node_that_hangs_is_left_within_two_periods() {
 }
 
 #[test]
-fn a_lane_that_hung_says_for_how_long_it_has_brought_nothing() {
+fn a_subscriber_that_hung_says_for_how_long_it_has_brought_nothing() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         tokio::time::pause();
-        lane.send(&push(&[b"message", b"c", b"1"])).await;
+        subscriber.send(&push(&[b"message", b"c", b"1"])).await;
         let expected = Event::Message(0, None, "c".to_owned(), b"1".to_vec());
         assert_eq!(rig.next().await, expected);
         let since = Instant::now();
         let mut said = None;
         while said.is_none() {
             let sink = &mut |incoming: Incoming<'_>| {
-                if let Incoming::LaneDown { silence, .. } = incoming {
+                if let Incoming::SubscriberDown { silence, .. } = incoming {
                     said = Some(silence);
                 }
             };
@@ -117,9 +117,9 @@ fn a_lane_that_hung_says_for_how_long_it_has_brought_nothing() {
 }
 
 #[test]
-fn a_lane_that_is_not_read_is_not_given_up() {
+fn a_subscriber_that_is_not_read_is_not_given_up() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         rig.transport.pause(true);
         tokio::time::pause();
         rig.with_peer(async {
@@ -131,8 +131,8 @@ fn a_lane_that_is_not_read_is_not_given_up() {
         .await;
         rig.transport.pause(false);
         rig.with_peer(async {
-            lane.expect(&["PING"]).await;
-            lane.send(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+            subscriber.expect(&["PING"]).await;
+            subscriber.send(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
             commands.expect(&["PING"]).await;
             commands.send(b"+PONG\r\n").await;
         })
@@ -200,32 +200,32 @@ fn a_master_that_becomes_a_replica_is_left_by_all() {
         let mut commands = accept(&mut rig, MASTER).await;
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.subscribe(0, vec![channel("c")]);
-        let mut lane = accept(&mut rig, MASTER).await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = accept(&mut rig, MASTER).await;
+        rig.serve(&mut subscriber, 1).await;
         tokio::time::pause();
         rig.with_peer(async {
             commands.expect(&["ROLE"]).await;
             commands.send(MASTER.as_bytes()).await;
-            lane.expect(&["PING"]).await;
-            lane.send(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+            subscriber.expect(&["PING"]).await;
+            subscriber.send(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
             commands.expect(&["ROLE"]).await;
             commands.send(SLAVE.as_bytes()).await;
         })
         .await;
         assert_eq!(rig.next().await, Event::Replica);
         is_down(&rig.next().await, 0, 0);
-        let Event::LaneDown(0, reason) = rig.next().await else { panic!("the lane stays") };
+        let Event::SubscriberDown(0, reason) = rig.next().await else { panic!("the subscriber stays") };
         assert!(reason.contains("is a replica"), "{reason}");
         rig.with_peer(async {
             commands.closed().await;
-            lane.closed().await;
+            subscriber.closed().await;
         })
         .await;
     });
 }
 
 #[test]
-fn lanes_follow_when_the_address_leads_elsewhere() {
+fn subscribers_follow_when_the_address_leads_elsewhere() {
     block_on(async {
         let (before, after) = (MockPeer::tcp().await, MockPeer::tcp().await);
         let Address::Tcp { port, .. } = before.address() else { panic!() };
@@ -234,8 +234,8 @@ fn lanes_follow_when_the_address_leads_elsewhere() {
         let commands = rig.accept().await;
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.subscribe(0, vec![channel("c")]);
-        let mut lane = rig.accept().await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = rig.accept().await;
+        rig.serve(&mut subscriber, 1).await;
         // From now on the name leads to another node. The command connection gets there first.
         rig.transport.redirect_for_tests(after.address());
         rig.peer = after;
@@ -243,8 +243,10 @@ fn lanes_follow_when_the_address_leads_elsewhere() {
         is_down(&rig.next().await, 0, 0);
         let _commands = rig.accept().await;
         assert_eq!(rig.next().await, Event::Up);
-        let Event::LaneDown(0, reason) = rig.next().await else { panic!("the lane stays at {port}") };
+        let Event::SubscriberDown(0, reason) = rig.next().await else {
+            panic!("the subscriber stays at {port}")
+        };
         assert!(reason.contains("leads to"), "{reason}");
-        rig.with_peer(lane.closed()).await;
+        rig.with_peer(subscriber.closed()).await;
     });
 }

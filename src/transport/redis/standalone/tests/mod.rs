@@ -21,11 +21,11 @@ enum Event {
     Up,
     Replica,
     Down(String, u64, u64),
-    Subscribed(Lane, bool, String),
-    LaneDown(Lane, String),
-    Unsubscribed(Lane, String),
-    SubscribeRefused(Lane, String),
-    Message(Lane, Option<String>, String, Vec<u8>),
+    Subscribed(Subscriber, bool, String),
+    SubscriberDown(Subscriber, String),
+    Unsubscribed(Subscriber, String),
+    SubscribeRefused(Subscriber, String),
+    Message(Subscriber, Option<String>, String, Vec<u8>),
     Published(u64),
     PublishRefused(String),
     Held(String),
@@ -47,18 +47,22 @@ impl Event {
             Incoming::Down { reason, unanswered, unwritten } => {
                 Self::Down(reason.to_owned(), unanswered, unwritten)
             }
-            Incoming::Subscribed { lane, kind, name } => {
-                Self::Subscribed(lane, kind == SubscriptionKind::Pattern, text(name))
+            Incoming::Subscribed { subscriber, kind, name } => {
+                Self::Subscribed(subscriber, kind == SubscriptionKind::Pattern, text(name))
             }
-            Incoming::LaneDown { lane, reason, .. } => Self::LaneDown(lane, reason.to_owned()),
-            Incoming::SubscribeRefused { lane, error } => Self::SubscribeRefused(lane, error.to_owned()),
-            Incoming::Message { lane, kind, name, channel, payload } => {
+            Incoming::SubscriberDown { subscriber, reason, .. } => {
+                Self::SubscriberDown(subscriber, reason.to_owned())
+            }
+            Incoming::SubscribeRefused { subscriber, error } => {
+                Self::SubscribeRefused(subscriber, error.to_owned())
+            }
+            Incoming::Message { subscriber, kind, name, channel, payload } => {
                 let pattern = (kind == SubscriptionKind::Pattern).then(|| text(name));
-                Self::Message(lane, pattern, text(channel), payload.to_vec())
+                Self::Message(subscriber, pattern, text(channel), payload.to_vec())
             }
             Incoming::Published { receivers } => Self::Published(receivers),
             Incoming::PublishRefused { error } => Self::PublishRefused(error.to_owned()),
-            Incoming::Unsubscribed { lane, name, .. } => Self::Unsubscribed(lane, text(name)),
+            Incoming::Unsubscribed { subscriber, name, .. } => Self::Unsubscribed(subscriber, text(name)),
             Incoming::Held { reason, .. } => Self::Held(reason.to_owned()),
             Incoming::Returned { channel, payload } => Self::Returned(text(channel), payload.to_vec()),
             Incoming::Settling { .. } => panic!("nothing moves at a standalone Redis"),
@@ -102,13 +106,13 @@ impl Rig {
         (rig, client)
     }
 
-    /// With one lane up as well, and `names` confirmed on it.
+    /// With one subscriber connection up as well, and `names` confirmed on it.
     async fn subscribed(names: &[Subscription]) -> (Self, Client, Client) {
         let (mut rig, commands) = Self::up(MockPeer::tcp().await).await;
         rig.transport.subscribe(0, names.to_vec());
-        let mut lane = rig.accept().await;
-        rig.serve(&mut lane, names.len()).await;
-        (rig, commands, lane)
+        let mut subscriber = rig.accept().await;
+        rig.serve(&mut subscriber, names.len()).await;
+        (rig, commands, subscriber)
     }
 
     async fn accept(&mut self) -> Client {
@@ -140,14 +144,14 @@ impl Rig {
 
     /// Confirms subscriptions as Redis does, until `names` are confirmed, and checks what the transport
     /// reports.
-    async fn serve(&mut self, lane: &mut Client, names: usize) {
+    async fn serve(&mut self, subscriber: &mut Client, names: usize) {
         let mut confirmed = 0;
         while confirmed < names {
-            let command = self.with_peer(lane.command()).await;
+            let command = self.with_peer(subscriber.command()).await;
             let pattern = command[0] == "PSUBSCRIBE";
             for name in &command[1..] {
                 confirmed += 1;
-                lane.send(&confirmation(&command[0], name, confirmed)).await;
+                subscriber.send(&confirmation(&command[0], name, confirmed)).await;
                 assert_eq!(self.next().await, Event::Subscribed(0, pattern, name.clone()));
             }
         }

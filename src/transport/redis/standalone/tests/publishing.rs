@@ -102,10 +102,10 @@ fn an_attempt_that_fails_is_reported_once_with_what_waited() {
 #[test]
 fn garbage_costs_the_connection_and_no_more() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
-        lane.send(b"\x16\x03\x01").await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
+        subscriber.send(b"\x16\x03\x01").await;
         let reason = "not the Redis protocol: a reply begins with byte 0x16".to_owned();
-        assert_eq!(rig.next().await, Event::LaneDown(0, reason));
+        assert_eq!(rig.next().await, Event::SubscriberDown(0, reason));
         rig.transport.publish(b"a", b"1");
         rig.with_peer(commands.command()).await;
         commands.send(b"$1\r\nx\r\n").await;
@@ -123,15 +123,15 @@ fn replies_that_nobody_asked_for_cost_the_connection() {
             (&b":1\r\n"[..], "not the Redis protocol: a reply that nothing was asked for"),
             (b"-ERR max number of clients\r\n", "ERR max number of clients"),
         ] {
-            let (mut rig, mut client, mut lane) = Rig::subscribed(&[channel("c")]).await;
+            let (mut rig, mut client, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
             client.send(bytes).await;
             assert_eq!(rig.next().await, Event::Down(reason.to_owned(), 0, 0));
-            lane.send(bytes).await;
+            subscriber.send(bytes).await;
             let mut event = rig.next().await;
-            while !matches!(event, Event::LaneDown(..)) {
+            while !matches!(event, Event::SubscriberDown(..)) {
                 event = rig.next().await;
             }
-            assert_eq!(event, Event::LaneDown(0, reason.to_owned()));
+            assert_eq!(event, Event::SubscriberDown(0, reason.to_owned()));
         }
     });
 }
@@ -150,7 +150,7 @@ fn speaks_through_a_unix_socket() {
 #[test]
 fn closes_with_the_users_clients_and_opens_again() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         rig.transport.publish(b"a", b"answered");
         rig.with_peer(commands.command()).await;
         rig.transport.publish(b"a", b"not written");
@@ -163,14 +163,14 @@ fn closes_with_the_users_clients_and_opens_again() {
         for expected in [
             Event::Down(reason.clone(), 1, 1),
             Event::Counted(5, None),
-            Event::LaneDown(0, reason),
+            Event::SubscriberDown(0, reason),
             Event::Counted(6, None),
         ] {
             assert_eq!(rig.next().await, expected);
         }
         rig.with_peer(async {
             commands.closed().await;
-            lane.closed().await;
+            subscriber.closed().await;
         })
         .await;
         assert!(rig.events.is_empty());
@@ -190,7 +190,7 @@ fn closes_with_the_users_clients_and_opens_again() {
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.close();
         assert!(matches!(rig.next().await, Event::Down(_, 0, 1)));
-        assert!(matches!(rig.next().await, Event::LaneDown(0, _)));
+        assert!(matches!(rig.next().await, Event::SubscriberDown(0, _)));
         rig.transport.set_open(true);
         assert!(rig.transport.subscribers[0].is_closed());
     });

@@ -328,8 +328,8 @@ fn all_connections_follow_the_master() {
         let mut commands = accept(&mut rig, &mut old, "master").await;
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.subscribe(0, vec![channel("c")]);
-        let mut lane = accept(&mut rig, &mut old, "master").await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = accept(&mut rig, &mut old, "master").await;
+        rig.serve(&mut subscriber, 1).await;
         rig.transport.command(command(Port::Reader(0), 1, &[b"XREAD"]));
         let mut reader = accept(&mut rig, &mut old, "master").await;
         rig.with_peer(reader.command()).await;
@@ -348,11 +348,11 @@ fn all_connections_follow_the_master() {
         assert_eq!(rig.next().await, Event::Down(reason.clone(), 1, 0));
         let lost = format!("{:?}", Outcome::Lost { reason: &reason });
         assert_eq!(rig.next().await, Event::Replied(2, lost.clone()));
-        assert_eq!(rig.next().await, Event::LaneDown(0, reason));
+        assert_eq!(rig.next().await, Event::SubscriberDown(0, reason));
         assert_eq!(rig.next().await, Event::Replied(1, lost));
         rig.with_peer(async {
             commands.closed().await;
-            lane.closed().await;
+            subscriber.closed().await;
             reader.closed().await;
         })
         .await;

@@ -7,16 +7,16 @@ fn subscribes_in_batches_and_again_after_a_loss() {
     block_on(async {
         let mut names: Vec<_> = (0..1200).map(|n| channel(&format!("c{n:04}"))).collect();
         names.push(pattern("p*"));
-        let (mut rig, _commands, lane) = Rig::subscribed(&names).await;
-        drop(lane);
+        let (mut rig, _commands, subscriber) = Rig::subscribed(&names).await;
+        drop(subscriber);
         let event = rig.next().await;
-        assert!(matches!(event, Event::LaneDown(0, _)), "{event:?}");
-        let mut lane = rig.accept().await;
+        assert!(matches!(event, Event::SubscriberDown(0, _)), "{event:?}");
+        let mut subscriber = rig.accept().await;
         for size in [1, 500, 499, 201] {
-            let command = rig.with_peer(lane.command()).await;
+            let command = rig.with_peer(subscriber.command()).await;
             assert_eq!(command.len(), size + 1);
             for name in &command[1..] {
-                lane.send(&confirmation(&command[0], name, 1)).await;
+                subscriber.send(&confirmation(&command[0], name, 1)).await;
                 assert!(matches!(rig.next().await, Event::Subscribed(0, ..)));
             }
         }
@@ -24,7 +24,7 @@ fn subscribes_in_batches_and_again_after_a_loss() {
 }
 
 #[test]
-fn lanes_are_connections_of_their_own() {
+fn subscribers_are_connections_of_their_own() {
     block_on(async {
         let (mut rig, _commands, mut first) = Rig::subscribed(&[channel("c")]).await;
         rig.transport.subscribe(1, vec![channel("c")]);
@@ -33,49 +33,49 @@ fn lanes_are_connections_of_their_own() {
         second.send(&confirmation("SUBSCRIBE", "c", 1)).await;
         assert_eq!(rig.next().await, Event::Subscribed(1, false, "c".to_owned()));
         let message = push(&[b"message", b"c", b"hello"]);
-        for (lane, client) in [(0, &mut first), (1, &mut second)] {
+        for (subscriber, client) in [(0, &mut first), (1, &mut second)] {
             client.send(&message).await;
-            assert_eq!(rig.next().await, Event::Message(lane, None, "c".to_owned(), b"hello".to_vec()));
+            assert_eq!(rig.next().await, Event::Message(subscriber, None, "c".to_owned(), b"hello".to_vec()));
         }
     });
 }
 
 #[test]
-fn a_lane_closes_with_its_last_name() {
+fn a_subscriber_closes_with_its_last_name() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("c"), pattern("p*")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("c"), pattern("p*")]).await;
         rig.transport.unsubscribe(0, vec![channel("c"), channel("unknown")]);
-        rig.with_peer(lane.expect(&["UNSUBSCRIBE", "c"])).await;
-        lane.send(&confirmation("UNSUBSCRIBE", "c", 1)).await;
+        rig.with_peer(subscriber.expect(&["UNSUBSCRIBE", "c"])).await;
+        subscriber.send(&confirmation("UNSUBSCRIBE", "c", 1)).await;
         rig.transport.unsubscribe(0, vec![pattern("p*")]);
         rig.with_peer(async {
-            lane.expect(&["PUNSUBSCRIBE", "p*"]).await;
-            lane.closed().await;
+            subscriber.expect(&["PUNSUBSCRIBE", "p*"]).await;
+            subscriber.closed().await;
         })
         .await;
         assert!(rig.events.is_empty(), "{:?}", rig.events);
         // It opens again with the next name.
         rig.transport.subscribe(0, vec![channel("d")]);
-        let mut lane = rig.accept().await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = rig.accept().await;
+        rig.serve(&mut subscriber, 1).await;
     });
 }
 
 #[test]
 fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("a")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("a")]).await;
         const ERROR: &str = "NOPERM No permissions to access a channel";
         let refusal = format!("-{ERROR}\r\n").into_bytes();
         rig.transport.subscribe(0, ["b", "c", "no", "d"].map(channel).to_vec());
         let mut commands = Vec::new();
         while commands.len() < 5 {
-            let command = rig.with_peer(lane.command()).await;
+            let command = rig.with_peer(subscriber.command()).await;
             if command.iter().any(|name| name == "no") {
-                lane.send(&refusal).await;
+                subscriber.send(&refusal).await;
             } else {
                 for name in &command[1..] {
-                    lane.send(&confirmation("SUBSCRIBE", name, 1)).await;
+                    subscriber.send(&confirmation("SUBSCRIBE", name, 1)).await;
                 }
             }
             commands.push(command[1..].join(" "));
@@ -89,45 +89,45 @@ fn a_refused_name_does_not_hold_up_the_others_and_is_tried_again() {
         ] {
             assert_eq!(rig.next().await, expected);
         }
-        // The lane stays up, and each further round of refusals is reported once.
-        lane.send(&push(&[b"message", b"b", b"x"])).await;
+        // The subscriber connection stays up, and each further round of refusals is reported once.
+        subscriber.send(&push(&[b"message", b"b", b"x"])).await;
         assert!(matches!(rig.next().await, Event::Message(..)));
-        rig.with_peer(lane.expect(&["SUBSCRIBE", "no"])).await;
-        lane.send(&refusal).await;
+        rig.with_peer(subscriber.expect(&["SUBSCRIBE", "no"])).await;
+        subscriber.send(&refusal).await;
         assert_eq!(rig.next().await, Event::SubscribeRefused(0, ERROR.to_owned()));
-        rig.serve(&mut lane, 1).await;
+        rig.serve(&mut subscriber, 1).await;
     });
 }
 
 #[test]
 fn a_refused_command_is_tried_again_whole() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("a")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("a")]).await;
         rig.transport.subscribe(0, vec![pattern("p*"), pattern("q*")]);
-        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
-        lane.send(b"-ERR unknown command 'PSUBSCRIBE'\r\n").await;
+        rig.with_peer(subscriber.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
+        subscriber.send(b"-ERR unknown command 'PSUBSCRIBE'\r\n").await;
         assert_eq!(
             rig.next().await,
             Event::SubscribeRefused(0, "ERR unknown command 'PSUBSCRIBE'".to_owned())
         );
-        rig.with_peer(lane.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
+        rig.with_peer(subscriber.expect(&["PSUBSCRIBE", "p*", "q*"])).await;
     });
 }
 
 #[test]
 fn a_message_may_be_split_anywhere() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[pattern("p*")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[pattern("p*")]).await;
         let payload = b"bytes \r\n\0\xff $3\r\n".to_vec();
         let message = push(&[b"pmessage", b"p*", b"p#1", &payload]);
         let expected = Event::Message(0, Some("p*".to_owned()), "p#1".to_owned(), payload.clone());
         for at in 1..message.len() {
             rig.with_peer(async {
-                lane.send(&message[..at]).await;
+                subscriber.send(&message[..at]).await;
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
                 }
-                lane.send(&message[at..]).await;
+                subscriber.send(&message[at..]).await;
             })
             .await;
             assert_eq!(rig.next().await, expected);
@@ -139,20 +139,20 @@ fn a_message_may_be_split_anywhere() {
 #[test]
 fn a_large_message_arrives_whole() {
     block_on(async {
-        let (mut rig, _commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, _commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         let payload: Vec<u8> = (0..10_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
         let message = push(&[b"message", b"c", &payload]);
-        rig.with_peer(lane.send(&message)).await;
+        rig.with_peer(subscriber.send(&message)).await;
         assert_eq!(rig.next().await, Event::Message(0, None, "c".to_owned(), payload));
     });
 }
 
 #[test]
-fn a_paused_transport_publishes_and_does_not_read_its_lanes() {
+fn a_paused_transport_publishes_and_does_not_read_its_subscribers() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         rig.transport.pause(true);
-        lane.send(&push(&[b"message", b"c", b"x"])).await;
+        subscriber.send(&push(&[b"message", b"c", b"x"])).await;
         for _ in 0..3 {
             rig.transport.publish(b"a", b"1");
             rig.with_peer(commands.command()).await;
@@ -174,18 +174,18 @@ async fn later(by: Duration) {
 }
 
 #[test]
-fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
+fn a_subscriber_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
     let paused = Duration::from_millis(1500);
     for catches_up in [false, true] {
         block_on(async {
-            let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+            let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
             let began = tokio::time::Instant::now();
             rig.transport.pause(true);
             rig.transport.publish(b"a", b"1");
             rig.with_peer(commands.command()).await;
             commands.send(b":1\r\n").await;
             assert_eq!(rig.next().await, Event::Published(1));
-            lane.send(&push(&[b"message", b"c", b"x"])).await;
+            subscriber.send(&push(&[b"message", b"c", b"x"])).await;
             later(paused).await;
             rig.transport.pause(false);
             assert!(matches!(rig.next().await, Event::Message(..)));
@@ -197,11 +197,11 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
                     later(paused).await;
                 }
             }
-            drop(lane);
+            drop(subscriber);
             let mut said = None;
             while said.is_none() {
                 let sink = &mut |incoming: Incoming<'_>| {
-                    if let Incoming::LaneDown { reason, silence, .. } = incoming {
+                    if let Incoming::SubscriberDown { reason, silence, .. } = incoming {
                         said = Some((reason.to_owned(), silence));
                     }
                 };
@@ -227,13 +227,13 @@ fn a_lane_that_is_lost_before_it_was_read_to_its_end_says_since_when() {
 }
 
 #[test]
-fn a_flood_on_a_lane_does_not_starve_the_others() {
+fn a_flood_on_a_subscriber_does_not_starve_the_others() {
     block_on(async {
-        let (mut rig, mut commands, mut lane) = Rig::subscribed(&[channel("c")]).await;
+        let (mut rig, mut commands, mut subscriber) = Rig::subscribed(&[channel("c")]).await;
         let flood = push(&[b"message", b"c", &[b'x'; 200]]).repeat(1000);
         let flooding = tokio::spawn(async move {
             loop {
-                lane.send(&flood).await;
+                subscriber.send(&flood).await;
             }
         });
         for _ in 0..5 {

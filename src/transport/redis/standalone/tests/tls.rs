@@ -109,8 +109,8 @@ fn large_messages_pass_both_ways() {
         let mut commands = rig.accept().await;
         assert_eq!(rig.next().await, Event::Up);
         rig.transport.subscribe(0, vec![channel("c")]);
-        let mut lane = rig.accept().await;
-        rig.serve(&mut lane, 1).await;
+        let mut subscriber = rig.accept().await;
+        rig.serve(&mut subscriber, 1).await;
 
         let payload: Vec<u8> = (0..5_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
         rig.transport.publish(b"a", &payload);
@@ -124,11 +124,11 @@ fn large_messages_pass_both_ways() {
         assert_eq!(rig.next().await, Event::Published(1));
 
         let message = push(&[b"message", b"c", &payload]);
-        rig.with_peer(lane.send(&message)).await;
+        rig.with_peer(subscriber.send(&message)).await;
         assert_eq!(rig.next().await, Event::Message(0, None, "c".to_owned(), payload));
-        drop(lane);
+        drop(subscriber);
         let why = format!("{} closed the connection", rig.peer.address());
-        assert!(matches!(rig.next().await, Event::LaneDown(0, reason) if reason == why));
+        assert!(matches!(rig.next().await, Event::SubscriberDown(0, reason) if reason == why));
     });
 }
 

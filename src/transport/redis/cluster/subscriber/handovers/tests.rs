@@ -9,11 +9,11 @@ fn node(port: u16) -> Address {
 }
 
 fn message(payload: &[u8]) -> Incoming<'_> {
-    Incoming::Message { lane: 0, kind: SubscriptionKind::Shard, name: b"a", channel: b"a", payload }
+    Incoming::Message { subscriber: 0, kind: SubscriptionKind::Shard, name: b"a", channel: b"a", payload }
 }
 
 fn subscribed() -> Incoming<'static> {
-    Incoming::Subscribed { lane: 0, kind: SubscriptionKind::Shard, name: b"a" }
+    Incoming::Subscribed { subscriber: 0, kind: SubscriptionKind::Shard, name: b"a" }
 }
 
 /// The former owner has sent nothing lately.
