@@ -10,10 +10,10 @@ const assert = require("node:assert");
 const { ShardPublisher } = require("../lib/clients/shard-publisher");
 const { Carrier } = require("../lib/link/carrier");
 
-/** A carrier with clients that answer what they are told to. @param {"shard" | "global"} space */
-function make(space) {
+/** A carrier with clients that answer what they are told to. @param {"shard" | "global"} channelKind */
+function make(channelKind) {
   const clients = {
-    ...{ space, hearsAll: false, ready: true, receivers: 3 },
+    ...{ channelKind, hearsAll: false, ready: true, receivers: 3 },
     needsProof: true,
     /** @type {() => void} */
     tell() {},

@@ -14,7 +14,7 @@ function make() {
   const busy = () => Promise.reject(new ReplyError("BUSY Redis is busy running a script."));
   const redis = { isBusy: false, ups: 0 };
   const clients = {
-    ...{ space: "global", hearsAll: false },
+    ...{ channelKind: "global", hearsAll: false },
     ...{ begin() {}, onLost() {}, stop() {} },
     queues: () => false,
     isReady: () => true,

@@ -19,10 +19,10 @@ const { IOREDIS, METHODS, load, mock } = require("./support/clients");
 const { waitFor } = require("./support/wait");
 
 describe("clients that lack something", () => {
-  /** @param {any} pub @param {any} sub @param {"global" | "shard"} space @param {RegExp} message */
-  function lacks(pub, sub, space, message) {
+  /** @param {any} pub @param {any} sub @param {"global" | "shard"} channelKind @param {RegExp} message */
+  function lacks(pub, sub, channelKind, message) {
     assert.throws(
-      () => clientsOf(pub, sub, space),
+      () => clientsOf(pub, sub, channelKind),
       (/** @type {any} */ error) => error instanceof TypeError && message.test(error.message),
     );
   }

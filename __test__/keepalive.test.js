@@ -133,7 +133,7 @@ describe("a client of a cluster that is not connected any more", () => {
     /** @type {[string, number?][]} */
     const told = [];
     const clients = {
-      ...{ space: "global", needsProof: true, ready: true },
+      ...{ channelKind: "global", needsProof: true, ready: true },
       begin() {},
       stop() {},
       onTrouble() {},

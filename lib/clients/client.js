@@ -6,8 +6,8 @@
  */
 
 /**
- * @typedef {"global" | "shard"} Space which of Redis' two spaces of channels is meant, as `Space` in
- *   src/transport/mod.rs
+ * @typedef {"global" | "shard"} ChannelKind which of Redis' two kinds of channels is meant, as `ChannelKind` in
+ *   src/transport/pubsub.rs
  *
  * @typedef {(kind: number, glob: Buffer | null, channel: Buffer, payload: Buffer) => void} OnMessage with the kind of
  *   the subscription that it came by, and its name if that is a glob
@@ -51,11 +51,11 @@ class UserClient {
 
   /**
    * @param {any} client
-   * @param {Space} space
+   * @param {ChannelKind} channelKind
    */
-  constructor(client, space) {
+  constructor(client, channelKind) {
     this.client = client;
-    this.space = space;
+    this.channelKind = channelKind;
     /** @type {OnLost | null} */
     this.onLost = null;
     /** @type {OnTrouble | null} */
@@ -72,7 +72,11 @@ class UserClient {
     throw new Error("abstract");
   }
 
-  /** Why it cannot subscribe in the space, in words for its user; null if it can. @returns {string | null} */
+  /**
+   * Why it cannot subscribe to channels of `channelKind`, in words for its user; null if it can.
+   *
+   * @returns {string | null}
+   */
   get flaw() {
     return null;
   }
@@ -133,7 +137,7 @@ class UserClient {
   }
 
   /**
-   * Publishes in the space, and resolves to the number of receivers.
+   * Publishes on a channel of `channelKind`, and resolves to the number of receivers.
    *
    * @abstract
    * @param {string} _channel
@@ -163,7 +167,7 @@ class UserClient {
   }
 
   /**
-   * Resolves to the number of subscribers of each channel in the space.
+   * Resolves to the number of subscribers of each channel of `channelKind`.
    *
    * @abstract
    * @param {string[]} _channels
@@ -196,7 +200,7 @@ class UserClient {
     // Its errors show in the commands that fail.
     twin.on("error", () => {});
     const Kind = /** @type {any} */ (this.constructor);
-    const one = new Kind(twin, this.space);
+    const one = new Kind(twin, this.channelKind);
     void one.wake();
     return one;
   }
@@ -268,9 +272,9 @@ class UserClient {
     for (const key of [...keys]) this.unsubscribe(...ofKey(key)).catch(() => {});
   }
 
-  /** The subcommand of PUBSUB that counts in the space. */
+  /** The subcommand of PUBSUB that counts channels of `channelKind`. */
   get counter() {
-    return this.space === "shard" ? "SHARDNUMSUB" : "NUMSUB";
+    return this.channelKind === "shard" ? "SHARDNUMSUB" : "NUMSUB";
   }
 }
 

@@ -35,14 +35,14 @@ class GenericClient extends UserClient {
   /** @type {[string, (...args: any[]) => void][]} */
   #events = [];
 
-  /** @param {any} _client @param {import("./client").Space} space */
-  static publishes(_client, space) {
-    return [space === "shard" ? "sPublish|spublish|call" : "publish", "on"];
+  /** @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static publishes(_client, channelKind) {
+    return [channelKind === "shard" ? "sPublish|spublish|call" : "publish", "on"];
   }
 
-  /** @param {any} client @param {import("./client").Space} space */
-  static subscribes(client, space) {
-    if (space === "shard") return ["sSubscribe|ssubscribe", "sUnsubscribe|sunsubscribe", "on"];
+  /** @param {any} client @param {import("./client").ChannelKind} channelKind */
+  static subscribes(client, channelKind) {
+    if (channelKind === "shard") return ["sSubscribe|ssubscribe", "sUnsubscribe|sunsubscribe", "on"];
     const pattern = typeof client.pSubscribe === "function" ? "pSubscribe" : "psubscribe";
     return ["subscribe", "unsubscribe", pattern, "on"];
   }
@@ -73,7 +73,7 @@ class GenericClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    if (this.space !== "shard") return this.client.publish(channel, payload);
+    if (this.channelKind !== "shard") return this.client.publish(channel, payload);
     const method = this.#first(["sPublish", "spublish"]);
     return method ? this.client[method](channel, payload) : this.client.call("spublish", channel, payload);
   }

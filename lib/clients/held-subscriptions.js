@@ -17,7 +17,7 @@ const { keyOf } = require("./client");
  */
 
 class HeldSubscriptions {
-  #space;
+  #channelKind;
   #masters;
   /** By the keys of the subscriptions. @type {Map<string, Place>} */
   #places = new Map();
@@ -26,11 +26,11 @@ class HeldSubscriptions {
   #connectionsMade = 0;
 
   /**
-   * @param {import("./client").Space} space
+   * @param {import("./client").ChannelKind} channelKind
    * @param {import("./shard-masters").ShardMasters} masters of the same client
    */
-  constructor(space, masters) {
-    this.#space = space;
+  constructor(channelKind, masters) {
+    this.#channelKind = channelKind;
     this.#masters = masters;
   }
 
@@ -47,7 +47,7 @@ class HeldSubscriptions {
   hold(key, address) {
     this.#places.set(key, { address, since: performance.now() });
     // The client's map of the slots may be old, and the node a replica.
-    if (this.#space === "shard") this.#masters.askSoon(address);
+    if (this.#channelKind === "shard") this.#masters.askSoon(address);
   }
 
   /** A subscription does not hold, or is not wanted any more. Returns whether it did hold. @param {string} key */
@@ -90,7 +90,7 @@ class HeldSubscriptions {
       if (address === before) continue;
       // A node withdraws a shard channel before another node has it. Until then publishes go to the old node, so a
       // subscription that has moved has missed nothing.
-      if (address === undefined || this.#space !== "shard") lost.push(key);
+      if (address === undefined || this.#channelKind !== "shard") lost.push(key);
       else {
         this.hold(key, address);
         hasMoved = true;

@@ -20,7 +20,7 @@ const { areSame } = require("./settings");
 
 /**
  * @typedef {import("./client").UserClient} UserClient
- * @typedef {import("./client").Space} Space
+ * @typedef {import("./client").ChannelKind} ChannelKind
  * @typedef {import("./client").OnMessage} OnMessage
  * @typedef {import("./settings").Settings} Settings
  */
@@ -97,9 +97,9 @@ class Clients {
     return this.#sub.needsProof;
   }
 
-  /** The space that they publish in. */
-  get space() {
-    return this.#pub.space;
+  /** The kind of the channels that they publish on. */
+  get channelKind() {
+    return this.#pub.channelKind;
   }
 
   /** What they prepend to the names of keys. */
@@ -354,31 +354,34 @@ function tellOnce(client, error) {
  *
  * @param {any} pub
  * @param {any} sub
- * @param {Space} space
+ * @param {ChannelKind} channelKind
  * @returns {Clients}
  */
-function clientsOf(pub, sub, space) {
+function clientsOf(pub, sub, channelKind) {
   checkObject("pubClient", pub);
   checkObject("subClient", sub);
   const [PubKind, SubKind] = [kindOf(pub), kindOf(sub)];
-  check("pubClient", pub, PubKind.publishes(pub, space));
-  check("subClient", sub, SubKind.subscribes(sub, space));
-  const first = new PubKind(pub, space);
-  return new Clients(first, sub === pub ? first : new SubKind(sub, space));
+  check("pubClient", pub, PubKind.publishes(pub, channelKind));
+  check("subClient", sub, SubKind.subscribes(sub, channelKind));
+  const first = new PubKind(pub, channelKind);
+  return new Clients(first, sub === pub ? first : new SubKind(sub, channelKind));
 }
 
 /**
  * The same for one that does everything.
  *
  * @param {any} client
- * @param {Space} space
+ * @param {ChannelKind} channelKind
  * @returns {Clients}
  */
-function clientOf(client, space) {
+function clientOf(client, channelKind) {
   checkObject("redisClient", client);
   const Kind = kindOf(client);
-  check("redisClient", client, [...Kind.publishes(client, space), ...Kind.subscribes(client, space)]);
-  const one = new Kind(client, space);
+  check("redisClient", client, [
+    ...Kind.publishes(client, channelKind),
+    ...Kind.subscribes(client, channelKind),
+  ]);
+  const one = new Kind(client, channelKind);
   return new Clients(one, one, { subscribes: true, runsCommands: true });
 }
 
@@ -386,21 +389,21 @@ function clientOf(client, space) {
  * The same for one that only publishes. It may be a mock that can do nothing else.
  *
  * @param {any} client
- * @param {Space} space
+ * @param {ChannelKind} channelKind
  * @param {boolean} runsCommands
  * @returns {Clients}
  */
-function publisherOf(client, space, runsCommands) {
-  checkPublisher(client, space);
+function publisherOf(client, channelKind, runsCommands) {
+  checkPublisher(client, channelKind);
   const Kind = kindOf(client);
-  const one = new Kind(client, space);
+  const one = new Kind(client, channelKind);
   return new Clients(one, one, { subscribes: false, runsCommands });
 }
 
-/** Throws a TypeError unless it is a client that can send. @param {any} client @param {Space} space */
-function checkPublisher(client, space) {
+/** Throws a TypeError unless it is a client that can send. @param {any} client @param {ChannelKind} channelKind */
+function checkPublisher(client, channelKind) {
   checkObject("redisClient", client);
-  const needed = kindOf(client).publishes(client, space);
+  const needed = kindOf(client).publishes(client, channelKind);
   check(
     "redisClient",
     client,

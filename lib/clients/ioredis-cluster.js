@@ -39,7 +39,7 @@ class IoredisCluster extends IoredisClient {
     this.#masters,
     () => this.onTrouble?.(),
   );
-  #held = new HeldSubscriptions(this.space, this.#masters);
+  #held = new HeldSubscriptions(this.channelKind, this.#masters);
   /** The nodes at which it could not subscribe, since it last could at one. @type {Set<string>} */
   #mute = new Set();
   /** For how many looks in a row the subscriber of the global channels was connecting. */
@@ -47,10 +47,10 @@ class IoredisCluster extends IoredisClient {
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
 
-  /** @param {any} client @param {import("./client").Space} space */
-  constructor(client, space) {
-    super(client, space);
-    this.isSilent = space === "shard";
+  /** @param {any} client @param {import("./client").ChannelKind} channelKind */
+  constructor(client, channelKind) {
+    super(client, channelKind);
+    this.isSilent = channelKind === "shard";
   }
 
   get hearsAll() {
@@ -68,7 +68,7 @@ class IoredisCluster extends IoredisClient {
   }
 
   get isReady() {
-    if (!super.isReady || this.space !== "shard") return super.isReady;
+    if (!super.isReady || this.channelKind !== "shard") return super.isReady;
     /** @type {any[]} */
     const masters = this.client.nodes("master");
     // Publishes could overtake each other while a node is being connected.
@@ -77,11 +77,11 @@ class IoredisCluster extends IoredisClient {
   }
 
   get queues() {
-    return super.queues && this.space !== "shard";
+    return super.queues && this.channelKind !== "shard";
   }
 
   get flaw() {
-    if (this.space !== "shard" || this.client.shardedSubscribers) return null;
+    if (this.channelKind !== "shard" || this.client.shardedSubscribers) return null;
     if (typeof this.client.createShardedSubscriberGroup === "function") {
       return "this Cluster listens to one node only: make it with shardedSubscribers: true";
     }
@@ -90,7 +90,7 @@ class IoredisCluster extends IoredisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
-    if (this.space === "shard") {
+    if (this.channelKind === "shard") {
       this.#keepLooking();
       return this.#shardPublisher.publish(channel, payload);
     }
@@ -102,13 +102,13 @@ class IoredisCluster extends IoredisClient {
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
     // The client's map of the slots may be old. Global channels are at any node.
-    if (this.space === "shard") await this.#rediscovering;
+    if (this.channelKind === "shard") await this.#rediscovering;
     const asked = this.#listening;
     await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
     this.#mute.clear();
     const place = this.#placeOf(kind, name);
     // The client has replaced the connection meanwhile.
-    if (place === "" && this.space !== "shard") throw new Error("the connection that listens is lost");
+    if (place === "" && this.channelKind !== "shard") throw new Error("the connection that listens is lost");
     this.#held.hold(keyOf(kind, name), place);
     this.#keepLooking();
   }
@@ -124,7 +124,7 @@ class IoredisCluster extends IoredisClient {
     if (group?.isResetting === true) group.isResetting = false;
     this.rediscover();
     // Another subscription may have replaced it already.
-    if (this.space !== "shard" && asked === this.#listening) this.#leaveListening();
+    if (this.channelKind !== "shard" && asked === this.#listening) this.#leaveListening();
   }
 
   #keepLooking() {
@@ -151,7 +151,7 @@ class IoredisCluster extends IoredisClient {
   #disown(key) {
     this.#held.drop(key);
     // Otherwise it would be listed twice after the next subscription.
-    if (this.space === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
+    if (this.channelKind === "shard") this.client.shardedSubscribers?.removeChannels?.([ofKey(key)[1]]);
   }
 
   /** @param {number} kind @param {string} name */
@@ -233,14 +233,14 @@ class IoredisCluster extends IoredisClient {
   }
 
   askListening() {
-    const listening = this.space === "shard" ? null : this.#subscribers?.[0];
+    const listening = this.channelKind === "shard" ? null : this.#subscribers?.[0];
     return listening?.status === "ready" ? listening.ping() : null;
   }
 
   /** By itself it would wait for as long as the cluster knows the node, or choose the same node again. */
   listenElsewhere() {
     const { subscriber } = this.client;
-    if (this.space === "shard" || typeof subscriber?.selectSubscriber !== "function") return;
+    if (this.channelKind === "shard" || typeof subscriber?.selectSubscriber !== "function") return;
     this.#held.clear();
     this.#unready = 0;
     const pool = subscriber.connectionPool;
@@ -279,7 +279,7 @@ class IoredisCluster extends IoredisClient {
 
   /** Ends an attempt to connect that takes too long: a node that hangs accepts the connection, and does no more. */
   #endConnecting() {
-    if (this.space === "shard") return;
+    if (this.channelKind === "shard") return;
     const isConnecting = !this.#held.isEmpty && this.#subscribers === null;
     this.#unready = this.client.status === "ready" && isConnecting ? this.#unready + 1 : 0;
     if (this.#unready >= PATIENCE) this.#leaveListening();
@@ -296,8 +296,8 @@ class IoredisCluster extends IoredisClient {
     if (held === null) return;
     const { lost, hasMoved } = this.#held.compare(held);
     if (hasMoved) this.onTrouble?.();
-    if (this.space === "shard") this.#masters.look(new Set(held.values()));
-    if (lost.length > 0 && this.space === "shard") this.rediscover();
+    if (this.channelKind === "shard") this.#masters.look(new Set(held.values()));
+    if (lost.length > 0 && this.channelKind === "shard") this.rediscover();
     for (const key of lost) {
       this.#disown(key);
       this.onLost?.(...ofKey(key));
@@ -312,9 +312,9 @@ class IoredisCluster extends IoredisClient {
     return "";
   }
 
-  /** Where a connection is to: in the global space each stands for itself. @param {any} redis */
+  /** Where a connection is to: for global channels each stands for itself. @param {any} redis */
   #addressOf(redis) {
-    if (this.space === "shard") return placeOf(redis);
+    if (this.channelKind === "shard") return placeOf(redis);
     // 4 makes it anew within the same object.
     return this.#held.connectionOf(redis, () =>
       redis.once("close", () => this.#held.forgetConnection(redis)),
@@ -344,9 +344,13 @@ class IoredisCluster extends IoredisClient {
     return this.client.subscriber?.getInstance?.();
   }
 
-  /** The connections that listen in the space; null if they are not to be seen. @returns {any[] | null} */
+  /**
+   * The connections that listen to channels of `channelKind`; null if they are not to be seen.
+   *
+   * @returns {any[] | null}
+   */
   get #subscribers() {
-    if (this.space === "shard") {
+    if (this.channelKind === "shard") {
       const all = this.client.shardedSubscribers?.shardedSubscribers;
       // It only publishes.
       if (this.#held.isEmpty) return [];

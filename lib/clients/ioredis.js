@@ -50,20 +50,20 @@ class IoredisClient extends EventClient {
   /** The client without options that are not meant for channels. @type {any} */
   #plain;
 
-  /** @param {any} client @param {import("./client").Space} space */
-  constructor(client, space) {
-    super(client, space);
+  /** @param {any} client @param {import("./client").ChannelKind} channelKind */
+  constructor(client, channelKind) {
+    super(client, channelKind);
     this.#plain = plainOf(client);
   }
 
-  /** @param {any} _client @param {import("./client").Space} space */
-  static publishes(_client, space) {
-    return [space === "shard" ? "spublish" : "publish", "on"];
+  /** @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static publishes(_client, channelKind) {
+    return [channelKind === "shard" ? "spublish" : "publish", "on"];
   }
 
-  /** @param {any} _client @param {import("./client").Space} space */
-  static subscribes(_client, space) {
-    return space === "shard"
+  /** @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static subscribes(_client, channelKind) {
+    return channelKind === "shard"
       ? ["ssubscribe", "sunsubscribe", "on"]
       : ["subscribe", "unsubscribe", "psubscribe", "on"];
   }
@@ -100,7 +100,7 @@ class IoredisClient extends EventClient {
     this.#checkOpen();
     const settled = this.#settled();
     if (settled !== null) await settled;
-    return this.space === "shard"
+    return this.channelKind === "shard"
       ? this.#plain.spublish(channel, payload)
       : this.client.publish(channel, payload);
   }

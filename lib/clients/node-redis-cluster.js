@@ -43,7 +43,7 @@ class NodeRedisCluster extends NodeRedisClient {
     () => this.onTrouble?.(),
   );
   #discovery = new Discovery(this.client, this.#shardMasters, this.#shardPublisher);
-  #held = new HeldSubscriptions(this.space, this.#shardMasters);
+  #held = new HeldSubscriptions(this.channelKind, this.#shardMasters);
   /** The clients of nodes whose events are listened to, with the listeners. @type {Map<any, () => void>} */
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
@@ -66,7 +66,7 @@ class NodeRedisCluster extends NodeRedisClient {
     const isUsable = (/** @type {any} */ node) =>
       isUp(node) || (node.client === undefined && !this.#discovery.hasGivenUp(node));
     const usable = masters.filter(isUsable).length;
-    const enough = this.space === "shard" ? usable === masters.length : usable > 0;
+    const enough = this.channelKind === "shard" ? usable === masters.length : usable > 0;
     return masters.length > 0 && enough && this.#subscribers.every((node) => node.isReady !== false);
   }
 
@@ -74,7 +74,7 @@ class NodeRedisCluster extends NodeRedisClient {
   async publish(channel, payload) {
     this.#keepLooking();
     // By itself it would also publish at replicas, if it has been told to use them.
-    if (this.space === "shard") return this.#shardPublisher.publish(channel, payload);
+    if (this.channelKind === "shard") return this.#shardPublisher.publish(channel, payload);
     const node = this.#choosePublisher();
     return node === null ? super.publish(channel, payload) : node.publish(channel, payload);
   }
@@ -83,7 +83,7 @@ class NodeRedisCluster extends NodeRedisClient {
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
     // The client's map of the slots may be old. Global channels are at any node.
-    if (this.space === "shard") await this.#discovery.running;
+    if (this.channelKind === "shard") await this.#discovery.running;
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
     await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
@@ -132,7 +132,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @returns {string | null}
    */
   #placeOf(kind, name) {
-    const isShard = this.space === "shard";
+    const isShard = this.channelKind === "shard";
     const master = isShard ? nodes.masterOf(this.client, name) : null;
     const subscriber = isShard ? shardSubscriberOf(master) : nodes.globalSubscriberOf(this.client);
     if (!subscriber?.isReady || !subscriber.getPubSubListeners(TYPES[kind]).has(name)) return null;
@@ -164,7 +164,7 @@ class NodeRedisCluster extends NodeRedisClient {
     const onLate = () => {
       this.#rediscover();
       // Another subscription may have had it replaced already.
-      if (this.space !== "shard" && asked !== null && asked === nodes.globalSubscriberOf(this.client))
+      if (this.channelKind !== "shard" && asked !== null && asked === nodes.globalSubscriberOf(this.client))
         this.#leaveListening();
     };
     return answered(done, { onLate });
@@ -243,7 +243,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   stop() {
-    if (this.space === "shard") this.#leaveReplicas();
+    if (this.channelKind === "shard") this.#leaveReplicas();
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
@@ -255,10 +255,10 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#held.clear();
   }
 
-  /** The subscriber connections in this space. @returns {any[]} */
+  /** The subscriber connections for channels of `channelKind`. @returns {any[]} */
   get #subscribers() {
     const all =
-      this.space === "shard"
+      this.channelKind === "shard"
         ? nodes.mastersOf(this.client).map(shardSubscriberOf)
         : [nodes.globalSubscriberOf(this.client)];
     return all.filter((subscriber) => subscriber !== null);
@@ -316,7 +316,7 @@ class NodeRedisCluster extends NodeRedisClient {
 
   askListening() {
     const [listening] = this.#subscribers;
-    return this.space !== "shard" && listening?.isReady ? listening.sendCommand(["PING"]) : null;
+    return this.channelKind !== "shard" && listening?.isReady ? listening.sendCommand(["PING"]) : null;
   }
 
   listenElsewhere() {
@@ -331,7 +331,7 @@ class NodeRedisCluster extends NodeRedisClient {
     else if (++this.#unready % PATIENCE === 0) this.rediscover();
     this.#discovery.endConnecting();
     const held = this.#findLost();
-    if (this.space !== "shard") return;
+    if (this.channelKind !== "shard") return;
     this.#shardMasters.look(new Set(held.values()));
     this.#leaveReplicas();
   }
@@ -357,7 +357,7 @@ class NodeRedisCluster extends NodeRedisClient {
           held.set(keyOf(kind, String(name)), address);
     };
     const listening = nodes.globalSubscriberOf(this.client);
-    if (this.space === "shard")
+    if (this.channelKind === "shard")
       for (const node of nodes.mastersOf(this.client)) add(shardSubscriberOf(node), node.address);
     else if (listening) add(listening, this.#held.connectionOf(listening));
     return held;

@@ -25,7 +25,7 @@ class NodeRedisPool extends NodeRedisClient {
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
     return this.#batches.add(async (client) =>
-      this.space === "shard" ? client.sPublish(channel, payload) : client.publish(channel, payload),
+      this.channelKind === "shard" ? client.sPublish(channel, payload) : client.publish(channel, payload),
     );
   }
 }

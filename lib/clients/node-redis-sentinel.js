@@ -26,7 +26,7 @@ class NodeRedisSentinel extends NodeRedisClient {
 
   /** @param {string} channel @param {Buffer | string} payload */
   async publish(channel, payload) {
-    return this.#run([this.space === "shard" ? "SPUBLISH" : "PUBLISH", channel, payload]);
+    return this.#run([this.channelKind === "shard" ? "SPUBLISH" : "PUBLISH", channel, payload]);
   }
 
   get keyFlaw() {

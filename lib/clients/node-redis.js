@@ -35,14 +35,14 @@ class NodeRedisClient extends UserClient {
   #turns = new Map();
   #isListening = false;
 
-  /** What it needs to publish. @param {any} _client @param {import("./client").Space} space */
-  static publishes(_client, space) {
-    return [space === "shard" ? "sPublish" : "publish", "sendCommand", "on"];
+  /** What it needs to publish. @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static publishes(_client, channelKind) {
+    return [channelKind === "shard" ? "sPublish" : "publish", "sendCommand", "on"];
   }
 
-  /** What it needs to subscribe. @param {any} _client @param {import("./client").Space} space */
-  static subscribes(_client, space) {
-    return space === "shard"
+  /** What it needs to subscribe. @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static subscribes(_client, channelKind) {
+    return channelKind === "shard"
       ? ["sSubscribe", "sUnsubscribe", "on"]
       : ["subscribe", "unsubscribe", "pSubscribe", "on"];
   }
@@ -69,7 +69,7 @@ class NodeRedisClient extends UserClient {
 
   /** @param {string} channel @param {Buffer | string} payload @returns {Promise<number>} */
   async publish(channel, payload) {
-    if (this.space !== "shard") return this.call("publish", channel, payload);
+    if (this.channelKind !== "shard") return this.call("publish", channel, payload);
     // 6 takes shard channels for keys, and would put its prefix before them.
     return this.keyPrefix === ""
       ? this.call("sPublish", channel, payload)

@@ -12,14 +12,14 @@ const { reading, unreadable } = require("./settings");
 /** @typedef {import("./client").OnMessage} OnMessage */
 
 class Redis3Client extends EventClient {
-  /** @param {any} _client @param {import("./client").Space} space */
-  static publishes(_client, space) {
-    return [space === "shard" ? "sPublish|spublish" : "publish", "send_command", "on"];
+  /** @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static publishes(_client, channelKind) {
+    return [channelKind === "shard" ? "sPublish|spublish" : "publish", "send_command", "on"];
   }
 
-  /** @param {any} _client @param {import("./client").Space} space */
-  static subscribes(_client, space) {
-    return space === "shard"
+  /** @param {any} _client @param {import("./client").ChannelKind} channelKind */
+  static subscribes(_client, channelKind) {
+    return channelKind === "shard"
       ? ["sSubscribe|ssubscribe", "on"]
       : ["subscribe", "unsubscribe", "psubscribe", "on"];
   }

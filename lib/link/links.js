@@ -9,7 +9,7 @@ const binding = require("../base/native");
 const { checkPublisher, clientOf, clientsOf, publisherOf } = require("../clients");
 const { lifeOf } = require("../clients/duplicate");
 const { readTls } = require("../clients/tls");
-const { hasStreams, spaceOf } = require("./member");
+const { hasStreams, channelKindOf } = require("./member");
 const { Link } = require("./link");
 const { unset, wrong } = require("../options/options");
 
@@ -41,7 +41,7 @@ const linksOfEmitters = {
  * @param {LinkOptions} options
  */
 function linkOfClients(pub, sub, options) {
-  const clients = clientsOf(pub, sub, spaceOf(options.family));
+  const clients = clientsOf(pub, sub, channelKindOf(options.family));
   const byPub = linksOfClients[/** @type {"classic" | "sharded"} */ (options.family)];
   let bySub = byPub.get(pub);
   if (bySub === undefined) byPub.set(pub, (bySub = new WeakMap()));
@@ -62,7 +62,7 @@ function linkOfEmitter(client, options) {
   const known = typeof client === "object" && client !== null ? links.get(client) : undefined;
   if (known !== undefined) return known;
   const link = new Link(
-    publisherOf(client, spaceOf(options.family), hasStreams(options.family)),
+    publisherOf(client, channelKindOf(options.family), hasStreams(options.family)),
     null,
     options,
   );
@@ -77,7 +77,7 @@ function linkOfEmitter(client, options) {
  * @param {LinkOptions} options
  */
 function checkEmitterClient(client, options) {
-  checkPublisher(client, spaceOf(options.family));
+  checkPublisher(client, channelKindOf(options.family));
 }
 
 /**
@@ -88,7 +88,7 @@ function checkEmitterClient(client, options) {
  * @param {LinkOptions} options
  */
 function linkOfClient(client, options) {
-  return new Link(clientOf(client, spaceOf(options.family)), null, options);
+  return new Link(clientOf(client, channelKindOf(options.family)), null, options);
 }
 
 /**

@@ -16,8 +16,13 @@
  * @typedef {Pick<import("../options/options").AdapterOptions, "family" | "transport" | "maxBacklogBytes" | "maxInboxBytes" | "allowedHosts">} LinkOptions those of the first member
  */
 
-/** Which of Redis' two kinds of channels a family publishes on. @param {Family} family @returns {import("../clients/client").Space} */
-function spaceOf(family) {
+/**
+ * Which of Redis' two kinds of channels a family publishes on.
+ *
+ * @param {Family} family
+ * @returns {import("../clients/client").ChannelKind}
+ */
+function channelKindOf(family) {
   return family === "sharded" || family === "streams-sharded" ? "shard" : "global";
 }
 
@@ -26,4 +31,4 @@ function hasStreams(family) {
   return family === "streams" || family === "streams-sharded";
 }
 
-module.exports = { hasStreams, spaceOf };
+module.exports = { hasStreams, channelKindOf };

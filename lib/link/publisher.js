@@ -143,7 +143,8 @@ class Publisher {
       if (breaks !== this.#breaks && this.#clients.hearsAll)
         return await this.#judge(channel, bytes, toCount(receivers));
       if (receivers > 0) {
-        if (this.#clients.hearsAll || this.#clients.space === "shard") this.#noteAudience(channel, receivers);
+        if (this.#clients.hearsAll || this.#clients.channelKind === "shard")
+          this.#noteAudience(channel, receivers);
         this.#zeroReceivers.isProven ||= wanted?.holds ?? this.#subscriptions.listensTo(channel);
         return receivers;
       }
@@ -214,7 +215,7 @@ class Publisher {
    * @param {number} receivers
    */
   #isShort(channel, receivers) {
-    const isTroubled = this.#clients.space === "shard" && performance.now() < this.#troubledUntil;
+    const isTroubled = this.#clients.channelKind === "shard" && performance.now() < this.#troubledUntil;
     return isTroubled && receivers < this.#audiences.sizeOf(channel, null);
   }
 
@@ -229,7 +230,7 @@ class Publisher {
   #lostAudience(channel) {
     this.trouble();
     // Subscribers of a pattern are not counted for the channel: Rust counts those.
-    if (this.#clients.space === "shard") this.#audiences.lost(channel);
+    if (this.#clients.channelKind === "shard") this.#audiences.lost(channel);
   }
 
   /** Whether there is an outage, or was one just now, so that other servers may not be subscribed yet. */

@@ -74,14 +74,16 @@ class Subscriptions {
     if (!clients.needsProof) return;
     this.#prober = new ChannelProber({
       isUp: () => {
-        // A message on a new connection proves nothing about the one before. A look goes through all subscriptions. In the
-        // shard space there is one for each room, so there the client's own, less frequent look has to do.
-        if (clients.space === "global") clients.look();
+        // A message on a new connection proves nothing about the one before. A look goes through all subscriptions.
+        // Of shard channels there is one for each room, so there the client's own, less frequent look has to do.
+        if (clients.channelKind === "global") clients.look();
         return events.isUp();
       },
       // A node counts its own subscribers only, and this link may be subscribed at another one.
       publish: (channel, probe) =>
-        clients.publish(channel, probe).then((receivers) => (clients.space === "shard" ? receivers : 1)),
+        clients
+          .publish(channel, probe)
+          .then((receivers) => (clients.channelKind === "shard" ? receivers : 1)),
       placeOf: (channel) => clients.placeOf(SHARD, channel),
       onDeaf: (channel) => this.#deafen(channel),
     });
@@ -89,7 +91,7 @@ class Subscriptions {
       this.probeSoon();
       events.onTrouble();
     });
-    if (clients.space !== "shard") this.#keepalive = this.#followLife();
+    if (clients.channelKind !== "shard") this.#keepalive = this.#followLife();
   }
 
   /** The subscription to a shard channel, if Rust wants it. @param {string} channel @returns {Readonly<Wanted> | undefined} */
@@ -255,7 +257,7 @@ class Subscriptions {
    * @param {string} channel
    */
   #deafen(channel) {
-    if (this.#clients.space !== "shard") return void (this.#events.isUp() && this.#deafenAll(DEAF));
+    if (this.#clients.channelKind !== "shard") return void (this.#events.isUp() && this.#deafenAll(DEAF));
     const wanted = this.#wanted.get(keyOf(SHARD, channel));
     if (wanted === undefined || !wanted.holds || !this.#events.isUp()) return;
     this.#clients.mistrust(SHARD, channel);

@@ -5,7 +5,7 @@ use napi_derive::napi;
 use super::numbers::to_u64;
 use crate::core::member::{MemberSpec, StreamSpec};
 use crate::core::routing::{Joins, SubscriptionMode};
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 use crate::wire::Family;
 
 /// One Socket.IO server's adapter for one namespace.
@@ -79,8 +79,8 @@ pub(super) fn spec_of(member: LinkMember) -> MemberSpec {
 pub(super) fn family_of(name: &str) -> Family {
     match name {
         "sharded" => Family::Sharded,
-        "streams" => Family::Streams { space: Space::Global },
-        "streams-sharded" => Family::Streams { space: Space::Shard },
+        "streams" => Family::Streams { channel_kind: ChannelKind::Global },
+        "streams-sharded" => Family::Streams { channel_kind: ChannelKind::Shard },
         _ => Family::Classic,
     }
 }
@@ -142,7 +142,7 @@ mod tests {
     fn each_family_has_a_name() {
         assert_eq!(family_of("classic"), Family::Classic);
         assert_eq!(family_of("sharded"), Family::Sharded);
-        assert_eq!(family_of("streams"), Family::Streams { space: Space::Global });
-        assert_eq!(family_of("streams-sharded"), Family::Streams { space: Space::Shard });
+        assert_eq!(family_of("streams"), Family::Streams { channel_kind: ChannelKind::Global });
+        assert_eq!(family_of("streams-sharded"), Family::Streams { channel_kind: ChannelKind::Shard });
     }
 }

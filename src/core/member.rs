@@ -7,7 +7,7 @@ use super::routes::Role;
 pub use super::routing::SubscriptionMode;
 use super::routing::{Joins, Routing};
 use super::subscriptions::Subscriptions;
-use crate::transport::{Space, Subscriber, Subscription};
+use crate::transport::{ChannelKind, Subscriber, Subscription};
 use crate::wire::Family;
 use crate::wire::channel::Channels;
 
@@ -171,11 +171,11 @@ impl Member {
                 (Subscription::channel(channels.response.as_slice()), Role::Response),
                 (Subscription::channel(own), Role::Response),
             ],
-            Family::Sharded | Family::Streams { space: Space::Shard } => vec![
+            Family::Sharded | Family::Streams { channel_kind: ChannelKind::Shard } => vec![
                 (Subscription::shard(channels.broadcast.as_slice()), Role::Cluster),
                 (Subscription::shard(own), Role::Response),
             ],
-            Family::Streams { space: Space::Global } => vec![
+            Family::Streams { channel_kind: ChannelKind::Global } => vec![
                 (Subscription::channel(channels.broadcast.as_slice()), Role::Cluster),
                 (Subscription::channel(own), Role::Response),
             ],

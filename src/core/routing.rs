@@ -168,12 +168,12 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::Space;
+    use crate::transport::ChannelKind;
 
     const CLASSIC: Family = Family::Classic;
     const SHARDED: Family = Family::Sharded;
-    const STREAMS: Family = Family::Streams { space: Space::Global };
-    const STREAMS_SHARDED: Family = Family::Streams { space: Space::Shard };
+    const STREAMS: Family = Family::Streams { channel_kind: ChannelKind::Global };
+    const STREAMS_SHARDED: Family = Family::Streams { channel_kind: ChannelKind::Shard };
     use SubscriptionMode::{Dynamic, DynamicPrivate, Static};
 
     fn routing(family: Family, mode: SubscriptionMode) -> Routing {

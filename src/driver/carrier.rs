@@ -33,19 +33,19 @@ macro_rules! on_each {
 impl Carrier {
     /// Own connections, which are being made.
     pub fn own(place: Place, family: Family) -> Self {
-        let space = family.space();
+        let channel_kind = family.channel_kind();
         // An entry that is added twice is in the stream twice; a message that is published late is only late.
         let predecessors = || matches!(family, Family::Streams { .. }).then(Predecessors::default);
         match place {
             Place::Redis(mut target) => {
                 target.settings.predecessors = predecessors();
-                let mut redis = RedisTransport::new(target, space);
+                let mut redis = RedisTransport::new(target, channel_kind);
                 redis.open();
                 Carrier::Redis(Box::new(redis))
             }
             Place::Cluster(mut settings) => {
                 settings.base.predecessors = predecessors();
-                let mut cluster = ClusterTransport::new(settings, space);
+                let mut cluster = ClusterTransport::new(settings, channel_kind);
                 cluster.open();
                 Carrier::Cluster(Box::new(cluster))
             }

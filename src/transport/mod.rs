@@ -18,7 +18,7 @@ pub mod resp;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use pubsub::{Space, Subscription, SubscriptionKind};
+pub use pubsub::{ChannelKind, Subscription, SubscriptionKind};
 use resp::Reply;
 
 /// The number of a subscriber connection of one transport, counted from 0.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// Which of Redis' two kinds of channels is meant. A message never crosses from one kind to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Space {
+pub enum ChannelKind {
     /// `PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`: all nodes of a Redis cluster forward the messages to each other.
     Global,
     /// `SPUBLISH`, `SSUBSCRIBE`: a channel belongs to a slot, and its messages stay with the nodes of that slot.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Family;
-use crate::transport::{Space, Subscription};
+use crate::transport::{ChannelKind, Subscription};
 
 /// The channels of one member: one Socket.IO server's adapter for one namespace.
 ///
@@ -118,10 +118,12 @@ impl Channels {
     pub fn counted(&self) -> Subscription {
         match self.family {
             Family::Classic => Subscription::channel(self.request.as_slice()),
-            Family::Sharded | Family::Streams { space: Space::Shard } => {
+            Family::Sharded | Family::Streams { channel_kind: ChannelKind::Shard } => {
                 Subscription::shard(self.request.as_slice())
             }
-            Family::Streams { space: Space::Global } => Subscription::channel(self.request.as_slice()),
+            Family::Streams { channel_kind: ChannelKind::Global } => {
+                Subscription::channel(self.request.as_slice())
+            }
         }
     }
 }

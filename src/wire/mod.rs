@@ -3,7 +3,7 @@
 //! Bytes become types here, at the edge; nothing above this layer looks at raw payloads.
 
 use crate::packet::Malformed;
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 
 mod any;
 pub mod broadcast;
@@ -33,17 +33,17 @@ pub enum Family {
     /// As `createAdapter` of `@socket.io/redis-streams-adapter`.
     Streams {
         /// Where messages go that are no entries of a stream: the `useShardedPubSub` option.
-        space: Space,
+        channel_kind: ChannelKind,
     },
 }
 
 impl Family {
     /// Where its messages go.
-    pub fn space(self) -> Space {
+    pub fn channel_kind(self) -> ChannelKind {
         match self {
-            Family::Classic => Space::Global,
-            Family::Sharded => Space::Shard,
-            Family::Streams { space } => space,
+            Family::Classic => ChannelKind::Global,
+            Family::Sharded => ChannelKind::Shard,
+            Family::Streams { channel_kind } => channel_kind,
         }
     }
 

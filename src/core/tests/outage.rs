@@ -191,7 +191,7 @@ const HELLOS: [(Family, &[u8]); 3] = [
     (Family::Classic, br#"{"uid":"newone","type":100}"#),
     (Family::Sharded, br#"{"type":2,"uid":"newone","nsp":"/1"}"#),
     (
-        Family::Streams { space: crate::transport::Space::Global },
+        Family::Streams { channel_kind: crate::transport::ChannelKind::Global },
         b"\x83\xa4type\x02\xa3uid\xa6newone\xa3nsp\xa2/1",
     ),
 ];

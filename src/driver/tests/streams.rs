@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::core::member::StreamSpec;
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 
 impl Node {
     fn start_streaming(hub: &Hub, uid: &str) -> Self {
-        let node = Self::alone(hub, 1 << 20, Family::Streams { space: Space::Global }, None);
+        let node = Self::alone(hub, 1 << 20, Family::Streams { channel_kind: ChannelKind::Global }, None);
         let stream = StreamSpec {
             name: "s".into(),
             count: 1,

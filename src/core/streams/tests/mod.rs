@@ -11,7 +11,7 @@ use crate::core::effects::{Effects, Kind};
 use crate::core::member::{MemberSpec, StreamSpec, SubscriptionMode};
 use crate::core::{Config, Core, Emit};
 use crate::transport::resp::Reply;
-use crate::transport::{Args, Incoming, KeyCommand, Outcome, Port, Space, SubscriptionKind};
+use crate::transport::{Args, ChannelKind, Incoming, KeyCommand, Outcome, Port, SubscriptionKind};
 use crate::wire::Family;
 use crate::wire::streams::EntryId;
 
@@ -133,7 +133,7 @@ struct Rig {
 impl Rig {
     /// A node with a member in `/`, connected, before anything is run.
     fn new(recovers: bool) -> Self {
-        let config = Config::of(Family::Streams { space: Space::Global });
+        let config = Config::of(Family::Streams { channel_kind: ChannelKind::Global });
         let mut rig = Rig {
             core: Core::new(config, true),
             fx: Effects::new(Instant::now()),

@@ -1,7 +1,7 @@
 //! How commands are written. PUBLISH is on the hot path and written by hand. The redis crate writes the
 //! others.
 
-use crate::transport::{Args, Space};
+use crate::transport::{Args, ChannelKind};
 
 /// How many names one (P|S)(UN)SUBSCRIBE has. Redis serves nobody else while it runs a command, so a longer
 /// list becomes several commands in one write.
@@ -11,12 +11,12 @@ const PUBLISH: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n";
 const SPUBLISH: &[u8] = b"*3\r\n$8\r\nSPUBLISH\r\n";
 
 /// Appends `PUBLISH channel payload`, or `SPUBLISH`.
-pub(crate) fn write_publish(out: &mut Vec<u8>, space: Space, channel: &[u8], payload: &[u8]) {
+pub(crate) fn write_publish(out: &mut Vec<u8>, kind: ChannelKind, channel: &[u8], payload: &[u8]) {
     // For each: 20 digits at most, `$`, and the line ends.
     out.reserve(SPUBLISH.len() + channel.len() + payload.len() + 2 * 25);
-    out.extend_from_slice(match space {
-        Space::Global => PUBLISH,
-        Space::Shard => SPUBLISH,
+    out.extend_from_slice(match kind {
+        ChannelKind::Global => PUBLISH,
+        ChannelKind::Shard => SPUBLISH,
     });
     write_bulk(out, channel);
     write_bulk(out, payload);
@@ -31,10 +31,10 @@ pub(crate) fn write_args(out: &mut Vec<u8>, args: &Args) {
 }
 
 /// Appends `PUBSUB NUMSUB channel…`, or `SHARDNUMSUB`.
-pub(crate) fn write_count(out: &mut Vec<u8>, space: Space, channels: &[&[u8]]) {
-    let what = match space {
-        Space::Global => "NUMSUB",
-        Space::Shard => "SHARDNUMSUB",
+pub(crate) fn write_count(out: &mut Vec<u8>, kind: ChannelKind, channels: &[&[u8]]) {
+    let what = match kind {
+        ChannelKind::Global => "NUMSUB",
+        ChannelKind::Shard => "SHARDNUMSUB",
     };
     redis::cmd("PUBSUB").arg(what).arg(channels).write_packed_command(out);
 }
@@ -82,9 +82,9 @@ mod tests {
             channel in prop::collection::vec(any::<u8>(), 0..120),
             payload in prop::collection::vec(any::<u8>(), 0..2000),
         ) {
-            for (space, name) in [(Space::Global, "PUBLISH"), (Space::Shard, "SPUBLISH")] {
+            for (kind, name) in [(ChannelKind::Global, "PUBLISH"), (ChannelKind::Shard, "SPUBLISH")] {
                 let mut out = Vec::new();
-                write_publish(&mut out, space, &channel, &payload);
+                write_publish(&mut out, kind, &channel, &payload);
                 let twin = redis::cmd(name).arg(&channel).arg(&payload).get_packed_command();
                 prop_assert_eq!(&out, &twin);
             }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn other_commands() {
         let mut out = Vec::new();
-        write_count(&mut out, Space::Global, &[b"a", b"bc"]);
+        write_count(&mut out, ChannelKind::Global, &[b"a", b"bc"]);
         write_names(&mut out, "SUBSCRIBE", [&b"x"[..]]);
         assert_eq!(
             out,

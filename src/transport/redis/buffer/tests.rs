@@ -1,7 +1,7 @@
 use super::read::{READ_SIZE, TURN};
 use super::write::KEEP;
 use super::*;
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 use crate::transport::resp::Reply;
 
 fn fill(buffer: &mut ReadBuffer, mut bytes: &[u8]) {
@@ -112,8 +112,8 @@ fn replies_split_over_reads_keep_their_order() {
 fn counts_commands_that_are_not_begun() {
     let mut buffer = WriteBuffer::new();
     for _ in 0..3 {
-        write_publish(buffer.commands(), Space::Global, b"channel", b"payload");
-        write_count(buffer.commands(), Space::Global, &[b"channel"]);
+        write_publish(buffer.commands(), ChannelKind::Global, b"channel", b"payload");
+        write_count(buffer.commands(), ChannelKind::Global, &[b"channel"]);
     }
     assert_eq!(buffer.unwritten_commands(), 6);
     buffer.wrote(1);
@@ -129,13 +129,13 @@ fn counts_commands_that_are_not_begun() {
 fn a_backlog_that_never_empties_does_not_grow() {
     let mut buffer = WriteBuffer::new();
     let payload = vec![b'x'; 1000];
-    write_publish(buffer.commands(), Space::Global, b"channel", &payload);
+    write_publish(buffer.commands(), ChannelKind::Global, b"channel", &payload);
     let command = buffer.unwritten().len();
     for _ in 0..199 {
-        write_publish(buffer.commands(), Space::Global, b"channel", &payload);
+        write_publish(buffer.commands(), ChannelKind::Global, b"channel", &payload);
     }
     for round in 1..20_000 {
-        write_publish(buffer.commands(), Space::Global, b"channel", &payload);
+        write_publish(buffer.commands(), ChannelKind::Global, b"channel", &payload);
         buffer.wrote(command);
         assert_eq!(buffer.unwritten().len(), 200 * command);
         assert!(buffer.unwritten().starts_with(b"*3\r\n"), "round {round}");
@@ -147,11 +147,11 @@ fn a_backlog_that_never_empties_does_not_grow() {
 #[test]
 fn a_burst_gives_its_memory_back() {
     let mut buffer = WriteBuffer::new();
-    write_publish(buffer.commands(), Space::Global, b"channel", &vec![b'x'; 10 * KEEP]);
+    write_publish(buffer.commands(), ChannelKind::Global, b"channel", &vec![b'x'; 10 * KEEP]);
     for _ in 0..=QUIET_USES + 1 {
         let len = buffer.unwritten().len();
         buffer.wrote(len);
-        write_publish(buffer.commands(), Space::Global, b"channel", b"payload");
+        write_publish(buffer.commands(), ChannelKind::Global, b"channel", b"payload");
     }
     assert!(buffer.bytes.capacity() <= KEEP);
 }

@@ -8,7 +8,7 @@ use super::settings::ClusterSettings;
 use super::topology::Topology;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::slot_of;
-use crate::transport::{Incoming, Space};
+use crate::transport::{ChannelKind, Incoming};
 
 /// How long the nodes have to answer a count.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,15 +62,15 @@ impl ClusterCounting {
     pub(super) fn begin(
         &mut self,
         topology: &Topology,
-        space: Space,
+        channel_kind: ChannelKind,
         settings: &ClusterSettings,
         nodes: &mut BTreeMap<Address, ClusterNode>,
     ) -> bool {
         let any = !self.waiting.is_empty();
         for Waiting { token, channels, until } in std::mem::take(&mut self.waiting) {
-            let (parts, failed) = match space {
-                Space::Global => (everywhere(topology, channels.len()), false),
-                Space::Shard => by_shard(topology, &channels),
+            let (parts, failed) = match channel_kind {
+                ChannelKind::Global => (everywhere(topology, channels.len()), false),
+                ChannelKind::Shard => by_shard(topology, &channels),
             };
             let mut running = Running {
                 token,
@@ -84,14 +84,14 @@ impl ClusterCounting {
             for part in parts {
                 let node = nodes
                     .entry(part.node.clone())
-                    .or_insert_with_key(|node| ClusterNode::new(settings, node, space));
+                    .or_insert_with_key(|node| ClusterNode::new(settings, node, channel_kind));
                 if node.is_waiting() || node.hangs {
                     running.failed |= part.needed;
                     continue;
                 }
                 let asked = part.places.iter().filter_map(|&place| channels.get(place));
                 let asked: Vec<&[u8]> = asked.map(Vec::as_slice).collect();
-                node.count(token, &asked, part.needed && space == Space::Shard);
+                node.count(token, &asked, part.needed && channel_kind == ChannelKind::Shard);
                 running.parts.push(part);
             }
             self.running.push(running);

@@ -29,9 +29,10 @@ impl ClusterTransport {
         };
         match command.port {
             Port::Shared => {
-                let space = self.space;
+                let channel_kind = self.channel_kind;
                 let node = self.nodes.entry(owner.clone());
-                node.or_insert_with_key(|owner| ClusterNode::new(&settings, owner, space)).command(&command);
+                node.or_insert_with_key(|owner| ClusterNode::new(&settings, owner, channel_kind))
+                    .command(&command);
             }
             Port::Reader(reader) => {
                 let reader = self.readers.entry(reader);

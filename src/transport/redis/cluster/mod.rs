@@ -2,7 +2,7 @@
 //!
 //! Which connections are needed:
 //!
-//! | | [`Space::Global`] | [`Space::Shard`] |
+//! | | [`ChannelKind::Global`] | [`ChannelKind::Shard`] |
 //! |---|---|---|
 //! | publishes | any one node | each master, for the channels of its slots |
 //! | counts | all nodes | the master of the channel's slot and its replicas |
@@ -53,7 +53,7 @@ use crate::transport::redis::commands::{Abandoned, MAX_UNANSWERED};
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::connection::Pulse;
 use crate::transport::redis::slot::slot_of;
-use crate::transport::{Incoming, KeyCommand, Port, Space, Subscriber, Subscription, Transport};
+use crate::transport::{ChannelKind, Incoming, KeyCommand, Port, Subscriber, Subscription, Transport};
 use counting::ClusterCounting;
 use node::{ClusterNode, NodeReport};
 use reader::{ClusterReader, Ended};
@@ -63,22 +63,22 @@ use topology::{Disowned, Refresh, Topology};
 /// A [`Transport`] over its own connections to the nodes of a cluster, opened when first needed and kept up
 /// from then on. It needs a tokio runtime with I/O and time enabled.
 ///
-/// It is up when everything is connected that publishes may need: one node for [`Space::Global`]; for
-/// [`Space::Shard`] the masters of all slots, since the next publish may be for any channel. Publishes that
-/// have certainly not run come back as [`Incoming::Returned`], for each node in the order in which they were
-/// published. If one node is lost, the replies of the others are reported after that `Down`.
+/// It is up when everything is connected that publishes may need: one node for [`ChannelKind::Global`]; for
+/// [`ChannelKind::Shard`] the masters of all slots, since the next publish may be for any channel. Publishes
+/// that have certainly not run come back as [`Incoming::Returned`], for each node in the order in which they
+/// were published. If one node is lost, the replies of the others are reported after that `Down`.
 ///
 /// Commands about keys run whether it is up or not, if the master of the key's slot is connected.
 pub struct ClusterTransport {
     settings: Arc<ClusterSettings>,
-    space: Space,
+    channel_kind: ChannelKind,
     topology: Topology,
     /// Whether each slot has an owner.
     covered: bool,
     refresh: Refresh,
     disowned: Disowned,
     nodes: BTreeMap<Address, ClusterNode>,
-    /// The node for publishes of the global space.
+    /// The node for publishes on global channels.
     chosen: Option<Address>,
     counting: ClusterCounting,
     subscribers: Vec<ClusterSubscriber>,
@@ -145,12 +145,12 @@ enum ClusterDeferred {
 
 impl ClusterTransport {
     /// Returns a transport that connects when it is first needed, and publishes and counts channels of the
-    /// kind `space`.
-    pub fn new(settings: ClusterSettings, space: Space) -> Self {
+    /// kind `channel_kind`.
+    pub fn new(settings: ClusterSettings, channel_kind: ChannelKind) -> Self {
         let random = RandomState::new().build_hasher().finish();
         Self {
             settings: Arc::new(settings),
-            space,
+            channel_kind,
             topology: Topology::unknown(),
             covered: false,
             refresh: Refresh::new(Instant::now()),
@@ -259,9 +259,9 @@ impl Transport for ClusterTransport {
             self.too_early += 1;
             return;
         }
-        let node = match self.space {
-            Space::Global => self.chosen.as_ref(),
-            Space::Shard => self.topology.master(slot_of(channel)),
+        let node = match self.channel_kind {
+            ChannelKind::Global => self.chosen.as_ref(),
+            ChannelKind::Shard => self.topology.master(slot_of(channel)),
         };
         match node.and_then(|node| self.nodes.get_mut(node)).filter(|node| self.up && node.is_open()) {
             Some(node) => node.publish(channel, payload, *self.clock.get_or_insert_with(Instant::now)),

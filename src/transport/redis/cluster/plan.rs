@@ -1,4 +1,4 @@
-//! Which nodes are connected, and which one gets the publishes of the global space.
+//! Which nodes are connected, and which one gets the publishes on global channels.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::ClusterTransport;
 use super::node::{ClusterNode, GRACE};
 use super::poll::Sink;
 use super::subscriber::MISSING;
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 use crate::transport::redis::connect::Address;
 
 /// The reason that is given for what such a node has not answered.
@@ -17,9 +17,9 @@ const LEFT: &str = "the node is no longer the one to ask";
 impl ClusterTransport {
     /// Whether publishes go to a node.
     pub(super) fn needs(&self, node: &Address) -> bool {
-        match self.space {
-            Space::Global => self.chosen.as_ref() == Some(node),
-            Space::Shard => self.topology.masters().any(|master| master == node),
+        match self.channel_kind {
+            ChannelKind::Global => self.chosen.as_ref() == Some(node),
+            ChannelKind::Shard => self.topology.masters().any(|master| master == node),
         }
     }
 
@@ -28,16 +28,17 @@ impl ClusterTransport {
     pub(super) fn plan(&mut self, now: Instant, sink: &mut Sink<'_>) -> bool {
         let listed = self.topology.node_set();
         let masters: BTreeSet<Address> = self.topology.masters().cloned().collect();
-        if self.space == Space::Global {
+        if self.channel_kind == ChannelKind::Global {
             self.keep_or_choose(&listed, now);
         }
-        let needed: Vec<Address> = match self.space {
-            Space::Global => self.chosen.iter().cloned().collect(),
-            Space::Shard => self.topology.masters().cloned().collect(),
+        let needed: Vec<Address> = match self.channel_kind {
+            ChannelKind::Global => self.chosen.iter().cloned().collect(),
+            ChannelKind::Shard => self.topology.masters().cloned().collect(),
         };
         for address in &needed {
             if !self.nodes.contains_key(address) {
-                self.nodes.insert(address.clone(), ClusterNode::new(&self.settings, address, self.space));
+                self.nodes
+                    .insert(address.clone(), ClusterNode::new(&self.settings, address, self.channel_kind));
             }
         }
         let mut reported = false;

@@ -55,7 +55,7 @@ impl ClusterTransport {
             self.look_at_the_clock(now);
             step.reported |= self.take_turns(now, sink);
             step.more = self.knows_nodes()
-                && self.counting.begin(&self.topology, self.space, &self.settings, &mut self.nodes);
+                && self.counting.begin(&self.topology, self.channel_kind, &self.settings, &mut self.nodes);
             if std::mem::take(&mut self.stale) {
                 step.reported |= self.plan(now, sink);
             }

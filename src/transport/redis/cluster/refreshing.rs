@@ -8,7 +8,7 @@ use super::poll::Sink;
 use super::reader::Ended;
 use super::subscriber::ClusterSubscriber;
 use super::topology::{TopologyAnswer, Turn};
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::slot::Redirect;
 
@@ -32,9 +32,10 @@ impl ClusterTransport {
                     self.refresh.begin(near, far, failing, now);
                 }
                 Turn::Ask(node) => {
-                    let (settings, space) = (&self.settings, self.space);
+                    let (settings, channel_kind) = (&self.settings, self.channel_kind);
                     let node = self.nodes.entry(node);
-                    node.or_insert_with_key(|address| ClusterNode::new(settings, address, space)).ask();
+                    node.or_insert_with_key(|address| ClusterNode::new(settings, address, channel_kind))
+                        .ask();
                 }
                 Turn::Adopt(answer) => reported |= self.adopt(answer, now, sink),
                 Turn::Failed(reason) => {
@@ -57,7 +58,7 @@ impl ClusterTransport {
         let moved = changed && self.topology.has_other_owners(&before);
         self.covered = self.topology.first_uncovered().is_none();
         // The subscribers may have left the shard already, though the former master has not said so here.
-        if moved && self.space == Space::Shard {
+        if moved && self.channel_kind == ChannelKind::Shard {
             let is_told = |former: &Address| self.nodes.get(former).is_some_and(ClusterNode::is_replica);
             self.demoted |= self.topology.successions(&before).iter().any(|former| !is_told(former));
         }
@@ -73,7 +74,8 @@ impl ClusterTransport {
         self.refresh.adopted(moved, now);
         self.doubt_outdated(now);
         self.route_waiting(now);
-        self.outage.failed |= !self.knows_nodes() || (self.space == Space::Shard && !self.covered);
+        self.outage.failed |=
+            !self.knows_nodes() || (self.channel_kind == ChannelKind::Shard && !self.covered);
         let unplaced = self.subscribers.iter().any(ClusterSubscriber::has_unplaced);
         if unplaced || self.stalled.is_some() || !self.covered || (!changed && !self.stands()) {
             self.refresh.hint(disowner.as_ref(), now);
@@ -129,7 +131,7 @@ impl ClusterTransport {
                 NodeReport::Lost { reason, unanswered, stood } => {
                     self.stale = true;
                     // The subscribers of that node go elsewhere.
-                    self.shaken |= stood && self.space == Space::Global;
+                    self.shaken |= stood && self.channel_kind == ChannelKind::Global;
                     self.outage.unanswered += unanswered;
                     self.refresh.failed(&address, &reason);
                     if self.needs(&address) {

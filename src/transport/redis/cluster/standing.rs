@@ -4,7 +4,7 @@ use super::node::ClusterNode;
 use super::poll::Sink;
 use super::{ClusterTransport, Outage};
 use crate::transport::redis::connect::Address;
-use crate::transport::{Incoming, Space, Trial};
+use crate::transport::{ChannelKind, Incoming, Trial};
 
 impl ClusterTransport {
     /// Whether all nodes that get publishes are connected. If all were connected before, a node may also be
@@ -15,9 +15,9 @@ impl ClusterTransport {
             |node: &Address| self.nodes.get(node).is_some_and(|node| node.is_open() && node.held().is_none());
         let is_open = |node: &Address| takes(node) || is_new(node);
         self.stalled.is_none()
-            && match self.space {
-                Space::Global => self.chosen.as_ref().is_some_and(takes),
-                Space::Shard => self.covered && self.topology.masters().all(is_open),
+            && match self.channel_kind {
+                ChannelKind::Global => self.chosen.as_ref().is_some_and(takes),
+                ChannelKind::Shard => self.covered && self.topology.masters().all(is_open),
             }
     }
 
@@ -65,7 +65,7 @@ impl ClusterTransport {
     /// Returns which slot has no owner, if an owner is needed and the cluster is known.
     fn unowned(&self) -> Option<String> {
         let slot = self.topology.first_uncovered();
-        let slot = slot.filter(|_| self.space == Space::Shard && self.knows_nodes())?;
+        let slot = slot.filter(|_| self.channel_kind == ChannelKind::Shard && self.knows_nodes())?;
         Some(format!("no node of the cluster owns slot {slot}"))
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::transport::Space;
+use crate::transport::ChannelKind;
 use crate::transport::redis::buffer::write_publish;
 use crate::transport::redis::connect::{Settings, Tls, TlsOptions};
 use crate::transport::redis::mock::{Authority, MockPeer, block_on};
@@ -41,7 +41,7 @@ fn what_tls_holds_back_is_not_written() {
         let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
         let mut published = 0;
         while connection.unwritten() == 0 {
-            write_publish(connection.commands.commands(), Space::Global, b"channel", &[b'x'; 1000]);
+            write_publish(connection.commands.commands(), ChannelKind::Global, b"channel", &[b'x'; 1000]);
             published += 1;
             poll_fn(|cx| Poll::Ready(connection.poll_flush(cx))).await.unwrap();
         }

@@ -13,11 +13,11 @@ use crate::transport::redis::connection::{Connection, Opened};
 use crate::transport::redis::sentinel::Master;
 use crate::transport::redis::step::PollStep;
 use crate::transport::resp::{ProtocolError, Reply};
-use crate::transport::{Incoming, KeyCommand, Outcome, Space, Trial};
+use crate::transport::{ChannelKind, Incoming, KeyCommand, Outcome, Trial};
 
 /// The command connection: publishes, counts, commands about keys, and the replies to all of them.
 pub(super) struct CommandConnection {
-    space: Space,
+    channel_kind: ChannelKind,
     connection: Connection,
     in_flight: VecDeque<SentRun>,
     /// Publishes that are not answered, and may have to come back.
@@ -82,9 +82,9 @@ impl Lost {
 
 impl CommandConnection {
     /// Returns a connection that opens when it is first needed.
-    pub(super) fn new(target: Arc<RedisTarget>, space: Space) -> Self {
+    pub(super) fn new(target: Arc<RedisTarget>, channel_kind: ChannelKind) -> Self {
         Self {
-            space,
+            channel_kind,
             connection: Connection::new(target),
             in_flight: VecDeque::new(),
             kept: KeptPublishes::default(),
@@ -116,7 +116,7 @@ impl CommandConnection {
             self.too_early += 1;
             return;
         }
-        write_publish(self.connection.commands.commands(), self.space, channel, payload);
+        write_publish(self.connection.commands.commands(), self.channel_kind, channel, payload);
         self.kept.push(channel, payload);
         self.lengths.push_back((channel.len(), payload.len()));
         if let Some(SentRun::Publishes(run)) = self.in_flight.back_mut() {
@@ -128,7 +128,7 @@ impl CommandConnection {
 
     /// Appends a count. If there is no connection yet, it waits until that is up or the attempt has failed.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]]) {
-        write_count(self.connection.commands.commands(), self.space, channels);
+        write_count(self.connection.commands.commands(), self.channel_kind, channels);
         self.in_flight.push_back(SentRun::Count { token, channels: channels.len() });
     }
 

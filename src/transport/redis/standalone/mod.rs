@@ -17,7 +17,7 @@ use super::connection::Pulse;
 use super::sentinel::{Master, Watches};
 use super::step::{BUDGET, READS_PER_CALL};
 use super::subscriber::{Holding, SubscriberConnection};
-use crate::transport::{Incoming, KeyCommand, Port, Space, Subscriber, Subscription, Transport};
+use crate::transport::{ChannelKind, Incoming, KeyCommand, Port, Subscriber, Subscription, Transport};
 use command_connection::{CommandConnection, Lost};
 
 /// A [`Transport`] over its own connections, opened when first needed and kept up from then on. It needs a
@@ -48,11 +48,11 @@ enum Deferred {
 
 impl RedisTransport {
     /// Returns a transport that connects when it is first needed, and publishes and counts channels of the
-    /// kind `space`.
-    pub fn new(target: RedisTarget, space: Space) -> Self {
+    /// kind `channel_kind`.
+    pub fn new(target: RedisTarget, channel_kind: ChannelKind) -> Self {
         let target = Arc::new(target);
         Self {
-            commands: CommandConnection::new(Arc::clone(&target), space),
+            commands: CommandConnection::new(Arc::clone(&target), channel_kind),
             watches: Watches::new(&target.endpoint),
             target,
             wanted: false,

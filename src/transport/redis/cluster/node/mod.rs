@@ -23,7 +23,7 @@ use crate::transport::redis::commands::{Abandoned, Hold, KeptPublishes};
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::PollStep;
-use crate::transport::{Incoming, KeyCommand, Space};
+use crate::transport::{ChannelKind, Incoming, KeyCommand};
 use in_flight::InFlight;
 use mastership::Mastership;
 
@@ -40,7 +40,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// commands about keys, and questions about the cluster.
 pub(super) struct ClusterNode {
     address: Address,
-    space: Space,
+    channel_kind: ChannelKind,
     connection: Connection,
     in_flight: VecDeque<InFlight>,
     /// Publishes that are not answered: first those that were sent, then those that wait.
@@ -87,12 +87,12 @@ pub(super) struct ClusterNode {
 
 impl ClusterNode {
     /// Returns a node. The next poll opens its connection.
-    pub(super) fn new(settings: &ClusterSettings, address: &Address, space: Space) -> Self {
+    pub(super) fn new(settings: &ClusterSettings, address: &Address, channel_kind: ChannelKind) -> Self {
         let mut connection = Connection::new(settings.of(address));
         connection.open();
         Self {
             address: address.clone(),
-            space,
+            channel_kind,
             connection,
             in_flight: VecDeque::new(),
             kept: KeptPublishes::default(),
@@ -156,7 +156,7 @@ impl ClusterNode {
 
     /// Returns whether it may still run publishes which those to its successor must not overtake.
     pub(super) fn is_outrun(&self) -> bool {
-        self.superseded && self.publishes > 0 && self.space == Space::Shard
+        self.superseded && self.publishes > 0 && self.channel_kind == ChannelKind::Shard
     }
 
     /// Returns whether it hangs and its subscribers receive nothing either.
@@ -167,8 +167,8 @@ impl ClusterNode {
     /// The connection is about to be dropped. The node must not run unread publishes after its successor has
     /// got newer ones.
     pub(super) fn discard(&mut self) {
-        // In the global space messages may come from any node, whichever gets the publishes.
-        if self.space == Space::Shard {
+        // On global channels messages may come from any node, whichever gets the publishes.
+        if self.channel_kind == ChannelKind::Shard {
             self.connection.discard();
         }
     }
@@ -197,7 +197,7 @@ impl ClusterNode {
     /// Returns whether it has to be checked what the node holds for us.
     pub(super) fn is_watched(&self, now: Instant) -> bool {
         self.is_open()
-            && self.space == Space::Shard
+            && self.channel_kind == ChannelKind::Shard
             && (self.active || !self.waiting.is_empty())
             && self.mastership.is_due(now)
     }
@@ -263,9 +263,9 @@ impl ClusterNode {
 
     /// Appends a count. If there is no connection yet, it waits until that is up or the attempt has failed.
     pub(super) fn count(&mut self, token: u64, channels: &[&[u8]], as_master: bool) {
-        let space = self.space;
+        let channel_kind = self.channel_kind;
         let as_master = as_master && !self.mastership.is_silent();
-        self.append(|out| write_count(out, space, channels));
+        self.append(|out| write_count(out, channel_kind, channels));
         self.in_flight.push_back(InFlight::Count { token, channels: channels.len(), as_master });
         if as_master {
             self.say_hello(self.mastership.tenure(), false, Instant::now());

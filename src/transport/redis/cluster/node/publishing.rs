@@ -8,7 +8,7 @@ use super::in_flight::InFlight;
 use super::{ClusterNode, GRACE, NodeReport};
 use crate::transport::redis::buffer::write_publish;
 use crate::transport::redis::connect::Address;
-use crate::transport::{Incoming, Space};
+use crate::transport::{ChannelKind, Incoming};
 
 /// How many bytes of publishes that have reached nobody wait for one question. With more, the node is asked
 /// at once.
@@ -25,8 +25,8 @@ impl ClusterNode {
         let goes = self.waiting.is_empty() && self.may_send(now);
         self.kept.push(channel, payload);
         if goes {
-            let space = self.space;
-            let end = self.append(|out| write_publish(out, space, channel, payload));
+            let channel_kind = self.channel_kind;
+            let end = self.append(|out| write_publish(out, channel_kind, channel, payload));
             self.sent(channel.len(), payload.len(), end);
         } else {
             self.waiting.push_back((channel.len(), payload.len()));
@@ -37,7 +37,7 @@ impl ClusterNode {
     /// Whether a publish may go out: the node is a master, and the publish cannot overtake one that is
     /// refused for now.
     fn may_send(&self, now: Instant) -> bool {
-        let is_known = self.space == Space::Global || self.mastership.is_known(now);
+        let is_known = self.channel_kind == ChannelKind::Global || self.mastership.is_known(now);
         is_known && (self.publishes == 0 || self.hold.takes_more())
     }
 
@@ -55,7 +55,7 @@ impl ClusterNode {
             let out = self.connection.commands.commands();
             let before = out.len();
             let (of, text) = self.kept.at(at, channel, payload);
-            write_publish(out, self.space, of, text);
+            write_publish(out, self.channel_kind, of, text);
             self.appended += u64::try_from(out.len() - before).unwrap_or_default();
             if self.in_flight.is_empty() {
                 self.quiet_since = Instant::now();
@@ -133,7 +133,7 @@ impl ClusterNode {
     ) {
         let now = Instant::now();
         let late = self.leaves_at.is_some_and(|until| now + GRACE > until + LATE);
-        if self.space == Space::Global || self.mastership.is_silent() {
+        if self.channel_kind == ChannelKind::Global || self.mastership.is_silent() {
             sink(Incoming::Published { receivers: 0 });
         } else if late || (self.frozen_at.is_some() && self.mastership.has_ended()) {
             reports.push((self.address.clone(), NodeReport::Unknown));

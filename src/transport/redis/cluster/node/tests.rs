@@ -13,7 +13,7 @@ fn what_tls_holds_back_is_not_written() {
         let tls = TlsOptions { ca: vec![authority.pem()], ..TlsOptions::default() };
         let base = Settings { tls: Some(Tls::new(&tls).unwrap()), ..Settings::default() };
         let settings = ClusterSettings { base, seeds: vec![peer.address()], nat_map: Vec::new() };
-        let mut node = ClusterNode::new(&settings, &peer.address(), Space::Global);
+        let mut node = ClusterNode::new(&settings, &peer.address(), ChannelKind::Global);
         let mut reports = Vec::new();
         let mut poll = |node: &mut ClusterNode, cx: &mut Context<'_>| {
             node.poll(cx, &settings, &mut |_| {}, &mut reports);

@@ -1,11 +1,11 @@
-//! Channels and globs, and publishes of the global space, for which any node will do.
+//! Channels and globs, and publishes on global channels, for which any node will do.
 
 use super::*;
 
 #[test]
-fn in_the_global_space_any_node_will_do() {
+fn for_global_channels_any_node_will_do() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.transport.subscribe(1, vec![Subscription::channel("a")]);
         rig.expect_all(&["subscribed 0 a", "subscribed 1 a"]).await;
@@ -36,7 +36,7 @@ fn in_the_global_space_any_node_will_do() {
 fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
     block_on(async {
         let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
-        let mut rig = Rig::up(view, Space::Global).await;
+        let mut rig = Rig::up(view, ChannelKind::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.expect("subscribed 0 a").await;
         rig.transport.publish(b"a", b"1");
@@ -67,7 +67,7 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
 fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() {
     block_on(async {
         let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
-        let mut rig = Rig::up(view, Space::Global).await;
+        let mut rig = Rig::up(view, ChannelKind::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a"), Subscription::pattern("b*")]);
         rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
         let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
@@ -110,7 +110,7 @@ fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() 
 fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
     block_on(async {
         let view: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
-        let mut rig = Rig::up(view, Space::Global).await;
+        let mut rig = Rig::up(view, ChannelKind::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.expect("subscribed 0 a").await;
         let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
@@ -136,7 +136,7 @@ fn what_waits_for_a_node_that_was_left_is_delivered_if_that_is_lost() {
 #[test]
 fn a_lost_node_may_take_along_the_subscriptions_of_others() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         rig.transport.count(1, &[b"a"]);
         rig.expect("counted 1 Some([0])").await;
         rig.transport.publish(b"a", b"1");
@@ -152,7 +152,7 @@ fn a_lost_node_may_take_along_the_subscriptions_of_others() {
 #[test]
 fn a_subscriber_that_is_cut_off_returns_to_its_node_once() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         rig.transport.subscribe(0, vec![Subscription::channel("a")]);
         rig.expect("subscribed 0 a").await;
         let at = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());

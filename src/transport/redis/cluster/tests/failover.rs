@@ -57,7 +57,7 @@ fn names_go_back_to_a_replica_that_becomes_the_master_again() {
 #[test]
 fn publishes_settle_if_the_topology_knows_of_a_failover_before_the_former_master_says_so() {
     block_on(async {
-        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        let mut rig = Rig::up(BEFORE_FAILOVER, ChannelKind::Shard).await;
         rig.cluster.all_see(AFTER_FAILOVER);
         rig.transport.refresh.hint(None, Instant::now());
         rig.expect("settling").await;
@@ -123,7 +123,7 @@ fn a_master_that_withdraws_nothing_delivers_before_its_replica_is_asked() {
 #[test]
 fn what_reaches_nobody_is_answered_by_a_master_alone() {
     block_on(async {
-        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        let mut rig = Rig::up(BEFORE_FAILOVER, ChannelKind::Shard).await;
         rig.cluster.nodes()[0].receivers = 0;
         rig.transport.publish(LOW.as_bytes(), b"1");
         rig.expect("published 0").await;
@@ -147,7 +147,7 @@ fn what_reaches_nobody_is_answered_by_a_master_alone() {
 #[test]
 fn publishes_wait_for_those_that_a_former_master_has_not_answered() {
     block_on(async {
-        let mut rig = Rig::up(BEFORE_FAILOVER, Space::Shard).await;
+        let mut rig = Rig::up(BEFORE_FAILOVER, ChannelKind::Shard).await;
         rig.trusted(&[LOW]).await;
         rig.cluster.nodes()[0].holds_back = true;
         rig.transport.publish(LOW.as_bytes(), b"1");
@@ -170,7 +170,7 @@ fn publishes_wait_for_those_that_a_former_master_has_not_answered() {
 fn a_node_that_does_not_say_what_it_is_is_believed() {
     block_on(async {
         for hello in ["-NOPERM no\r\n", "*0\r\n", "*2\r\n$4\r\nrole\r\n:1\r\n"] {
-            let mut rig = Rig::up(HALVES, Space::Shard).await;
+            let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
             rig.cluster.nodes()[0].hello = Some(hello);
             rig.cluster.nodes()[0].receivers = 0;
             for _ in 0..2 {

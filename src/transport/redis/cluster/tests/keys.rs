@@ -29,7 +29,7 @@ fn entries(token: u64) -> String {
 impl Rig {
     /// With reader 0 at the owner of a key, where it runs the command with `token` 1.
     async fn reading(key: &str) -> Self {
-        let mut rig = Self::up(HALVES, Space::Global).await;
+        let mut rig = Self::up(HALVES, ChannelKind::Global).await;
         rig.transport.command(read(0, 1, key));
         let owner = usize::from(key == HIGH);
         rig.until_cluster(|cluster| cluster.readers(owner) == 1).await;
@@ -47,10 +47,10 @@ impl Rig {
 }
 
 #[test]
-fn commands_run_at_the_owners_of_their_slots_whatever_the_space() {
+fn commands_run_at_the_owners_of_their_slots_whatever_the_channel_kind() {
     block_on(async {
-        for space in [Space::Global, Space::Shard] {
-            let mut rig = Rig::new(HALVES, space).await;
+        for kind in [ChannelKind::Global, ChannelKind::Shard] {
+            let mut rig = Rig::new(HALVES, kind).await;
             // The topology is not known yet.
             for (token, key) in [(1, LOW), (2, HIGH), (3, LOW)] {
                 rig.transport.command(add(token, key));
@@ -68,7 +68,7 @@ fn commands_run_at_the_owners_of_their_slots_whatever_the_space() {
 #[test]
 fn commands_run_in_order_with_the_publishes_to_their_node() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.trusted(&[LOW]).await;
         rig.transport.publish(LOW.as_bytes(), b"x");
         rig.transport.command(add(1, LOW));
@@ -85,7 +85,7 @@ fn commands_run_in_order_with_the_publishes_to_their_node() {
 #[test]
 fn a_slot_that_has_moved_is_found_by_the_next_command() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         for node in rig.cluster.nodes().iter_mut() {
             // MOVED is the only hint.
             node.slots = Some(SILENCE.to_vec());
@@ -103,8 +103,8 @@ fn a_slot_that_has_moved_is_found_by_the_next_command() {
 #[test]
 fn what_a_node_cannot_run_now_has_not_run_and_stops_nothing_else() {
     block_on(async {
-        for space in [Space::Global, Space::Shard] {
-            let mut rig = Rig::up(HALVES, space).await;
+        for kind in [ChannelKind::Global, ChannelKind::Shard] {
+            let mut rig = Rig::up(HALVES, kind).await;
             for (token, refusal) in
                 [(1, "ASK 5061 127.0.0.1:1"), (2, "TRYAGAIN later"), (3, "CLUSTERDOWN The cluster is down")]
             {
@@ -129,7 +129,7 @@ fn what_a_node_cannot_run_now_has_not_run_and_stops_nothing_else() {
 #[test]
 fn commands_of_a_lost_node_are_lost_and_those_that_find_none_have_not_run() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.trusted(&[LOW]).await;
         rig.cluster.nodes()[0].hangs = true;
         rig.transport.publish(LOW.as_bytes(), b"x");
@@ -157,7 +157,7 @@ fn commands_of_a_lost_node_are_lost_and_those_that_find_none_have_not_run() {
 #[test]
 fn without_an_owner_or_a_topology_nothing_runs() {
     block_on(async {
-        let mut rig = Rig::new(HALVES, Space::Global).await;
+        let mut rig = Rig::new(HALVES, ChannelKind::Global).await;
         rig.cluster.nodes()[0].slots = Some(SILENCE.to_vec());
         rig.transport.command(add(1, LOW));
         rig.transport.command(read(0, 2, LOW));
@@ -179,7 +179,7 @@ fn without_an_owner_or_a_topology_nothing_runs() {
 #[test]
 fn a_key_whose_slot_its_owner_disowns_is_at_no_node() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         rig.cluster.nodes()[0].see(WITHOUT_LOW);
         rig.transport.command(add(1, LOW));
         rig.expect("replied 1 NotRun { reason: \"CLUSTERDOWN Hash slot not served\" }").await;
@@ -201,13 +201,13 @@ fn a_key_whose_slot_its_owner_disowns_is_at_no_node() {
 fn a_master_that_hangs_and_is_replaced_loses_its_commands() {
     block_on(async {
         // A node that gets publishes, or is counted at, is kept as a replica.
-        for (space, chosen, counts) in [
-            (Space::Global, 0, false),
-            (Space::Global, 1, false),
-            (Space::Global, 1, true),
-            (Space::Shard, 0, true),
+        for (kind, chosen, counts) in [
+            (ChannelKind::Global, 0, false),
+            (ChannelKind::Global, 1, false),
+            (ChannelKind::Global, 1, true),
+            (ChannelKind::Shard, 0, true),
         ] {
-            let mut rig = Rig::new(BEFORE_FAILOVER, space).await;
+            let mut rig = Rig::new(BEFORE_FAILOVER, kind).await;
             rig.transport.spread = chosen;
             rig.transport.open();
             rig.expect("up").await;
@@ -238,7 +238,7 @@ fn a_master_that_hangs_and_is_replaced_loses_its_commands() {
 #[test]
 fn a_node_that_gets_no_commands_is_let_go() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Global).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Global).await;
         let chosen = rig.transport.chosen.clone();
         let (other, key) = if chosen == Some(rig.cluster.address(0)) { (1, HIGH) } else { (0, LOW) };
         let other = rig.cluster.address(other);
@@ -291,7 +291,7 @@ fn nothing_runs_while_the_transport_is_closed() {
         rig.cluster.feed(0, b"*-1\r\n");
         rig.expect(&entries(7)).await;
         // It is closed before anything is known.
-        let mut rig = Rig::new(HALVES, Space::Global).await;
+        let mut rig = Rig::new(HALVES, ChannelKind::Global).await;
         rig.transport.command(add(1, LOW));
         rig.transport.close();
         rig.expect("replied 1 NotRun { reason: \"the link is closed\" }").await;

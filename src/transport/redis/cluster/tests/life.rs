@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn nodes_that_name_each_other_are_not_stormed() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.cluster.nodes()[0].see(ALL_AT_1);
         rig.cluster.nodes()[1].see(ALL_AT_0);
         rig.transport.subscribe(0, vec![Subscription::shard(LOW)]);
@@ -32,7 +32,7 @@ fn asks_other_nodes_when_one_is_gone_or_hangs() {
         let mut settings = cluster.settings(&[0, 1]);
         settings.seeds.insert(0, Address::Tcp { host: "127.0.0.1".to_owned(), port });
         cluster.nodes()[0].slots = Some(Vec::new());
-        let transport = ClusterTransport::new(settings, Space::Shard);
+        let transport = ClusterTransport::new(settings, ChannelKind::Shard);
         let mut rig = Rig { transport, events: VecDeque::new(), cluster };
         rig.transport.open();
         rig.expect("up").await;
@@ -42,7 +42,7 @@ fn asks_other_nodes_when_one_is_gone_or_hangs() {
 #[test]
 fn nonsense_costs_the_connection_and_no_more() {
     block_on(async {
-        let mut rig = Rig::new(HALVES, Space::Shard).await;
+        let mut rig = Rig::new(HALVES, ChannelKind::Shard).await;
         rig.transport.open();
         for nonsense in
             [&b"*1\r\n:1\r\n"[..], b"*0\r\n", b"-ERR This instance has cluster support disabled\r\n"]

@@ -76,14 +76,14 @@ struct Rig {
 }
 
 impl Rig {
-    async fn new(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
+    async fn new(view: &[(Slot, Slot, &[usize])], kind: ChannelKind) -> Self {
         let cluster = MockCluster::start(view).await;
-        let transport = ClusterTransport::new(cluster.settings(&[0]), space);
+        let transport = ClusterTransport::new(cluster.settings(&[0]), kind);
         Self { transport, events: VecDeque::new(), cluster }
     }
 
-    async fn up(view: &[(Slot, Slot, &[usize])], space: Space) -> Self {
-        let mut rig = Self::new(view, space).await;
+    async fn up(view: &[(Slot, Slot, &[usize])], kind: ChannelKind) -> Self {
+        let mut rig = Self::new(view, kind).await;
         rig.transport.open();
         rig.expect("up").await;
         rig
@@ -91,7 +91,7 @@ impl Rig {
 
     /// With confirmed names on subscriber 0.
     async fn subscribed(view: &[(Slot, Slot, &[usize])], names: &[&str]) -> Self {
-        let mut rig = Self::up(view, Space::Shard).await;
+        let mut rig = Self::up(view, ChannelKind::Shard).await;
         rig.transport.subscribe(0, names.iter().copied().map(Subscription::shard).collect());
         rig.expect_all(&names.iter().map(|name| format!("subscribed 0 {name}")).collect::<Vec<_>>()).await;
         rig

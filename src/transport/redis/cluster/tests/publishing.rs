@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn publishes_go_to_the_owners_of_their_slots() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         for channel in [LOW, HIGH, LOWEST] {
             rig.transport.publish(channel.as_bytes(), b"x");
             rig.expect("published 1").await;
@@ -19,7 +19,7 @@ fn publishes_go_to_the_owners_of_their_slots() {
 #[test]
 fn a_publish_that_was_moved_comes_back_and_the_next_one_goes_to_the_new_owner() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         for node in rig.cluster.nodes().iter_mut() {
             // MOVED is the only hint.
             node.slots = Some(SILENCE.to_vec());
@@ -39,7 +39,7 @@ fn a_publish_that_was_moved_comes_back_and_the_next_one_goes_to_the_new_owner() 
 #[test]
 fn a_cluster_that_is_down_is_down_until_it_says_otherwise() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.cluster.nodes()[0].refusal = Some("-CLUSTERDOWN The cluster is down\r\n");
         for node in rig.cluster.nodes().iter_mut() {
             node.slots = Some(SILENCE.to_vec());
@@ -88,7 +88,7 @@ fn a_slot_that_its_owner_disowns_has_no_owner_whatever_the_others_say() {
 #[test]
 fn who_refuses_a_publish_is_asked_first_whether_the_slot_is_its_own() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.trusted(&[LOW]).await;
         rig.cluster.nodes()[0].see(WITHOUT_LOW);
         rig.transport.publish(LOW.as_bytes(), b"x");
@@ -135,11 +135,11 @@ fn a_busy_node_is_waited_for_whatever_the_others_say() {
 #[test]
 fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_others_do_not_wait_for_it() {
     block_on(async {
-        for space in [Space::Shard, Space::Global] {
-            let mut rig = Rig::up(HALVES, space).await;
+        for kind in [ChannelKind::Shard, ChannelKind::Global] {
+            let mut rig = Rig::up(HALVES, kind).await;
             let chosen = rig.transport.chosen.clone();
             let busy = usize::from(chosen == Some(rig.cluster.address(1)));
-            let verb = if space == Space::Shard { "SPUBLISH" } else { "PUBLISH" };
+            let verb = if kind == ChannelKind::Shard { "SPUBLISH" } else { "PUBLISH" };
             rig.trusted(&[LOW, HIGH]).await;
             rig.cluster.nodes()[busy].busy = true;
             rig.transport.publish(LOW.as_bytes(), b"1");
@@ -151,7 +151,7 @@ fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_other
             for payload in [&b"1"[..], b"22", b"333"] {
                 rig.transport.publish(LOW.as_bytes(), payload);
             }
-            if space == Space::Shard {
+            if kind == ChannelKind::Shard {
                 rig.transport.publish(HIGH.as_bytes(), b"x");
                 rig.expect("published 1").await;
             }
@@ -170,7 +170,7 @@ fn after_a_refusal_that_passes_one_message_goes_first_to_that_node_and_the_other
 fn what_waits_for_one_message_goes_out_when_that_is_answered_and_comes_back_in_order_if_it_is_refused() {
     block_on(async {
         for passes in [true, false] {
-            let mut rig = Rig::up(HALVES, Space::Shard).await;
+            let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
             rig.trusted(&[LOW]).await;
             rig.cluster.nodes()[0].busy = true;
             rig.transport.publish(LOW.as_bytes(), b"1");
@@ -202,7 +202,7 @@ fn what_was_not_written_comes_back_when_a_node_is_lost() {
     block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let deaf = listener.local_addr().unwrap();
-        let mut rig = Rig::new(ALL_AT_0, Space::Shard).await;
+        let mut rig = Rig::new(ALL_AT_0, ChannelKind::Shard).await;
         let answer = format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{}\r\n", deaf.port());
         rig.cluster.nodes()[0].slots = Some(answer.into_bytes());
         rig.transport.open();
@@ -243,7 +243,7 @@ fn what_was_not_written_comes_back_when_a_node_is_lost() {
 #[test]
 fn many_unanswered_bytes_hold_the_caller_back() {
     block_on(async {
-        let mut rig = Rig::up(ALL_AT_0, Space::Shard).await;
+        let mut rig = Rig::up(ALL_AT_0, ChannelKind::Shard).await;
         rig.trusted(&["c"]).await;
         rig.cluster.nodes()[0].hangs = true;
         let payload = vec![b'x'; MAX_UNANSWERED / 8];

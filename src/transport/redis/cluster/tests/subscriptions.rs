@@ -45,7 +45,7 @@ fn a_slot_with_a_new_owner_takes_its_names_along() {
 #[test]
 fn thousands_of_names_move_while_they_are_asked_for() {
     block_on(async {
-        let mut rig = Rig::up(HALVES, Space::Shard).await;
+        let mut rig = Rig::up(HALVES, ChannelKind::Shard).await;
         rig.cluster.nodes()[0].hangs = true;
         let names = (0..).map(|number: usize| format!("room-{number}"));
         let names = names.filter(|name| slot_of(name.as_bytes()) < 8192).take(8000);

@@ -153,7 +153,7 @@ fn commands_end_with_an_attempt_that_fails() {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
         let mut transport =
-            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), Space::Global);
+            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), ChannelKind::Global);
         transport.command(add(1));
         transport.command(read(0, 2));
         let mut events = Vec::new();

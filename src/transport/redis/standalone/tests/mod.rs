@@ -94,7 +94,7 @@ impl Rig {
     }
 
     fn to(target: RedisTarget, peer: MockPeer) -> Self {
-        Self { transport: RedisTransport::new(target, Space::Global), events: VecDeque::new(), peer }
+        Self { transport: RedisTransport::new(target, ChannelKind::Global), events: VecDeque::new(), peer }
     }
 
     /// With the command connection up.

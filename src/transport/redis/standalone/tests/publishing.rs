@@ -85,7 +85,7 @@ fn an_attempt_that_fails_is_reported_once_with_what_waited() {
         tokio::time::pause();
         let nowhere = Address::Unix("/nonexistent/redis.sock".into());
         let mut transport =
-            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), Space::Global);
+            RedisTransport::new(RedisTarget::new(nowhere, Settings::default()), ChannelKind::Global);
         transport.publish(b"a", b"1");
         transport.count(9, &[b"a"]);
         let mut events = Vec::new();
