@@ -46,6 +46,8 @@ class Cell {
   /** What ends the clients. @type {(() => any)[]} */
   #ends = [];
   #name = `matrix-${++cells}`;
+  /** What it is about, for who waits in vain. */
+  step = "";
 
   /**
    * @param {Variant} variant
@@ -68,11 +70,17 @@ class Cell {
    */
   async run({ carrier }) {
     try {
+      this.step = "to start";
       await this.#start();
+      this.step = "to count each other";
       await this.#beginsAsOne();
+      this.step = "to broadcast";
       await this.#broadcasts();
+      this.step = "to reach rooms";
       await this.#reachesRooms();
+      this.step = "to answer";
       await this.#answers();
+      this.step = "to prove the carrier";
       for (const { adapter } of this.ours) {
         await waitFor(() => adapter.transport.proven, { timeout: PATIENCE, what: "the proof" });
         assert.strictEqual(adapter.transport.carrier, carrier, adapter.transport.reason);
@@ -80,6 +88,7 @@ class Cell {
         assert.deepStrictEqual([malformed, refused, dropped, lostInFlight], [0, 0, 0, 0]);
       }
     } finally {
+      this.step += ", or then to end";
       await this.#end();
     }
   }

@@ -89,7 +89,7 @@ async function runCell({ variant, topology, kind, transport, expected }, places)
     return { outcome: "refused", text: "no sharded adapter yet" };
   try {
     const cell = new Cell(variant, await places.at(topology), kind, transport);
-    await withDeadline(cell.run({ carrier: expected.carrier ?? "client" }), DEADLINE);
+    await withDeadline(cell, cell.run({ carrier: expected.carrier ?? "client" }), DEADLINE);
     if (expected.carrier === null) return failed(new Error("it should have been refused"));
     return { outcome: "passed", text: expected.carrier };
   } catch (error) {
@@ -101,14 +101,15 @@ async function runCell({ variant, topology, kind, transport, expected }, places)
 }
 
 /**
+ * @param {Cell} cell
  * @param {Promise<void>} run
  * @param {number} deadline in milliseconds
  */
-async function withDeadline(run, deadline) {
+async function withDeadline(cell, run, deadline) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`it took more than ${deadline} ms`)), deadline);
+    timer = setTimeout(() => reject(new Error(`it took more than ${deadline} ms ${cell.step}`)), deadline);
   });
   run.catch(() => {});
   await Promise.race([run, late]).finally(() => clearTimeout(timer));

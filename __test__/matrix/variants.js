@@ -6,6 +6,7 @@
  */
 
 const { EventEmitter } = require("node:events");
+const { slotsFound } = require("../support/connect");
 
 /**
  * @typedef {import("./places").Place} Place
@@ -214,7 +215,10 @@ function ofIoredis(
       if (client.status === "wait") await client.connect();
       else if (client.status !== "ready") await until(client, "ready");
     },
-    end: (client) => client.quit(),
+    end: async (client) => {
+      await slotsFound(client);
+      await client.quit();
+    },
     connects: "before",
     listensToReplicas: true,
     unread: never,
