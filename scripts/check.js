@@ -60,6 +60,8 @@ const STEPS = [
         ...FORMATTED,
         "!binding.*",
         "!package-lock.json",
+        // Made by scripts/performance.js, a line for each row.
+        "!docs/performance/*.json",
       ]),
   ],
   ["layers of lib/", () => run(process.execPath, [path.join("scripts", "wall", "lib.js")])],
