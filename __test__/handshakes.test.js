@@ -215,6 +215,61 @@ describe("handshakes that were printed", () => {
     printed.clear();
   });
 
+  it("are printed again when a number is another one, and only then", () => {
+    let prints = 0;
+    const printed = new PrintedHandshakes(
+      (handshake) => (prints++, print(handshake)),
+      () => true,
+    );
+    const socket = { id: "a", handshake: { n: /** @type {any} */ (0) } };
+    for (const value of [NaN, -0, 0, 1n, "0", true, null, undefined, "", Symbol("s")]) {
+      socket.handshake.n = value;
+      const before = prints;
+      const isKept = typeof value !== "bigint";
+      assert.strictEqual(printed.numberOf(socket) !== 0, isKept, inspect(value));
+      assert.strictEqual(prints, before + Number(isKept), inspect(value));
+      printed.numberOf(socket);
+      assert.strictEqual(prints, before + Number(isKept), inspect(value));
+    }
+    printed.clear();
+  });
+
+  it("are printed again when an object has fewer keys, or ends where another one did", () => {
+    let prints = 0;
+    const printed = new PrintedHandshakes(
+      (handshake) => (prints++, print(handshake)),
+      () => true,
+    );
+    const shapes = [
+      { a: { b: 1, c: 2 }, d: 3 },
+      { a: { b: 1 }, c: 2, d: 3 },
+      { a: { b: 1 }, c: 2 },
+      { a: {}, b: 1, c: 2 },
+      { a: [], b: 1, c: 2 },
+      { a: undefined, b: 1, c: 2 },
+      {},
+    ];
+    for (const [n, handshake] of shapes.entries()) {
+      printed.numberOf({ id: "a", handshake });
+      printed.numberOf({ id: "a", handshake: structuredClone(handshake) });
+      assert.strictEqual(prints, n + 1, inspect(handshake));
+    }
+    printed.clear();
+  });
+
+  it("are not kept for a socket that leaves while its own is read", () => {
+    const here = new Set(["a"]);
+    const printed = new PrintedHandshakes(print, (id) => here.has(id));
+    const auth = {
+      get token() {
+        here.delete("a");
+        printed.forget("a");
+        return 1;
+      },
+    };
+    assert.strictEqual(printed.numberOf({ id: "a", handshake: { auth } }), 0);
+  });
+
   it("are not kept for a socket that has left", () => {
     const here = new Set(["a"]);
     const printed = new PrintedHandshakes(print, (id) => here.has(id));

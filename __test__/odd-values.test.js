@@ -8,6 +8,7 @@
 
 const assert = require("node:assert");
 const { holdsDate } = require("../lib/delivery/outgoing");
+const { holdsBinary } = require("../lib/messages/cluster-messages");
 const { NestingError } = require("../lib/msgpack/format");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
@@ -121,6 +122,45 @@ describe("odd values", () => {
       });
     });
   }
+});
+
+describe("whether something is binary", () => {
+  /** The same, member by member. @param {any} value @param {boolean} [printed] @returns {boolean} */
+  function naive(value, printed = false) {
+    if (value === null || typeof value !== "object") return false;
+    if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return true;
+    if (Array.isArray(value)) return value.some((item) => naive(item));
+    if (Object.keys(value).some((key) => naive(value[key]))) return true;
+    return typeof value.toJSON === "function" && !printed && naive(value.toJSON(), true);
+  }
+
+  /** @type {Record<string, () => any>} */
+  const MORE = {
+    "bytes at the end of an array": () => [1, "a", null, undefined, [], {}, bytes],
+    "bytes behind a hole": () => [, , bytes],
+    "holes alone": () => [, ,],
+    "bytes in a map of an array": () => ({ list: [{ at: [{ bytes }] }] }),
+    "an ArrayBuffer": () => ({ a: new ArrayBuffer(1) }),
+    "a view": () => [new DataView(new ArrayBuffer(1))],
+    "an array with a toJSON": () => Object.assign([1], { toJSON: () => bytes }),
+    "an array with bytes as a property": () => Object.assign([1], { bytes }),
+    "a function with bytes": () => [Object.assign(() => {}, { bytes })],
+    "a hidden member": () => Object.defineProperty({}, "bytes", { value: bytes }),
+    "an inherited member": () => Object.create({ bytes }),
+    "a getter": () => ({
+      get bytes() {
+        return bytes;
+      },
+    }),
+    "a proxy of an array": () => new Proxy([1, bytes], {}),
+    "a map and a set": () => [new Map([[1, bytes]]), new Set([bytes])],
+    primitives: () => [1, "a", true, null, undefined, 1n, Symbol("s")],
+    "a null prototype": () => Object.assign(Object.create(null), { a: { bytes } }),
+  };
+  for (const [what, value] of Object.entries({ ...VALUES, ...MORE }))
+    it(`is found as by looking at each member: ${what}`, () => {
+      assert.strictEqual(holdsBinary(value()), naive(value()));
+    });
 });
 
 describe("what is nested too deep for other servers", () => {

@@ -93,12 +93,27 @@ function decodeMessage(bytes) {
   return bytes[0] === 0x7b ? JSON.parse(bytes.toString()) : msgpack.decode(bytes);
 }
 
-/** Whether there is something in it that JSON cannot carry. @param {any} value @param {boolean} [printed] @returns {boolean} */
+/**
+ * Whether there is something in it that JSON cannot carry. Most members are no objects, and are not worth a call.
+ *
+ * @param {any} value
+ * @param {boolean} [printed]
+ * @returns {boolean}
+ */
 function holdsBinary(value, printed = false) {
   if (value === null || typeof value !== "object") return false;
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return true;
-  if (Array.isArray(value)) return value.some((item) => holdsBinary(item));
-  for (const key of Object.keys(value)) if (holdsBinary(value[key])) return true;
+  if (Array.isArray(value)) {
+    for (let n = 0; n < value.length; n++) {
+      const item = value[n];
+      if (typeof item === "object" && holdsBinary(item)) return true;
+    }
+    return false;
+  }
+  for (const key of Object.keys(value)) {
+    const member = value[key];
+    if (typeof member === "object" && holdsBinary(member)) return true;
+  }
   return typeof value.toJSON === "function" && !printed && holdsBinary(value.toJSON(), true);
 }
 

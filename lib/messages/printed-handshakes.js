@@ -53,8 +53,7 @@ class PrintedHandshakes {
   /** The number of a socket's handshake, as it is now; 0 if it has to be printed. @param {any} socket */
   numberOf(socket) {
     try {
-      // It may have left while others were described: nobody would have it forgotten.
-      return this.#isHere(socket.id) ? this.#numberOf(socket) : 0;
+      return this.#numberOf(socket);
     } catch {
       // A getter of the user's has thrown. What prints the socket leaves that out.
       this.forget(socket.id);
@@ -72,7 +71,8 @@ class PrintedHandshakes {
     const snapshot = typeof id === "string" ? snapshotOf(handshake) : null;
     if (snapshot === null) return 0;
     const text = this.#print(withoutStore(handshake));
-    if (this.#bytes + text.length > MOST_BYTES) return 0;
+    // It may have left while others were described: nobody would have it forgotten.
+    if (this.#bytes + text.length > MOST_BYTES || !this.#isHere(id)) return 0;
     const number = keepHandshake(text);
     this.#all.set(id, { snapshot, number, size: text.length });
     this.#bytes += text.length;
@@ -144,30 +144,35 @@ function isPlain(object) {
   return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
 }
 
-/** How far `isSame` has got. */
-let at = 0;
+/** What `isSame` returns for what is different. */
+const DIFFERENT = 0;
 
 /** @param {any} handshake @param {Snapshot} snapshot */
 function isAsBefore(handshake, snapshot) {
-  at = 0;
-  return isPlain(handshake) && isSame(handshake, snapshot, true);
+  return isPlain(handshake) && isSame(handshake, snapshot, 0, true) !== DIFFERENT;
 }
 
-/** @param {any} object @param {Snapshot} snapshot @param {boolean} isOuter @returns {boolean} */
-function isSame(object, snapshot, isOuter) {
+/**
+ * @param {any} object
+ * @param {Snapshot} snapshot
+ * @param {number} at where the object begins there
+ * @param {boolean} isOuter
+ * @returns {number} where it ends
+ */
+function isSame(object, snapshot, at, isOuter) {
   for (const key in object) {
     if (isOuter && key === "sessionStore") continue;
-    if (snapshot[at++] !== key) return false;
+    if (snapshot[at++] !== key) return DIFFERENT;
     const value = object[key];
     const before = snapshot[at++];
-    if (typeof value !== "object" || value === null) {
-      if (!Object.is(before, value)) return false;
-      continue;
-    }
-    if (before !== (Array.isArray(value) ? ARRAY : OBJECT) || !isPlain(value)) return false;
-    if (!isSame(value, snapshot, false)) return false;
+    // First of all, for it takes no look at a string that is still the same one.
+    if (Object.is(before, value)) continue;
+    if (before !== OBJECT && before !== ARRAY) return DIFFERENT;
+    if (!isPlain(value) || Array.isArray(value) !== (before === ARRAY)) return DIFFERENT;
+    at = isSame(value, snapshot, at, false);
+    if (at === DIFFERENT) return DIFFERENT;
   }
-  return snapshot[at++] === END;
+  return snapshot[at] === END ? at + 1 : DIFFERENT;
 }
 
 module.exports = { PrintedHandshakes, withoutStore };

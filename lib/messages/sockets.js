@@ -76,7 +76,8 @@ async function describeSockets(sockets, answer, print, printed) {
       since = performance.now();
     }
     const some = sockets.slice(start, start + TURN.sockets);
-    const numbers = Uint32Array.from(some, (socket) => printed?.numberOf(socket) ?? 0);
+    const numbers = new Uint32Array(some.length);
+    if (printed !== null) for (let n = 0; n < some.length; n++) numbers[n] = printed.numberOf(some[n]);
     if (!answer.add(printSome(some, numbers, print), numbers)) {
       // What the user's getters did has forgotten one of them.
       numbers.fill(0);
