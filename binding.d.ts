@@ -9,6 +9,85 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/**
+ * Writes ready WebSocket frames to many connections, on a thread of its own.
+ *
+ * JS lends a connection with `adopt`. While it is lent, JS and this class never both hold unsent bytes of it: JS appends
+ * frames (`push`) only while Node has written all, and calls `settle` before Node writes. `push` takes only slots whose
+ * flags are 0, and sets the bit 65536 (HELD) in the flags of each slot that it appends to. JS has to settle a slot with
+ * this bit before Node writes, and to clear it when the result is not 2. Flags are JS's own memory, which this class looks
+ * at during `push` alone.
+ */
+export declare class FanOut {
+  /**
+   * Starts no thread until a connection is adopted. `onReport` is called when there is something for `takeReports`,
+   * and not again before that is called; it keeps no process alive. No more than `maxBytes` wait for a connection. If
+   * more than `maxWaiting` slots wait, `push` writes half of them itself.
+   *
+   * # Errors
+   * An `Error` if `onReport` is no function.
+   */
+  constructor(onReport: () => void, maxBytes: number, maxWaiting: number)
+  /**
+   * Duplicates the file descriptor of a connection, and returns the number of its slot. -1: the connection cannot be
+   * lent. -2: file descriptors are scarce, so no more are lent. -3: they are needed for clients who want to connect, and
+   * JS should give back those that it has lent.
+   */
+  adopt(fd: number): number
+  /** Copies the bytes that the next pushes append. No slot has had them, or is excepted. */
+  load(frames: Buffer): void
+  /** Lets go of the bytes that were loaded. Without any, `push` does nothing. */
+  unload(): void
+  /**
+   * The first `count` of these slots do not get what is loaded, and are not refused.
+   *
+   * # Errors
+   * An `Error` if there are fewer.
+   */
+  except(slots: Int32Array, count: number): void
+  /**
+   * Appends what is loaded to each of the first `count` slots that has not had it yet, is not excepted, and was not
+   * refused. Slots that are not to be had are written to `refused` from `refusedAt` on: those whose flags are not 0,
+   * those that have spilled, failed or hung up, those that more than `maxBytes` would wait for. Returns where they end.
+   * If it is volatile, slots that something waits for are left out.
+   *
+   * # Errors
+   * An `Error`, and nothing is appended, if there are fewer slots, or less room than for all of them.
+   */
+  push(slots: Int32Array, count: number, flags: Int32Array, refused: Int32Array, refusedAt: number, isVolatile: boolean): number
+  /**
+   * To be called before Node writes `own` (`null`: nothing yet) to a connection. Afterwards nothing waits for it here,
+   * unless the result is 2.
+   *
+   * 0: nothing waited, and Node writes its own. 1: all is written, `own` too. 2: the writer is in its system call;
+   * JS keeps what it wants to write, and settles again when the slot is reported. A Buffer: what the kernel has not
+   * taken of what waited and of `own`, which Node has to write instead of `own`.
+   */
+  settle(slot: number, own: Buffer | null): number | Buffer
+  /**
+   * Writes to `out` the slots that JS has to look at, and returns how many: they have spilled, so that JS settles them;
+   * or failed, which `errorOf` tells; or JS waits for them. If there are more than fit, `onReport` is called again. A
+   * report may be out of date: the slot has been settled since, or is another connection's.
+   */
+  takeReports(out: Int32Array): number
+  /** The errno of a connection that was broken when the writer wrote to it: a positive number, once. 0 if it is whole. */
+  errorOf(slot: number): number
+  /**
+   * Closes the file descriptor that was made for a slot, at once or when the writer is out of its system call. What
+   * waits is dropped. The number stays taken.
+   */
+  hangUp(slot: number): void
+  /** Hangs up, and makes the number of a slot free for the next connection. */
+  release(slot: number): void
+  /**
+   * For the end of the process: writes what waits for any connection, on this thread, and hangs up the slots that
+   * something waited for. What the kernel does not take within 100 ms is dropped.
+   */
+  drain(): void
+  /** The counters. */
+  stats(): FanOutStats
+}
+
 /** A link to Redis, run by the link thread. */
 export declare class Link {
   /**
@@ -203,6 +282,28 @@ export interface ChannelNames {
 
 /** Returns the time of the clock that events are stamped with, in milliseconds; see `clock.rs`. */
 export declare function clock(): number
+
+/** The counters of a `FanOut`. */
+export interface FanOutStats {
+  /** Slots that have a number now: adopted, and not released. */
+  lent: number
+  /** Slots on the list of the writer now. Some may be there twice, or have been settled. */
+  waiting: number
+  /** Frames that were appended, one for each slot and push. */
+  pushed: number
+  /** How many of them the kernel has taken from here, and not from Node. */
+  written: number
+  /** How many times the kernel had no room, and what was left became JS's. */
+  spilled: number
+  /** Connections that were broken when the writer wrote to them. */
+  failed: number
+  /** Bytes that the kernel has taken from here. Those that Node wrote behind frames, with `settle`, are among them. */
+  bytes: number
+  /** Slots that `push` has written itself, since more than `maxWaiting` waited. */
+  helped: number
+  /** Whether the writer has panicked: nothing is taken any more. */
+  isDead: boolean
+}
 
 /**
  * Returns the function that broadcasts an event: `payload` is the Engine.IO text that socket.io-parser has

@@ -835,6 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.FanOut = nativeBinding.FanOut
 module.exports.Link = nativeBinding.Link
 module.exports.Routing = nativeBinding.Routing
 module.exports.SocketsAnswer = nativeBinding.SocketsAnswer

@@ -22,6 +22,7 @@ declare namespace createAdapter {
     FactoryEvents,
     Gap,
     LinkOptions,
+    FanOutStats,
     LinkStats,
     OldOptions,
     Parser,
@@ -81,6 +82,14 @@ interface LinkOptions {
 
   /** Called with each error that the `error` event tells. */
   onError?: (error: Error) => void;
+
+  /**
+   * Whether broadcasts to 16 and more sockets of this server are written by a thread of the addon's, instead of by the JS thread.
+   * Only plain WebSocket connections over TCP take part, on Linux and macOS: see docs/fan-out.md.
+   *
+   * @default false
+   */
+  fanOut?: boolean;
 }
 
 /**
@@ -187,6 +196,35 @@ interface LinkStats {
   pendingRequests: number;
   /** Bytes that wait for the event loop now. */
   inboxBytes: number;
+  /** With `fanOut`: what the thread that writes to the sockets does, for all adapters of this JS thread. */
+  fanOut?: FanOutStats;
+}
+
+/** What becomes of connections with `fanOut`. Counters since the first of these adapters was made. */
+interface FanOutStats {
+  /** Connections that the thread writes to now. */
+  lent: number;
+  /**
+   * Connections that it does not write to, by the reason: `compressed` (permessage-deflate), `stream` (TLS, or no plain TCP socket),
+   * `replaced` (somebody has put methods on the socket), `transport` (no WebSocket as `ws` has it), `closing`, `scarce` (file
+   * descriptors), `limit` (65,536 are lent, or the system allows no more), `untested` (writes do not come by the socket's methods).
+   */
+  refused: Partial<
+    Record<
+      "compressed" | "stream" | "replaced" | "transport" | "closing" | "scarce" | "limit" | "untested",
+      number
+    >
+  >;
+  /** Connections that were given back to Node since file descriptors were scarce. */
+  returned: number;
+  /** Broadcasts that were written, summed up over the connections. */
+  written: number;
+  /** How often a connection took no more: Node writes the rest. */
+  spilled: number;
+  /** How often writing failed: the connection ends. */
+  failed: number;
+  /** Written by the thread. */
+  bytes: number;
 }
 
 /** Where a Redis is, in the words of `socket.io-redis` 5 and 6, and in some of `redis` and `ioredis`. */

@@ -15,6 +15,7 @@ const MODULES = {
  * @typedef {object} Subject
  * @property {string | null} adapter the module to require, or null for the in-memory adapter of socket.io itself
  * @property {"redis" | "ioredis" | null} client
+ * @property {boolean} [fanOut] the option
  *
  * @typedef {"static" | "dynamic" | "streams" | "emitter"} Mode a subscription mode of the sharded adapter, the adapter
  *   of streams, or an emitter instead of an adapter
@@ -39,6 +40,7 @@ const SUBJECTS = {
   "ours+redis": { adapter: OURS, client: "redis" },
   "reference+redis": { adapter: REFERENCE, client: "redis" },
   "reference+ioredis": { adapter: REFERENCE, client: "ioredis" },
+  "ours+redis, fanOut": { adapter: OURS, client: "redis", fanOut: true },
   "ours+ioredis": { adapter: OURS, client: "ioredis" },
   memory: { adapter: null, client: null },
 };

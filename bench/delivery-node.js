@@ -5,7 +5,8 @@
  * One of the servers of `npm run bench -- --only delivery`: it delivers to real WebSocket clients, or emits to those of
  * another server.
  *
- * Arguments: adapter module or "" for the in-memory one, Redis URL, key, family ("classic" | "sharded" | "streams").
+ * Arguments: adapter module or "" for the in-memory one, Redis URL, key, family ("classic" | "sharded" | "streams"), options of
+ * the adapter in JSON.
  */
 
 const { randomBytes } = require("node:crypto");
@@ -16,7 +17,10 @@ const { Server } = require("socket.io");
 const { answerOrders } = require("./child.js");
 const { usageOrders } = require("./usage.js");
 
-const [adapterModule, url, key, family] = process.argv.slice(2);
+const [adapterModule, url, key, family, json] = process.argv.slice(2);
+const { fanOut } = JSON.parse(json);
+/** The reference is given no options that it does not know. */
+const options = fanOut ? { fanOut } : {};
 
 /** How long the servers may take to find each other, in milliseconds. */
 const PATIENCE = 20_000;
@@ -75,8 +79,8 @@ async function createRedisAdapter() {
     client.on("error", (/** @type {Error} */ err) => console.error(`${adapterModule}: ${err.message}`));
   await Promise.all([pub.connect(), sub.connect()]);
   if (family === "streams")
-    return createAdapter(pub, { channelPrefix: key, streamName: key, maxLen: 1_000_000 });
+    return createAdapter(pub, { ...options, channelPrefix: key, streamName: key, maxLen: 1_000_000 });
   return family === "sharded"
-    ? createShardedAdapter(pub, sub, { channelPrefix: key, subscriptionMode: "static" })
-    : createAdapter(pub, sub, { key });
+    ? createShardedAdapter(pub, sub, { ...options, channelPrefix: key, subscriptionMode: "static" })
+    : createAdapter(pub, sub, { ...options, key });
 }

@@ -18,7 +18,7 @@ const { measuredOn } = require("./machine.js");
 
 /** @typedef {"classic" | "sharded" | "streams"} Family */
 
-const SUBJECT_NAMES = ["ours+redis", "reference+redis", "memory"];
+const SUBJECT_NAMES = ["ours+redis", "ours+redis, fanOut", "reference+redis", "memory"];
 const SIZES = [1, 10, 100, 1000, 10_000];
 const QUICK_SIZES = [10, 100];
 
@@ -67,7 +67,8 @@ function aboutDelivery(sizes, rounds) {
     `Delivers broadcasts of another server to ${sizes.join(", ")} WebSocket clients, which count them and check their order in a`,
     `process of their own; medians of ${rounds} rounds after one that only warms up, subjects in turns. CPU time of the server per`,
     'delivered message, in us; "longest turn" of its event loop and "last client" (from the last emit until the last client',
-    "has it) in ms, by the clock. x = ours / reference: below 1, ours takes less. The in-memory adapter emits by itself.",
+    "has it) in ms, by the clock. x = ours / reference: below 1, ours takes less; fanOut: ours with that option. The in-memory",
+    "adapter emits by itself.",
   ].join("\n");
 }
 
@@ -189,7 +190,8 @@ class Stage {
    */
   static async open(name, family, url, program, sockets) {
     const module = moduleOf(SUBJECTS[name], family === "streams" ? family : null) ?? "";
-    const args = [module, url, `delivery-${family}-${name}-${sockets}`, family];
+    const options = JSON.stringify({ fanOut: SUBJECTS[name].fanOut === true });
+    const args = [module, url, `delivery-${family}-${name}-${sockets}`, family, options];
     const server = new Child("delivery-node.js", args);
     const sender = module === "" ? server : new Child("delivery-node.js", args);
     const stage = new Stage(server, sender, new Clients(program), sockets);
@@ -329,11 +331,14 @@ function describeDelivery({ machine, versions, ours, rows }) {
   if (ours !== "..") lines.push(`NOTE: BENCH_OURS: "ours" is ${ours}.`);
   for (const { name, title } of METRICS) {
     lines.push("", `${title}:`);
-    const head = ["  ", "payload", "per turn", "sockets", "ours", "reference", "memory", "x", "x memory"];
+    const values = ["ours", "fanOut", "reference", "memory", "x", "x memory", "fanOut x", "fanOut x memory"];
+    const head = ["  ", "payload", "per turn", "sockets", ...values];
     const body = rows.map(({ family, payload, perTick, sockets, subjects }) => {
-      const [mine, theirs, memory] = SUBJECT_NAMES.map((subject) => subjects[subject]?.median?.[name]);
-      const cells = [payload, String(perTick), String(sockets), ...[mine, theirs, memory].map(shown)];
-      return [`  ${family}`, ...cells, ratio(mine, theirs), ratio(mine, memory)];
+      const measured = SUBJECT_NAMES.map((subject) => subjects[subject]?.median?.[name]);
+      const [mine, fanned, theirs, memory] = measured;
+      const cells = [payload, String(perTick), String(sockets), ...measured.map(shown)];
+      const ratios = [mine, fanned].flatMap((own) => [ratio(own, theirs), ratio(own, memory)]);
+      return [`  ${family}`, ...cells, ...ratios];
     });
     lines.push(...align([head, ...body]));
   }

@@ -127,6 +127,25 @@ function answerMethods(link) {
   };
 }
 
+/** What the methods of a fan-out take. @returns {Record<string, any[]>} */
+function fanOutMethods() {
+  const slots = Int32Array.of(0, 1);
+  return {
+    adopt: [-1],
+    load: [Buffer.from("frames")],
+    except: [slots, 1],
+    push: [slots, 2, new Int32Array(2), new Int32Array(2), 0, false],
+    settle: [0, Buffer.from("own")],
+    takeReports: [new Int32Array(2)],
+    errorOf: [0],
+    hangUp: [0],
+    release: [0],
+    stats: [],
+    unload: [],
+    drain: [],
+  };
+}
+
 /** The functions as they are called: some are had from a function. @returns {Record<string, (...args: any[]) => any>} */
 function callables() {
   const made = { fastBroadcast: binding.fastBroadcast(), fastSend: binding.fastSend() };
@@ -139,6 +158,7 @@ function classes(link, routing) {
     [link, linkMethods(routing.id)],
     [routing, routingMethods()],
     [new binding.SocketsAnswer(routing.id, "id", true, 1), answerMethods(link.id)],
+    [new binding.FanOut(() => {}, 1e6, 1e6), fanOutMethods()],
   ];
 }
 
@@ -146,12 +166,13 @@ function classes(link, routing) {
 function assertComplete() {
   const isFunction = (/** @type {[string, any]} */ [, value]) => typeof value === "function";
   const names = Object.entries(binding).filter(isFunction);
-  const known = [...Object.keys(functions(0)), "Link", "Routing", "SocketsAnswer"];
+  const known = [...Object.keys(functions(0)), "FanOut", "Link", "Routing", "SocketsAnswer"];
   assert.deepStrictEqual(names.map(([name]) => name).sort(), known.sort());
   for (const [made, methods, properties] of /** @type {[any, object, string[]][]} */ ([
     [binding.Link, linkMethods(0), ["id"]],
     [binding.Routing, routingMethods(), ["id"]],
     [binding.SocketsAnswer, answerMethods(0), []],
+    [binding.FanOut, fanOutMethods(), []],
   ])) {
     const there = Object.getOwnPropertyNames(made.prototype);
     assert.deepStrictEqual(there.sort(), [...Object.keys(methods), ...properties, "constructor"].sort());

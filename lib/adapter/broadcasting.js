@@ -7,8 +7,10 @@
 
 const { checkSocketIo } = require("../base/socket-io-version");
 const { decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
-const { frameOf } = require("../delivery/frames");
+const { frameOf, framesOf } = require("../delivery/frames");
+const { readAttachments } = require("../delivery/outgoing");
 const { Run, isObserved } = require("../delivery/run");
+const { Recipients } = require("../fan-out/recipients");
 const { MemberAdapter } = require("./member");
 const { Adapter, encodeInParent, makesFrames, writesToEachSocket } = require("./parent");
 const { Publisher } = require("./publisher");
@@ -35,6 +37,8 @@ class BroadcastingAdapter extends MemberAdapter {
   /** The broadcast from another node that the parent class is delivering. */
   /** @type {Incoming | null} */
   #incoming = null;
+  /** With `fanOut`. @type {Recipients | null} */
+  #recipients = null;
   /** The ids of those that the next broadcast goes to, if somebody wants to know. @type {string[] | null} */
   #receivers = null;
 
@@ -52,6 +56,16 @@ class BroadcastingAdapter extends MemberAdapter {
     this.#standardText = standardText;
     this.#makesFrames = standardText && makesFrames(this);
     this._publisher = new Publisher(this._membership, codec, standardText, this);
+  }
+
+  /** Has a thread of Rust's write broadcasts to the local sockets. @param {boolean} isWanted as the option says */
+  _useFanOut(isWanted) {
+    if (isWanted && this.#makesFrames) this.#recipients = new Recipients(this);
+  }
+
+  stats() {
+    const stats = super.stats();
+    return stats === null || this.#recipients === null ? stats : { ...stats, fanOut: this.#recipients.stats };
   }
 
   /**
@@ -78,18 +92,50 @@ class BroadcastingAdapter extends MemberAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    if (opts?.flags?.local) return super.broadcast(packet, opts);
     packet.nsp = this.nsp.name;
+    if (opts?.flags?.local) return this.#toSockets(packet, opts);
     const outer = this.#outgoing;
     const outgoing = { packet, opts, done: false };
     this.#outgoing = outgoing;
     try {
-      super.broadcast(packet, opts);
+      this.#toSockets(packet, opts);
     } finally {
       this.#outgoing = outer;
       // Another implementation (uWebSockets.js brings one) does not come by `_encode`.
       if (!outgoing.done) this._publisher.publish(packet, opts, this.encoder.encode(packet), null);
     }
+  }
+
+  /** Sends a packet to the local sockets. @param {any} packet @param {any} opts */
+  #toSockets(packet, opts) {
+    if (!this.#fansOut(opts)) return super.broadcast(packet, opts);
+    const { volatile, compress } = opts.flags ?? {};
+    /** @type {any} */
+    const packetOpts = { preEncoded: true, volatile, compress };
+    const encoded = this._encode(packet, packetOpts);
+    const send = (/** @type {any} */ socket) => {
+      socket.notifyOutgoingListeners(packet);
+      socket.client.writeToEngine(encoded, packetOpts);
+    };
+    const attachments = readAttachments(encoded);
+    // The bytes of a Blob are not at hand.
+    if (attachments === null || this.#recipients === null) return this.apply(opts, send);
+    this.#recipients.deliver(framesOf(encoded[0], packetOpts.wsPreEncodedFrame, attachments), opts, send);
+  }
+
+  /** Whether native code writes to the sockets of a broadcast. @param {any} opts */
+  #fansOut(opts) {
+    return (
+      this.#recipients !== null &&
+      writesToEachSocket() &&
+      !this._notesReceivers &&
+      this.#recipients.wants(opts)
+    );
+  }
+
+  /** Whether it has to be known what each socket was sent. */
+  get _notesReceivers() {
+    return false;
   }
 
   /**
@@ -180,6 +226,26 @@ class BroadcastingAdapter extends MemberAdapter {
     });
   }
 
+  // --- who is where ------------------------------------------------------------------------------------
+
+  /** @param {any} id @param {Set<any>} rooms */
+  addAll(id, rooms) {
+    super.addAll(id, rooms);
+    this.#recipients?.joined(id, rooms);
+  }
+
+  /** @param {any} id @param {any} room */
+  del(id, room) {
+    super.del(id, room);
+    this.#recipients?.left(id, room);
+  }
+
+  /** @param {any} id */
+  delAll(id) {
+    this.#recipients?.gone(id);
+    super.delAll(id);
+  }
+
   // --- in ----------------------------------------------------------------------------------------------
 
   /** Broadcasts for the same sockets, one behind the other. @param {import("../link/inbox").InboxRecord} record */
@@ -190,7 +256,7 @@ class BroadcastingAdapter extends MemberAdapter {
     } catch (error) {
       return this._membership.link.ignore(String(error));
     }
-    const isRun = record.length > 1 || record.count > 0;
+    const isRun = record.length > 1 || record.count > 0 || this.#fansOut(opts);
     if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts))
       return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
     for (const _ of record.each()) this.#onFrame(record, opts);
@@ -213,6 +279,7 @@ class BroadcastingAdapter extends MemberAdapter {
    * @param {any} opts
    */
   #isObserved(opts) {
+    if (this.#recipients !== null && this.#fansOut(opts)) return this.#recipients.isObserved(opts);
     let isOne = false;
     super.apply(opts, (/** @type {any} */ socket) => (isOne ||= isObserved(socket)));
     return isOne;
@@ -223,7 +290,9 @@ class BroadcastingAdapter extends MemberAdapter {
    * @param {any} opts whom it is for
    */
   _deliverRun(run, opts) {
-    this.apply(opts, (socket) => run.deliver(socket));
+    const send = (/** @type {any} */ socket) => run.deliver(socket);
+    if (this.#recipients !== null && this.#fansOut(opts)) this.#recipients.deliver(run.frames, opts, send);
+    else this.apply(opts, send);
   }
 
   /** @param {import("../link/inbox").InboxRecord} record @param {any} opts */
@@ -261,7 +330,7 @@ class BroadcastingAdapter extends MemberAdapter {
     const outer = this.#incoming;
     this.#incoming = incoming;
     try {
-      super.broadcast(packet, opts);
+      this.#toSockets(packet, opts);
     } catch (error) {
       // An outgoing listener of the user's has thrown.
       this._tellThrown(error);

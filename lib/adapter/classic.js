@@ -43,6 +43,7 @@ class RedisAdapter extends AskingAdapter {
     this.requestsTimeout = options.requestsTimeout;
     this.publishOnSpecificResponseChannel = options.publishOnSpecificResponseChannel;
     this.parser = options.parser;
+    this._useFanOut(options.fanOut);
     // What a factory has made tells it of errors.
     this._join(isMade ? null : options.onError);
   }

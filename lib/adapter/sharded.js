@@ -48,6 +48,7 @@ class ShardedRedisAdapter extends ClusterMemberAdapter {
     this.channel = broadcast;
     this.responseChannel = ownResponse;
     this.requestsTimeout = options.requestsTimeout;
+    this._useFanOut(options.fanOut);
     // What a factory has made tells it of errors.
     this._join(isMade ? null : options.onError);
   }

@@ -95,6 +95,7 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     this.#streamName = streamOf(link.keyPrefix + options.streamName, options.streamCount, nsp.name);
     this.#sessionKeyPrefix = link.keyPrefix + options.sessionKeyPrefix;
     this.#lifetime = recovery ? Number(recovery.maxDisconnectionDuration) || DEFAULT_LIFETIME : null;
+    this._useFanOut(options.fanOut);
     // What a factory has made tells it of errors.
     this._join(redisClient instanceof Link ? null : options.onError);
   }
@@ -221,6 +222,10 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
       if (this.#sending !== null) this.#sent.clear();
       this.#sending = outer;
     }
+  }
+
+  get _notesReceivers() {
+    return this.#sending !== null;
   }
 
   /** @param {any} opts @param {(socket: any) => void} callback */

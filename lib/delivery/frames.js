@@ -54,6 +54,23 @@ function frameOf(text) {
 }
 
 /**
+ * The frames of a text and its attachments, one behind the other.
+ *
+ * @param {string} text
+ * @param {Buffer[] | undefined} ofText its frame, if it was made
+ * @param {Buffer[]} attachments
+ */
+function framesOf(text, ofText, attachments) {
+  const parts = [...(ofText ?? [frameOf(text)])];
+  for (const bytes of attachments) {
+    const head = Buffer.allocUnsafe(headSize(bytes.length));
+    writeHead(head, 0, BINARY, bytes.length);
+    parts.push(head, bytes);
+  }
+  return Buffer.concat(parts);
+}
+
+/**
  * The Engine.IO text in a frame that `ws` made: its second buffer. Null if it looks otherwise.
  *
  * @param {any} frame
@@ -64,4 +81,4 @@ function payloadOf(frame) {
   return Buffer.isBuffer(payload) && payload[0] === MESSAGE ? payload : null;
 }
 
-module.exports = { BINARY, frameOf, headSize, payloadOf, writeHead };
+module.exports = { BINARY, frameOf, framesOf, headSize, payloadOf, writeHead };

@@ -29,6 +29,8 @@ class Run {
   #nsp;
   #record;
   #compress;
+  /** @type {Buffer | null} */
+  #frames = null;
   /** @type {PacketOptions | null} */
   #joined = null;
   /** @type {Message[] | null} */
@@ -51,11 +53,24 @@ class Run {
   /** @param {any} socket */
   deliver(socket) {
     try {
-      if (takesFrames(socket)) return socket.client.writeToEngine(NO_TEXT, (this.#joined ??= this.#join()));
+      if (takesFrames(socket.client.conn)) return socket.client.writeToEngine(NO_TEXT, this.#options);
       for (const { encoded, options } of this.messages) socket.client.writeToEngine(encoded, options);
     } catch (error) {
       this.#tell(error);
     }
+  }
+
+  /** All frames, one behind the other. */
+  get frames() {
+    return (this.#frames ??= this.#join());
+  }
+
+  get #options() {
+    return (this.#joined ??= {
+      preEncoded: true,
+      compress: this.#compress,
+      wsPreEncodedFrame: [this.frames],
+    });
   }
 
   /** The broadcasts one by one. @returns {Message[]} */
@@ -70,7 +85,6 @@ class Run {
     return offset;
   }
 
-  /** @returns {PacketOptions} */
   #join() {
     const record = this.#record;
     let size = 0;
@@ -87,7 +101,7 @@ class Run {
         at += attachment.copy(frames, at);
       }
     }
-    return { preEncoded: true, compress: this.#compress, wsPreEncodedFrame: [frames] };
+    return frames;
   }
 
   /** @returns {Message[]} */
@@ -113,12 +127,11 @@ class Run {
 }
 
 /**
- * Whether a socket's transport writes frames as they are, those of attachments too.
+ * Whether a connection's transport writes frames as they are, those of attachments too.
  *
- * @param {any} socket
+ * @param {any} conn
  */
-function takesFrames(socket) {
-  const { conn } = socket.client;
+function takesFrames(conn) {
   const { transport } = conn;
   return (
     transport.name === "websocket" &&
@@ -135,14 +148,22 @@ function takesFrames(socket) {
  * @param {any} socket
  */
 function isObserved(socket) {
-  const { client } = socket;
-  const conn = client.conn;
+  const conn = socket.client.conn;
   // There are other transports, and tests.
   if (conn?.transport === undefined) return true;
+  return (
+    socket.listenersAnyOutgoing?.().length !== 0 ||
+    isWatched(conn) ||
+    isWatched(conn.server) ||
+    isReplaced(socket)
+  );
+}
+
+/** Whether other functions send its packets than those of Socket.IO and Engine.IO. @param {any} socket */
+function isReplaced(socket) {
+  const { client } = socket;
+  const { conn } = client;
   return !(
-    socket.listenersAnyOutgoing?.().length === 0 &&
-    !isWatched(conn) &&
-    !isWatched(conn.server) &&
     isOriginal(socket.notifyOutgoingListeners, "_anyOutgoingListeners") &&
     isOriginal(client.writeToEngine, "conn.write(") &&
     isOriginal(conn.write, "sendPacket(") &&
@@ -165,12 +186,12 @@ function isOriginal(fn, step) {
   return is;
 }
 
+/** Events of a connection, and of Engine.IO's server, that tell of packets. */
+const WATCHES = ["packetCreate", "flush", "drain"];
+
 /** Whether somebody listens to the packets that go out. @param {import("node:events").EventEmitter} emitter */
 function isWatched(emitter) {
   return WATCHES.some((event) => emitter.listenerCount(event) > 0);
 }
 
-/** Events of a connection, and of Engine.IO's server, that tell of packets. */
-const WATCHES = ["packetCreate", "flush", "drain"];
-
-module.exports = { Run, isObserved };
+module.exports = { Run, WATCHES, isObserved, isReplaced, isWatched, takesFrames };

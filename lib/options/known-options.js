@@ -6,7 +6,7 @@
  */
 
 const LINK = ["transport", "maxBacklogBytes", "maxInboxBytes", "allowedHosts"];
-const ADAPTER = [...LINK, "requestsTimeout", "onError"];
+const ADAPTER = [...LINK, "requestsTimeout", "onError", "fanOut"];
 const STREAMS = [
   ...["streamName", "streamCount", "channelPrefix", "useShardedPubSub", "maxLen", "readCount"],
   ...["blockTimeInMs", "sessionKeyPrefix", "heartbeatInterval", "heartbeatTimeout", "onlyPlaintext"],

@@ -40,6 +40,7 @@ const MAX_STREAMS = 1024;
  * @property {number} maxInboxBytes
  * @property {string[] | null} [allowedHosts] that a cluster or a sentinel may name; null for all
  * @property {((error: Error) => void) | null} onError
+ * @property {boolean} fanOut whether broadcasts are written to the sockets by a thread of Rust's
  */
 
 /**
@@ -139,6 +140,7 @@ function readLinkOptions(given) {
     maxInboxBytes: readNumber(given, "maxInboxBytes", "a number of bytes") ?? MAX_INBOX_BYTES,
     allowedHosts: readHosts(given.allowedHosts),
     onError: onError ?? null,
+    fanOut: readBoolean(given, "fanOut") ?? false,
   };
 }
 

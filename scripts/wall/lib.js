@@ -28,9 +28,11 @@ const LAYERS = {
   messages: { files: ["messages/"], imports: ["base", "msgpack", "options", "link", "delivery"] },
   // Connections that come back.
   recovery: { files: ["recovery/"], imports: ["base", "msgpack", "link", "delivery", "messages"] },
+  // A thread that writes to them.
+  "fan-out": { files: ["fan-out/"], imports: ["base", "delivery"] },
   adapter: {
     files: ["adapter/"],
-    imports: ["base", "msgpack", "options", "link", "place", "delivery", "messages", "recovery"],
+    imports: ["base", "msgpack", "options", "link", "place", "delivery", "messages", "recovery", "fan-out"],
   },
   // Works where there is no server: beside the adapters.
   emitter: {

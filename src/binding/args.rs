@@ -2,6 +2,7 @@
 //! instead of 140, a short string 30 instead of 200. And without the traps in them: see [`Bytes::if_buffer`], [`List`].
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicI32;
 
 use napi::bindgen_prelude::{Array, FromNapiValue, TypeName, ValidateNapiValue, sys};
 use napi::{Result, Status, ValueType, check_status};
@@ -64,6 +65,80 @@ impl FromNapiValue for Bytes {
         // SAFETY: the caller's.
         unsafe { Self::if_buffer(env, value) }
             .ok_or_else(|| napi::Error::new(Status::InvalidArg, "a Buffer was expected"))
+    }
+}
+
+/// An Int32Array of the caller's, during the call that it was given to. As atomic numbers: it may be memory that other
+/// threads have as well, and two arguments may be the same memory.
+pub struct Words {
+    data: *const AtomicI32,
+    len: usize,
+}
+
+impl Words {
+    /// The numbers.
+    pub fn as_slice(&self) -> &[AtomicI32] {
+        if self.len == 0 {
+            return &[];
+        }
+        // SAFETY: Node-API gave this pointer and length for an Int32Array that is an argument of the running call: it is
+        // aligned and alive, and JS, which could detach it, does not run meanwhile. Writes through other pointers to the
+        // same memory are atomic ones, or those of another thread's JS, which are too.
+        unsafe { std::slice::from_raw_parts(self.data, self.len) }
+    }
+
+    /// The first so many numbers.
+    ///
+    /// # Errors
+    /// An `Error` if there are fewer.
+    pub fn first(&self, count: u32) -> Result<&[AtomicI32]> {
+        let error = || napi::Error::new(Status::InvalidArg, format!("there are only {} numbers", self.len));
+        self.as_slice().get(..count as usize).ok_or_else(error)
+    }
+}
+
+impl TypeName for Words {
+    fn type_name() -> &'static str {
+        "Int32Array"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Object
+    }
+}
+
+impl ValidateNapiValue for Words {}
+
+impl FromNapiValue for Words {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> Result<Self> {
+        let mut is_typed = false;
+        // SAFETY: the caller's; the out pointer is local.
+        let status = unsafe { sys::napi_is_typedarray(env, value, &mut is_typed) };
+        let (mut kind, mut len, mut data) = (0, 0, std::ptr::null_mut());
+        if status == sys::Status::napi_ok && is_typed {
+            let unwanted = std::ptr::null_mut();
+            check_status!(
+                // SAFETY: the caller's; the out pointers are local, or null for what is not wanted.
+                unsafe {
+                    sys::napi_get_typedarray_info(
+                        env,
+                        value,
+                        &mut kind,
+                        &mut len,
+                        &mut data,
+                        unwanted,
+                        std::ptr::null_mut(),
+                    )
+                },
+                "an array cannot be read"
+            )?;
+        }
+        if !is_typed || kind != sys::TypedarrayType::int32_array {
+            return Err(napi::Error::new(Status::InvalidArg, "an Int32Array was expected"));
+        }
+        // Memory that was taken away from it has no address, whatever length is told.
+        let len = if data.is_null() { 0 } else { len };
+        Ok(Words { data: data.cast_const().cast(), len })
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod alone;
 mod args;
+mod fanout;
 mod fast;
 mod handshakes;
 mod hot;

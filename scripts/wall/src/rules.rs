@@ -12,8 +12,18 @@ pub struct Layer {
     pub bars: &'static [&'static str],
 }
 
-const NO_IO: &[&str] =
-    &["napi", "redis", "socket2", "std::fs", "std::net", "std::os", "std::thread", "tokio", "tokio_rustls"];
+const NO_IO: &[&str] = &[
+    "napi",
+    "redis",
+    "rustix",
+    "socket2",
+    "std::fs",
+    "std::net",
+    "std::os",
+    "std::thread",
+    "tokio",
+    "tokio_rustls",
+];
 
 /// From the lowest up.
 pub const LAYERS: &[Layer] = &[
@@ -45,19 +55,26 @@ pub const LAYERS: &[Layer] = &[
         name: "carriers",
         files: &["src/transport/client.rs", "src/transport/redis/**"],
         imports: &["terms", "transport"],
-        bars: &["napi"],
+        bars: &["napi", "rustix"],
+    },
+    // Frames on their way to clients.
+    Layer {
+        name: "fanout",
+        files: &["src/fanout/**"],
+        imports: &[],
+        bars: &["napi", "redis", "tokio", "tokio_rustls"],
     },
     Layer {
         name: "driver",
         files: &["src/driver/**"],
         imports: &["carriers", "clock", "core", "terms", "transport", "wire"],
-        bars: &["napi", "redis"],
+        bars: &["napi", "redis", "rustix"],
     },
     Layer {
         name: "binding",
         files: &["src/binding/**"],
-        imports: &["carriers", "clock", "core", "driver", "packet", "terms", "transport", "wire"],
-        bars: &["redis", "tokio"],
+        imports: &["carriers", "clock", "core", "driver", "fanout", "packet", "terms", "transport", "wire"],
+        bars: &["redis", "rustix", "tokio"],
     },
 ];
 

@@ -1,0 +1,290 @@
+// @ts-check
+"use strict";
+
+/**
+ * A connection that is lent to the thread. The invariant: Node and the thread never both hold bytes of a connection that are not
+ * written. The thread takes frames only while Node holds nothing (`flags`). Before Node writes, the thread gives back what it has
+ * (`settle`): the methods here stand before those of the `net.Socket`.
+ */
+
+const { Socket: NetSocket } = require("node:net");
+const { WATCHES, isWatched, takesFrames } = require("../delivery/run");
+
+/** Why the thread may not have a connection, as bits of its flags. */
+const FLAG = Object.freeze({
+  /** Node has written to it, and may hold something yet. */
+  TOUCHED: 1,
+  /** Somebody listens to its packets. */
+  WATCHED: 2,
+  /** Somebody listens to what a socket of it is sent. */
+  OUTGOING: 4,
+  /** It has ended, or is not lent any more. */
+  GONE: 8,
+  /** No reason: the thread may hold something. */
+  HELD: 1 << 16,
+});
+
+/** What `settle` returns, but for bytes that the kernel has not taken. */
+const SETTLED = Object.freeze({ NOTHING: 0, WRITTEN: 1, BUSY: 2 });
+
+/** Where a connection, and its `net.Socket`, have what is known of their being lent. */
+const LENT = Symbol("lent connection");
+
+/** What Node does to the socket goes through these. */
+const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy"]);
+
+/**
+ * @typedef {(error?: Error | null) => void} Callback
+ *
+ * @typedef {object} Lender who has all that are lent: the hub
+ * @property {Int32Array} flags
+ * @property {import("../../binding").FanOut} native
+ * @property {LentConnection[]} touched
+ * @property {(lent: LentConnection) => void} forget
+ */
+
+class LentConnection {
+  #hub;
+  /** A write of Node's that the writer is in the way of. @type {{ again: () => void, callback: Callback } | null} */
+  #delayed = null;
+  /** The sockets of it whose outgoing packets somebody listens to. @type {Set<any>} */
+  #listened = new Set();
+  /** How many adapters have its slot in their lists, and one for the connection. */
+  #users = 1;
+
+  /** Whether it has ended, or is not lent any more. Its slot may be another's. */
+  isGone = false;
+
+  /** @param {Lender} hub @param {number} slot @param {any} conn */
+  constructor(hub, slot, conn) {
+    this.#hub = hub;
+    this.slot = slot;
+    this.conn = conn;
+    this.socket = conn.transport.socket._socket;
+    this.socket[LENT] = this;
+    for (const name of HOOKS) define(this.socket, name, OF_SOCKET[name]);
+    define(conn, LENT, this);
+    conn.on("newListener", onNewListener);
+    conn.on("removeListener", onRemoveListener);
+    if (isWatched(conn)) this.flag(FLAG.WATCHED);
+  }
+
+  get isHeld() {
+    return (this.#hub.flags[this.slot] & FLAG.HELD) !== 0;
+  }
+
+  /** Whether neither Node nor Engine.IO holds anything of it. */
+  get isClean() {
+    const { conn } = this;
+    const { transport } = conn;
+    return (
+      conn.readyState === "open" &&
+      conn.writeBuffer.length === 0 &&
+      transport.writable === true &&
+      transport.socket.readyState === 1 &&
+      transport.socket.bufferedAmount === 0 &&
+      this.socket.writableLength === 0
+    );
+  }
+
+  /** @param {number} bit */
+  flag(bit) {
+    this.#hub.flags[this.slot] |= bit;
+  }
+
+  /** @param {number} bit */
+  unflag(bit) {
+    this.#hub.flags[this.slot] &= ~bit;
+  }
+
+  /** Somebody listens to what a socket of it is sent, or nobody any more. @param {any} id @param {boolean} isListened */
+  listened(id, isListened) {
+    if (isListened) this.#listened.add(id);
+    else this.#listened.delete(id);
+    if (this.#listened.size > 0) this.flag(FLAG.OUTGOING);
+    else this.unflag(FLAG.OUTGOING);
+  }
+
+  /** Node writes. */
+  touch() {
+    const { flags } = this.#hub;
+    if ((flags[this.slot] & FLAG.TOUCHED) !== 0) return;
+    flags[this.slot] |= FLAG.TOUCHED;
+    this.#hub.touched.push(this);
+  }
+
+  /**
+   * Has the thread give back what it holds. Then Node goes on: with its own bytes, unless these were written with what the
+   * thread held.
+   *
+   * @param {Buffer | null} own what Node writes
+   * @param {() => void} goOn does as Node does
+   * @param {Callback} callback of Node's write
+   */
+  settle(own, goOn, callback) {
+    const settled = this.#hub.native.settle(this.slot, own);
+    if (settled === SETTLED.BUSY) {
+      this.#delayed = { again: () => this.settle(own, goOn, callback), callback };
+      return;
+    }
+    this.unflag(FLAG.HELD);
+    if (settled === SETTLED.NOTHING) return goOn();
+    if (settled === SETTLED.WRITTEN) return own === null ? goOn() : callback();
+    /** @type {Callback} */
+    const onRest = (error) => (error ? callback(error) : goOn());
+    NetSocket.prototype._write.call(
+      this.socket,
+      settled,
+      /** @type {any} */ ("buffer"),
+      own === null ? onRest : callback,
+    );
+  }
+
+  /** The writer is done with what Node's write has waited for. Returns whether one has. */
+  resume() {
+    const delayed = this.#delayed;
+    if (delayed === null) return false;
+    this.#delayed = null;
+    delayed.again();
+    return true;
+  }
+
+  /** What the kernel has not taken of the thread's is Node's from now on. */
+  takeBack() {
+    if (!this.isHeld) return;
+    const rest = this.#hub.native.settle(this.slot, null);
+    if (rest === SETTLED.BUSY) return;
+    this.unflag(FLAG.HELD);
+    if (typeof rest === "number") return;
+    const { transport } = this.conn;
+    const options = { compress: false, wsPreEncodedFrame: [rest] };
+    if (transport.writable) transport.send([{ type: "message", data: "", options }]);
+    else transport.socket._sender.sendFrame([rest]);
+  }
+
+  /** The socket is destroyed. */
+  end() {
+    if (this.isHeld) this.#hub.native.settle(this.slot, null);
+    const delayed = this.#delayed;
+    this.#delayed = null;
+    if (delayed !== null) process.nextTick(delayed.callback, cancelled());
+    this.#leave();
+  }
+
+  /** The connection is not lent any more. */
+  giveBack() {
+    if (this.isGone) return;
+    this.takeBack();
+    // What Node writes later goes its own way. So it waits for the writer.
+    if (this.isHeld) return;
+    this.#leave();
+  }
+
+  #leave() {
+    this.isGone = true;
+    this.#hub.native.hangUp(this.slot);
+    for (const name of HOOKS) Reflect.deleteProperty(this.socket, name);
+    this.conn.off("newListener", onNewListener);
+    this.conn.off("removeListener", onRemoveListener);
+    // As long as lists have the slot, it is refused.
+    this.flag(FLAG.GONE);
+    this.release();
+  }
+
+  /** An adapter has it in its lists. */
+  retain() {
+    this.#users++;
+  }
+
+  /** One of those who have the slot has let go of it. */
+  release() {
+    if (--this.#users === 0) this.#hub.forget(this);
+  }
+}
+
+/** Methods of a `net.Socket` that is lent. @type {Record<typeof HOOKS[number], (this: any, ...args: any[]) => void>} */
+const OF_SOCKET = {
+  _write(chunk, encoding, callback) {
+    const lent = this[LENT];
+    lent.touch();
+    const goOn = () => NetSocket.prototype._write.call(this, chunk, encoding, callback);
+    if (!lent.isHeld) return goOn();
+    lent.settle(bytesOf(chunk, encoding), goOn, callback);
+  },
+
+  _writev(chunks, callback) {
+    const lent = this[LENT];
+    lent.touch();
+    const goOn = () => NetSocket.prototype._writev?.call(this, chunks, callback);
+    if (!lent.isHeld) return goOn();
+    const own = Buffer.concat(
+      chunks.map((/** @type {any} */ { chunk, encoding }) => bytesOf(chunk, encoding)),
+    );
+    lent.settle(own, goOn, callback);
+  },
+
+  _final(callback) {
+    const lent = this[LENT];
+    lent.touch();
+    const goOn = () => NetSocket.prototype._final.call(this, callback);
+    if (!lent.isHeld) return goOn();
+    lent.settle(null, goOn, callback);
+  },
+
+  _destroy(error, callback) {
+    this[LENT].end();
+    return NetSocket.prototype._destroy.call(this, error, callback);
+  },
+};
+
+/** @param {any} chunk @param {BufferEncoding} encoding @returns {Buffer} */
+function bytesOf(chunk, encoding) {
+  return typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk;
+}
+
+function cancelled() {
+  return Object.assign(new Error("write ECANCELED"), { code: "ECANCELED", syscall: "write" });
+}
+
+/** @this {any} @param {string | symbol} event */
+function onNewListener(event) {
+  if (WATCHES.includes(/** @type {string} */ (event))) this[LENT].flag(FLAG.WATCHED);
+}
+
+/** @this {any} @param {string | symbol} event @param {Function} listener */
+function onRemoveListener(event, listener) {
+  const lent = this[LENT];
+  // Whoever removes all listeners removes these, too: nobody tells of those that come.
+  if (listener === onNewListener) return lent.flag(FLAG.WATCHED);
+  if (WATCHES.includes(/** @type {string} */ (event)) && !isWatched(this)) lent.unflag(FLAG.WATCHED);
+}
+
+/** @param {any} object @param {string | symbol} name @param {any} value */
+function define(object, name, value) {
+  Object.defineProperty(object, name, { value, configurable: true, writable: true, enumerable: false });
+}
+
+/**
+ * Why a connection cannot be lent, or null.
+ *
+ * @param {any} conn
+ * @returns {"polling" | "transport" | "compressed" | "replaced" | "stream" | "closing" | null}
+ */
+function obstacleOf(conn) {
+  const { transport } = conn;
+  if (transport.name !== "websocket") return transport.name === "polling" ? "polling" : "transport";
+  const { socket: ws } = transport;
+  // What is compressed is sent later than it is handed over.
+  if (ws?.extensions !== "" || conn.server.opts.perMessageDeflate) return "compressed";
+  if (!takesFrames(conn)) return "transport";
+  const socket = ws._socket;
+  // TLS, or a stream of the user's, has another.
+  if (!(socket instanceof NetSocket) || Object.getPrototypeOf(socket) !== NetSocket.prototype)
+    return "stream";
+  if (HOOKS.some((name) => Object.hasOwn(socket, name))) return "replaced";
+  const { _handle: handle } = /** @type {any} */ (socket);
+  if (handle?.constructor?.name !== "TCP" || !(handle.fd > 2)) return "stream";
+  return socket.writable && !socket.destroyed ? null : "closing";
+}
+
+module.exports = { FLAG, LENT, LentConnection, define, obstacleOf };

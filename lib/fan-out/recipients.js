@@ -1,0 +1,237 @@
+// @ts-check
+"use strict";
+
+/** Whom the broadcasts of an adapter go to: for each large room a list of lent connections, kept by joins and leaves. */
+
+const { isObserved, isReplaced, isWatched } = require("../delivery/run");
+const { FLAG, define } = require("./connection");
+const { theHub } = require("./hub");
+const { SlotList } = require("./slot-list");
+
+/** Fewer sockets than these are written to by the JS thread: to wake another costs as much. */
+const FEWEST = 16;
+
+/** @typedef {import("./connection").LentConnection} LentConnection */
+/** @typedef {{ rooms: Set<any>, except?: Set<any>, flags?: any }} Target */
+
+class Recipients {
+  #adapter;
+  #hub = theHub();
+  #everyone = new SlotList();
+  /** Those that were broadcast to. @type {Map<any, SlotList>} */
+  #rooms = new Map();
+  /** By the ids of the sockets. @type {Map<any, LentConnection>} */
+  #lent = new Map();
+  /** The ids, by slot. @type {Map<number, any>} */
+  #ids = new Map();
+  #refused = new Int32Array(FEWEST);
+
+  /** @param {any} adapter */
+  constructor(adapter) {
+    this.#adapter = adapter;
+  }
+
+  get stats() {
+    return this.#hub.stats();
+  }
+
+  // --- who is where ------------------------------------------------------------------------------------
+
+  /** A socket has joined rooms. @param {any} id @param {Set<any>} rooms */
+  joined(id, rooms) {
+    this.#put(this.#everyone, id);
+    for (const room of rooms) {
+      const list = this.#rooms.get(room);
+      if (list !== undefined) this.#put(list, id);
+    }
+  }
+
+  /** A socket leaves a room. @param {any} id @param {any} room */
+  left(id, room) {
+    const list = this.#rooms.get(room);
+    if (list === undefined) return;
+    this.#take(list, id);
+    if (list.size === 0) this.#rooms.delete(room);
+  }
+
+  /** A socket leaves all its rooms, and the server. @param {any} id */
+  gone(id) {
+    for (const room of this.#adapter.sids.get(id) ?? []) this.left(id, room);
+    this.#take(this.#everyone, id);
+    const lent = this.#lent.get(id);
+    if (lent === undefined) return;
+    this.#lent.delete(id);
+    this.#ids.delete(lent.slot);
+    lent.listened(id, false);
+    lent.release();
+  }
+
+  /** @param {SlotList} list @param {any} id */
+  #put(list, id) {
+    const lent = this.#lent.get(id);
+    if (lent === undefined) list.others.add(id);
+    else list.add(lent.slot);
+  }
+
+  /** @param {SlotList} list @param {any} id */
+  #take(list, id) {
+    const lent = this.#lent.get(id);
+    if (lent !== undefined) list.remove(lent.slot);
+    list.others.delete(id);
+  }
+
+  /** Lends the connections of sockets that are new in a list, if they may be. @param {SlotList} list */
+  #lendNew(list) {
+    for (const id of list.others) {
+      const socket = this.#adapter.nsp.sockets.get(id);
+      const conn = socket?.client?.conn;
+      if (conn?.transport === undefined || isReplaced(socket)) continue;
+      const lent = this.#hub.lend(conn);
+      if (lent !== null) this.#own(id, socket, lent);
+    }
+  }
+
+  /** @param {any} id @param {any} socket @param {LentConnection} lent */
+  #own(id, socket, lent) {
+    // Two sockets of one namespace and connection: there are none, but in tests.
+    if (this.#ids.has(lent.slot)) return;
+    lent.retain();
+    this.#lent.set(id, lent);
+    this.#ids.set(lent.slot, id);
+    watchOutgoing(socket, lent);
+    const lists = [this.#everyone];
+    for (const room of this.#adapter.sids.get(id) ?? []) lists.push(this.#rooms.get(room) ?? NO_LIST);
+    for (const list of lists) if (list.others.delete(id)) list.add(lent.slot);
+  }
+
+  /** @param {any} room @returns {SlotList} */
+  #listOf(room) {
+    const known = this.#rooms.get(room);
+    if (known !== undefined) return known;
+    const ids = this.#adapter.rooms.get(room);
+    if (ids === undefined) return NO_LIST;
+    const list = new SlotList();
+    for (const id of ids) this.#put(list, id);
+    if (ids.size >= FEWEST) this.#rooms.set(room, list);
+    return list;
+  }
+
+  // --- broadcasts --------------------------------------------------------------------------------------
+
+  /** Whether a broadcast is for so many that it is handed to the thread. @param {Target} opts */
+  wants({ rooms }) {
+    const { sids, rooms: all, nsp } = this.#adapter;
+    let size = rooms.size === 0 ? sids.size : 0;
+    for (const room of rooms) size += all.get(room)?.size ?? 0;
+    if (size < FEWEST) return false;
+    const { engine } = nsp.server;
+    if (engine !== undefined && isWatched(engine)) return false;
+    // Somebody may have put functions in the place of those of all sockets.
+    const [one] = this.#lent.keys();
+    const socket = nsp.sockets.get(one);
+    return socket === undefined || !isReplaced(socket);
+  }
+
+  /** Whether functions of the user's see what one of the sockets is sent. @param {Target} opts */
+  isObserved({ rooms }) {
+    return this.#listsOf(rooms).some((list) => {
+      for (let n = 0; n < list.count; n++)
+        if ((this.#hub.flags[list.slots[n]] & (FLAG.WATCHED | FLAG.OUTGOING)) !== 0) return true;
+      for (const id of list.others) {
+        const socket = this.#adapter.nsp.sockets.get(id);
+        if (socket !== undefined && isObserved(socket)) return true;
+      }
+      return false;
+    });
+  }
+
+  /**
+   * Sends WebSocket frames to the sockets of a broadcast.
+   *
+   * @param {Buffer} frames
+   * @param {Target} opts
+   * @param {(socket: any) => void} send takes each socket whose connection the thread may not have now
+   */
+  deliver(frames, { rooms, except, flags }, send) {
+    const lists = this.#listsOf(rooms);
+    this.#hub.sweep();
+    const { native } = this.#hub;
+    native.load(frames);
+    for (const room of except ?? []) {
+      const { slots, count } = this.#listOf(room);
+      if (count > 0) native.except(slots, count);
+    }
+    let refused = 0;
+    for (const { slots, count } of lists) {
+      if (count === 0) continue;
+      this.#reserve(refused + count);
+      const isVolatile = flags?.volatile === true;
+      refused = native.push(slots, count, this.#hub.flags, this.#refused, refused, isVolatile);
+    }
+    native.unload();
+    // A listener of the user's may broadcast: the list is needed again.
+    const ids = Array.from(this.#refused.subarray(0, refused), (slot) => this.#ids.get(slot));
+    for (const id of this.#othersOf(lists, except)) ids.push(id);
+    for (const id of ids) {
+      const socket = this.#adapter.nsp.sockets.get(id);
+      if (socket !== undefined) send(socket);
+    }
+  }
+
+  /** @param {Set<any>} rooms @returns {SlotList[]} */
+  #listsOf(rooms) {
+    const lists = rooms.size === 0 ? [this.#everyone] : Array.from(rooms, (room) => this.#listOf(room));
+    for (const list of lists) if (list.others.size > 0) this.#lendNew(list);
+    return lists;
+  }
+
+  /** The ids of the sockets whose connections are not lent. @param {SlotList[]} lists @param {Set<any> | undefined} except */
+  #othersOf(lists, except) {
+    const all = this.#adapter.rooms;
+    /** @type {Set<any>} */
+    const ids = new Set();
+    for (const { others } of lists) for (const id of others) ids.add(id);
+    if (ids.size > 0) for (const room of except ?? []) for (const id of all.get(room) ?? []) ids.delete(id);
+    return ids;
+  }
+
+  /** @param {number} size */
+  #reserve(size) {
+    if (size <= this.#refused.length) return;
+    const larger = new Int32Array(2 * size);
+    larger.set(this.#refused);
+    this.#refused = larger;
+  }
+}
+
+const NO_LIST = new SlotList();
+
+/** Where a socket has its connection. */
+const CONNECTION = Symbol("connection that is lent");
+
+/** Has a connection know whether somebody listens to what a socket of it is sent. @param {any} socket @param {LentConnection} lent */
+function watchOutgoing(socket, lent) {
+  define(socket, CONNECTION, lent);
+  for (const [name, method] of Object.entries(OF_SOCKET)) define(socket, name, method);
+  noteOutgoing(socket);
+}
+
+/** @param {any} socket */
+function noteOutgoing(socket) {
+  socket[CONNECTION].listened(socket.id, socket.listenersAnyOutgoing().length > 0);
+}
+
+/** Methods of a socket whose connection is lent. */
+const OF_SOCKET = Object.fromEntries(
+  ["onAnyOutgoing", "prependAnyOutgoing", "offAnyOutgoing"].map((name) => [
+    name,
+    /** @this {any} @param {any[]} args */
+    function (...args) {
+      Object.getPrototypeOf(this)[name].apply(this, args);
+      noteOutgoing(this);
+      return this;
+    },
+  ]),
+);
+
+module.exports = { Recipients };

@@ -1,0 +1,354 @@
+//! The connections that one JS environment lends: what JS calls, on its thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::queue::{Frame, Outcome};
+use super::shared::{MAX_SLOTS, Shared};
+use super::slot::{Appended, Job, Settled};
+use super::sync::{pause, thread};
+use super::sys::{Refusal, Socket, wait_until_writable};
+use super::writer;
+
+/// Numbers in memory of the caller's. Atomic, since other threads may have that memory, and two arrays may be one.
+pub type Words = [AtomicI32];
+
+/// In the flags of a slot: native may hold something for it, so that JS settles before Node writes. Set here, cleared by JS.
+pub const HELD: i32 = 1 << 16;
+
+/// How many times JS looks whether the writer is out of its system call, before it waits for a report.
+const LOOKS: usize = if cfg!(all(test, feature = "interleavings")) { 1 } else { 20 };
+
+/// How long the process's exit waits for the writer to come out of a system call, which never blocks.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// The bounds of a hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How many bytes may wait for a connection.
+    pub max_bytes: usize,
+    /// How many slots may wait until the JS thread writes half of them itself.
+    pub max_waiting: usize,
+}
+
+/// A push: what is loaded goes to these slots.
+#[derive(Debug, Clone, Copy)]
+pub struct Push<'a> {
+    /// The slots.
+    pub slots: &'a Words,
+    /// The flags of all slots, by number.
+    pub flags: &'a Words,
+    /// Where to write the slots that are not to be had. It has room for all of them.
+    pub refused: &'a Words,
+    /// Whether a slot that is busy is left out.
+    pub is_volatile: bool,
+}
+
+/// The counters of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // see FanOutStats
+pub struct HubStats {
+    pub lent: u64,
+    pub waiting: u64,
+    pub pushed: u64,
+    pub written: u64,
+    pub spilled: u64,
+    pub failed: u64,
+    pub bytes: u64,
+    pub helped: u64,
+    pub is_dead: bool,
+}
+
+/// The connections that one JS environment lends.
+pub struct Hub {
+    shared: Arc<Shared>,
+    /// It is started with the first connection.
+    writer: Option<thread::JoinHandle<()>>,
+    bounds: Bounds,
+    loaded: Option<Frame>,
+    /// Counts what was loaded. A slot with this mark has had its frame, or is not to have it.
+    epoch: u32,
+    /// The mark of each slot, by number.
+    marks: Vec<u32>,
+    /// Numbers below the length of `marks` that are nobody's.
+    free: Vec<u32>,
+    /// Slots that got their first frame in the running push.
+    fresh: Vec<u32>,
+    pushed: u64,
+    helped: u64,
+}
+
+impl Hub {
+    /// Nothing is lent. `tell_js` is called, on any thread, when there is something to take from [`Hub::take_reports`],
+    /// and not again before that is called.
+    pub fn new(bounds: Bounds, tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
+        Hub {
+            shared: Arc::new(Shared::new(tell_js)),
+            writer: None,
+            bounds,
+            loaded: None,
+            epoch: 1,
+            marks: Vec::new(),
+            free: Vec::new(),
+            fresh: Vec::new(),
+            pushed: 0,
+            helped: 0,
+        }
+    }
+
+    /// Takes a connection; returns the number of its slot.
+    ///
+    /// # Errors
+    /// If there is no such number, no writer, or `socket` cannot be had.
+    pub fn adopt(&mut self, socket: impl FnOnce() -> Result<Socket, Refusal>) -> Result<u32, Refusal> {
+        if self.shared.is_dead() || (self.free.is_empty() && self.marks.len() >= MAX_SLOTS) {
+            return Err(Refusal::Impossible);
+        }
+        let socket = socket()?;
+        self.start_writer()?;
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None => {
+                let number = u32::try_from(self.marks.len()).map_err(|_| Refusal::Impossible)?;
+                if !self.shared.make_slot(number) {
+                    return Err(Refusal::Impossible);
+                }
+                self.marks.push(0);
+                number
+            }
+        };
+        // It is nobody's, and so has had nothing of what is loaded.
+        if let Some(mark) = self.marks.get_mut(number as usize) {
+            *mark = 0;
+        }
+        if let Some(mut slot) = self.shared.slot(number) {
+            slot.lend(socket);
+        }
+        Ok(number)
+    }
+
+    fn start_writer(&mut self) -> Result<(), Refusal> {
+        if self.writer.is_none() {
+            let shared = Arc::clone(&self.shared);
+            let started = thread::Builder::new().name("fan-out".into()).spawn(move || writer::run(&shared));
+            self.writer = Some(started.map_err(|_| Refusal::Impossible)?);
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy of bytes for the next pushes. No slot has had them.
+    pub fn load(&mut self, frames: &[u8]) {
+        self.loaded = (!frames.is_empty()).then(|| frames.into());
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.marks.fill(0);
+            self.epoch = 1;
+        }
+    }
+
+    /// Lets go of what is loaded.
+    pub fn unload(&mut self) {
+        self.loaded = None;
+    }
+
+    /// The slots do not get what is loaded.
+    pub fn except(&mut self, slots: &Words) {
+        for slot in slots {
+            self.mark(slot.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Marks a slot, whatever it is; returns whether it was not.
+    fn mark(&mut self, slot: i32) -> bool {
+        let mark = usize::try_from(slot).ok().and_then(|slot| self.marks.get_mut(slot));
+        // One that was never made is not to be had, as often as it is named.
+        mark.is_none_or(|mark| std::mem::replace(mark, self.epoch) != self.epoch)
+    }
+
+    /// Appends what is loaded to each slot that is not marked, and marks it. Returns how many are not to be had. Does
+    /// nothing if there is no room to tell of all, or nothing is loaded.
+    pub fn push(&mut self, push: Push<'_>) -> usize {
+        let Some(frame) = self.loaded.clone().filter(|_| push.refused.len() >= push.slots.len()) else {
+            return 0;
+        };
+        let is_dead = self.shared.is_dead();
+        let mut refused = push.refused.iter();
+        for word in push.slots {
+            let slot = word.load(Ordering::Relaxed);
+            if !self.mark(slot) {
+                continue;
+            }
+            let is_had = !is_dead && self.append(slot, &frame, &push);
+            if !is_had && let Some(place) = refused.next() {
+                place.store(slot, Ordering::Relaxed);
+            }
+        }
+        let waiting = self.shared.enqueue(&mut self.fresh);
+        if waiting > self.bounds.max_waiting {
+            self.help();
+        }
+        push.refused.len() - refused.len()
+    }
+
+    /// Returns whether the slot is to be had.
+    fn append(&mut self, slot: i32, frame: &Frame, push: &Push<'_>) -> bool {
+        let Ok(number) = u32::try_from(slot) else {
+            return false;
+        };
+        let Some(word) = push.flags.get(number as usize) else {
+            return false;
+        };
+        let flags = word.load(Ordering::Relaxed);
+        if flags & !HELD != 0 {
+            return false;
+        }
+        let Some(mut slot) = self.shared.slot(number) else {
+            return false;
+        };
+        match slot.append(frame, self.bounds.max_bytes, push.is_volatile) {
+            Appended::Refused => return false,
+            Appended::Dropped => return true,
+            Appended::First => self.fresh.push(number),
+            Appended::Behind => {}
+        }
+        drop(slot);
+        word.store(flags | HELD, Ordering::Relaxed);
+        self.pushed += 1;
+        true
+    }
+
+    /// The writer lags: this thread writes half of what waits, so that JS is slowed down as it would be without a thread.
+    fn help(&mut self) {
+        for number in self.shared.take_half() {
+            self.shared.write(number);
+            self.helped += 1;
+        }
+    }
+
+    /// Before Node writes `own` to a connection: see [`Settled`]. If the writer is at it, a report comes when it is done.
+    pub fn settle(&mut self, number: u32, own: &[u8]) -> Settled {
+        for look in 1..=LOOKS {
+            let Some(mut slot) = self.shared.slot(number) else {
+                return Settled::Nothing;
+            };
+            let (settled, written) = slot.settle(own);
+            if settled == Settled::Busy && look == LOOKS {
+                slot.wait();
+            }
+            drop(slot);
+            if let Some(written) = written {
+                self.shared.counters.add(written);
+            }
+            if settled != Settled::Busy {
+                return settled;
+            }
+            pause();
+        }
+        Settled::Busy
+    }
+
+    /// Hands over slots that JS has to look at, so many at most: they have spilled or failed, or JS waits for them. JS is
+    /// told again if there are more. A slot may have been settled since, or have become another connection's.
+    pub fn take_reports(&mut self, at_most: usize) -> Vec<u32> {
+        self.shared.take_reports(at_most)
+    }
+
+    /// The errno of a connection that is broken, once; 0 if there is none.
+    pub fn take_errno(&mut self, number: u32) -> i32 {
+        self.shared.slot(number).map_or(0, |mut slot| slot.take_errno())
+    }
+
+    /// Closes the file descriptor of a slot, or has the writer do it; what waits is dropped.
+    pub fn hang_up(&mut self, number: u32) {
+        if let Some(mut slot) = self.shared.slot(number) {
+            slot.hang_up();
+        }
+    }
+
+    /// Hangs up, and makes the number free for another connection.
+    pub fn release(&mut self, number: u32) {
+        if self.shared.slot(number).is_some_and(|mut slot| slot.release()) {
+            self.free.push(number);
+        }
+    }
+
+    /// The process ends: writes what waits for any connection, and hangs up those that something waited for. Clients that
+    /// are slow are waited for so long, together; what they do not take is dropped.
+    pub fn drain(&mut self, patience: Duration) {
+        let end_of_calls = Instant::now() + LAST_CALL;
+        let mut full = Vec::new();
+        for number in self.shared.numbers() {
+            if let Some(job) = self.take_last(number, end_of_calls) {
+                full.extend(self.write_last(job));
+            }
+        }
+        let end = Instant::now() + patience;
+        while !full.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            wait_until_writable(full.iter().map(|job: &Job| &job.socket), left);
+            full = full.into_iter().filter_map(|job| self.write_last(job)).collect();
+        }
+    }
+
+    /// Takes out what waits for a slot, once the writer is not at it.
+    fn take_last(&self, number: u32, end: Instant) -> Option<Job> {
+        loop {
+            let mut slot = self.shared.slot(number)?;
+            if !slot.is_in_call() {
+                return slot.take_last();
+            }
+            // The writer leaves to us what has come since.
+            slot.wait();
+            drop(slot);
+            if Instant::now() >= end {
+                return None;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Writes; returns what has to wait for the client.
+    fn write_last(&self, mut job: Job) -> Option<Job> {
+        let written = job.queue.write(&job.socket);
+        self.shared.counters.add(written);
+        (written.outcome == Outcome::Full).then_some(job)
+    }
+
+    /// As if so much had been loaded.
+    #[cfg(test)]
+    pub(super) fn set_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> HubStats {
+        let counters = &self.shared.counters;
+        HubStats {
+            lent: (self.marks.len() - self.free.len()) as u64,
+            waiting: self.shared.waiting() as u64,
+            pushed: self.pushed,
+            written: counters.written.load(Ordering::Relaxed),
+            spilled: counters.spilled.load(Ordering::Relaxed),
+            failed: counters.failed.load(Ordering::Relaxed),
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            helped: self.helped,
+            is_dead: self.shared.is_dead(),
+        }
+    }
+}
+
+impl Drop for Hub {
+    /// Writes what can be written at once: the thread of JS may have been ended behind a broadcast. Then ends the writer, which
+    /// may be in a system call: none blocks. Nothing holds a file descriptor any more.
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+        self.shared.end();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
