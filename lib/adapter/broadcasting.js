@@ -128,6 +128,7 @@ class BroadcastingAdapter extends MemberAdapter {
     return (
       this.#recipients !== null &&
       writesToEachSocket() &&
+      !Object.hasOwn(this, "apply") &&
       !this._notesReceivers &&
       this.#recipients.wants(opts)
     );
@@ -228,22 +229,33 @@ class BroadcastingAdapter extends MemberAdapter {
 
   // --- who is where ------------------------------------------------------------------------------------
 
-  /** @param {any} id @param {Set<any>} rooms */
-  addAll(id, rooms) {
-    super.addAll(id, rooms);
-    this.#recipients?.joined(id, rooms);
+  /**
+   * The parent class tells of sockets that join and leave rooms. It is known here before listeners of the user's hear of it.
+   *
+   * @param {string | symbol} event
+   * @param {any[]} args
+   * @returns {boolean}
+   */
+  emit(event, ...args) {
+    if (event === "join-room") this.#recipients?.joined(args[1], args[0]);
+    else if (event === "leave-room") this.#recipients?.left(args[1], args[0]);
+    return super.emit(event, ...args);
   }
 
-  /** @param {any} id @param {any} room */
-  del(id, room) {
-    super.del(id, room);
-    this.#recipients?.left(id, room);
+  /** @param {any} id @param {Set<any>} rooms */
+  addAll(id, rooms) {
+    this.#recipients?.arrived(id);
+    super.addAll(id, rooms);
   }
 
   /** @param {any} id */
   delAll(id) {
-    this.#recipients?.gone(id);
-    super.delAll(id);
+    try {
+      super.delAll(id);
+    } finally {
+      // If a listener of the user's has thrown, the parent class still has it.
+      if (!this.sids.has(id)) this.#recipients?.gone(id);
+    }
   }
 
   // --- in ----------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ const SETTLED = Object.freeze({ NOTHING: 0, WRITTEN: 1, BUSY: 2 });
 const LENT = Symbol("lent connection");
 
 /** What Node does to the socket goes through these. */
-const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy"]);
+const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy", "cork"]);
 
 /**
  * @typedef {(error?: Error | null) => void} Callback
@@ -39,14 +39,17 @@ const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy"])
  * @typedef {object} Lender who has all that are lent: the hub
  * @property {Int32Array} flags
  * @property {import("../../binding").FanOut} native
- * @property {LentConnection[]} touched
- * @property {(lent: LentConnection) => void} forget
+ * @property {Set<LentConnection>} touched
+ * @property {(lent: LentConnection) => void} ended it is not lent any more
+ * @property {(lent: LentConnection) => void} forget nobody has its slot any more
  */
 
 class LentConnection {
   #hub;
   /** A write of Node's that the writer is in the way of. @type {{ again: () => void, callback: Callback } | null} */
   #delayed = null;
+  /** Whether it is to be given back when that is done. */
+  #isUnwanted = false;
   /** The sockets of it whose outgoing packets somebody listens to. @type {Set<any>} */
   #listened = new Set();
   /** How many adapters have its slot in their lists, and one for the connection. */
@@ -83,7 +86,8 @@ class LentConnection {
       transport.writable === true &&
       transport.socket.readyState === 1 &&
       transport.socket.bufferedAmount === 0 &&
-      this.socket.writableLength === 0
+      this.socket.writableLength === 0 &&
+      this.socket.writableCorked === 0
     );
   }
 
@@ -99,6 +103,8 @@ class LentConnection {
 
   /** Somebody listens to what a socket of it is sent, or nobody any more. @param {any} id @param {boolean} isListened */
   listened(id, isListened) {
+    // Its slot may be another's.
+    if (this.isGone) return;
     if (isListened) this.#listened.add(id);
     else this.#listened.delete(id);
     if (this.#listened.size > 0) this.flag(FLAG.OUTGOING);
@@ -107,10 +113,8 @@ class LentConnection {
 
   /** Node writes. */
   touch() {
-    const { flags } = this.#hub;
-    if ((flags[this.slot] & FLAG.TOUCHED) !== 0) return;
-    flags[this.slot] |= FLAG.TOUCHED;
-    this.#hub.touched.push(this);
+    this.flag(FLAG.TOUCHED);
+    this.#hub.touched.add(this);
   }
 
   /**
@@ -146,6 +150,7 @@ class LentConnection {
     if (delayed === null) return false;
     this.#delayed = null;
     delayed.again();
+    if (this.#isUnwanted) this.giveBack();
     return true;
   }
 
@@ -174,6 +179,9 @@ class LentConnection {
   /** The connection is not lent any more. */
   giveBack() {
     if (this.isGone) return;
+    this.#isUnwanted = true;
+    // Node's write is not lost, and stays behind what the thread has.
+    if (this.#delayed !== null) return;
     this.takeBack();
     // What Node writes later goes its own way. So it waits for the writer.
     if (this.isHeld) return;
@@ -188,6 +196,7 @@ class LentConnection {
     this.conn.off("removeListener", onRemoveListener);
     // As long as lists have the slot, it is refused.
     this.flag(FLAG.GONE);
+    this.#hub.ended(this);
     this.release();
   }
 
@@ -235,6 +244,12 @@ const OF_SOCKET = {
     this[LENT].end();
     return NetSocket.prototype._destroy.call(this, error, callback);
   },
+
+  /** What is written to a corked socket comes later than it is written. */
+  cork() {
+    this[LENT].touch();
+    return NetSocket.prototype.cork.call(this);
+  },
 };
 
 /** @param {any} chunk @param {BufferEncoding} encoding @returns {Buffer} */
@@ -256,7 +271,9 @@ function onRemoveListener(event, listener) {
   const lent = this[LENT];
   // Whoever removes all listeners removes these, too: nobody tells of those that come.
   if (listener === onNewListener) return lent.flag(FLAG.WATCHED);
-  if (WATCHES.includes(/** @type {string} */ (event)) && !isWatched(this)) lent.unflag(FLAG.WATCHED);
+  const isTold = this.listeners("newListener").includes(onNewListener);
+  if (isTold && WATCHES.includes(/** @type {string} */ (event)) && !isWatched(this))
+    lent.unflag(FLAG.WATCHED);
 }
 
 /** @param {any} object @param {string | symbol} name @param {any} value */

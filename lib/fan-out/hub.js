@@ -26,8 +26,10 @@ class Hub {
   /** Why native code may not have a connection, by its slot: bits of `FLAG`. */
   flags = new Int32Array(MOST_LENT);
   native = new FanOut(() => this.#onReport(), MOST_BYTES, MOST_WAITING);
-  /** Those that Node has written to, and that were not found clean since. @type {LentConnection[]} */
-  touched = [];
+  /** Those that Node has written to, and that were not found clean since. @type {Set<LentConnection>} */
+  touched = new Set();
+  /** How many are lent. */
+  #count = 0;
   /** By slot. @type {(LentConnection | undefined)[]} */
   #lent = [];
   #reports = new Int32Array(1024);
@@ -63,6 +65,7 @@ class Hub {
     this.flags[slot] = 0;
     const lent = new LentConnection(this, slot, conn);
     this.#lent[slot] = lent;
+    this.#count++;
     // Until the next sweep has found it clean.
     lent.touch();
     if (!this.#isTested) this.#test(lent);
@@ -104,8 +107,14 @@ class Hub {
     for (const lent of this.#lent) {
       if (lent === undefined || lent.isGone) continue;
       lent.giveBack();
-      this.#returned++;
+      if (lent.isGone) this.#returned++;
     }
+  }
+
+  /** @param {LentConnection} lent */
+  ended(lent) {
+    this.#count--;
+    this.touched.delete(lent);
   }
 
   /** The slot may be another's from now on. @param {LentConnection} lent */
@@ -116,14 +125,11 @@ class Hub {
 
   /** Finds out which of those that Node has written to are clean again. */
   sweep() {
-    const { touched } = this;
-    let kept = 0;
-    for (const lent of touched) {
-      if (lent.isGone) continue;
-      if (lent.isClean) lent.unflag(FLAG.TOUCHED);
-      else touched[kept++] = lent;
+    for (const lent of this.touched) {
+      if (!lent.isClean) continue;
+      lent.unflag(FLAG.TOUCHED);
+      this.touched.delete(lent);
     }
-    touched.length = kept;
   }
 
   /** What the thread has to say. */
@@ -152,9 +158,9 @@ class Hub {
 
   /** As `FanOutStats` in index.d.ts. */
   stats() {
-    const { lent, spilled, failed, bytes, written } = this.native.stats();
+    const { spilled, failed, bytes, written } = this.native.stats();
     return {
-      lent,
+      lent: this.#count,
       refused: Object.fromEntries(this.#refused),
       returned: this.#returned,
       written,

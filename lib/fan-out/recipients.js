@@ -3,7 +3,7 @@
 
 /** Whom the broadcasts of an adapter go to: for each large room a list of lent connections, kept by joins and leaves. */
 
-const { isObserved, isReplaced, isWatched } = require("../delivery/run");
+const { isObserved, isReplaced: isSentOtherwise, isWatched } = require("../delivery/run");
 const { FLAG, define } = require("./connection");
 const { theHub } = require("./hub");
 const { SlotList } = require("./slot-list");
@@ -20,7 +20,7 @@ class Recipients {
   #everyone = new SlotList();
   /** Those that were broadcast to. @type {Map<any, SlotList>} */
   #rooms = new Map();
-  /** By the ids of the sockets. @type {Map<any, LentConnection>} */
+  /** By the ids of the sockets. @type {Map<any, { lent: LentConnection, socket: any }>} */
   #lent = new Map();
   /** The ids, by slot. @type {Map<number, any>} */
   #ids = new Map();
@@ -37,16 +37,19 @@ class Recipients {
 
   // --- who is where ------------------------------------------------------------------------------------
 
-  /** A socket has joined rooms. @param {any} id @param {Set<any>} rooms */
-  joined(id, rooms) {
+  /** A socket is there, if it was not. @param {any} id */
+  arrived(id) {
     this.#put(this.#everyone, id);
-    for (const room of rooms) {
-      const list = this.#rooms.get(room);
-      if (list !== undefined) this.#put(list, id);
-    }
   }
 
-  /** A socket leaves a room. @param {any} id @param {any} room */
+  /** A socket has joined a room. @param {any} id @param {any} room */
+  joined(id, room) {
+    const list = this.#rooms.get(room);
+    // A listener may have thrown it out meanwhile.
+    if (list !== undefined && this.#adapter.sids.has(id)) this.#put(list, id);
+  }
+
+  /** A socket has left a room. @param {any} id @param {any} room */
   left(id, room) {
     const list = this.#rooms.get(room);
     if (list === undefined) return;
@@ -54,29 +57,30 @@ class Recipients {
     if (list.size === 0) this.#rooms.delete(room);
   }
 
-  /** A socket leaves all its rooms, and the server. @param {any} id */
+  /** A socket has left the server. @param {any} id */
   gone(id) {
-    for (const room of this.#adapter.sids.get(id) ?? []) this.left(id, room);
     this.#take(this.#everyone, id);
-    const lent = this.#lent.get(id);
-    if (lent === undefined) return;
+    const known = this.#lent.get(id);
+    if (known === undefined) return;
+    const { lent, socket } = known;
     this.#lent.delete(id);
     this.#ids.delete(lent.slot);
+    unwatchOutgoing(socket);
     lent.listened(id, false);
     lent.release();
   }
 
   /** @param {SlotList} list @param {any} id */
   #put(list, id) {
-    const lent = this.#lent.get(id);
-    if (lent === undefined) list.others.add(id);
-    else list.add(lent.slot);
+    const known = this.#lent.get(id);
+    if (known === undefined) list.others.add(id);
+    else list.add(known.lent.slot);
   }
 
   /** @param {SlotList} list @param {any} id */
   #take(list, id) {
-    const lent = this.#lent.get(id);
-    if (lent !== undefined) list.remove(lent.slot);
+    const known = this.#lent.get(id);
+    if (known !== undefined) list.remove(known.lent.slot);
     list.others.delete(id);
   }
 
@@ -88,7 +92,15 @@ class Recipients {
       if (conn?.transport === undefined || isReplaced(socket)) continue;
       const lent = this.#hub.lend(conn);
       if (lent !== null) this.#own(id, socket, lent);
+      // It may be no list that is kept.
+      this.#move(list, id);
     }
+  }
+
+  /** @param {SlotList} list @param {any} id */
+  #move(list, id) {
+    const known = this.#lent.get(id);
+    if (known !== undefined && list.others.delete(id)) list.add(known.lent.slot);
   }
 
   /** @param {any} id @param {any} socket @param {LentConnection} lent */
@@ -96,12 +108,11 @@ class Recipients {
     // Two sockets of one namespace and connection: there are none, but in tests.
     if (this.#ids.has(lent.slot)) return;
     lent.retain();
-    this.#lent.set(id, lent);
+    this.#lent.set(id, { lent, socket });
     this.#ids.set(lent.slot, id);
     watchOutgoing(socket, lent);
-    const lists = [this.#everyone];
-    for (const room of this.#adapter.sids.get(id) ?? []) lists.push(this.#rooms.get(room) ?? NO_LIST);
-    for (const list of lists) if (list.others.delete(id)) list.add(lent.slot);
+    this.#move(this.#everyone, id);
+    for (const room of this.#adapter.sids.get(id) ?? []) this.#move(this.#rooms.get(room) ?? NO_LIST, id);
   }
 
   /** @param {any} room @returns {SlotList} */
@@ -180,9 +191,15 @@ class Recipients {
 
   /** @param {Set<any>} rooms @returns {SlotList[]} */
   #listsOf(rooms) {
-    const lists = rooms.size === 0 ? [this.#everyone] : Array.from(rooms, (room) => this.#listOf(room));
-    for (const list of lists) if (list.others.size > 0) this.#lendNew(list);
-    return lists;
+    if (rooms.size === 0) return [this.#upToDate(this.#everyone)];
+    // One after the other: who is lent because of one room is lent in the next.
+    return Array.from(rooms, (room) => this.#upToDate(this.#listOf(room)));
+  }
+
+  /** @param {SlotList} list */
+  #upToDate(list) {
+    if (list.others.size > 0) this.#lendNew(list);
+    return list;
   }
 
   /** The ids of the sockets whose connections are not lent. @param {SlotList[]} lists @param {Set<any> | undefined} except */
@@ -217,21 +234,40 @@ function watchOutgoing(socket, lent) {
 }
 
 /** @param {any} socket */
+function unwatchOutgoing(socket) {
+  for (const name of [CONNECTION, ...Object.keys(OF_SOCKET)]) Reflect.deleteProperty(socket, name);
+}
+
+/** @param {any} socket */
 function noteOutgoing(socket) {
   socket[CONNECTION].listened(socket.id, socket.listenersAnyOutgoing().length > 0);
 }
 
-/** Methods of a socket whose connection is lent. */
+/** Methods of a socket whose connection is lent. @type {Record<string, (this: any, ...args: any[]) => any>} */
 const OF_SOCKET = Object.fromEntries(
   ["onAnyOutgoing", "prependAnyOutgoing", "offAnyOutgoing"].map((name) => [
     name,
-    /** @this {any} @param {any[]} args */
     function (...args) {
-      Object.getPrototypeOf(this)[name].apply(this, args);
+      inherited(this, name).apply(this, args);
       noteOutgoing(this);
       return this;
     },
   ]),
 );
+
+/** The method behind ours; `object` may be an heir of the socket. @param {any} object @param {string} name @returns {Function} */
+function inherited(object, name) {
+  for (let one = object; one !== null; one = Object.getPrototypeOf(one))
+    if (Object.hasOwn(one, name) && one[name] !== OF_SOCKET[name]) return one[name];
+  throw new TypeError(`${name} is not a function`);
+}
+
+/** Whether functions of the user's stand in the place of Socket.IO's own. @param {any} socket */
+function isReplaced(socket) {
+  return (
+    isSentOtherwise(socket) ||
+    Object.entries(OF_SOCKET).some(([name, method]) => Object.hasOwn(socket, name) && socket[name] !== method)
+  );
+}
 
 module.exports = { Recipients };
