@@ -1,7 +1,9 @@
 export { createAdapter, createShardedAdapter, RedisAdapter } from "./index.js";
 export type {
   AdapterFactory,
+  AdapterStats,
   FactoryEvents,
+  FanOutStats,
   Gap,
   LinkOptions,
   LinkStats,

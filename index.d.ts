@@ -19,10 +19,11 @@ declare namespace createAdapter {
   export { createAdapter, createAdapter as default, createShardedAdapter, RedisAdapter };
   export type {
     AdapterFactory,
+    AdapterStats,
     FactoryEvents,
+    FanOutStats,
     Gap,
     LinkOptions,
-    FanOutStats,
     LinkStats,
     OldOptions,
     Parser,
@@ -196,7 +197,11 @@ interface LinkStats {
   pendingRequests: number;
   /** Bytes that wait for the event loop now. */
   inboxBytes: number;
-  /** With `fanOut`: what the thread that writes to the sockets does, for all adapters of this JS thread. */
+}
+
+/** The counters of an adapter. */
+interface AdapterStats extends LinkStats {
+  /** With the option `fanOut`: what the thread that writes to the sockets does, for all adapters of this JS thread. */
   fanOut?: FanOutStats;
 }
 
@@ -349,7 +354,7 @@ declare class RedisAdapter extends Adapter {
   get transport(): TransportInfo;
 
   /** The counters; null once the adapter is closed. */
-  stats(): LinkStats | null;
+  stats(): AdapterStats | null;
 
   /**
    * Resolves when every server has worked off what this one has asked for before (`socketsJoin` and the like), and
@@ -482,7 +487,7 @@ declare class ShardedRedisAdapter extends ClusterAdapter {
   get transport(): TransportInfo;
 
   /** The counters; null once the adapter is closed. */
-  stats(): LinkStats | null;
+  stats(): AdapterStats | null;
 
   /** As that of `RedisAdapter`. */
   barrier(): Promise<void>;

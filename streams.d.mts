@@ -2,6 +2,8 @@ import * as streams from "./streams.js";
 
 export { createAdapter } from "./streams.js";
 export type {
+  AdapterStats,
+  FanOutStats,
   Gap,
   LinkOptions,
   LinkStats,

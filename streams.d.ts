@@ -9,9 +9,16 @@ import {
   type Session,
   type SocketId,
 } from "socket.io-adapter";
-import type { FactoryEvents, LinkOptions, LinkStats, TransportInfo } from "./index.js";
+import type {
+  FactoryEvents,
+  LinkOptions,
+  AdapterStats,
+  FanOutStats,
+  LinkStats,
+  TransportInfo,
+} from "./index.js";
 
-export type { LinkOptions, LinkStats, TransportInfo };
+export type { LinkOptions, AdapterStats, FanOutStats, LinkStats, TransportInfo };
 
 export interface RedisStreamsAdapterOptions extends LinkOptions {
   /**
@@ -118,7 +125,7 @@ declare class RedisStreamsAdapter extends ClusterAdapter {
   get transport(): TransportInfo;
 
   /** The counters; null once the adapter is closed. */
-  stats(): LinkStats | null;
+  stats(): AdapterStats | null;
 
   /** The names of all rooms of the cluster. */
   allRooms(): Promise<Set<Room>>;

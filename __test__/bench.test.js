@@ -188,14 +188,19 @@ describe("bench", function () {
       [1, 3].flatMap((sockets) => payloads.flatMap((payload) => [1, 16].map((n) => [sockets, payload, n]))),
     );
     for (const { subjects, payload } of delivery.rows) {
-      assert.deepEqual(Object.keys(subjects), ["ours+redis", "reference+redis", "memory"]);
+      assert.deepEqual(Object.keys(subjects), [
+        "ours+redis",
+        "ours+redis, fanOut",
+        "reference+redis",
+        "memory",
+      ]);
       for (const { failed, median } of Object.values(subjects)) {
         assert.equal(failed, undefined, payload);
         assert.ok(median.processUs > 0 && median.longestWallMs > 0 && median.lastMs > 0, payload);
         assert.ok(median.threadUs === null || median.threadUs > 0, payload);
       }
     }
-    assert.match(stdout, /^ {2}classic +binary \(100 B\) +16 +3( +[\d.]+){5}$/m);
+    assert.match(stdout, /^ {2}classic +binary \(100 B\) +16 +3( +[\d.]+){8}$/m);
   });
 
   it("refuses what it does not know", async () => {

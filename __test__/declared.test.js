@@ -59,9 +59,13 @@ describe("what the types declare", function () {
 
   /** @type {[string, "index" | "streams", () => any][]} */
   const adapters = [
-    ["RedisAdapter", "index", () => main.createAdapter(clients[0], clients[1])],
-    ["ShardedRedisAdapter", "index", () => main.createShardedAdapter(clients[0], clients[1])],
-    ["RedisStreamsAdapter", "streams", () => streams.createAdapter(clients[0])],
+    ["RedisAdapter", "index", () => main.createAdapter(clients[0], clients[1], { fanOut: true })],
+    [
+      "ShardedRedisAdapter",
+      "index",
+      () => main.createShardedAdapter(clients[0], clients[1], { fanOut: true }),
+    ],
+    ["RedisStreamsAdapter", "streams", () => streams.createAdapter(clients[0], { fanOut: true })],
   ];
   for (const [name, entry, make] of adapters) {
     it(`${name}: its members are there, and its methods return what they say`, async () => {
@@ -80,7 +84,8 @@ describe("what the types declare", function () {
           assert.strictEqual(isPromise, returns[0].startsWith("Promise<"), `${method}(): ${returns[0]}`);
         await result;
       }
-      fields(adapter.stats(), "index", "LinkStats");
+      fields(adapter.stats(), "index", "AdapterStats");
+      fields(adapter.stats().fanOut, "index", "FanOutStats");
       fields(adapter.transport, "index", "TransportInfo");
     });
   }
