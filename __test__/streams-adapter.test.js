@@ -31,7 +31,7 @@ describe("options of streams", () => {
       ...{ family: "streams", key: "socket.io", publishOnSpecificResponseChannel: true, customParser: false },
       ...{ streamName: "socket.io", streamCount: 1, maxLen: 10_000, readCount: 100, blockTimeInMs: 5000 },
       ...{ sessionKeyPrefix: "sio:session:", onlyPlaintext: false },
-      ...{ requestsTimeout: 5000, transport: "auto", onError: null, allowedHosts: null },
+      ...{ requestsTimeout: 5000, transport: "auto", onError: null, allowedHosts: null, fanOut: false },
       ...{ maxBacklogBytes: 33_554_432, maxInboxBytes: 33_554_432 },
     });
     assert.deepStrictEqual(readStreamsOptions(null), readStreamsOptions({ streamName: undefined }));
