@@ -75,11 +75,10 @@ class RedisSentinel {
   /** Has the sentinels replace the master, which lives; resolves with the new one, once all is well again. */
   async failover() {
     const before = await this.master();
-    // Refused while there is no good replica, or the last failover is not over.
-    await waitFor(() => this.sentinels[0].cli("SENTINEL", "FAILOVER", this.name), {
-      timeout: PATIENCE,
-      what: "a failover to begin",
-    });
+    // Refused while there is no good replica, or a failover is not over. One that does not get on is given up.
+    const ask = () => this.sentinels[0].cli("SENTINEL", "FAILOVER", this.name).catch(() => {});
+    const isReplaced = async () => (await this.master()) !== before || (await ask(), false);
+    await waitFor(isReplaced, { timeout: PATIENCE, what: "another master" });
     return this.replaced(before);
   }
 
