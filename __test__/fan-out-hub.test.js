@@ -12,6 +12,7 @@ const net = require("node:net");
 const path = require("node:path");
 const { Worker } = require("node:worker_threads");
 const { FanOut } = require("../binding");
+const { skip } = require("./support/hooks");
 const { once, waitFor } = require("./support/wait");
 
 /** As in src/fanout/hub.rs: native may hold something for a slot with this flag. */
@@ -43,8 +44,7 @@ describe("the hub of fan-out", function () {
   let open = [];
 
   before(async function () {
-    // Elsewhere no connection is lent.
-    if (process.platform === "win32") this.skip();
+    if (process.platform === "win32") skip(this, "no connection is lent on Windows");
     server = net.createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
   });

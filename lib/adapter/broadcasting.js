@@ -268,8 +268,9 @@ class BroadcastingAdapter extends MemberAdapter {
     } catch (error) {
       return this._membership.link.ignore(String(error));
     }
-    const isRun = record.length > 1 || record.count > 0 || this.#fansOut(opts);
-    if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts))
+    const fansOut = this.#fansOut(opts);
+    const isRun = record.length > 1 || record.count > 0 || fansOut;
+    if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts, fansOut))
       return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
     for (const _ of record.each()) this.#onFrame(record, opts);
   }
@@ -289,9 +290,10 @@ class BroadcastingAdapter extends MemberAdapter {
    * whom.
    *
    * @param {any} opts
+   * @param {boolean} fansOut
    */
-  #isObserved(opts) {
-    if (this.#recipients !== null && this.#fansOut(opts)) return this.#recipients.isObserved(opts);
+  #isObserved(opts, fansOut) {
+    if (this.#recipients !== null && fansOut) return this.#recipients.isObserved(opts);
     let isOne = false;
     super.apply(opts, (/** @type {any} */ socket) => (isOne ||= isObserved(socket)));
     return isOne;

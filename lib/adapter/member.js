@@ -223,7 +223,6 @@ class MemberAdapter extends Adapter {
     try {
       super.delAll(id);
     } finally {
-      this._printed.forget(id);
       if (occupied && this.sids.size === 0) this.#occupied(false);
     }
   }
