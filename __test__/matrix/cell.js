@@ -88,8 +88,12 @@ class Cell {
         assert.deepStrictEqual([malformed, refused, dropped, lostInFlight], [0, 0, 0, 0]);
       }
     } finally {
-      this.step += ", or then to end";
-      await this.#end();
+      this.step += ", or then to close the servers";
+      for (const { socket } of this.nodes) socket?.disconnect();
+      await Promise.all(this.nodes.map(({ io }) => io.close()));
+      this.step += ", or then to end the clients";
+      // What a close() has sent is to be answered before the connection is.
+      await Promise.allSettled(this.#ends.map(async (end) => end()));
     }
   }
 
@@ -245,13 +249,6 @@ class Cell {
         assert.deepStrictEqual(answers, [TEXT, TEXT, TEXT], `acks of node ${index}`);
       }),
     );
-  }
-
-  async #end() {
-    for (const { socket } of this.nodes) socket?.disconnect();
-    await Promise.all(this.nodes.map(({ io }) => io.close()));
-    // What a close() has sent is to be answered before the connection is.
-    await Promise.allSettled(this.#ends.map(async (end) => end()));
   }
 }
 

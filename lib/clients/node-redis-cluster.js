@@ -244,6 +244,7 @@ class NodeRedisCluster extends NodeRedisClient {
 
   stop() {
     if (this.channelKind === "shard") this.#leaveReplicas();
+    this.#discovery.stop();
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
@@ -325,7 +326,7 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** Finds what the client has lost without telling, with a node for example. */
   #look() {
-    if (!this.isOpen) return;
+    if (!this.isOpen) return void this.#discovery.endForgotten();
     if (this.isReady) this.#unready = 0;
     // A node that does not come back is a replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.rediscover();

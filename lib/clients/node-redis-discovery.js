@@ -14,6 +14,9 @@ const DISCOVERY = 1500;
 /** How often it is looked whether the client was closed meanwhile, in milliseconds. */
 const LOOK_EVERY = 250;
 
+/** For how long that is looked at when nobody needs the client any more, in milliseconds: it may look for the slots itself. */
+const SEEN_OUT = 10_000;
+
 /**
  * How long a node may keep the client from finding out where the slots are, in milliseconds: doubled each time, since
  * there are networks that take long to connect.
@@ -86,18 +89,28 @@ class Discovery {
   }
 
   /**
-   * Settles as the client's search for the slots does. If the client is closed meanwhile, it goes on, connects to the nodes
-   * that it finds, and forgets them: then their connections are ended here.
+   * Settles as the client's search for the slots does, and ends what that leaves.
    *
    * @param {Promise<any>} search
    */
   async #seenThrough(search) {
-    const endForgotten = () => {
-      if (this.#cluster.isOpen === false) nodesOf(this.#cluster).forEach(endNode);
-    };
-    const timer = setInterval(endForgotten, LOOK_EVERY).unref();
+    const timer = setInterval(() => this.endForgotten(), LOOK_EVERY).unref();
     await search.finally(() => clearInterval(timer));
-    endForgotten();
+    this.endForgotten();
+  }
+
+  /** Nobody needs the client any more. It is about to be closed, and may be looking for the slots by itself. */
+  stop() {
+    const timer = setInterval(() => this.endForgotten(), LOOK_EVERY).unref();
+    setTimeout(() => clearInterval(timer), SEEN_OUT).unref();
+  }
+
+  /**
+   * Ends connections that nobody could end any more. If the client is closed while it looks for the slots, the search goes
+   * on, connects to the nodes that it finds, and the client forgets them.
+   */
+  endForgotten() {
+    if (this.#cluster.isOpen === false) nodesOf(this.#cluster).forEach(endNode);
   }
 
   /**

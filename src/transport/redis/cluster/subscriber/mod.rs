@@ -213,6 +213,7 @@ impl ClusterSubscriber {
         let mut settled = Vec::new();
         let mut withdrawn = Vec::new();
         let stopped = self.stopped.take();
+        self.handovers.wake(now);
         let owners = &self.owners;
         let asks =
             self.handovers.look(now, |node| owners.get(node).is_some_and(SubscriberConnection::is_asked));

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::TICK;
 use super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use crate::transport::redis::cluster::subscriber::last::{
-    ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, hash,
+    ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash,
 };
 use crate::transport::redis::connect::Address;
 
@@ -41,6 +42,10 @@ pub(super) struct Handover {
     pub(super) doubted: bool,
     /// It was asked whether it is alive, and has not answered.
     pub(super) silent: bool,
+    /// When the former and the new owner were asked last whether they are busy.
+    pub(super) asked: [Option<Instant>; 2],
+    /// For how long it may still wait for nodes that are busy.
+    pub(super) may_wait: Duration,
     /// When the former owner had sent something last.
     pub(super) heard_at: Instant,
     /// It did not answer for longer than messages need between nodes.
@@ -104,6 +109,53 @@ impl Handover {
             self.seen.lag = COPY_LAG;
         }
         self.last.is_back();
+    }
+
+    pub(super) fn node(&self, whom: Whom) -> &Address {
+        if whom == Whom::Former { &self.former } else { &self.owner }
+    }
+
+    /// Puts everything off by what has `passed`, if a node is busy. Returns the nodes that have to be asked
+    /// whether they are.
+    pub(super) fn look_at_nodes(
+        &mut self,
+        passed: Duration,
+        now: Instant,
+        is_asked: impl Fn(&Address) -> bool,
+    ) -> Vec<Address> {
+        let mut asks = Vec::new();
+        let mut busy = false;
+        for (at, whom) in [Whom::Former, Whom::New].into_iter().enumerate() {
+            let is_asked = is_asked(self.node(whom));
+            let since = self.asked[at];
+            let is_new = since.is_some_and(|since| now - since < TICK);
+            if is_asked {
+                self.asked[at] = since.or(Some(now));
+                // A node that may hang is waited for in another way.
+                busy |= since.is_some() && !is_new && !(self.silent && whom == Whom::Former);
+            } else if !is_new {
+                // The last messages have questions of their own.
+                let asks_now = !self.silent && self.last.is_empty();
+                self.asked[at] = asks_now.then_some(now);
+                asks.extend(asks_now.then(|| self.node(whom).clone()));
+            }
+        }
+        if busy {
+            let by = passed.min(self.may_wait);
+            self.may_wait -= by;
+            self.put_off(by);
+        }
+        asks
+    }
+
+    /// Everything happens later.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.until += by;
+        self.heard_at += by;
+        self.stays += by;
+        self.seen.since += by;
+        self.copies.put_off(by);
+        self.held.iter_mut().filter_map(|held| held.waits.as_mut()).for_each(|until| *until += by);
     }
 
     pub(super) fn hear_owner(

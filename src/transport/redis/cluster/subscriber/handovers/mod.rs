@@ -33,6 +33,9 @@
 //! When it is back, such a node may also forward what it had delivered right before it fell silent: see
 //! [`LastMessages`].
 //!
+//! All these times count only while we read, and while both nodes answer: see [`Handovers::wake`] and
+//! [`MOST_BUSY`]. On a busy machine a thread may be kept waiting for seconds, and so may a node by its disk.
+//!
 //! A slot that moves to another shard needs none of this: there only one of the two nodes sends each message.
 
 mod handover;
@@ -56,6 +59,13 @@ use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use handover::{Handover, PATIENCE, Phase};
 use seen::{Copies, LAG, SeenMessages};
 
+/// How often a subscriber is polled while names are handed over, at least.
+const TICK: Duration = LAG.checked_div(4).unwrap();
+
+/// For how long a handover waits at most, in all, for nodes that are busy. 220 ms were seen: a node that
+/// learns of a failover writes that to its disk, and serves nobody meanwhile.
+const MOST_BUSY: Duration = Duration::from_secs(2);
+
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
 pub(super) struct Handovers {
@@ -66,6 +76,10 @@ pub(super) struct Handovers {
     over: Vec<Subscription>,
     /// Nothing is read, so the time that passes proves nothing.
     paused: bool,
+    /// When [`Handovers::wake`] was called last; `None` if there was no handover then.
+    woken_at: Option<Instant>,
+    /// How much time has passed by then that counts.
+    passed: Duration,
 }
 
 impl Handovers {
@@ -111,6 +125,7 @@ impl Handovers {
         // What it has just sent may not have reached the new owner yet.
         let waits = complete || (relation == Relation::Shard && silence < LAG);
         let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
+        self.woken_at.get_or_insert(now);
         let keys = RandomState::new();
         let last = if complete { LastMessages::default() } else { LastMessages::of(last, &keys) };
         self.all.push(Handover {
@@ -122,6 +137,8 @@ impl Handovers {
             doubles: relation != Relation::Unknown,
             doubted: !complete,
             silent: !complete,
+            asked: [None; 2],
+            may_wait: MOST_BUSY,
             heard_at: now.checked_sub(silence).unwrap_or(now),
             hung: false,
             stays: now,
@@ -153,11 +170,29 @@ impl Handovers {
         self.all.iter().any(|one| one.phase == Phase::Waiting && one.names.contains(&name.name))
     }
 
-    /// Returns when [`Handovers::due`] has something to do.
+    /// Returns when [`Handovers::wake`] and [`Handovers::due`] have something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        let end = self.end().filter(|_| !self.paused)?;
+        Some(self.woken_at.map_or(end, |at| end.min(at + TICK)))
+    }
+
+    /// Returns when the first of the times ends that are waited for.
+    fn end(&self) -> Option<Instant> {
         let ends = self.all.iter().filter(|one| !one.waits()).map(|one| one.until);
         let held = self.all.iter().filter_map(|one| one.held.iter().find_map(|held| held.waits));
-        ends.chain(held).min().filter(|_| !self.paused)
+        ends.chain(held).min()
+    }
+
+    /// Comes before everything else of a poll. If that is late, nothing was read meanwhile: then the time that
+    /// has passed says nothing about the nodes, and does not count.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let passed = self.woken_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let late = passed.saturating_sub(TICK);
+        if !late.is_zero() && !self.paused && self.end().is_some() {
+            self.all.iter_mut().for_each(|one| one.put_off(late));
+        }
+        self.passed = passed.min(TICK);
+        self.woken_at = (!self.all.is_empty()).then_some(now);
     }
 
     /// Takes what a node reports. Returns whether to pass it on now.
@@ -235,22 +270,25 @@ impl Handovers {
         due
     }
 
-    /// Checks which nodes have answered: former owners that may hang, and new owners that were asked after
-    /// them. Returns the nodes that have to be asked.
+    /// Checks which nodes have answered: former owners that may hang, new owners that were asked after them,
+    /// and all that may be busy. Returns the nodes that have to be asked.
     pub(super) fn look(&mut self, now: Instant, is_asked: impl Fn(&Address) -> bool) -> Vec<Address> {
         let mut asks = Vec::new();
-        for one in &mut self.all {
+        let Self { all, passed, .. } = self;
+        let is_asked = &is_asked;
+        for one in all {
             if one.silent {
                 one.hung |= now.saturating_duration_since(one.heard_at) >= LAG;
                 if !is_asked(&one.former) {
                     one.answered(now);
                 }
             }
-            let Handover { former, owner, last, .. } = one;
-            let (former, owner) = (&*former, &*owner);
-            let node = |whom| if whom == Whom::Former { former } else { owner };
-            let whom = last.asks(|whom| is_asked(node(whom)));
-            asks.extend(whom.map(|whom| node(whom).clone()));
+            let whom = one.last.asks({
+                let (former, owner) = (&one.former, &one.owner);
+                move |whom| is_asked(if whom == Whom::Former { former } else { owner })
+            });
+            asks.extend(whom.map(|whom| one.node(whom).clone()));
+            asks.extend(one.look_at_nodes(*passed, now, is_asked));
         }
         asks
     }

@@ -126,6 +126,11 @@ impl Copies {
         is_copy
     }
 
+    /// The copies may come later.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.aged.iter_mut().chain(self.of.values_mut().flatten()).for_each(|at| *at += by);
+    }
+
     /// Nothing was read for a while, so the copies may have come meanwhile.
     pub(super) fn renew(&mut self, now: Instant) {
         self.of.values_mut().flatten().for_each(|sent| *sent = now);

@@ -63,11 +63,74 @@ fn the_former_owner_delivers_until_its_copies_are_all_there() {
     }
     assert!(!handovers.hear(&owner, &message(b"4"), now + LAG));
     assert!(handovers.hear(&owner, &message(b"5"), now + LAG));
-    assert_eq!(handovers.deadline(), Some(now + 2 * LAG));
+    assert!(handovers.due(now + 2 * LAG - Duration::from_millis(1)).is_empty());
     assert!(handovers.take_over().is_empty());
     assert!(handovers.due(now + 2 * LAG).is_empty());
     assert_eq!(handovers.take_over(), names());
     assert!(handovers.is_empty());
+}
+
+#[test]
+fn the_time_in_which_nothing_could_be_read_does_not_count() {
+    let (former, owner) = (node(1), node(2));
+    let second = Duration::from_secs(1);
+    let mut now = Instant::now();
+    let mut handovers = confirmed(now);
+    now += LAG;
+    handovers.wake(now);
+    assert_eq!(handovers.deadline(), Some(now + TICK), "it is looked how late we are");
+    assert!(handovers.hear(&former, &message(b"1"), now));
+    // The thread is kept waiting each time.
+    for round in 0..4 {
+        now += second;
+        handovers.wake(now);
+        assert!(!handovers.hear(&owner, &message(b"1"), now), "a copy, in round {round}");
+        assert!(handovers.hear(&former, &message(b"1"), now), "another one, in round {round}");
+        assert!(handovers.due(now).is_empty());
+        assert!(!handovers.is_empty());
+    }
+    // It counts while we are in time, and what has counted before is no more than a tick each.
+    for _ in 0..3 {
+        now += TICK;
+        handovers.wake(now);
+        handovers.due(now);
+    }
+    assert!(handovers.hear(&former, &message(b"3"), now), "the new owner delivers by now, too");
+    now += second;
+    handovers.wake(now);
+    assert!(!handovers.hear(&owner, &message(b"3"), now));
+    for _ in 0..4 {
+        now += TICK;
+        handovers.wake(now);
+        handovers.due(now);
+    }
+    assert!(handovers.all.is_empty());
+    assert_eq!(handovers.take_over(), names());
+    assert_eq!(handovers.deadline(), None);
+}
+
+#[test]
+fn a_node_that_is_busy_is_waited_for_but_not_without_end() {
+    let (former, owner) = (node(1), node(2));
+    for busy in [&former, &owner] {
+        let mut now = Instant::now();
+        let mut handovers = confirmed(now);
+        now += LAG;
+        let mut passes = |handovers: &mut Handovers, ticks: u32| {
+            for _ in 0..ticks {
+                now += TICK;
+                handovers.wake(now);
+                handovers.look(now, |node| node == busy);
+                handovers.due(now);
+            }
+            now
+        };
+        let now = passes(&mut handovers, 40);
+        assert!(!handovers.hear(&owner, &message(b"1"), now));
+        assert!(handovers.hear(&former, &message(b"1"), now), "it still delivers");
+        passes(&mut handovers, 60);
+        assert!(handovers.all.is_empty(), "it has waited for {MOST_BUSY:?}");
+    }
 }
 
 #[test]
@@ -224,7 +287,7 @@ fn copies_of_what_a_node_sent_before_it_hung_come_before_the_new_owner_answers_a
     assert_eq!(deliver(&mut handovers, &[b"4"], now), [b"4"]);
     // The former owner has not answered: the messages after a copy wait, too.
     assert!(deliver(&mut handovers, &[b"1", b"5"], now).is_empty());
-    assert_eq!(handovers.deadline(), Some(now + ANSWER));
+    assert_eq!(handovers.end(), Some(now + ANSWER));
     now += ANSWER / 2;
     assert!(deliver(&mut handovers, &[b"2"], now).is_empty());
     assert_eq!(handovers.look(now, |_| false), [node(1)], "it is asked once more");
