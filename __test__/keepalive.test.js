@@ -8,6 +8,7 @@ const { Carrier } = require("../lib/link/carrier");
 const { KIND } = require("../lib/link/inbox");
 const { Keepalive } = require("../lib/link/keepalive");
 const { Looks, byLooks } = require("./support/looks");
+const { waitFor } = require("./support/wait");
 
 /** So many looks lie between an answer and the next question, and so many an answer may take. */
 const [PERIOD, PATIENCE] = [4, 16];
@@ -126,6 +127,52 @@ describe("whether the connection lives that has all global channels", () => {
   );
 });
 
+/** What a carrier needs of the clients of a cluster by which it listens to global channels. */
+const CLIENTS = {
+  ...{ channelKind: "global", needsProof: true },
+  begin() {},
+  stop() {},
+  look() {},
+  onTrouble() {},
+  onLost() {},
+  isReady: () => true,
+  subscribe: async () => {},
+  unsubscribe: async () => {},
+};
+
+/** @type {Carrier[]} */
+const carriers = [];
+afterEach(() => carriers.splice(0).forEach((carrier) => carrier.stop()));
+
+/** A carrier that is told to subscribe to a channel. @param {object} clients @param {object} native */
+function carrierOf(clients, native) {
+  const events = { onRefused() {}, drain() {}, onHold() {}, onHandedOver() {}, isOwn: () => false };
+  const carrier = new Carrier(/** @type {any} */ (clients), /** @type {any} */ (native), events);
+  carriers.push(carrier);
+  tell(carrier, KIND.SUBSCRIBE);
+  return carrier;
+}
+
+/** Tells a carrier what Rust wants of a channel. @param {Carrier} carrier @param {number} kind of the record */
+function tell(carrier, kind) {
+  carrier.onRecord(/** @type {any} */ ({ kind, n: 0, text: () => "channel" }));
+}
+
+describe("a client of a cluster by which nothing is received any more", () => {
+  it("is asked nothing: it may be about to close the connection", async () => {
+    const asked = { first: 0, second: 0 };
+    const native = { clientUp() {}, clientSubscribed() {} };
+    const [first, second] = /** @type {const} */ (["first", "second"]).map((name) =>
+      carrierOf({ ...CLIENTS, askListening: async () => void asked[name]++ }, native),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    tell(first, KIND.UNSUBSCRIBE);
+    await waitFor(() => asked.second > 1, { what: "the other one to be asked" });
+    assert.strictEqual(asked.first, 0);
+    tell(second, KIND.UNSUBSCRIBE);
+  });
+});
+
 describe("a client of a cluster that is not connected any more", () => {
   it("has lost its global channels since it was last known to live, not since that is seen", async () => {
     /** @type {(kind: number, name: string) => void} */
@@ -133,26 +180,18 @@ describe("a client of a cluster that is not connected any more", () => {
     /** @type {[string, number?][]} */
     const told = [];
     const clients = {
-      ...{ channelKind: "global", needsProof: true, ready: true },
-      begin() {},
-      stop() {},
-      onTrouble() {},
+      ...{ ...CLIENTS, ready: true },
       onLost: (/** @type {typeof lose} */ listener) => void (lose = listener),
       look: () => clients.ready || lose(0, "channel"),
       isReady: () => clients.ready,
-      subscribe: async () => {},
     };
     const subscribed = new Promise((resolve) => {
-      const native = {
+      carrierOf(clients, {
         clientUp() {},
         clientSubscribed: resolve,
         clientDown: () => told.push(["down"]),
         clientLost: (/** @type {any[]} */ ...[, , , silence]) => told.push(["lost", silence]),
-      };
-      const events = { onRefused() {}, drain() {}, onHold() {}, onHandedOver() {}, isOwn: () => false };
-      const carrier = new Carrier(/** @type {any} */ (clients), /** @type {any} */ (native), events);
-      carriers.push(carrier);
-      carrier.onRecord(/** @type {any} */ ({ kind: KIND.SUBSCRIBE, n: 0, text: () => "channel" }));
+      });
     });
     const askedAt = performance.now();
     await subscribed;
@@ -164,8 +203,4 @@ describe("a client of a cluster that is not connected any more", () => {
     assert.deepStrictEqual([first, second], ["lost", ["down"]]);
     assert.ok(silence >= Math.floor(least), `${silence} ms of ${least}`);
   });
-
-  /** @type {Carrier[]} */
-  const carriers = [];
-  afterEach(() => carriers.splice(0).forEach((carrier) => carrier.stop()));
 });

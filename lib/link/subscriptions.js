@@ -270,9 +270,12 @@ class Subscriptions {
     for (const wanted of this.#wanted.values()) if (wanted.holds) this.#lose(wanted, reason);
   }
 
+  /** Looks after the connection that has all global channels, while there are any. */
   #followLife() {
     return new Keepalive({
       ask: () => {
+        // The client may end a connection by which nothing is received. 5 then never ends its close(), if a question waits.
+        if (this.#wanted.size === 0) return null;
         // The answer of a new connection says nothing about the one before.
         this.#clients.look();
         return this.#clients.askListening()?.then(() => this.#clients.look()) ?? null;
