@@ -10,7 +10,7 @@ const assert = require("node:assert");
 const { Emitter } = require("../emitter");
 const { Pair, endClient, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
-const { startCluster } = require("./support/cluster");
+const { slotOf, startCluster } = require("./support/cluster");
 const { freePort } = require("./support/ports");
 const { waitFor } = require("./support/wait");
 
@@ -103,6 +103,45 @@ describe("clients of a cluster in failovers", function () {
       assert.ok(silent.length <= lost, `${pair.title}: ${silent} are missing, ${lost} are counted`);
     }
   });
+
+  leavesNoRejection();
+});
+
+describe("clients of a cluster whose maps of the slots have gaps", function () {
+  this.timeout(90_000);
+
+  /** @type {import("./support/cluster").RedisCluster} */
+  let cluster;
+  before(async () => void (cluster = await startCluster({ masters: 3, replicas: 0 })));
+  after(() => cluster?.stop());
+
+  sideBySide(
+    PACKAGES.map((client) => ({ name: `${client}: find the masters`, client })),
+    async ({ client: name }) => {
+      const pair = new Pair(name, "createShardedAdapter", () => makeClusterClient(name, cluster.nodes));
+      // As when they have asked a node that did not know of a master just then.
+      const forget = (/** @type {string} */ channel) => {
+        for (const client of [pair.clients[0], pair.clients[3]]) delete client.slots[slotOf(channel)];
+      };
+      try {
+        await pair.ready();
+        forget(pair.channel);
+        await pair.flows();
+        const room = "of a gap";
+        forget(pair.channel.replace("#room#", `#${room}#`));
+        pair.adapterOf(pair.to).addAll("s", new Set(["s", room]));
+        const from = pair.sent;
+        const flows = () => {
+          pair.from.to(room).emit("n", pair.next());
+          return pair.got.some((number) => number >= from);
+        };
+        await waitFor(flows, { timeout: 20_000, what: "a message to the new room" });
+        await pair.proves();
+      } finally {
+        await pair.close();
+      }
+    },
+  );
 
   leavesNoRejection();
 });

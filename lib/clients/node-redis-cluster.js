@@ -82,8 +82,11 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {number} kind @param {string} name @param {OnMessage} onMessage */
   async subscribe(kind, name, onMessage) {
     this.#keepLooking();
-    // The client's map of the slots may be old. Global channels are at any node.
-    if (this.channelKind === "shard") await this.#discovery.running;
+    // The client's map of the slots may be old, or have gaps. Global channels are at any node.
+    if (this.channelKind === "shard") {
+      if (!nodes.masterOf(this.client, name)) this.#fillGap();
+      await this.#discovery.running;
+    }
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
     await this.#unnoted(kind, name, () => super.subscribe(kind, name, onMessage));
@@ -210,10 +213,16 @@ class NodeRedisCluster extends NodeRedisClient {
     try {
       return await this.client.sendCommand(channel, false, ["SPUBLISH", channel, payload]);
     } catch (/** @type {any} */ error) {
-      // 5 fails like this while it does not know where the slots are.
-      if (error instanceof TypeError) throw new UnheardError(error.message, false);
-      throw error;
+      // It fails like this while it does not know where the slot is.
+      if (!(error instanceof TypeError)) throw error;
+      this.#fillGap();
+      throw new UnheardError(error.message, false);
     }
+  }
+
+  /** A slot is missing in the client's map: it has asked a node that did not know its master just then, and does not ask again. */
+  #fillGap() {
+    if (this.#discovery.running === null) this.#rediscover();
   }
 
   /** @param {string[]} channels */
