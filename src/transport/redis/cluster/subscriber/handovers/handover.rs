@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::TICK;
+use super::busy::{BusyCheck, NodeState};
 use super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use crate::transport::redis::cluster::subscriber::last::{
     ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash,
@@ -42,8 +42,8 @@ pub(super) struct Handover {
     pub(super) doubted: bool,
     /// It was asked whether it is alive, and has not answered.
     pub(super) silent: bool,
-    /// When the former and the new owner were asked last whether they are busy.
-    pub(super) asked: [Option<Instant>; 2],
+    /// Whether the former and the new owner are busy.
+    pub(super) checks: [BusyCheck; 2],
     /// For how long it may still wait for nodes that are busy.
     pub(super) may_wait: Duration,
     /// When the former owner had sent something last.
@@ -125,19 +125,19 @@ impl Handover {
     ) -> Vec<Address> {
         let mut asks = Vec::new();
         let mut busy = false;
-        for (at, whom) in [Whom::Former, Whom::New].into_iter().enumerate() {
-            let is_asked = is_asked(self.node(whom));
-            let since = self.asked[at];
-            let is_new = since.is_some_and(|since| now - since < TICK);
-            if is_asked {
-                self.asked[at] = since.or(Some(now));
-                // A node that may hang is waited for in another way.
-                busy |= since.is_some() && !is_new && !(self.silent && whom == Whom::Former);
-            } else if !is_new {
-                // The last messages have questions of their own.
-                let asks_now = !self.silent && self.last.is_empty();
-                self.asked[at] = asks_now.then_some(now);
-                asks.extend(asks_now.then(|| self.node(whom).clone()));
+        // The last messages have questions of their own.
+        let may_ask = !self.silent && self.last.is_empty();
+        for (check, (whom, node)) in
+            self.checks.iter_mut().zip([(Whom::Former, &self.former), (Whom::New, &self.owner)])
+        {
+            match check.look(is_asked(node), now) {
+                // One that may hang is waited for in another way.
+                NodeState::Busy => busy |= !self.silent || whom == Whom::New,
+                NodeState::Due if may_ask => {
+                    check.ask(now);
+                    asks.push(node.clone());
+                }
+                _ => {}
             }
         }
         if busy {

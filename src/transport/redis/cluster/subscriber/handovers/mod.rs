@@ -38,6 +38,7 @@
 //!
 //! A slot that moves to another shard needs none of this: there only one of the two nodes sends each message.
 
+mod busy;
 mod handover;
 mod seen;
 #[cfg(test)]
@@ -56,15 +57,9 @@ use super::last::{ANSWER, LastMessages, Whom};
 use crate::transport::redis::connect::Address;
 use crate::transport::resp::Message;
 use crate::transport::{Incoming, Subscription, SubscriptionKind};
+use busy::{BusyCheck, MOST_BUSY, TICK};
 use handover::{Handover, PATIENCE, Phase};
 use seen::{Copies, LAG, SeenMessages};
-
-/// How often a subscriber is polled while names are handed over, at least.
-const TICK: Duration = LAG.checked_div(4).unwrap();
-
-/// For how long a handover waits at most, in all, for nodes that are busy. 220 ms were seen: a node that
-/// learns of a failover writes that to its disk, and serves nobody meanwhile.
-const MOST_BUSY: Duration = Duration::from_secs(2);
 
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
@@ -137,7 +132,7 @@ impl Handovers {
             doubles: relation != Relation::Unknown,
             doubted: !complete,
             silent: !complete,
-            asked: [None; 2],
+            checks: [BusyCheck::default(), BusyCheck::default()],
             may_wait: MOST_BUSY,
             heard_at: now.checked_sub(silence).unwrap_or(now),
             hung: false,

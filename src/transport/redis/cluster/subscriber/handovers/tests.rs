@@ -1,3 +1,4 @@
+use super::busy::MOST_BUSY;
 use super::seen::{COPY_LAG, MAX_SEEN, Sender};
 use super::*;
 use crate::transport::redis::cluster::subscriber::last::MAX_HELD;
