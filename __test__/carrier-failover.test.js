@@ -129,7 +129,8 @@ describe("clients of a cluster whose maps of the slots have gaps", function () {
         await pair.flows();
         const room = "of a gap";
         forget(pair.channel.replace("#room#", `#${room}#`));
-        pair.adapterOf(pair.to).addAll("s", new Set(["s", room]));
+        pair.adapterOf(pair.to).addAll("s", new Set(["s", room, "fleeting"]));
+        pair.adapterOf(pair.to).del("s", "fleeting");
         const from = pair.sent;
         const flows = () => {
           pair.from.to(room).emit("n", pair.next());
@@ -137,6 +138,8 @@ describe("clients of a cluster whose maps of the slots have gaps", function () {
         };
         await waitFor(flows, { timeout: 20_000, what: "a message to the new room" });
         await pair.proves();
+        const fleeting = await cluster.shardNumSub(pair.channel.replace("#room#", "#fleeting#"));
+        assert.deepStrictEqual(fleeting, [0, 0, 0], "a room that came and went is subscribed to");
       } finally {
         await pair.close();
       }
@@ -319,6 +322,11 @@ describe("clients of a cluster that read from replicas", function () {
           return lists.join("").match(/ name=reader /g)?.length ?? 0;
         };
         await waitFor(async () => (await readers()) === 0, { what: "the connections to end" });
+        // They can be used again.
+        const [client] = pair.clients;
+        await client.connect();
+        assert.strictEqual(await client.get(pair.channel), null);
+        await endClient(client);
       } finally {
         await pair.close();
         await cluster.stop();

@@ -166,6 +166,26 @@ describe("what a client was told to do", () => {
   leavesNoRejection();
 });
 
+describe("a cluster client of redis whose map of the slots lacks one", () => {
+  it("is told to look for it at once, and then now and then", async () => {
+    let searches = 0;
+    const node = { address: "here:1", client: new EventEmitter() };
+    const cluster = Object.assign(new EventEmitter(), {
+      ...{ isOpen: true, isReady: true, slots: [], masters: [node] },
+      ...{ _slots: { rediscover: async () => void searches++ } },
+      sSubscribe: async () => assert.fail("nobody knows where"),
+    });
+    const user = new NodeRedisCluster(cluster, "shard");
+    const begunAt = performance.now();
+    for (let n = 0; n < 20; n++) {
+      await assert.rejects(user.subscribe(2, "channel", () => {}));
+      assert.ok(searches > 0);
+    }
+    user.stop();
+    assert.ok(searches === 1 || performance.now() - begunAt >= 250, `${searches} searches`);
+  });
+});
+
 describe("a cluster client of redis that is to listen by another connection", () => {
   const { setTimeout } = globalThis;
 

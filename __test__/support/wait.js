@@ -44,9 +44,13 @@ async function waitFor(fn, { timeout = DEFAULT_TIMEOUT, what = String(fn) } = {}
   }
 }
 
+/** How often `once` looks whether its time is over, in milliseconds. */
+const LOOK_EVERY = 50;
+
 /**
  * Resolves with the arguments of the next `event`; rejects when it does not come in time. Unlike
- * `events.once`, an `error` event does not reject: wait for it like any other.
+ * `events.once`, an `error` event does not reject: wait for it like any other. Time in which the event loop is blocked does not
+ * count: nothing can come then.
  *
  * @param {{ on: Function, removeListener?: Function, off?: Function }} emitter an EventEmitter, or a
  *   Socket.IO socket of either side
@@ -57,17 +61,19 @@ async function waitFor(fn, { timeout = DEFAULT_TIMEOUT, what = String(fn) } = {}
 function once(emitter, event, timeout = DEFAULT_TIMEOUT) {
   const error = new Error(`waited ${timeout} ms in vain for "${event}"`);
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
+    let looks = 0;
+    const timer = setInterval(() => {
+      if (++looks * LOOK_EVERY < timeout) return;
       stop();
       reject(error);
-    }, timeout);
+    }, LOOK_EVERY);
     /** @param {any[]} args */
     const listener = (...args) => {
       stop();
       resolve(args);
     };
     const stop = () => {
-      clearTimeout(timer);
+      clearInterval(timer);
       const remove = emitter.removeListener ?? emitter.off;
       remove?.call(emitter, event, listener);
     };

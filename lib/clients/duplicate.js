@@ -127,13 +127,20 @@ function disconnect(twin) {
 /** The events after which an attempt to connect has ended: of a cluster "connect", of others "ready". */
 const SETTLED = ["ready", "connect", "error", "reconnecting", "end"];
 
+/** How long it is waited for that, in milliseconds: a server may take a connection, and never answer. */
+const SETTLING = 10_000;
+
 /** @param {any} twin @param {(twin: any) => void} callback */
 function whenSettled(twin, callback) {
+  const settle = () => {
+    clearTimeout(timer);
+    for (const [name, one] of listeners) twin.removeListener(name, one);
+    callback(twin);
+  };
+  const timer = setTimeout(settle, SETTLING).unref();
   const listeners = SETTLED.map((event) => {
     const listener = () => {
-      if (event === "connect" && twin.isReady === false) return;
-      for (const [name, one] of listeners) twin.removeListener(name, one);
-      callback(twin);
+      if (event !== "connect" || twin.isReady !== false) settle();
     };
     twin.on(event, listener);
     return /** @type {[string, () => void]} */ ([event, listener]);

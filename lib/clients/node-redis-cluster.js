@@ -26,6 +26,9 @@ const LOOK_EVERY = 250;
 /** How many looks a node that is away is waited for. */
 const PATIENCE = 4;
 
+/** The pause between two searches for a slot that is missing in the client's map, in milliseconds: doubled each time. */
+const FILLING = Object.freeze({ first: 250, most: 4000 });
+
 class NodeRedisCluster extends NodeRedisClient {
   changes = ["connect", "node-ready"];
   failures = ["disconnect"];
@@ -48,6 +51,8 @@ class NodeRedisCluster extends NodeRedisClient {
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
+  /** When a slot was last sought that is missing in the client's map, and how long the next search waits. */
+  #gap = { soughtAt: -Infinity, pause: 0 };
   /** How many looks in a row the client was not ready. */
   #unready = 0;
 
@@ -84,7 +89,7 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#keepLooking();
     // The client's map of the slots may be old, or have gaps. Global channels are at any node.
     if (this.channelKind === "shard") {
-      if (!nodes.masterOf(this.client, name)) this.#fillGap();
+      if (!nodes.masterOf(this.client, name)) this.#fillGap(name);
       await this.#discovery.running;
     }
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
@@ -215,14 +220,25 @@ class NodeRedisCluster extends NodeRedisClient {
     } catch (/** @type {any} */ error) {
       // It fails like this while it does not know where the slot is.
       if (!(error instanceof TypeError)) throw error;
-      this.#fillGap();
+      this.#fillGap(channel);
       throw new UnheardError(error.message, false);
     }
   }
 
-  /** A slot is missing in the client's map: it has asked a node that did not know its master just then, and does not ask again. */
-  #fillGap() {
-    if (this.#discovery.running === null) this.#rediscover();
+  /**
+   * The slot of a channel is missing in the client's map: it has asked a node that did not know its master just then, and does
+   * not ask again by itself. There may be none.
+   *
+   * @param {string} channel
+   */
+  #fillGap(channel) {
+    const now = performance.now();
+    const gap = this.#gap;
+    if (this.#discovery.running !== null || now - gap.soughtAt < gap.pause) return;
+    const isAnother = now - gap.soughtAt > 4 * FILLING.most;
+    gap.pause = isAnother ? FILLING.first : Math.min(2 * gap.pause, FILLING.most);
+    gap.soughtAt = now;
+    this.#rediscover(undefined, channel);
   }
 
   /** @param {string[]} channels */
@@ -400,10 +416,11 @@ class NodeRedisCluster extends NodeRedisClient {
    * Has the client find out where the slots are: by itself it does not see that a node is gone.
    *
    * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
+   * @param {string} [channel] whose slot is missing in the client's map
    */
-  #rediscover(address) {
+  #rediscover(address, channel) {
     this.onTrouble?.();
-    this.#discovery.begin(address);
+    this.#discovery.begin(address, channel);
   }
 
   /** @param {string} address */

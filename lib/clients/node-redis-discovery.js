@@ -14,8 +14,11 @@ const DISCOVERY = 1500;
 /** How often it is looked whether the client was closed meanwhile, in milliseconds. */
 const LOOK_EVERY = 250;
 
-/** For how long that is looked at when nobody needs the client any more, in milliseconds: it may look for the slots itself. */
-const SEEN_OUT = 10_000;
+/**
+ * For how long that is looked at when nobody needs the client any more, in milliseconds. It may be looking for the slots by
+ * itself, and try one node after another.
+ */
+const SEEN_OUT = 60_000;
 
 /**
  * How long a node may keep the client from finding out where the slots are, in milliseconds: doubled each time, since
@@ -57,13 +60,16 @@ class Discovery {
     return this.#givenUp.has(node);
   }
 
-  /** @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost */
-  begin(address) {
-    this.#running ??= within(this.#discover(address), DISCOVERY).then(() => void (this.#running = null));
+  /**
+   * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
+   * @param {string} [key] whose slot is missing in the client's map
+   */
+  begin(address, key = "x") {
+    this.#running ??= within(this.#discover(address, key), DISCOVERY).then(() => void (this.#running = null));
   }
 
-  /** @param {string} [address] */
-  async #discover(address) {
+  /** @param {string | undefined} address @param {string} key */
+  async #discover(address, key) {
     // The client drops the connection to a node that is no longer a master, with all that is on its way there.
     await this.#shardPublisher.landed();
     const masters = mastersOf(this.#cluster);
@@ -83,8 +89,8 @@ class Discovery {
       return;
     }
     if (node === undefined) return;
-    // 4 looks after a MOVED, which all nodes but one answer.
-    const asked = masters.map(() => this.#cluster.sendCommand(undefined, true, ["GET", "x"]));
+    // 4 looks after a MOVED, which all nodes answer that do not have the key's slot.
+    const asked = masters.map(() => this.#cluster.sendCommand(undefined, true, ["GET", key]));
     await this.#seenThrough(Promise.allSettled(asked));
   }
 

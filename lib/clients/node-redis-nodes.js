@@ -75,15 +75,29 @@ function endSubscriber(node, subscriber) {
   else connecting.then(forget, forget);
 }
 
-/** Ends all connections to a node. @param {any} node */
-function endNode({ client, pubSub, pubSubClient }) {
-  // In 4 there is a promise while it connects.
+/** Ends all connections to a node of a client that is closed. If that is connected again, it makes new ones. @param {any} node */
+function endNode(node) {
+  const { client, pubSub, pubSubClient } = node;
+  const forget = () => {
+    // In 4 there is a promise while it connects, and then the client that was promised.
+    if (node.client === client || ended.has(node.client)) node.client = undefined;
+    if (node.pubSub === pubSub) node.pubSub = undefined;
+    if (node.pubSubClient === pubSubClient || ended.has(node.pubSubClient)) node.pubSubClient = undefined;
+  };
+  const end = (/** @type {any} */ one) => {
+    if (one === undefined || ended.has(one)) return;
+    ended.add(one);
+    disconnect(one);
+  };
   for (const one of [client, pubSub?.client, pubSubClient])
-    Promise.resolve(one).then(
-      (it) => it && disconnect(it),
-      () => {},
-    );
+    Promise.resolve(one)
+      .then(end, () => {})
+      .then(forget);
+  forget();
 }
+
+/** The clients of nodes that are being ended, or have been. @type {WeakSet<any>} */
+const ended = new WeakSet();
 
 module.exports = {
   TYPES,

@@ -235,7 +235,7 @@ class Subscriptions {
       })
       .then(
         () => {
-          if (!this.#isWanted(wanted)) return;
+          if (!this.#isWanted(wanted)) return this.#leave(wanted);
           wanted.delay = RETRY.first;
           wanted.holds = true;
           wanted.since = performance.now();
@@ -249,6 +249,16 @@ class Subscriptions {
           this.#again(wanted);
         },
       );
+  }
+
+  /**
+   * The client has subscribed to what is not wanted any more. It may not have begun when it was told to unsubscribe, since it
+   * first looked where the channel is.
+   *
+   * @param {Wanted} wanted
+   */
+  #leave({ kind, name }) {
+    if (this.#stopped || !this.#wanted.has(keyOf(kind, name))) this.#unsubscribe(kind, name, RETRY.first);
   }
 
   /**

@@ -214,6 +214,7 @@ impl ClusterSubscriber {
         let mut withdrawn = Vec::new();
         let stopped = self.stopped.take();
         self.handovers.wake(now);
+        self.handovers.pause(paused, now);
         let owners = &self.owners;
         let asks =
             self.handovers.look(now, |node| owners.get(node).is_some_and(SubscriberConnection::is_asked));
@@ -270,7 +271,6 @@ impl ClusterSubscriber {
         step.reported |= !withdrawn.is_empty();
         self.go_away(withdrawn, topology, now, sink, hints);
         if !self.handovers.is_empty() {
-            self.handovers.pause(paused, now);
             self.handovers.lose(&lost, now);
             let due = self.handovers.due(now);
             step.more |= !due.is_empty();

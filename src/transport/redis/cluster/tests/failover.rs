@@ -121,6 +121,30 @@ fn a_master_that_withdraws_nothing_delivers_before_its_replica_is_asked() {
 }
 
 #[test]
+fn a_copy_that_was_not_read_for_a_while_is_still_one() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.transport.publish(LOW.as_bytes(), b"x");
+        rig.expect("returned bar 1").await;
+        rig.until("subscribed 0 bar").await;
+        rig.cluster.push(0, &bulks(&["smessage", LOW, "1"]));
+        rig.expect("message 0 bar 1").await;
+        rig.transport.pause(true);
+        rig.cluster.push(2, &bulks(&["smessage", LOW, "1"]));
+        rig.idle(Duration::from_millis(300)).await;
+        rig.transport.pause(false);
+        for node in [2, 0] {
+            rig.cluster.push(node, &bulks(&["smessage", LOW, "2"]));
+        }
+        rig.expect("message 0 bar 2").await;
+        // Until both are delivered, and the former owner is left.
+        rig.until_cluster(|cluster| cluster.log(0, "SUNSUBSCRIBE") == ["SUNSUBSCRIBE bar"]).await;
+        assert!(!rig.events.iter().any(|event| event.starts_with("message")), "{:?}", rig.events);
+    });
+}
+
+#[test]
 fn what_reaches_nobody_is_answered_by_a_master_alone() {
     block_on(async {
         let mut rig = Rig::up(BEFORE_FAILOVER, ChannelKind::Shard).await;

@@ -122,6 +122,17 @@ impl Rig {
         tokio::time::timeout(PATIENCE, work).await.expect("nothing happens")
     }
 
+    /// Lets time pass.
+    async fn idle(&mut self, time: Duration) {
+        let Self { transport, events, .. } = self;
+        let work = async {
+            loop {
+                transport.incoming(&mut |incoming| events.push_back(words(incoming))).await;
+            }
+        };
+        assert!(tokio::time::timeout(time, work).await.is_err());
+    }
+
     async fn expect(&mut self, event: &str) {
         assert_eq!(self.next().await, event);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::busy::{BusyCheck, NodeState};
+use super::busy::{BusyCheck, NodeState, TICK};
 use super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use crate::transport::redis::cluster::subscriber::last::{
     ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash,
@@ -46,6 +46,8 @@ pub(super) struct Handover {
     pub(super) checks: [BusyCheck; 2],
     /// For how long it may still wait for nodes that are busy.
     pub(super) may_wait: Duration,
+    /// How long a node was busy by which nothing was put off yet.
+    pub(super) busy_for: Duration,
     /// When the former owner had sent something last.
     pub(super) heard_at: Instant,
     /// It did not answer for longer than messages need between nodes.
@@ -143,6 +145,11 @@ impl Handover {
         if busy {
             let by = passed.min(self.may_wait);
             self.may_wait -= by;
+            self.busy_for += by;
+        }
+        // That goes through all that is remembered.
+        if self.busy_for >= TICK || (!busy && !self.busy_for.is_zero()) {
+            let by = std::mem::take(&mut self.busy_for);
             self.put_off(by);
         }
         asks

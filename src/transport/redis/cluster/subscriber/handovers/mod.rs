@@ -73,7 +73,7 @@ pub(super) struct Handovers {
     paused: bool,
     /// When [`Handovers::wake`] was called last; `None` if there was no handover then.
     woken_at: Option<Instant>,
-    /// How much time has passed by then that counts.
+    /// How much time has passed by then in which the nodes could have been heard.
     passed: Duration,
 }
 
@@ -120,7 +120,9 @@ impl Handovers {
         // What it has just sent may not have reached the new owner yet.
         let waits = complete || (relation == Relation::Shard && silence < LAG);
         let (phase, until) = if waits { (Phase::Waiting, now + LAG) } else { (Phase::Asked, now + PATIENCE) };
-        self.woken_at.get_or_insert(now);
+        // What has passed until now counts for the others alone.
+        self.wake(now);
+        self.woken_at = Some(now);
         let keys = RandomState::new();
         let last = if complete { LastMessages::default() } else { LastMessages::of(last, &keys) };
         self.all.push(Handover {
@@ -134,6 +136,7 @@ impl Handovers {
             silent: !complete,
             checks: [BusyCheck::default(), BusyCheck::default()],
             may_wait: MOST_BUSY,
+            busy_for: Duration::ZERO,
             heard_at: now.checked_sub(silence).unwrap_or(now),
             hung: false,
             stays: now,
@@ -178,15 +181,16 @@ impl Handovers {
         ends.chain(held).min()
     }
 
-    /// Comes before everything else of a poll. If that is late, nothing was read meanwhile: then the time that
-    /// has passed says nothing about the nodes, and does not count.
+    /// Comes before anything is read. If that is late, nothing was read meanwhile: then the time that has
+    /// passed says nothing about the nodes, and does not count.
     pub(super) fn wake(&mut self, now: Instant) {
         let passed = self.woken_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let late = passed.saturating_sub(TICK);
         if !late.is_zero() && !self.paused && self.end().is_some() {
             self.all.iter_mut().for_each(|one| one.put_off(late));
         }
-        self.passed = passed.min(TICK);
+        // Nor do we know then whether the nodes have answered.
+        self.passed = if late.is_zero() && !self.paused { passed } else { Duration::ZERO };
         self.woken_at = (!self.all.is_empty()).then_some(now);
     }
 

@@ -135,6 +135,73 @@ fn a_node_that_is_busy_is_waited_for_but_not_without_end() {
 }
 
 #[test]
+fn a_late_thread_does_not_take_nodes_for_busy() {
+    let mut now = Instant::now();
+    let mut handovers = confirmed(now);
+    now += LAG;
+    // The answers lie there unread each time.
+    for _ in 0..12 {
+        now += LAG;
+        handovers.wake(now);
+        handovers.look(now, |_| true);
+        handovers.due(now);
+    }
+    assert!(handovers.all.is_empty());
+    // Nor does one that may not read.
+    let mut handovers = confirmed(now);
+    now += LAG;
+    for _ in 0..100 {
+        now += TICK;
+        handovers.wake(now);
+        handovers.pause(true, now);
+        handovers.look(now, |_| true);
+    }
+    assert!(handovers.all.iter().all(|one| one.may_wait == MOST_BUSY));
+}
+
+#[test]
+fn what_has_passed_before_a_handover_does_not_put_it_off() {
+    let start = Instant::now();
+    let mut handovers = hanging(&[], start);
+    let now = start + 10 * LAG;
+    let other = vec![Subscription::shard("b")];
+    handovers.begin(&node(1), &node(2), other, Relation::Replica, (Duration::ZERO, none()), now);
+    handovers.wake(now);
+    assert_eq!(handovers.all.last().map(|one| one.until), Some(now + LAG));
+}
+
+#[test]
+fn copies_are_expected_for_longer_if_nothing_could_be_read() {
+    let mut now = Instant::now();
+    let mut handovers = hanging(&[], now);
+    handovers.look(now, |_| false);
+    assert!(handovers.hear(&node(1), &message(b"1"), now));
+    now += PATIENCE + COPY_LAG;
+    handovers.wake(now);
+    assert!(deliver(&mut handovers, &[b"1"], now).is_empty(), "it is a copy");
+    handovers.due(now);
+    now += LAG;
+    handovers.wake(now);
+    handovers.due(now);
+    assert!(!handovers.all.is_empty(), "the former owner is still read");
+}
+
+#[test]
+fn what_may_be_a_copy_waits_longer_if_nothing_could_be_read() {
+    let mut now = Instant::now();
+    let mut handovers = hanging(&[b"1"], now);
+    assert!(deliver(&mut handovers, &[b"1"], now).is_empty());
+    now += 4 * ANSWER;
+    handovers.wake(now);
+    assert!(deliver(&mut handovers, &[], now).is_empty());
+    for _ in 0..10 {
+        now += TICK;
+        handovers.wake(now);
+    }
+    assert_eq!(deliver(&mut handovers, &[], now), [b"1"]);
+}
+
+#[test]
 fn two_messages_that_are_the_same_to_the_byte_are_delivered_twice() {
     let (former, owner) = (node(1), node(2));
     for leads in [true, false] {
