@@ -166,6 +166,20 @@ describe("what a client was told to do", () => {
   leavesNoRejection();
 });
 
+describe("a cluster client of redis that is closed", () => {
+  it("is not asked to count: it would connect to the nodes that it still lists", async () => {
+    const cluster = Object.assign(new EventEmitter(), {
+      ...{ isOpen: true, isReady: true, slots: [], masters: [{ address: "here:1", client: undefined }] },
+      nodeClient: async () => ({ sendCommand: async () => ["channel", 3] }),
+    });
+    const user = new NodeRedisCluster(cluster, "shard");
+    assert.deepStrictEqual(await user.count(["channel"]), [3]);
+    cluster.isOpen = false;
+    cluster.nodeClient = () => assert.fail("it connects");
+    await assert.rejects(user.count(["channel"]), /is closed/);
+  });
+});
+
 describe("a cluster client of redis whose map of the slots lacks one", () => {
   it("is told to look for it at once, and then now and then", async () => {
     let searches = 0;

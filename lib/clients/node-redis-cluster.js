@@ -243,6 +243,8 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** @param {string[]} channels */
   async count(channels) {
+    // A client that is closed would connect to the nodes that it still lists, and nobody would end that.
+    if (!this.isOpen) throw new Error("the client is closed");
     return sumCounts(
       nodes
         .nodesOf(this.client)
@@ -419,6 +421,7 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {string} [channel] whose slot is missing in the client's map
    */
   #rediscover(address, channel) {
+    if (!this.isOpen) return;
     this.onTrouble?.();
     this.#discovery.begin(address, channel);
   }
@@ -426,7 +429,7 @@ class NodeRedisCluster extends NodeRedisClient {
   /** @param {string} address */
   async #askRole(address) {
     const node = nodes.mastersOf(this.client).find((one) => one.address === address);
-    if (node === undefined) return null;
+    if (node === undefined || !this.isOpen) return null;
     const client = await this.client.nodeClient(node);
     return client.sendCommand(["ROLE"]);
   }
