@@ -180,6 +180,29 @@ describe("a cluster client of redis that is closed", () => {
   });
 });
 
+describe("a cluster client of redis that nobody needs any more", () => {
+  it("leaves no subscriber of a node that it has forgotten when it is closed", async () => {
+    const ended = new Set();
+    const clientOf = (/** @type {string} */ name) =>
+      Object.assign(new EventEmitter(), { isOpen: true, isReady: true, destroy: () => void ended.add(name) });
+    const nodeOf = (/** @type {string} */ name) => ({
+      address: name,
+      client: clientOf(name),
+      pubSub: { client: clientOf(`${name}, subscriber`) },
+    });
+    const [first, second] = ["first", "second"].map(nodeOf);
+    const cluster = Object.assign(new EventEmitter(), { isOpen: true, isReady: true, slots: [] });
+    Object.assign(cluster, { masters: [first], replicas: [] });
+    const user = new NodeRedisCluster(cluster, "shard");
+    user.stop();
+    // It has found another master, and what it forgets is still connected.
+    Object.assign(cluster, { masters: [second], isOpen: false });
+    const all = [first, second].flatMap(({ address }) => [address, `${address}, subscriber`]);
+    await waitFor(() => ended.size === all.length, { what: "the connections to end" });
+    assert.deepStrictEqual([...ended].sort(), all.sort());
+  });
+});
+
 describe("a cluster client of redis whose map of the slots lacks one", () => {
   it("is told to look for it at once, and then now and then", async () => {
     let searches = 0;

@@ -353,7 +353,8 @@ class NodeRedisCluster extends NodeRedisClient {
 
   /** Finds what the client has lost without telling, with a node for example. */
   #look() {
-    if (!this.isOpen) return void this.#discovery.endForgotten();
+    this.#discovery.endForgotten();
+    if (!this.isOpen) return;
     if (this.isReady) this.#unready = 0;
     // A node that does not come back is a replica by now, or gone.
     else if (++this.#unready % PATIENCE === 0) this.rediscover();

@@ -36,6 +36,8 @@ class Discovery {
   #since = null;
   /** @type {number} */
   #connectingFor = CONNECTING.first;
+  /** The nodes that the client listed while it was open, without those that it has left. @type {Set<any>} */
+  #seen = new Set();
   /** Nodes that could not be connected to, for which the client makes another connection. @type {WeakSet<any>} */
   #givenUp = new WeakSet();
 
@@ -107,16 +109,25 @@ class Discovery {
 
   /** Nobody needs the client any more. It is about to be closed, and may be looking for the slots by itself. */
   stop() {
+    this.endForgotten();
     const timer = setInterval(() => this.endForgotten(), LOOK_EVERY).unref();
     setTimeout(() => clearInterval(timer), SEEN_OUT).unref();
   }
 
   /**
    * Ends connections that nobody could end any more. If the client is closed while it looks for the slots, the search goes
-   * on, connects to the nodes that it finds, and the client forgets them.
+   * on, connects to the nodes that it finds, and the client forgets them. It also forgets the subscriber of a node that has
+   * just become a replica.
    */
   endForgotten() {
-    if (this.#cluster.isOpen === false) nodesOf(this.#cluster).forEach(endNode);
+    const listed = nodesOf(this.#cluster);
+    if (this.#cluster.isOpen !== false) {
+      const left = [...this.#seen].filter(listensStill);
+      this.#seen = new Set([...listed, ...left]);
+      return;
+    }
+    for (const node of [...this.#seen, ...listed]) endNode(node);
+    this.#seen.clear();
   }
 
   /**
@@ -145,6 +156,11 @@ class Discovery {
       this.#cluster.nodeClient(node).catch(() => {});
     this.#givenUp.delete(node);
   }
+}
+
+/** Whether the client listens by a node. @param {any} node */
+function listensStill({ pubSub, pubSubClient }) {
+  return pubSub?.client?.isOpen === true || pubSubClient?.isOpen === true;
 }
 
 /**
