@@ -10,7 +10,7 @@ const { inspect } = require("node:util");
 const { Redis } = require("ioredis");
 const { DESCRIPTIONS } = require("../lib/messages/answers");
 const { readHandshakesLater } = require("../lib/messages/handshakes");
-const { PrintedHandshakes } = require("../lib/messages/printed-handshakes");
+const { PrintedSockets } = require("../lib/messages/printed-sockets");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
 const { waitFor } = require("./support/wait");
@@ -122,7 +122,7 @@ describe("handshakes that were printed", () => {
 
   it("are printed again when something in them is different", () => {
     let prints = 0;
-    const printed = new PrintedHandshakes(
+    const printed = new PrintedSockets(
       (handshake) => (prints++, print(handshake)),
       () => true,
     );
@@ -161,7 +161,7 @@ describe("handshakes that were printed", () => {
   });
 
   it("are printed each time if what is printed may be different though they are not", () => {
-    const printed = new PrintedHandshakes(print, () => true);
+    const printed = new PrintedSockets(print, () => true);
     const cyclic = /** @type {any} */ ({});
     cyclic.self = cyclic;
     const odd = [
@@ -198,7 +198,7 @@ describe("handshakes that were printed", () => {
   });
 
   it("are printed each time while a getter throws", () => {
-    const printed = new PrintedHandshakes(print, () => true);
+    const printed = new PrintedSockets(print, () => true);
     let throws = false;
     const auth = {
       get token() {
@@ -217,7 +217,7 @@ describe("handshakes that were printed", () => {
 
   it("are printed again when a number is another one, and only then", () => {
     let prints = 0;
-    const printed = new PrintedHandshakes(
+    const printed = new PrintedSockets(
       (handshake) => (prints++, print(handshake)),
       () => true,
     );
@@ -236,7 +236,7 @@ describe("handshakes that were printed", () => {
 
   it("are printed again when an object has fewer keys, or ends where another one did", () => {
     let prints = 0;
-    const printed = new PrintedHandshakes(
+    const printed = new PrintedSockets(
       (handshake) => (prints++, print(handshake)),
       () => true,
     );
@@ -248,6 +248,7 @@ describe("handshakes that were printed", () => {
       { a: [], b: 1, c: 2 },
       { a: undefined, b: 1, c: 2 },
       {},
+      [],
     ];
     for (const [n, handshake] of shapes.entries()) {
       printed.numberOf({ id: "a", handshake });
@@ -259,7 +260,7 @@ describe("handshakes that were printed", () => {
 
   it("are not kept for a socket that leaves while its own is read", () => {
     const here = new Set(["a"]);
-    const printed = new PrintedHandshakes(print, (id) => here.has(id));
+    const printed = new PrintedSockets(print, (id) => here.has(id));
     const auth = {
       get token() {
         here.delete("a");
@@ -272,12 +273,109 @@ describe("handshakes that were printed", () => {
 
   it("are not kept for a socket that has left", () => {
     const here = new Set(["a"]);
-    const printed = new PrintedHandshakes(print, (id) => here.has(id));
+    const printed = new PrintedSockets(print, (id) => here.has(id));
     const socket = { id: "a", handshake: { auth: {} } };
     assert.notStrictEqual(printed.numberOf(socket), 0);
     here.delete("a");
     printed.forget("a");
     assert.strictEqual(printed.numberOf(socket), 0);
+  });
+});
+
+describe("what is told of sockets beside their handshakes", () => {
+  /** Counts how often it prints. */
+  class Prints {
+    count = 0;
+    printed = new PrintedSockets(
+      (handshake) => Buffer.from(JSON.stringify(handshake)),
+      () => true,
+    );
+
+    /** @param {any} socket */
+    of(socket) {
+      assert.notStrictEqual(this.printed.numberOf(socket), 0);
+      const { rooms, data } = socket;
+      const print = () => (this.count++, JSON.stringify({ rooms: [...rooms], data }));
+      const text = this.printed.textOf(socket, print);
+      assert.strictEqual(text, JSON.stringify({ rooms: [...rooms], data }));
+      return this.count;
+    }
+  }
+
+  /** @returns {any} */
+  const aSocket = () => ({
+    ...{ id: "a", handshake: structuredClone(HANDSHAKE), rooms: new Set(["a", "b"]) },
+    data: { user: { name: "A", tags: [1, "2"] } },
+  });
+
+  it("is printed again when something is different, and only then", () => {
+    const prints = new Prints();
+    const socket = aSocket();
+    /** @type {((socket: any) => void)[]} */
+    const changes = [
+      ({ rooms }) => rooms.add("c"),
+      ({ rooms }) => rooms.delete("a"),
+      ({ rooms }) => rooms.add("a"),
+      (socket) => (socket.rooms = new Set(["b", "c"])),
+      (socket) => (socket.rooms = new Set()),
+      ({ data }) => data.user.tags.push(null),
+      ({ data }) => (data.user.name = "B"),
+      ({ data }) => (data.sessionStore = 1),
+      ({ data }) => delete data.user,
+      (socket) => (socket.data = {}),
+      (socket) => (socket.data = []),
+    ];
+    assert.strictEqual(prints.of(socket), 1);
+    for (const [n, change] of changes.entries()) {
+      change(socket);
+      assert.strictEqual(prints.of(socket), n + 2, String(change));
+      socket.rooms = new Set(socket.rooms);
+      socket.data = structuredClone(socket.data);
+      assert.strictEqual(prints.of(socket), n + 2, "nothing is different");
+    }
+    // The text of a handshake that is another one stands elsewhere.
+    socket.handshake.auth.token = "u";
+    assert.strictEqual(prints.of(socket), changes.length + 2);
+    prints.printed.clear();
+  });
+
+  it("is printed each time if what is printed may be different though it is not", () => {
+    /** @type {((socket: any) => void)[]} */
+    const odd = [
+      (socket) => (socket.data = new (class Data {})()),
+      (socket) => (socket.data = { at: new Date(0) }),
+      (socket) => (socket.data = { toJSON: () => 1 }),
+      (socket) => (socket.data = null),
+      (socket) => (socket.data = "text"),
+      (socket) => (socket.data = { bytes: Buffer.from("b") }),
+      ({ rooms }) => rooms.add(1),
+      ({ rooms }) => rooms.add({}),
+    ];
+    for (const change of odd) {
+      const prints = new Prints();
+      const socket = aSocket();
+      change(socket);
+      prints.of(socket);
+      assert.strictEqual(prints.of(socket), 2, String(change));
+      prints.printed.clear();
+    }
+  });
+
+  it("throws what a getter throws, and is printed when it does no more", () => {
+    const prints = new Prints();
+    const socket = aSocket();
+    prints.of(socket);
+    const { data } = socket;
+    Object.defineProperty(socket, "data", {
+      configurable: true,
+      get() {
+        throw new Error("a getter of the user's");
+      },
+    });
+    assert.throws(() => prints.printed.textOf(socket, () => ""), /a getter/);
+    Object.defineProperty(socket, "data", { value: data });
+    assert.strictEqual(prints.of(socket), 1);
+    prints.printed.clear();
   });
 });
 

@@ -11,9 +11,8 @@ const { SocketsAnswer } = require("../base/native");
 const { toBuffer } = require("../delivery/outgoing");
 const { KIND } = require("../link/inbox");
 const { DESCRIPTIONS } = require("../messages/answers");
-const { PrintedHandshakes } = require("../messages/printed-handshakes");
+const { PrintedSockets } = require("../messages/printed-sockets");
 const { REQUEST } = require("../messages/requests");
-const { printJson } = require("../messages/sockets");
 const { toDelay } = require("../options/options");
 const { Asker } = require("./asker");
 const { BroadcastingAdapter } = require("./broadcasting");
@@ -53,11 +52,9 @@ class AskingAdapter extends BroadcastingAdapter {
     this.requests = this.#asker.requests;
     /** Acknowledged broadcasts of this node, by their id. */
     this.ackRequests = this.#asker.ackRequests;
-    const pack = (/** @type {object} */ handshake) => codec.pack(handshake);
-    const print = (/** @type {object} */ handshake) => printJson([handshake]);
-    /** The handshakes that other servers were told of. */
-    this._printed = new PrintedHandshakes(
-      codec.isText ? print : pack,
+    /** What other servers were told of this one's sockets. */
+    this._printed = new PrintedSockets(
+      (handshake) => codec.printer.all([handshake]),
       (id) => !this._isClosed && this.sids.has(id),
     );
   }

@@ -12,7 +12,7 @@ const { readAttachments } = require("../delivery/outgoing");
 const { Run, isObserved } = require("../delivery/run");
 const { Recipients } = require("../fan-out/recipients");
 const { MemberAdapter } = require("./member");
-const { Adapter, encodeInParent, makesFrames, writesToEachSocket } = require("./parent");
+const { encodeInParent, makesFrames, writesToEachSocket } = require("./parent");
 const { Publisher } = require("./publisher");
 
 /** @type {0} */ const BROADCASTS = 0;

@@ -30,7 +30,7 @@ const HERE = Adapter.prototype;
  * @property {any} nsp
  * @property {Map<any, any>} rooms
  * @property {(packet: any, opts: any, count: Callback, ack: Callback) => string[] | null} _broadcastHere
- * @property {import("../messages/printed-handshakes").PrintedHandshakes} _printed
+ * @property {import("../messages/printed-sockets").PrintedSockets} _printed
  * @property {(request: any) => boolean} _isOwn
  * @property {(why: string) => void} _ignore
  * @property {() => void} _settled
@@ -150,16 +150,13 @@ class Responder {
     if (waiting !== null) await waiting;
     const start = (/** @type {boolean} */ isJson) =>
       adapter._newAnswer(requestId ?? null, isJson, sockets.length);
-    const printText = (/** @type {object[]} */ descriptions) => codec.printText(descriptions);
-    const printPacked = (/** @type {object[]} */ descriptions) =>
-      Buffer.concat(descriptions.map((description) => codec.pack(description)));
+    const { printer, packer } = codec;
     const describe = async () => {
-      if (!codec.isText) return describeSockets(sockets, start(false), printPacked, adapter._printed);
       try {
-        return await describeSockets(sockets, start(true), printText, adapter._printed);
+        return await describeSockets(sockets, start(printer.text !== null), printer, adapter._printed);
       } catch (error) {
         if (!(error instanceof BinaryError)) throw error;
-        return describeSockets(sockets, start(false), printPacked, null);
+        return describeSockets(sockets, start(false), packer, null);
       }
     };
     adapter._respondSockets(requester, await describe());

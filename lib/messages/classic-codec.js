@@ -11,8 +11,10 @@ const { eventOf, readTarget } = require("../delivery/delivery");
 const { checkNesting, rawOptions, rawTarget } = require("../delivery/outgoing");
 const msgpack = require("../msgpack");
 const { ENCODING, REQUEST, checkRequest, checkResponse } = require("./requests");
-const { LEVELS_AROUND, printJson } = require("./sockets");
+const { textPrinter } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
+
+const PRINTER = textPrinter(JSON.stringify);
 
 class ClassicCodec {
   #uid;
@@ -126,19 +128,14 @@ class ClassicCodec {
 
   // --- what is answered --------------------------------------------------------------------------------
 
-  /** Whether sockets are described in JSON. */
-  get isText() {
-    return true;
+  /** What prints the descriptions of sockets. @type {import("./sockets").Printer} */
+  get printer() {
+    return PRINTER;
   }
 
-  /** Descriptions of sockets. @type {import("./sockets").Print} */
-  printText(descriptions) {
-    return printJson(descriptions);
-  }
-
-  /** The description of a socket, where those are no text. @param {any} description @returns {Buffer} */
-  pack(description) {
-    return msgpack.encode(description, LEVELS_AROUND);
+  /** JSON carries them all. @type {import("./sockets").Printer} */
+  get packer() {
+    return PRINTER;
   }
 
   /** A response of this kind. @param {number} kind @param {string | null | undefined} requestId @param {any} value */

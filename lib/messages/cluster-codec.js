@@ -11,7 +11,7 @@ const { checkNesting, rawOptions } = require("../delivery/outgoing");
 const msgpack = require("../msgpack");
 const { MESSAGE, decodeMessage, encodeMessage, holdsBinary } = require("./cluster-messages");
 const { REQUEST } = require("./requests");
-const { BinaryError, LEVELS_AROUND, printJson } = require("./sockets");
+const { BinaryError, LEVELS_AROUND, packer, textPrinter } = require("./sockets");
 const debug = require("debug")("socket.io-redis");
 
 /** What is asked, as the wire has it. @type {Record<number, number>} */
@@ -40,6 +40,16 @@ function turned(types) {
 }
 
 const KINDS = turned({ ...TYPES, ...RESPONSES, [REQUEST.SERVER_SIDE_EMIT]: MESSAGE.SERVER_SIDE_EMIT });
+
+const PRINTER = textPrinter((description) => {
+  if (holdsBinary(description)) throw new BinaryError("JSON has no bytes");
+  return JSON.stringify(description);
+});
+
+const PACKER = packer((description) => msgpack.encode(description, LEVELS_AROUND));
+
+/** What streams take: a Date is one there. */
+const PACKER_AS_IS = packer((description) => msgpack.encodeAsIs(description, LEVELS_AROUND));
 
 class ClusterCodec {
   uid;
@@ -150,20 +160,14 @@ class ClusterCodec {
 
   // --- what is answered --------------------------------------------------------------------------------
 
-  /** Whether sockets are described in JSON, where that can carry them. */
-  get isText() {
-    return true;
+  /** What prints the descriptions of sockets, and how else that is done if JSON cannot carry them. @type {import("./sockets").Printer} */
+  get printer() {
+    return PRINTER;
   }
 
-  /** Descriptions of sockets. @type {import("./sockets").Print} */
-  printText(descriptions) {
-    if (holdsBinary(descriptions)) throw new BinaryError("JSON has no bytes");
-    return printJson(descriptions);
-  }
-
-  /** The description of a socket, where those are no text. @param {any} description @returns {Buffer} */
-  pack(description) {
-    return msgpack.encode(description, LEVELS_AROUND);
+  /** @type {import("./sockets").Printer} */
+  get packer() {
+    return PACKER;
   }
 
   /** A response of this kind. @param {number} kind @param {string | null | undefined} requestId @param {any} value */
@@ -227,13 +231,8 @@ class StreamsCodec extends ClusterCodec {
     return attachments.length === 0;
   }
 
-  get isText() {
-    return false;
-  }
-
-  /** @param {any} description */
-  pack(description) {
-    return msgpack.encodeAsIs(description, LEVELS_AROUND);
+  get printer() {
+    return PACKER_AS_IS;
   }
 }
 

@@ -2,21 +2,10 @@
 "use strict";
 
 /**
- * The messages of the cluster family, `{ type, data, uid, nsp }`: how they look, and what a server does about those
- * of others. Rust knows them as `src/wire/cluster/`.
+ * The messages of the cluster family, `{ type, data, uid, nsp }`, as they look. Rust knows them as `src/wire/cluster/`.
  */
 
-const { eventOf, readTarget } = require("../delivery/delivery");
 const msgpack = require("../msgpack");
-const {
-  BinaryError,
-  broadcastWithAck,
-  describeSockets,
-  once,
-  printJson,
-  serverSideEmit,
-} = require("./sockets");
-const debug = require("debug")("socket.io-redis");
 
 /** What messages are; the numbers are the wire's. */
 const MESSAGE = Object.freeze({

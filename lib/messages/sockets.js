@@ -7,11 +7,13 @@
 
 const { checkNesting } = require("../delivery/outgoing");
 const { toDelay } = require("../options/options");
-const { withoutStore } = require("./printed-handshakes");
+const { withoutStore } = require("./printed-sockets");
 
 /**
  * @typedef {(...args: any[]) => void} Callback
- * @typedef {(descriptions: object[]) => Buffer} Print throws for what cannot be printed
+ * @typedef {object} Printer throws for what cannot be printed
+ * @property {((description: object) => string) | null} text of one; null if they are no text
+ * @property {(descriptions: object[]) => Buffer} all
  *
  * @typedef {object} Broadcasting an adapter
  * @property {any} nsp
@@ -64,11 +66,11 @@ const TURN = Object.freeze({ sockets: 64, time: 4 });
  *
  * @param {any[]} sockets
  * @param {import("../../binding").SocketsAnswer} answer
- * @param {Print} print
- * @param {import("./printed-handshakes").PrintedHandshakes | null} printed those that need not be printed again
+ * @param {Printer} printer
+ * @param {import("./printed-sockets").PrintedSockets | null} printed what need not be printed again
  * @returns {Promise<import("../../binding").SocketsAnswer>}
  */
-async function describeSockets(sockets, answer, print, printed) {
+async function describeSockets(sockets, answer, printer, printed) {
   let since = performance.now();
   for (let start = 0; start < sockets.length; start += TURN.sockets) {
     if (performance.now() - since >= TURN.time) {
@@ -78,10 +80,10 @@ async function describeSockets(sockets, answer, print, printed) {
     const some = sockets.slice(start, start + TURN.sockets);
     const numbers = new Uint32Array(some.length);
     if (printed !== null) for (let n = 0; n < some.length; n++) numbers[n] = printed.numberOf(some[n]);
-    if (!answer.add(printSome(some, numbers, print), numbers)) {
+    if (!answer.add(printSome(some, numbers, printer, printed), numbers)) {
       // What the user's getters did has forgotten one of them.
       numbers.fill(0);
-      answer.add(printSome(some, numbers, print), numbers);
+      answer.add(printSome(some, numbers, printer, null), numbers);
     }
   }
   return answer;
@@ -91,13 +93,29 @@ async function describeSockets(sockets, answer, print, printed) {
 const LEVELS_AROUND = 3;
 
 /**
- * Descriptions in JSON, with commas between them. Throws for those that nobody could read: a client's `auth`, nested deep enough,
- * is one.
+ * What prints descriptions as JSON, with commas between them. It throws for those that nobody could read: a client's `auth`, nested
+ * deep enough, is one.
  *
- * @type {Print}
+ * @param {(description: object) => string} text
+ * @returns {Printer}
  */
-function printJson(descriptions) {
-  return checkNesting(Buffer.from(JSON.stringify(descriptions).slice(1, -1)), LEVELS_AROUND);
+function textPrinter(text) {
+  return { text, all: (descriptions) => joined(descriptions.map((one) => text(one))) };
+}
+
+/**
+ * What packs descriptions, one behind the other.
+ *
+ * @param {(description: object) => Buffer} pack
+ * @returns {Printer}
+ */
+function packer(pack) {
+  return { text: null, all: (descriptions) => Buffer.concat(descriptions.map((one) => pack(one))) };
+}
+
+/** @param {string[]} texts */
+function joined(texts) {
+  return checkNesting(Buffer.from(texts.join(",")), LEVELS_AROUND);
 }
 
 /**
@@ -112,13 +130,27 @@ const FIELDS = {
   data: ({ data }) => data,
 };
 
-/** @param {any[]} sockets @param {Uint32Array} numbers @param {Print} print */
-function printSome(sockets, numbers, print) {
+/**
+ * @param {any[]} sockets
+ * @param {Uint32Array} numbers of their handshakes
+ * @param {Printer} printer
+ * @param {import("./printed-sockets").PrintedSockets | null} printed
+ */
+function printSome(sockets, numbers, printer, printed) {
+  const { text } = printer;
   try {
-    return print(sockets.map((socket, n) => describe(socket, numbers[n])));
+    if (text === null || printed === null)
+      return printer.all(sockets.map((socket, n) => describe(socket, numbers[n])));
+    return joined(
+      sockets.map((socket, n) => {
+        const number = numbers[n];
+        const print = () => text(describe(socket, number));
+        return number === 0 ? print() : printed.textOf(socket, print);
+      }),
+    );
   } catch (error) {
     if (error instanceof BinaryError) throw error;
-    return print(sockets.map((socket, n) => describePrintable(socket, numbers[n], print)));
+    return printer.all(sockets.map((socket, n) => describePrintable(socket, numbers[n], printer)));
   }
 }
 
@@ -133,14 +165,14 @@ function describe(socket, number) {
   };
 }
 
-/** The fields that can be read, and printed. @param {any} socket @param {number} number @param {Print} print */
-function describePrintable(socket, number, print) {
+/** The fields that can be read, and printed. @param {any} socket @param {number} number @param {Printer} printer */
+function describePrintable(socket, number, printer) {
   /** @type {Record<string, any>} */
   const printable = {};
   for (const [name, read] of Object.entries(FIELDS)) {
     try {
       const value = read(socket, number);
-      print([{ [name]: value }]);
+      printer.all([{ [name]: value }]);
       printable[name] = value;
     } catch (error) {
       if (error instanceof BinaryError) throw error;
@@ -179,6 +211,7 @@ module.exports = {
   broadcastWithAck,
   describeSockets,
   once,
-  printJson,
+  packer,
   serverSideEmit,
+  textPrinter,
 };

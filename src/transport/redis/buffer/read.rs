@@ -21,6 +21,8 @@ pub(crate) struct ReadBuffer {
     taken: usize,
     /// Where those replies end, if `start` has gone back to the front and nothing was read since.
     turned: Option<usize>,
+    /// A message was taken since [`ReadBuffer::take_news`].
+    has_news: bool,
     scanner: Scanner,
     quiet: u32,
 }
@@ -34,6 +36,7 @@ impl ReadBuffer {
             end: 0,
             taken: 0,
             turned: None,
+            has_news: false,
             scanner: Scanner::default(),
             quiet: 0,
         }
@@ -89,6 +92,7 @@ impl ReadBuffer {
             && let Some((message, len)) = Message::take(input)
         {
             self.start += len;
+            self.has_news = true;
             return Ok(Some(Reply::Message(message)));
         }
         if input.is_empty() {
@@ -98,7 +102,14 @@ impl ReadBuffer {
             return Ok(None);
         };
         self.start += len;
-        Reply::of(input.get(..len).unwrap_or_default()).map(Some)
+        let reply = Reply::of(input.get(..len).unwrap_or_default())?;
+        self.has_news |= matches!(reply, Reply::Message(_));
+        Ok(Some(reply))
+    }
+
+    /// Returns whether a message was taken since the last call.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
     }
 
     /// Forgets the replies that were taken.

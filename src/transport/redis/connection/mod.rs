@@ -45,6 +45,8 @@ pub(super) struct Connection {
     backoff: Backoff,
     /// What was read and is not parsed yet.
     replies: ReadBuffer,
+    /// When the last message was read; `None` if it was forgotten since.
+    message_at: Option<Instant>,
     /// What has to be written once the connection is open.
     pub(super) commands: WriteBuffer,
 }
@@ -102,6 +104,7 @@ impl Connection {
             state: ConnectionState::Closed,
             backoff,
             replies: ReadBuffer::new(),
+            message_at: None,
             commands: WriteBuffer::new(),
         }
     }
@@ -162,6 +165,7 @@ impl Connection {
                     let opened = ready!(opening.as_mut().poll(cx))?;
                     let Connected { socket, replies, address, tells_role, client } = opened;
                     self.replies = replies;
+                    self.message_at = None;
                     self.state = ConnectionState::Open {
                         socket,
                         address,
@@ -217,9 +221,12 @@ impl Connection {
             ConnectionState::Open { socket, life, address, .. } => {
                 let filled = socket.poll_fill(cx, &mut self.replies);
                 if filled.is_ready() {
-                    let before = life.heard_at();
+                    // Answers between messages, to signs of life, are no messages.
+                    if self.replies.take_news() {
+                        self.message_at = life.heard_at();
+                    }
                     let now = life.heard();
-                    if before.is_some_and(|before| now.saturating_duration_since(before) > BREAK) {
+                    if self.message_at.take_if(|at| now.saturating_duration_since(*at) > BREAK).is_some() {
                         self.replies.forget_taken();
                     }
                 }

@@ -67,10 +67,21 @@ fn the_last_messages_are_those_since_the_last_break() {
         connection.open();
         let mut client = peer.accept_while(poll_fn(|cx| connection.poll_open(cx))).await;
         tokio::time::pause();
-        for (payload, pause, last) in
-            [("1", BREAK, vec!["1"]), ("2", 2 * BREAK, vec!["1", "2"]), ("3", BREAK, vec!["3"])]
-        {
-            let push = format!("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n{payload}\r\n");
+        let none = Vec::<&str>::new;
+        for (payload, pause, last) in [
+            (Some("1"), BREAK, vec!["1"]),
+            (Some("2"), BREAK / 2, vec!["1", "2"]),
+            // An answer is no message.
+            (None, BREAK / 2, vec!["1", "2"]),
+            (None, BREAK / 2, vec!["1", "2"]),
+            (Some("3"), BREAK, vec!["3"]),
+            (None, BREAK / 2, vec!["3"]),
+            (None, BREAK / 2, none()),
+        ] {
+            let push = payload.map_or_else(
+                || "+PONG\r\n".to_owned(),
+                |payload| format!("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n{payload}\r\n"),
+            );
             client.send(push.as_bytes()).await;
             poll_fn(|cx| connection.poll_fill(cx)).await.unwrap();
             assert!(connection.next_reply().unwrap().is_some());

@@ -1,0 +1,134 @@
+// @ts-check
+"use strict";
+
+/**
+ * What others were told last of this server's sockets. It seldom changes, and what has not is not printed again. Most of it is
+ * the handshakes: Rust has their texts (`src/binding/handshakes.rs`), and puts them in. The rest is kept here.
+ *
+ * Users may change all of it at any time. So it is compared, leaf by leaf, with what it was. That takes a fifth of the time that
+ * printing takes.
+ */
+
+const { forgetHandshake, keepHandshake } = require("../base/native");
+const { isAsBefore, snapshotOf } = require("./snapshots");
+
+/** What is kept for one namespace, in bytes of text. */
+const MOST_BYTES = 64 * 1024 * 1024;
+
+/** The part of a handshake that others are not told: it may hold anything. */
+const STORE = "sessionStore";
+
+/**
+ * @typedef {import("./snapshots").Snapshot} Snapshot
+ *
+ * @typedef {object} Rest what is told of a socket beside its handshake
+ * @property {string[]} rooms
+ * @property {Snapshot} data
+ * @property {string} text in which the handshake is a 0
+ *
+ * @typedef {object} Printed
+ * @property {Snapshot} snapshot of the handshake
+ * @property {number} number of the handshake in Rust
+ * @property {number} size of the handshake, in bytes
+ * @property {Rest | null} rest
+ */
+
+class PrintedSockets {
+  #print;
+  #isHere;
+  /** By the ids of the sockets. @type {Map<string, Printed>} */
+  #all = new Map();
+  #bytes = 0;
+
+  /**
+   * @param {(handshake: object) => Buffer} print
+   * @param {(id: string) => boolean} isHere whether a socket has not left
+   */
+  constructor(print, isHere) {
+    this.#print = print;
+    this.#isHere = isHere;
+  }
+
+  /** The number of a socket's handshake, as it is now; 0 if it has to be printed. @param {any} socket */
+  numberOf(socket) {
+    try {
+      return this.#numberOf(socket);
+    } catch {
+      // A getter of the user's has thrown. What prints the socket leaves that out.
+      this.forget(socket.id);
+      return 0;
+    }
+  }
+
+  /** @param {any} socket */
+  #numberOf({ id, handshake }) {
+    const known = this.#all.get(id);
+    if (known !== undefined) {
+      if (isAsBefore(handshake, known.snapshot, STORE)) return known.number;
+      this.forget(id);
+    }
+    const snapshot = typeof id === "string" ? snapshotOf(handshake, STORE) : null;
+    if (snapshot === null) return 0;
+    const text = this.#print(withoutStore(handshake));
+    // It may have left while others were described: nobody would have it forgotten.
+    if (this.#bytes + text.length > MOST_BYTES || !this.#isHere(id)) return 0;
+    const number = keepHandshake(text);
+    this.#all.set(id, { snapshot, number, size: text.length, rest: null });
+    this.#bytes += text.length;
+    return number;
+  }
+
+  /**
+   * What is told of a socket, as it is now. Throws what a getter of the user's throws, and what `print` does.
+   *
+   * @param {any} socket whose handshake has a number
+   * @param {() => string} print
+   */
+  textOf(socket, print) {
+    const known = this.#all.get(socket.id);
+    const { rooms, data } = socket;
+    const rest = known?.rest;
+    if (rest && isSameList(rooms, rest.rooms) && isAsBefore(data, rest.data)) return rest.text;
+    const list = [...rooms];
+    const snapshot = list.every((room) => typeof room === "string") ? snapshotOf(data) : null;
+    const text = print();
+    if (known !== undefined) this.#keepRest(known, snapshot && { rooms: list, data: snapshot, text });
+    return text;
+  }
+
+  /** @param {Printed} known @param {Rest | null} rest */
+  #keepRest(known, rest) {
+    this.#bytes -= known.rest?.text.length ?? 0;
+    known.rest = rest !== null && this.#bytes + rest.text.length <= MOST_BYTES ? rest : null;
+    this.#bytes += known.rest?.text.length ?? 0;
+  }
+
+  /** The socket has left. @param {string} id */
+  forget(id) {
+    const known = this.#all.get(id);
+    if (known === undefined) return;
+    forgetHandshake(known.number);
+    this.#keepRest(known, null);
+    this.#all.delete(id);
+    this.#bytes -= known.size;
+  }
+
+  clear() {
+    for (const id of this.#all.keys()) this.forget(id);
+  }
+}
+
+/** What others are told of a handshake. @param {any} handshake */
+function withoutStore({ [STORE]: _, ...rest }) {
+  return rest;
+}
+
+/** @param {Set<unknown>} set @param {unknown[]} list in the set's order */
+function isSameList(set, list) {
+  if (set.size !== list.length) return false;
+  let n = 0;
+  for (const element of set) if (element !== list[n++]) return false;
+  return true;
+}
+
+module.exports = { PrintedSockets, withoutStore };
