@@ -333,9 +333,21 @@ describe("what is told of sockets beside their handshakes", () => {
       socket.data = structuredClone(socket.data);
       assert.strictEqual(prints.of(socket), n + 2, "nothing is different");
     }
+    // Nor may it have become what is printed otherwise.
+    socket.data = { tags: [1] };
+    prints.of(socket);
+    socket.data.tags.length = 3;
+    prints.of(socket);
+    socket.data = { user: {} };
+    const count = prints.of(socket);
+    Object.setPrototypeOf(socket.data.user, { toJSON: () => 1 });
+    prints.of(socket);
+    socket.data = {};
+    assert.strictEqual(prints.of(socket), count + 2);
     // The text of a handshake that is another one stands elsewhere.
     socket.handshake.auth.token = "u";
-    assert.strictEqual(prints.of(socket), changes.length + 2);
+    const before = prints.count;
+    assert.strictEqual(prints.of(socket), before + 1);
     prints.printed.clear();
   });
 

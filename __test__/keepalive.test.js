@@ -173,6 +173,47 @@ describe("a client of a cluster by which nothing is received any more", () => {
   });
 });
 
+describe("a subscription that is made when nobody wants it any more", () => {
+  /** What is asked of the clients, and what settles the subscriptions. */
+  function recorder() {
+    /** @type {string[]} */
+    const asked = [];
+    /** @type {{ resolve: () => void, reject: (error: Error) => void }[]} */
+    const pending = [];
+    const clients = {
+      ...CLIENTS,
+      subscribe: () => {
+        asked.push("subscribe");
+        return new Promise((resolve, reject) => pending.push({ resolve: () => resolve(null), reject }));
+      },
+      unsubscribe: async () => void asked.push("unsubscribe"),
+    };
+    return { asked, pending, clients };
+  }
+
+  const native = { clientUp() {}, clientSubscribed() {}, clientSubscribeFailed() {} };
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+  for (const outcome of /** @type {const} */ (["resolve", "reject"]))
+    it(`is ended: ${outcome}`, async () => {
+      const { asked, pending, clients } = recorder();
+      const carrier = carrierOf(clients, native);
+      tell(carrier, KIND.UNSUBSCRIBE);
+      pending[0][outcome](new Error("too late"));
+      await settled();
+      assert.deepStrictEqual(asked, ["subscribe", "unsubscribe", "unsubscribe"]);
+    });
+
+  it("is left alone if others have the clients by then", async () => {
+    const { asked, pending, clients } = recorder();
+    carrierOf(clients, native).stop();
+    carrierOf(clients, native);
+    for (const { resolve } of pending) resolve();
+    await settled();
+    assert.deepStrictEqual(asked, ["subscribe", "subscribe"]);
+  });
+});
+
 describe("a client of a cluster that is not connected any more", () => {
   it("has lost its global channels since it was last known to live, not since that is seen", async () => {
     /** @type {(kind: number, name: string) => void} */

@@ -51,6 +51,8 @@ class NodeRedisCluster extends NodeRedisClient {
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
+  /** How often it was stopped. */
+  #stops = 0;
   /** When a slot was last sought that is missing in the client's map, and how long the next search waits. */
   #gap = { soughtAt: -Infinity, pause: 0 };
   /** How many looks in a row the client was not ready. */
@@ -89,8 +91,10 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#keepLooking();
     // The client's map of the slots may be old, or have gaps. Global channels are at any node.
     if (this.channelKind === "shard") {
+      const stops = this.#stops;
       if (!nodes.masterOf(this.client, name)) this.#fillGap(name);
       await this.#discovery.running;
+      if (this.#stops !== stops) throw new Error("nobody wants it any more");
     }
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
@@ -232,6 +236,8 @@ class NodeRedisCluster extends NodeRedisClient {
    * @param {string} channel
    */
   #fillGap(channel) {
+    // While it connects it has no map.
+    if (!this.isOpen || nodes.mastersOf(this.client).length === 0) return;
     const now = performance.now();
     const gap = this.#gap;
     if (this.#discovery.running !== null || now - gap.soughtAt < gap.pause) return;
@@ -270,6 +276,7 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   stop() {
+    this.#stops++;
     if (this.channelKind === "shard") this.#leaveReplicas();
     this.#discovery.stop();
     super.stop();

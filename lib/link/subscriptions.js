@@ -244,7 +244,7 @@ class Subscriptions {
           if (!wanted.isForeseen) this.#native.clientSubscribed(kind, Buffer.from(name));
         },
         (error) => {
-          if (!this.#isWanted(wanted)) return;
+          if (!this.#isWanted(wanted)) return this.#leave(wanted);
           this.#native.clientSubscribeFailed(messageOf(error));
           this.#again(wanted);
         },
@@ -258,7 +258,8 @@ class Subscriptions {
    * @param {Wanted} wanted
    */
   #leave({ kind, name }) {
-    if (this.#stopped || !this.#wanted.has(keyOf(kind, name))) this.#unsubscribe(kind, name, RETRY.first);
+    // Others that have these clients by now may want it.
+    if (!this.#stopped && !this.#wanted.has(keyOf(kind, name))) this.#unsubscribe(kind, name, RETRY.first);
   }
 
   /**

@@ -12,8 +12,8 @@
 const { forgetHandshake, keepHandshake } = require("../base/native");
 const { isAsBefore, snapshotOf } = require("./snapshots");
 
-/** What is kept for one namespace, in bytes of text. */
-const MOST_BYTES = 64 * 1024 * 1024;
+/** What is kept for one namespace, in characters of text. Beside it stands what is compared, which is about as much. */
+const MOST_TEXT = 64 * 1024 * 1024;
 
 /** The part of a handshake that others are not told: it may hold anything. */
 const STORE = "sessionStore";
@@ -29,7 +29,7 @@ const STORE = "sessionStore";
  * @typedef {object} Printed
  * @property {Snapshot} snapshot of the handshake
  * @property {number} number of the handshake in Rust
- * @property {number} size of the handshake, in bytes
+ * @property {number} size of the handshake's text
  * @property {Rest | null} rest
  */
 
@@ -38,7 +38,7 @@ class PrintedSockets {
   #isHere;
   /** By the ids of the sockets. @type {Map<string, Printed>} */
   #all = new Map();
-  #bytes = 0;
+  #size = 0;
 
   /**
    * @param {(handshake: object) => Buffer} print
@@ -71,10 +71,10 @@ class PrintedSockets {
     if (snapshot === null) return 0;
     const text = this.#print(withoutStore(handshake));
     // It may have left while others were described: nobody would have it forgotten.
-    if (this.#bytes + text.length > MOST_BYTES || !this.#isHere(id)) return 0;
+    if (this.#size + text.length > MOST_TEXT || !this.#isHere(id)) return 0;
     const number = keepHandshake(text);
     this.#all.set(id, { snapshot, number, size: text.length, rest: null });
-    this.#bytes += text.length;
+    this.#size += text.length;
     return number;
   }
 
@@ -92,15 +92,17 @@ class PrintedSockets {
     const list = [...rooms];
     const snapshot = list.every((room) => typeof room === "string") ? snapshotOf(data) : null;
     const text = print();
-    if (known !== undefined) this.#keepRest(known, snapshot && { rooms: list, data: snapshot, text });
+    // What was read and printed are the user's functions, too: the socket may have left.
+    if (known !== undefined && this.#all.get(socket.id) === known)
+      this.#keepRest(known, snapshot && { rooms: list, data: snapshot, text });
     return text;
   }
 
   /** @param {Printed} known @param {Rest | null} rest */
   #keepRest(known, rest) {
-    this.#bytes -= known.rest?.text.length ?? 0;
-    known.rest = rest !== null && this.#bytes + rest.text.length <= MOST_BYTES ? rest : null;
-    this.#bytes += known.rest?.text.length ?? 0;
+    this.#size -= known.rest?.text.length ?? 0;
+    known.rest = rest !== null && this.#size + rest.text.length <= MOST_TEXT ? rest : null;
+    this.#size += known.rest?.text.length ?? 0;
   }
 
   /** The socket has left. @param {string} id */
@@ -110,7 +112,7 @@ class PrintedSockets {
     forgetHandshake(known.number);
     this.#keepRest(known, null);
     this.#all.delete(id);
-    this.#bytes -= known.size;
+    this.#size -= known.size;
   }
 
   clear() {

@@ -15,7 +15,7 @@ const OBJECT = Symbol("object");
 const ARRAY = Symbol("array");
 const END = Symbol("end");
 
-/** @typedef {any[]} Snapshot a mark, keys and values in turn, and another mark; an object within is a mark, itself, and the same */
+/** @typedef {any[]} Snapshot a mark, keys and values in turn, and another mark; an object within is the same */
 
 /**
  * Null if what is printed of it may be different though its keys and values are not.
@@ -51,7 +51,7 @@ function add(object, snapshot, depth, except) {
           break;
         }
         if (depth === MOST_DEPTH || !isPlain(value)) return false;
-        snapshot.push(markOf(value), value);
+        snapshot.push(markOf(value));
         if (!add(value, snapshot, depth + 1)) return false;
         break;
       // These may have a toJSON.
@@ -107,8 +107,7 @@ function isSame(object, snapshot, at, except) {
     // First of all, for it takes no look at a string that is still the same one.
     if (Object.is(before, value)) continue;
     if (before !== OBJECT && before !== ARRAY) return DIFFERENT;
-    // One that is still the same is as plain as it was.
-    if (value !== snapshot[at++] && (!isPlain(value) || markOf(value) !== before)) return DIFFERENT;
+    if (!isPlain(value) || markOf(value) !== before) return DIFFERENT;
     at = isSame(value, snapshot, at);
     if (at === DIFFERENT) return DIFFERENT;
   }

@@ -189,8 +189,8 @@ impl Handovers {
         if !late.is_zero() && !self.paused && self.end().is_some() {
             self.all.iter_mut().for_each(|one| one.put_off(late));
         }
-        // Nor do we know then whether the nodes have answered.
-        self.passed = if late.is_zero() && !self.paused { passed } else { Duration::ZERO };
+        // Nor do we know then whether the nodes have answered. A timer is always a little late.
+        self.passed = if late < TICK && !self.paused { passed.min(TICK) } else { Duration::ZERO };
         self.woken_at = (!self.all.is_empty()).then_some(now);
     }
 
@@ -238,7 +238,7 @@ impl Handovers {
         }
         let Self { all, held, over, .. } = self;
         all.retain_mut(|one| {
-            if now < one.until || one.waits() {
+            if now < one.until + one.busy_for || one.waits() {
                 return true;
             }
             match one.phase {
