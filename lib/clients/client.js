@@ -40,6 +40,8 @@ const COUNTING = 1000;
  * @abstract
  */
 class UserClient {
+  /** How often it was stopped: it may carry again. */
+  #stops = 0;
   /** Events after which the client may be connected. */
   changes = ["ready"];
   /** Events after which the client is not connected. */
@@ -132,8 +134,20 @@ class UserClient {
 
   /** Stops carrying: leaves no subscription and no listener behind. */
   stop() {
+    this.#stops++;
     this.onLost = null;
     this.onTrouble = null;
+  }
+
+  /**
+   * Waits for something; rejects if it is stopped meanwhile: nobody wants then what was to follow.
+   *
+   * @param {Promise<unknown> | null} something
+   */
+  async unlessStopped(something) {
+    const stops = this.#stops;
+    await something;
+    if (this.#stops !== stops) throw new Error("nobody wants it any more");
   }
 
   /**

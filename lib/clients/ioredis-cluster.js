@@ -27,8 +27,6 @@ const DISCOVERY = 3000;
 class IoredisCluster extends IoredisClient {
   /** The node that publishes: always the same one, or one message could overtake another. @type {any} */
   #publisher = null;
-  /** How often it was stopped. */
-  #stops = 0;
   /** Set while the client asks where the slots are. @type {Promise<void> | null} */
   #rediscovering = null;
   #masters = new ShardMasters(
@@ -104,9 +102,7 @@ class IoredisCluster extends IoredisClient {
   async subscribe(kind, name, onMessage) {
     if (this.flaw !== null) throw new Error(this.flaw);
     // The client's map of the slots may be old. Global channels are at any node.
-    const stops = this.#stops;
-    if (this.channelKind === "shard") await this.#rediscovering;
-    if (this.#stops !== stops) throw new Error("nobody wants it any more");
+    if (this.channelKind === "shard") await this.unlessStopped(this.#rediscovering);
     const asked = this.#listening;
     await answered(super.subscribe(kind, name, onMessage), { onLate: () => this.#endWaiting(asked) });
     this.#mute.clear();
@@ -202,7 +198,6 @@ class IoredisCluster extends IoredisClient {
   }
 
   stop() {
-    this.#stops++;
     super.stop();
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;

@@ -51,8 +51,6 @@ class NodeRedisCluster extends NodeRedisClient {
   #nodes = new Map();
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
-  /** How often it was stopped. */
-  #stops = 0;
   /** When a slot was last sought that is missing in the client's map, and how long the next search waits. */
   #gap = { soughtAt: -Infinity, pause: 0 };
   /** How many looks in a row the client was not ready. */
@@ -91,10 +89,8 @@ class NodeRedisCluster extends NodeRedisClient {
     this.#keepLooking();
     // The client's map of the slots may be old, or have gaps. Global channels are at any node.
     if (this.channelKind === "shard") {
-      const stops = this.#stops;
       if (!nodes.masterOf(this.client, name)) this.#fillGap(name);
-      await this.#discovery.running;
-      if (this.#stops !== stops) throw new Error("nobody wants it any more");
+      await this.unlessStopped(this.#discovery.running);
     }
     if (kind === SHARD && this.#isAway(name)) throw new Error("the node of this channel is away");
     const key = keyOf(kind, name);
@@ -276,7 +272,6 @@ class NodeRedisCluster extends NodeRedisClient {
   }
 
   stop() {
-    this.#stops++;
     if (this.channelKind === "shard") this.#leaveReplicas();
     this.#discovery.stop();
     super.stop();

@@ -115,9 +115,9 @@ class Discovery {
   }
 
   /**
-   * Ends connections that nobody could end any more. If the client is closed while it looks for the slots, the search goes
-   * on, connects to the nodes that it finds, and the client forgets them. It also forgets the subscriber of a node that has
-   * just become a replica.
+   * While the client is open, notes its nodes. Once it is closed, ends connections that nobody could end any more. If it is
+   * closed while it looks for the slots, the search goes on, connects to the nodes that it finds, and the client forgets
+   * them. It also forgets the subscriber of a node that has just become a replica.
    */
   endForgotten() {
     const listed = nodesOf(this.#cluster);
