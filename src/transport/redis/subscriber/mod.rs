@@ -38,6 +38,9 @@ use unsent::Unsent;
 /// node that merely holds back publishes during a manual failover answers at once.
 const SILENT: Duration = Duration::from_millis(500);
 
+/// How long a question may be unanswered. After that, the node has hung: messages between nodes need less.
+const HANGS: Duration = Duration::from_millis(100);
+
 /// How many replies are taken, or names sent again, in one go: some milliseconds of work, while the other
 /// links of the process wait.
 const PORTION: usize = 1000;
@@ -60,6 +63,10 @@ pub(super) struct SubscriberConnection {
     holding: Holding,
     /// When it was asked whether it is alive, if nothing was read since.
     probed: Option<Instant>,
+    /// When it was asked something first, since it was read last.
+    asked_at: Option<Instant>,
+    /// There was nothing to read for [`HANGS`] after that.
+    hangs: bool,
     /// Set if it may be behind, since it was not read.
     behind: Option<Behind>,
     news: SubscriberNews,
@@ -103,6 +110,8 @@ impl SubscriberConnection {
             refused: Refused::new(),
             holding,
             probed: None,
+            asked_at: None,
+            hangs: false,
             behind: None,
             news: SubscriberNews::default(),
             more: false,
@@ -302,6 +311,16 @@ impl SubscriberConnection {
         self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
     }
 
+    /// Returns whether the node has not answered for longer than messages need between nodes.
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs
+    }
+
+    /// Returns when to look whether the node hangs; `None` if there is no reason to.
+    pub(super) fn hangs_at(&self) -> Option<Instant> {
+        self.asked_at.filter(|_| !self.hangs).map(|at| at + HANGS)
+    }
+
     /// Returns the last messages: see [`Connection::last_messages`].
     pub(super) fn last_messages(&self) -> impl Iterator<Item = Message<'_>> {
         self.connection.last_messages()
@@ -396,6 +415,8 @@ impl SubscriberConnection {
         self.try_refused_again(cx);
         self.connection.poll_flush(cx)?;
         if paused {
+            // Nothing is read, so silence proves nothing.
+            self.is_heard();
             let now = Instant::now();
             if self.behind.is_none_or(|behind| behind.is_over(now)) {
                 self.behind = Some(Behind { since: now, caught_up: None });
@@ -409,11 +430,15 @@ impl SubscriberConnection {
             filled?;
             step.more = true;
             self.probed = None;
-        } else if let Some(behind) = &mut self.behind {
+            self.is_heard();
+        } else {
             let now = Instant::now();
-            behind.caught_up.get_or_insert(now);
-            if behind.is_over(now) {
-                self.behind = None;
+            self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= HANGS);
+            if let Some(behind) = &mut self.behind {
+                behind.caught_up.get_or_insert(now);
+                if behind.is_over(now) {
+                    self.behind = None;
+                }
             }
         }
         step.reported = self.take_replies(sink)?;
@@ -422,12 +447,19 @@ impl SubscriberConnection {
         Ok(step)
     }
 
+    /// The node does not hang, or nobody knows.
+    fn is_heard(&mut self) {
+        self.asked_at = None;
+        self.hangs = false;
+    }
+
     /// Forgets everything about the current connection. The names are sent again on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
         self.unsent = None;
         self.unread = false;
         self.probed = None;
+        self.is_heard();
         self.behind = None;
         self.names.let_go();
         self.refused.forget();

@@ -3,6 +3,8 @@
 
 use std::task::Context;
 
+use tokio::time::Instant;
+
 use super::sent::{SentCommand, Verb};
 use super::unsent::Unsent;
 use super::{Holding, PORTION, SubscriberConnection};
@@ -13,6 +15,7 @@ use crate::transport::{Subscription, SubscriptionKind};
 impl SubscriberConnection {
     pub(super) fn ping(&mut self) {
         write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
+        self.asked_at.get_or_insert_with(Instant::now);
         self.in_flight.push_back(SentCommand {
             verb: Verb::Ping,
             slot: None,

@@ -14,6 +14,7 @@ pub(super) use hints::Hints;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -152,8 +153,9 @@ impl ClusterSubscriber {
     /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let away = self.away.iter().map(|away| away.next);
+        let hang = self.owners.values().filter_map(SubscriberConnection::hangs_at);
         let others = [self.anywhere.deadline(), self.handovers.deadline()];
-        others.into_iter().flatten().chain(away).min()
+        others.into_iter().flatten().chain(away).chain(hang).min()
     }
 
     /// Returns whether a name waits for a topology that names its owner.
@@ -231,6 +233,9 @@ impl ClusterSubscriber {
                     continue;
                 }
                 let (overlap, handovers) = (&self.overlap, &mut self.handovers);
+                if connection.hangs() {
+                    handovers.hangs(node, Duration::from_millis(connection.silence()), now);
+                }
                 let one = connection.poll(cx, paused, &mut |incoming| {
                     if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
                         return;

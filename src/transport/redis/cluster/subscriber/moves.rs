@@ -58,6 +58,8 @@ impl ClusterSubscriber {
                 hints.withdrawn.insert(from.clone());
             }
             let owner = topology.master(slot_of(&name.name)).and_then(|owner| self.owners.get(owner));
+            // What its successor was sent while it hung may not have reached it.
+            let missed_for = self.handovers.missed_for(&from, now).unwrap_or_default();
             if !owner.is_some_and(|owner| owner.holds(&name)) {
                 let Subscription { kind, name } = &name;
                 sink(Incoming::Unsubscribed {
@@ -65,7 +67,7 @@ impl ClusterSubscriber {
                     kind: *kind,
                     name,
                     reason: WITHDRAWN,
-                    silence: 0,
+                    silence: millis(missed_for),
                 });
             }
             if self.overlap.get(&name) == Some(&from) {
@@ -182,6 +184,7 @@ impl ClusterSubscriber {
         let mut moving = Vec::new();
         let mut handed_over: BTreeMap<&Address, Vec<Subscription>> = BTreeMap::new();
         let listed = topology.nodes().any(|listed| listed == node);
+        let missed_for = self.handovers.missed_for(node, now);
         let is_shard_of =
             |owner: &Address| topology.is_shard_of(node, owner) || before.is_shard_of(node, owner);
         for (name, holds) in connection.names() {
@@ -213,15 +216,15 @@ impl ClusterSubscriber {
                 continue;
             };
             handed_over.entry(successor).or_default().push(name.clone());
-            if !listed {
-                // It may not be known as a replica yet, or may hang.
+            if !listed || missed_for.is_some() {
+                // It may not be known as a replica yet, may hang, or may have hung.
                 let Subscription { kind, name } = name;
                 sink(Incoming::Unsubscribed {
                     subscriber: self.number,
                     kind: *kind,
                     name,
                     reason: MOVED,
-                    silence: connection.silence(),
+                    silence: missed_for.map_or(connection.silence(), millis),
                 });
             }
         }
@@ -269,4 +272,8 @@ impl ClusterSubscriber {
             }
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

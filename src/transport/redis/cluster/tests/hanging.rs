@@ -173,3 +173,55 @@ fn a_node_that_hangs_is_left_so_that_it_does_not_run_what_it_was_sent() {
         assert_eq!(rig.cluster.log(0, "SPUBLISH").len(), 2, "the first of them finds out");
     });
 }
+
+#[test]
+fn what_a_node_that_hung_sends_before_it_withdraws_is_not_delivered_again_by_its_successor() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        let hung = Duration::from_millis(300);
+        rig.cluster.nodes()[0].frozen = true;
+        rig.transport.subscribers[0].pulse(false);
+        rig.idle(hung).await;
+        // It goes on, does not know yet that it was replaced, and learns it.
+        for payload in ["1", "2", "1"] {
+            rig.cluster.push(0, &bulks(&["smessage", LOW, payload]));
+        }
+        rig.cluster.push(0, &confirmation("sunsubscribe", LOW));
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.cluster.nodes()[0].frozen = false;
+        for payload in ["1", "2", "1"] {
+            rig.expect(&format!("message 0 bar {payload}")).await;
+        }
+        let unsubscribed = rig.until("unsubscribed 0 bar").await;
+        let silence = unsubscribed.split(' ').find_map(|word| word.parse().ok().filter(|ms| *ms > 0));
+        assert!(silence.map(Duration::from_millis) >= Some(hung), "{unsubscribed}");
+        rig.until("subscribed 0 bar").await;
+        for payload in ["2", "1", "1", "1", "new"] {
+            rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+        }
+        for payload in ["1", "new"] {
+            assert_eq!(rig.until("message").await, format!("message 0 bar {payload}"));
+        }
+    });
+}
+
+#[test]
+fn what_a_node_missed_while_it_hung_is_told_though_it_is_known_to_be_a_replica_by_then() {
+    block_on(async {
+        let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
+        rig.cluster.nodes()[0].frozen = true;
+        rig.transport.subscribers[0].pulse(false);
+        rig.idle(Duration::from_millis(300)).await;
+        rig.cluster.all_see(AFTER_FAILOVER);
+        rig.cluster.nodes()[0].frozen = false;
+        rig.cluster.push(0, &bulks(&["smessage", LOW, "1"]));
+        rig.until("message 0 bar 1").await;
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("unsubscribed 0 bar").await;
+        rig.until("subscribed 0 bar").await;
+        for payload in ["1", "new"] {
+            rig.cluster.push(2, &bulks(&["smessage", LOW, payload]));
+        }
+        assert_eq!(rig.until("message").await, "message 0 bar new");
+    });
+}

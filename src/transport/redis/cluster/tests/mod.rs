@@ -50,8 +50,11 @@ fn words(incoming: Incoming<'_>) -> String {
             format!("down {unanswered} {unwritten}: {reason}")
         }
         Incoming::Subscribed { subscriber, name, .. } => format!("subscribed {subscriber} {}", text(name)),
-        Incoming::Unsubscribed { subscriber, name, .. } => {
+        Incoming::Unsubscribed { subscriber, name, silence: 0, .. } => {
             format!("unsubscribed {subscriber} {}", text(name))
+        }
+        Incoming::Unsubscribed { subscriber, name, silence, .. } => {
+            format!("unsubscribed {subscriber} {} after {silence} ms", text(name))
         }
         Incoming::SubscriberDown { subscriber, .. } => format!("subscriber down {subscriber}"),
         Incoming::SubscribeRefused { subscriber, error } => format!("subscribe refused {subscriber} {error}"),

@@ -33,6 +33,8 @@
 //! When it is back, such a node may also forward what it had delivered right before it fell silent: see
 //! [`LastMessages`].
 //!
+//! A node may also go on before it was left: see `hung`.
+//!
 //! All these times count only while we read, and while both nodes answer: see [`Handovers::wake`] and
 //! [`MOST_BUSY`]. On a busy machine a thread may be kept waiting for seconds, and so may a node by its disk.
 //!
@@ -40,6 +42,7 @@
 
 mod busy;
 mod handover;
+mod hung;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -59,12 +62,15 @@ use crate::transport::resp::Message;
 use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use busy::{BusyCheck, MOST_BUSY, TICK};
 use handover::{Handover, PATIENCE, Phase};
+use hung::HungNode;
 use seen::{Copies, LAG, SeenMessages};
 
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
 pub(super) struct Handovers {
     all: Vec<Handover>,
+    /// Nodes that hang, or have just hung.
+    hung: Vec<HungNode>,
     /// Messages that have to be delivered now.
     held: Vec<HeldShardMessage>,
     /// Names that the former owners can let go.
@@ -80,7 +86,22 @@ pub(super) struct Handovers {
 impl Handovers {
     /// Returns whether there is none, and nothing left of one.
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.held.is_empty() && self.over.is_empty()
+        self.all.is_empty() && self.hung.is_empty() && self.held.is_empty() && self.over.is_empty()
+    }
+
+    /// A node does not answer. It has sent something `silence` ago.
+    pub(super) fn hangs(&mut self, node: &Address, silence: Duration, now: Instant) {
+        match self.hung.iter_mut().find(|one| one.node == *node) {
+            Some(one) => one.hangs(silence, now),
+            None => self.hung.push(HungNode::new(node, silence, now)),
+        }
+    }
+
+    /// Returns for how long something may have been missed at a node that hangs, or has just hung; `None` if
+    /// it does not, and has not.
+    pub(super) fn missed_for(&self, node: &Address, now: Instant) -> Option<Duration> {
+        let hung = self.hung.iter().find(|one| one.node == *node && one.is_fresh(now));
+        hung.map(|one| now.saturating_duration_since(one.heard_at))
     }
 
     /// A former owner has withdrawn a name, while its connection works.
@@ -178,7 +199,7 @@ impl Handovers {
     fn end(&self) -> Option<Instant> {
         let ends = self.all.iter().filter(|one| !one.waits()).map(|one| one.until);
         let held = self.all.iter().filter_map(|one| one.held.iter().find_map(|held| held.waits));
-        ends.chain(held).min()
+        ends.chain(held).chain(self.hung.iter().filter_map(HungNode::ends_at)).min()
     }
 
     /// Comes before anything is read. If that is late, nothing was read meanwhile: then the time that has
@@ -188,15 +209,22 @@ impl Handovers {
         let late = passed.saturating_sub(TICK);
         if !late.is_zero() && !self.paused && self.end().is_some() {
             self.all.iter_mut().for_each(|one| one.put_off(late));
+            self.hung.iter_mut().for_each(|one| one.put_off(late));
         }
+        self.hung.retain(|one| self.paused || !one.is_over(now));
         // Nor do we know then whether the nodes have answered. A timer is always a little late.
         self.passed = if late < TICK && !self.paused { passed.min(TICK) } else { Duration::ZERO };
-        self.woken_at = (!self.all.is_empty()).then_some(now);
+        self.woken_at = (!self.all.is_empty() || !self.hung.is_empty()).then_some(now);
     }
 
     /// Takes what a node reports. Returns whether to pass it on now.
     pub(super) fn hear(&mut self, from: &Address, incoming: &Incoming<'_>, now: Instant) -> bool {
-        let Self { all, held, .. } = self;
+        let Self { all, hung, held, .. } = self;
+        if let Incoming::Message { name, payload, .. } = incoming
+            && hung.iter_mut().any(|one| one.node != *from && one.take(name, payload, now))
+        {
+            return false;
+        }
         for one in all {
             match incoming {
                 Incoming::Message { name, payload, .. } if one.names.contains(*name) => {
@@ -211,12 +239,18 @@ impl Handovers {
                 _ => {}
             }
         }
+        if let Incoming::Message { name, payload, .. } = incoming
+            && let Some(one) = hung.iter_mut().find(|one| one.node == *from)
+        {
+            one.add(name, payload, now);
+        }
         true
     }
 
     /// Puts everything off while nothing is read.
     pub(super) fn pause(&mut self, paused: bool, now: Instant) {
         if self.paused && !paused {
+            self.hung.iter_mut().for_each(|one| one.renew(now));
             for one in &mut self.all {
                 one.until = one.until.max(now + LAG);
                 one.seen.since = now;
@@ -359,6 +393,7 @@ impl Handovers {
 
     /// Ends all at once. Returns the names whose new owners were not asked.
     pub(super) fn clear(&mut self) -> Vec<Subscription> {
+        self.hung.clear();
         self.held.clear();
         self.over.clear();
         let waiting = self.all.drain(..).filter(|one| one.phase == Phase::Waiting);

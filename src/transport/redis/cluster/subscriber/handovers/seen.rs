@@ -97,6 +97,11 @@ impl SeenMessages {
 }
 
 impl Copies {
+    /// Returns whether none is expected. Some that are may be too old.
+    pub(super) fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
     pub(super) fn add(&mut self, hash: u64, now: Instant) {
         if now.saturating_duration_since(*self.aged.get_or_insert(now)) >= COPY_LAG {
             self.aged = Some(now);

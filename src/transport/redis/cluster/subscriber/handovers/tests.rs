@@ -473,3 +473,51 @@ fn what_is_remembered_is_bounded() {
     assert_eq!(handovers.take_held().len(), MAX_HELD + 1);
     assert!(handovers.hear(&node(2), &message(b"x"), now), "it delivers by now");
 }
+
+#[test]
+fn copies_of_what_a_node_sends_after_it_hung_are_dropped_for_a_while() {
+    let (hung, other) = (node(1), node(2));
+    let start = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&hung, 3 * LAG, start);
+    assert_eq!(handovers.missed_for(&hung, start), Some(3 * LAG));
+    assert_eq!(handovers.missed_for(&other, start), None);
+    assert_eq!(handovers.deadline(), None, "it may hang for long");
+    // It sends for a while, and is what it was to itself.
+    for payload in [b"1", b"2", b"3", b"1"] {
+        assert!(handovers.hear(&hung, &message(payload), start));
+    }
+    for (payload, is_new) in [(b"1", false), (b"1", false), (b"1", true), (b"4", true)] {
+        assert_eq!(handovers.hear(&other, &message(payload), start), is_new, "{payload:?}");
+    }
+    // The time in which nothing was read does not count.
+    let mut now = start;
+    handovers.wake(now);
+    now += 10 * COPY_LAG;
+    handovers.wake(now);
+    assert!(!handovers.hear(&other, &message(b"2"), now));
+    handovers.pause(true, now);
+    now += 10 * COPY_LAG;
+    handovers.wake(now);
+    handovers.pause(false, now);
+    assert!(!handovers.hear(&other, &message(b"3"), now));
+    assert!(handovers.hear(&hung, &message(b"5"), now));
+    let end = now + 2 * COPY_LAG;
+    while now < end + TICK {
+        now += TICK;
+        handovers.wake(now);
+    }
+    assert!(handovers.is_empty());
+    assert!(handovers.hear(&other, &message(b"5"), now));
+}
+
+#[test]
+fn what_a_node_sends_long_after_it_hung_is_not_remembered() {
+    let (hung, other) = (node(1), node(2));
+    let start = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&hung, LAG, start);
+    assert!(handovers.hear(&hung, &message(b"1"), start + COPY_LAG));
+    assert!(handovers.hear(&other, &message(b"1"), start + COPY_LAG));
+    assert_eq!(handovers.missed_for(&hung, start + COPY_LAG), None);
+}

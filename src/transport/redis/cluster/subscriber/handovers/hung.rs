@@ -1,0 +1,84 @@
+//! Nodes that have hung, and go on without having been left.
+//!
+//! If such a node was replaced meanwhile, it may not know that yet. It first runs the publishes that it was
+//! sent before. It sends them to its subscribers, and forwards them to its successor. Then it withdraws the
+//! names, and the successor sends the copies to those who have just come from there: 105 of them were seen.
+//! So what the node sends for [`COPY_LAG`] is remembered, and copies of it are dropped, whichever node sends
+//! them.
+//!
+//! What its successor was sent while the node hung may never reach the node, so that time counts as missed.
+
+use std::hash::RandomState;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::seen::{COPY_LAG, Copies};
+use crate::transport::redis::cluster::subscriber::last::hash;
+use crate::transport::redis::connect::Address;
+
+/// A node that hangs, or goes on since less than twice [`COPY_LAG`].
+pub(super) struct HungNode {
+    pub(super) node: Address,
+    /// When it had sent something last, before it hung.
+    pub(super) heard_at: Instant,
+    /// When it was seen to hang last.
+    hung_at: Instant,
+    copies: Copies,
+    keys: RandomState,
+}
+
+impl HungNode {
+    pub(super) fn new(node: &Address, silence: Duration, now: Instant) -> Self {
+        let (copies, keys) = (Copies::default(), RandomState::new());
+        let mut new = Self { node: node.clone(), heard_at: now, hung_at: now, copies, keys };
+        new.hangs(silence, now);
+        new
+    }
+
+    /// It has sent nothing for `silence`.
+    pub(super) fn hangs(&mut self, silence: Duration, now: Instant) {
+        self.heard_at = now.checked_sub(silence).unwrap_or(now);
+        self.hung_at = now;
+    }
+
+    /// Whether what it has missed, and what it sends, matters by now.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.hung_at) < COPY_LAG
+    }
+
+    /// When all copies have come; `None` if none is expected.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        (!self.copies.is_empty()).then(|| self.hung_at + 2 * COPY_LAG)
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.hung_at) >= 2 * COPY_LAG
+    }
+
+    /// Everything happens later.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.hung_at += by;
+        self.copies.put_off(by);
+    }
+
+    /// Nothing was read for a while, so the copies may have come meanwhile.
+    pub(super) fn renew(&mut self, now: Instant) {
+        if !self.copies.is_empty() {
+            self.hung_at = now;
+            self.copies.renew(now);
+        }
+    }
+
+    /// Remembers what the node sends.
+    pub(super) fn add(&mut self, name: &[u8], payload: &[u8], now: Instant) {
+        if self.is_fresh(now) {
+            self.copies.add(hash(&self.keys, name, payload), now);
+        }
+    }
+
+    /// Returns whether what another node sends is a copy.
+    pub(super) fn take(&mut self, name: &[u8], payload: &[u8], now: Instant) -> bool {
+        !self.copies.is_empty() && self.copies.take(hash(&self.keys, name, payload), now)
+    }
+}
