@@ -10,6 +10,7 @@ mod sent;
 #[cfg(test)]
 mod tests;
 mod unsent;
+mod watch;
 
 pub(super) use sent::Verb;
 
@@ -33,13 +34,11 @@ use names::Names;
 use refused::Refused;
 use sent::SentCommand;
 use unsent::Unsent;
+use watch::Watch;
 
 /// How long a node has to answer the question whether it is alive. After that it counts as one that hangs. A
 /// node that merely holds back publishes during a manual failover answers at once.
 const SILENT: Duration = Duration::from_millis(500);
-
-/// How long a question may be unanswered. After that, the node has hung: messages between nodes need less.
-const HANGS: Duration = Duration::from_millis(100);
 
 /// How many replies are taken, or names sent again, in one go: some milliseconds of work, while the other
 /// links of the process wait.
@@ -63,10 +62,7 @@ pub(super) struct SubscriberConnection {
     holding: Holding,
     /// When it was asked whether it is alive, if nothing was read since.
     probed: Option<Instant>,
-    /// When it was asked something first, since it was read last.
-    asked_at: Option<Instant>,
-    /// There was nothing to read for [`HANGS`] after that.
-    hangs: bool,
+    watch: Watch,
     /// Set if it may be behind, since it was not read.
     behind: Option<Behind>,
     news: SubscriberNews,
@@ -110,8 +106,7 @@ impl SubscriberConnection {
             refused: Refused::new(),
             holding,
             probed: None,
-            asked_at: None,
-            hangs: false,
+            watch: Watch::default(),
             behind: None,
             news: SubscriberNews::default(),
             more: false,
@@ -313,12 +308,12 @@ impl SubscriberConnection {
 
     /// Returns whether the node has not answered for longer than messages need between nodes.
     pub(super) fn hangs(&self) -> bool {
-        self.hangs
+        self.watch.hangs
     }
 
-    /// Returns when to look whether the node hangs; `None` if there is no reason to.
-    pub(super) fn hangs_at(&self) -> Option<Instant> {
-        self.asked_at.filter(|_| !self.hangs).map(|at| at + HANGS)
+    /// Returns when a poll has to look whether the node hangs; `None` if there is no reason to.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.watch.look_at()
     }
 
     /// Returns the last messages: see [`Connection::last_messages`].
@@ -415,8 +410,7 @@ impl SubscriberConnection {
         self.try_refused_again(cx);
         self.connection.poll_flush(cx)?;
         if paused {
-            // Nothing is read, so silence proves nothing.
-            self.is_heard();
+            self.watch.pass();
             let now = Instant::now();
             if self.behind.is_none_or(|behind| behind.is_over(now)) {
                 self.behind = Some(Behind { since: now, caught_up: None });
@@ -430,10 +424,14 @@ impl SubscriberConnection {
             filled?;
             step.more = true;
             self.probed = None;
-            self.is_heard();
+            self.watch.heard(Instant::now());
         } else {
             let now = Instant::now();
-            self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= HANGS);
+            self.watch.quiet(now);
+            // Only the names of slots have another node that takes over.
+            if self.holding == Holding::BySlot && self.watch.asks(now) {
+                self.ping();
+            }
             if let Some(behind) = &mut self.behind {
                 behind.caught_up.get_or_insert(now);
                 if behind.is_over(now) {
@@ -447,19 +445,13 @@ impl SubscriberConnection {
         Ok(step)
     }
 
-    /// The node does not hang, or nobody knows.
-    fn is_heard(&mut self) {
-        self.asked_at = None;
-        self.hangs = false;
-    }
-
     /// Forgets everything about the current connection. The names are sent again on the next one.
     fn forget_sent(&mut self) {
         self.in_flight.clear();
         self.unsent = None;
         self.unread = false;
         self.probed = None;
-        self.is_heard();
+        self.watch.pass();
         self.behind = None;
         self.names.let_go();
         self.refused.forget();

@@ -23,6 +23,7 @@ impl SubscriberConnection {
             left -= 1;
             match reply {
                 Reply::Message(message) => {
+                    self.watch.talks();
                     // The name has moved, and this node still sends its messages. So does the new node.
                     if self.holding == Holding::BySlot
                         && !self.in_flight.is_empty()

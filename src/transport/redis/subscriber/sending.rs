@@ -15,7 +15,7 @@ use crate::transport::{Subscription, SubscriptionKind};
 impl SubscriberConnection {
     pub(super) fn ping(&mut self) {
         write_names(self.connection.commands.commands(), Verb::Ping.command(), []);
-        self.asked_at.get_or_insert_with(Instant::now);
+        self.watch.asked(Instant::now());
         self.in_flight.push_back(SentCommand {
             verb: Verb::Ping,
             slot: None,

@@ -153,9 +153,9 @@ impl ClusterSubscriber {
     /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let away = self.away.iter().map(|away| away.next);
-        let hang = self.owners.values().filter_map(SubscriberConnection::hangs_at);
+        let looks = self.owners.values().filter_map(SubscriberConnection::look_at);
         let others = [self.anywhere.deadline(), self.handovers.deadline()];
-        others.into_iter().flatten().chain(away).chain(hang).min()
+        others.into_iter().flatten().chain(away).chain(looks).min()
     }
 
     /// Returns whether a name waits for a topology that names its owner.

@@ -178,9 +178,11 @@ fn a_node_that_hangs_is_left_so_that_it_does_not_run_what_it_was_sent() {
 fn what_a_node_that_hung_sends_before_it_withdraws_is_not_delivered_again_by_its_successor() {
     block_on(async {
         let mut rig = Rig::subscribed(BEFORE_FAILOVER, &[LOW]).await;
-        let hung = Duration::from_millis(300);
+        rig.cluster.push(0, &bulks(&["smessage", LOW, "0"]));
+        rig.expect("message 0 bar 0").await;
+        // It is asked soon, since it was sending.
+        let hung = Duration::from_millis(500);
         rig.cluster.nodes()[0].frozen = true;
-        rig.transport.subscribers[0].pulse(false);
         rig.idle(hung).await;
         // It goes on, does not know yet that it was replaced, and learns it.
         for payload in ["1", "2", "1"] {

@@ -1,4 +1,4 @@
-//! Nodes that have hung, and go on without having been left.
+//! Nodes that have hung, and go on without having been left: see `subscriber/watch.rs` for how that is seen.
 //!
 //! If such a node was replaced meanwhile, it may not know that yet. It first runs the publishes that it was
 //! sent before. It sends them to its subscribers, and forwards them to its successor. Then it withdraws the

@@ -1,0 +1,119 @@
+//! Whether a node hangs: what it is asked in time shows that, even if it is back before the next sign of life
+//! is due.
+//!
+//! A node that stops sending is asked soon, and one that has sent nothing since then now and then. A failover
+//! needs `cluster-node-timeout` and about a second, so a node that is replaced was asked meanwhile, unless
+//! that is set to less than [`CALM`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a node that sends messages may be quiet until it is asked.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// The same for a node that has sent none since it was asked last.
+const CALM: Duration = Duration::from_secs(5);
+
+/// How long a question may be unanswered. After that, the node hangs: messages between nodes need less.
+const HANGS: Duration = Duration::from_millis(100);
+
+/// What is known about a node by what it sends.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// When something was read last; `None` while nothing is read.
+    heard_at: Option<Instant>,
+    /// When it was asked something first since then.
+    asked_at: Option<Instant>,
+    /// It has sent messages since it was asked last.
+    talks: bool,
+    /// It does not answer.
+    pub(super) hangs: bool,
+}
+
+impl Watch {
+    /// Something was read.
+    pub(super) fn heard(&mut self, now: Instant) {
+        *self = Self { heard_at: Some(now), talks: self.talks, ..Self::default() };
+    }
+
+    /// It has sent messages.
+    pub(super) fn talks(&mut self) {
+        self.talks = true;
+    }
+
+    /// There is nothing to read.
+    pub(super) fn quiet(&mut self, now: Instant) {
+        self.heard_at.get_or_insert(now);
+        self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= HANGS);
+    }
+
+    /// Nothing is read, so silence proves nothing.
+    pub(super) fn pass(&mut self) {
+        *self = Self::default();
+    }
+
+    /// It was asked something.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.asked_at.get_or_insert(now);
+        self.talks = false;
+    }
+
+    /// Returns whether to ask it now.
+    pub(super) fn asks(&self, now: Instant) -> bool {
+        self.asked_at.is_none() && self.look_at().is_some_and(|at| now >= at)
+    }
+
+    /// Returns when to look at it again; `None` if there is no reason to.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        match (self.heard_at, self.asked_at) {
+            (Some(_), Some(at)) => (!self.hangs).then(|| at + HANGS),
+            (heard_at, None) => heard_at.map(|at| at + if self.talks { QUIET } else { CALM }),
+            (None, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_asked_soon_when_it_stops_sending_and_seldom_after_that() {
+        let start = Instant::now();
+        let mut watch = Watch::default();
+        assert_eq!(watch.look_at(), None, "nothing is read");
+        watch.quiet(start);
+        assert_eq!(watch.look_at(), Some(start + CALM));
+        watch.heard(start);
+        watch.talks();
+        assert_eq!(watch.look_at(), Some(start + QUIET));
+        assert!(!watch.asks(start));
+        assert!(watch.asks(start + QUIET));
+        watch.asked(start + QUIET);
+        assert!(!watch.asks(start + CALM), "once");
+        // It answers.
+        watch.heard(start + QUIET);
+        assert_eq!(watch.look_at(), Some(start + QUIET + CALM));
+    }
+
+    #[test]
+    fn a_node_hangs_if_there_is_nothing_to_read_long_after_it_was_asked() {
+        let start = Instant::now();
+        let mut watch = Watch::default();
+        watch.heard(start);
+        watch.asked(start);
+        watch.asked(start + HANGS);
+        assert_eq!(watch.look_at(), Some(start + HANGS), "the first question counts");
+        // We are late ourselves, and there is an answer.
+        watch.heard(start + 2 * HANGS);
+        assert!(!watch.hangs);
+        watch.asked(start);
+        watch.quiet(start + HANGS);
+        assert!(watch.hangs);
+        assert_eq!(watch.look_at(), None);
+        watch.pass();
+        assert!(!watch.hangs);
+        assert_eq!(watch.look_at(), None);
+    }
+}
