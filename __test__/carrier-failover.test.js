@@ -12,6 +12,7 @@ const { Pair, endClient, makeClusterClient } = require("./fixtures/pairs");
 const { leavesNoRejection, sideBySide } = require("./fixtures/suite");
 const { slotOf, startCluster } = require("./support/cluster");
 const { freePort } = require("./support/ports");
+const { startRedis } = require("./support/redis");
 const { waitFor } = require("./support/wait");
 
 const PACKAGES = ["redis-4", "redis-5", "redis", "ioredis-4", "ioredis-5", "ioredis"];
@@ -142,6 +143,36 @@ describe("clients of a cluster whose maps of the slots have gaps", function () {
         assert.deepStrictEqual(fleeting, [0, 0, 0], "a room that came and went is subscribed to");
       } finally {
         await pair.close();
+      }
+    },
+  );
+
+  sideBySide(
+    // 4 does not look for the slots when it knows of no node.
+    ["redis-5", "redis"].map((client) => ({
+      name: `${client}: find the masters, if there is nothing else`,
+      client,
+    })),
+    async ({ client: name }) => {
+      // Those above share the cluster, and have other channels.
+      const pair = new Pair(`${name}-alone`, "createShardedAdapter", () =>
+        makeClusterClient(name, cluster.nodes),
+      );
+      const stranger = await startRedis({ cluster: true });
+      try {
+        await pair.ready();
+        // It knows of no node but itself, and has no slot.
+        const options = { socket: { host: "127.0.0.1", port: stranger.port } };
+        // Those that publish: one that listens lets a rejection of its own go unhandled.
+        for (const client of [pair.clients[0], pair.clients[2]]) {
+          await client._slots.rediscover({ options });
+          assert.deepStrictEqual(client.masters, []);
+        }
+        await pair.flows();
+        await pair.proves();
+      } finally {
+        await pair.close();
+        await stranger.stop();
       }
     },
   );

@@ -7,6 +7,9 @@ const assert = require("node:assert");
 const { inspect } = require("node:util");
 const { PrintedSockets } = require("../lib/messages/printed-sockets");
 
+/** @param {PrintedSockets} printed @param {any} socket */
+const numberIn = (printed, socket) => printed.of(socket)?.number ?? 0;
+
 const HANDSHAKE = { headers: { host: "h" }, auth: { token: "t", list: [1, { two: 2 }] }, é: "ü" };
 
 describe("handshakes that were printed", () => {
@@ -35,19 +38,19 @@ describe("handshakes that were printed", () => {
       () => (socket.handshake = { ...socket.handshake, url: "/" }),
       () => (socket.handshake.headers = Object.fromEntries([["host", "g"]])),
     ];
-    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.notStrictEqual(numberIn(printed, socket), 0);
     for (const [n, change] of changes.entries()) {
       change();
-      assert.notStrictEqual(printed.numberOf(socket), 0);
+      assert.notStrictEqual(numberIn(printed, socket), 0);
       assert.strictEqual(prints, n + 2, String(change));
-      const number = printed.numberOf(socket);
+      const number = numberIn(printed, socket);
       socket.handshake.sessionStore.now = n;
       socket.handshake.headers = { ...socket.handshake.headers };
-      assert.strictEqual(printed.numberOf(socket), number, "nothing is different");
+      assert.strictEqual(numberIn(printed, socket), number, "nothing is different");
       assert.strictEqual(prints, n + 2);
     }
     printed.forget("a");
-    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.notStrictEqual(numberIn(printed, socket), 0);
     assert.strictEqual(prints, changes.length + 2);
     printed.clear();
   });
@@ -77,14 +80,14 @@ describe("handshakes that were printed", () => {
       undefined,
     ];
     for (const handshake of odd)
-      assert.strictEqual(printed.numberOf({ id: "a", handshake }), 0, inspect(handshake));
+      assert.strictEqual(numberIn(printed, { id: "a", handshake }), 0, inspect(handshake));
     // Nor if they become so.
     const auth = /** @type {any} */ ({});
     const socket = { id: "b", handshake: { auth } };
     for (const value of [{}, new Date(), {}, new ArrayBuffer(1), {}, new String(""), {}, Buffer.alloc(0)]) {
       auth.value = value;
       const isPlain = Object.getPrototypeOf(value) === Object.prototype;
-      assert.strictEqual(printed.numberOf(socket) !== 0, isPlain, inspect(value));
+      assert.strictEqual(numberIn(printed, socket) !== 0, isPlain, inspect(value));
     }
     printed.clear();
   });
@@ -99,11 +102,11 @@ describe("handshakes that were printed", () => {
       },
     };
     const socket = { id: "a", handshake: { auth } };
-    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.notStrictEqual(numberIn(printed, socket), 0);
     throws = true;
-    assert.strictEqual(printed.numberOf(socket), 0);
+    assert.strictEqual(numberIn(printed, socket), 0);
     throws = false;
-    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.notStrictEqual(numberIn(printed, socket), 0);
     printed.clear();
   });
 
@@ -118,9 +121,9 @@ describe("handshakes that were printed", () => {
       socket.handshake.n = value;
       const before = prints;
       const isKept = typeof value !== "bigint";
-      assert.strictEqual(printed.numberOf(socket) !== 0, isKept, inspect(value));
+      assert.strictEqual(numberIn(printed, socket) !== 0, isKept, inspect(value));
       assert.strictEqual(prints, before + Number(isKept), inspect(value));
-      printed.numberOf(socket);
+      numberIn(printed, socket);
       assert.strictEqual(prints, before + Number(isKept), inspect(value));
     }
     printed.clear();
@@ -143,8 +146,8 @@ describe("handshakes that were printed", () => {
       [],
     ];
     for (const [n, handshake] of shapes.entries()) {
-      printed.numberOf({ id: "a", handshake });
-      printed.numberOf({ id: "a", handshake: structuredClone(handshake) });
+      numberIn(printed, { id: "a", handshake });
+      numberIn(printed, { id: "a", handshake: structuredClone(handshake) });
       assert.strictEqual(prints, n + 1, inspect(handshake));
     }
     printed.clear();
@@ -160,17 +163,17 @@ describe("handshakes that were printed", () => {
         return 1;
       },
     };
-    assert.strictEqual(printed.numberOf({ id: "a", handshake: { auth } }), 0);
+    assert.strictEqual(numberIn(printed, { id: "a", handshake: { auth } }), 0);
   });
 
   it("are not kept for a socket that has left", () => {
     const here = new Set(["a"]);
     const printed = new PrintedSockets(print, (id) => here.has(id));
     const socket = { id: "a", handshake: { auth: {} } };
-    assert.notStrictEqual(printed.numberOf(socket), 0);
+    assert.notStrictEqual(numberIn(printed, socket), 0);
     here.delete("a");
     printed.forget("a");
-    assert.strictEqual(printed.numberOf(socket), 0);
+    assert.strictEqual(numberIn(printed, socket), 0);
   });
 });
 
@@ -185,10 +188,11 @@ describe("what is told of sockets beside their handshakes", () => {
 
     /** @param {any} socket */
     of(socket) {
-      assert.notStrictEqual(this.printed.numberOf(socket), 0);
+      const known = this.printed.of(socket);
+      assert.ok(known);
       const { rooms, data } = socket;
       const print = () => (this.count++, JSON.stringify({ rooms: [...rooms], data }));
-      const text = this.printed.textOf(socket, print);
+      const text = this.printed.textOf(socket, known, print);
       assert.strictEqual(text, JSON.stringify({ rooms: [...rooms], data }));
       return this.count;
     }
@@ -270,13 +274,15 @@ describe("what is told of sockets beside their handshakes", () => {
     const socket = aSocket();
     prints.of(socket);
     const { data } = socket;
+    const known = prints.printed.of(socket);
+    assert.ok(known);
     Object.defineProperty(socket, "data", {
       configurable: true,
       get() {
         throw new Error("a getter of the user's");
       },
     });
-    assert.throws(() => prints.printed.textOf(socket, () => ""), /a getter/);
+    assert.throws(() => prints.printed.textOf(socket, known, () => ""), /a getter/);
     Object.defineProperty(socket, "data", { value: data });
     assert.strictEqual(prints.of(socket), 1);
     prints.printed.clear();

@@ -11,6 +11,14 @@ const DEFAULT_TIMEOUT = 5000;
 /** The pause between two looks at a predicate, in milliseconds. */
 const POLL_INTERVAL = 5;
 
+/** Says how things stand when something was waited for in vain: later the test has torn them down. @type {() => Promise<string[]>} */
+let look = async () => [];
+
+/** @param {() => Promise<string[]>} describe is called before a wait in vain rejects; its lines are the error's `seen` */
+function lookBeforeGivingUp(describe) {
+  look = describe;
+}
+
 /**
  * Resolves with the first truthy value of `fn`; rejects when there was none in time. A predicate that throws
  * or rejects counts as false; its last error is named when time runs out.
@@ -38,7 +46,7 @@ async function waitFor(fn, { timeout = DEFAULT_TIMEOUT, what = String(fn) } = {}
       error.message = `waited ${timeout} ms in vain for ${what}`;
       if (failure) error.cause = failure;
       if (failure) error.message += ` (last: ${failure instanceof Error ? failure.message : failure})`;
-      throw error;
+      throw Object.assign(error, { seen: await look().catch(() => []) });
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
   }
@@ -81,4 +89,4 @@ function once(emitter, event, timeout = DEFAULT_TIMEOUT) {
   });
 }
 
-module.exports = { waitFor, once };
+module.exports = { waitFor, once, lookBeforeGivingUp };

@@ -12,6 +12,7 @@ const promised = require("node:timers/promises");
 const { Adapter } = require("socket.io-adapter");
 const lifetime = require("../../lib/base/lifetime");
 const { running } = require("./redis");
+const { lookBeforeGivingUp } = require("./wait");
 
 /** How a test fails that waits for too long: by mocha's own limit, by `waitFor` and by `once`. */
 const WAITED = /^Timeout of \d+ms exceeded|waited \d+ ms in vain/;
@@ -32,6 +33,7 @@ let forgetAt = 1000;
 function watch() {
   for (const name of /** @type {const} */ (["setTimeout", "setInterval"])) watchTimers(name);
   watchPromised();
+  lookBeforeGivingUp(describeAll);
   const { init } = Adapter.prototype;
   // The namespace calls it once for each. Subclasses with an `init` of their own are not in use here.
   Adapter.prototype.init = function () {
@@ -96,14 +98,19 @@ function describeKept() {
  * Prints what is waited for if this is how the test has failed.
  *
  * @param {string} title
- * @param {Error} error
+ * @param {Error & { seen?: string[] }} error
  */
 function report(title, error) {
   if (!WAITED.test(error.message)) return;
   // At once: what is torn down next is no longer what the test has waited for.
-  const lines = [`While "${title}" waited:`, ...describeAdapters()];
-  const servers = describeServers();
-  reported = servers.then((more) => console.error([...lines, ...more].join("\n    ")));
+  const seen = error.seen === undefined ? describeAll() : Promise.resolve(error.seen);
+  reported = seen.then((lines) => console.error([`While "${title}" waited:`, ...lines].join("\n    ")));
+}
+
+/** The adapters, as they are now, and the servers. */
+async function describeAll() {
+  const lines = describeAdapters();
+  return [...lines, ...(await describeServers())];
 }
 
 /** What is being printed. @type {Promise<void>} */
@@ -153,9 +160,25 @@ function describeAdapter(adapter) {
     if (map?.size > 0) state.push(`${map.size} ${name}`);
   for (const name of ["pubClient", "subClient"]) {
     const client = adapter[name];
-    if (client) state.push(`${name} ${client.status ?? (client.isReady ? "ready" : "not ready")}`);
+    if (client) state.push(`${name} ${describeClient(client)}`);
   }
   return state.join("; ");
+}
+
+/** A client of Redis; of a cluster's, what it knows of each node. @param {any} client @returns {string} */
+function describeClient(client) {
+  if (client === undefined) return "none";
+  if (!Array.isArray(client.masters)) return client.status ?? (client.isReady ? "ready" : "not ready");
+  const describeNode = (/** @type {any} */ node) => {
+    const subscriber = node.pubSub?.client ?? node.pubSubClient;
+    const channels = [...(subscriber?.getPubSubListeners?.("SHARDED").keys() ?? [])];
+    return `${node.address} ${describeClient(node.client)}, subscriber ${describeClient(subscriber)} [${channels}]`;
+  };
+  const [masters, replicas] = [client.masters, client.replicas ?? []].map((nodes) =>
+    [...new Set(nodes)].map(describeNode).join(", "),
+  );
+  const open = client.isOpen === false ? "closed" : "open";
+  return `${open}, masters: ${masters}; replicas: ${replicas}; ${Object.keys(client.slots).length} slots`;
 }
 
 /** @returns {Promise<string[]>} */

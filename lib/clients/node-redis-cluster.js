@@ -337,7 +337,10 @@ class NodeRedisCluster extends NodeRedisClient {
   };
 
   #keepLooking() {
-    this.#timer ??= setInterval(() => this.#look(), LOOK_EVERY).unref();
+    if (this.#timer !== null) return;
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY).unref();
+    // It notes the nodes while there are any.
+    this.#discovery.endForgotten();
   }
 
   look() {

@@ -7,6 +7,7 @@
 
 const { within } = require("./client");
 const { endNode, isUp, mastersOf, nodesOf } = require("./node-redis-nodes");
+const { rootsOf } = require("./node-redis-settings");
 
 /** How long it is waited for the client to find out where the slots are, in milliseconds. */
 const DISCOVERY = 1500;
@@ -38,6 +39,8 @@ class Discovery {
   #connectingFor = CONNECTING.first;
   /** The nodes that the client listed while it was open, without those that it has left. @type {Set<any>} */
   #seen = new Set();
+  /** Whether the client has listed nodes since it was opened. */
+  #hasListed = false;
   /** Nodes that could not be connected to, for which the client makes another connection. @type {WeakSet<any>} */
   #givenUp = new WeakSet();
 
@@ -83,10 +86,11 @@ class Discovery {
     if (typeof slots?.rediscover === "function") {
       // 5 has to begin with a node. It skips one that is away.
       const first = node ?? masters[0];
-      if (first === undefined) return;
+      const start = first === undefined ? this.#root() : toStartWith(first);
+      if (start === null) return;
       // If the client is already looking by itself, this waits for the same.
       this.#since ??= performance.now();
-      await this.#seenThrough(slots.rediscover(toStartWith(first))).finally(() => (this.#since = null));
+      await this.#seenThrough(slots.rediscover(start)).finally(() => (this.#since = null));
       this.#connectingFor = CONNECTING.first;
       return;
     }
@@ -94,6 +98,15 @@ class Discovery {
     // 4 looks after a MOVED, which all nodes answer that do not have the key's slot.
     const asked = masters.map(() => this.#cluster.sendCommand(undefined, true, ["GET", key]));
     await this.#seenThrough(Promise.allSettled(asked));
+  }
+
+  /**
+   * What a client begins with that lists no node any more: it has asked one that knew of no master just then. Null while it
+   * connects, when it asks by itself.
+   */
+  #root() {
+    const [root] = this.#hasListed ? rootsOf(this.#cluster) : [];
+    return root === undefined ? null : { options: { ...root, socket: { ...root.socket } } };
   }
 
   /**
@@ -121,6 +134,7 @@ class Discovery {
    */
   endForgotten() {
     const listed = nodesOf(this.#cluster);
+    this.#hasListed = this.#cluster.isOpen !== false && (this.#hasListed || listed.length > 0);
     if (this.#cluster.isOpen !== false) {
       const left = [...this.#seen].filter(listensStill);
       this.#seen = new Set([...listed, ...left]);

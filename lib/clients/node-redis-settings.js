@@ -150,6 +150,11 @@ function readNodes(client) {
   });
 }
 
+/** The nodes that a cluster client was given, as it was; none if it does not show them. @param {any} client @returns {any[]} */
+function rootsOf(client) {
+  return readHidden(client)?.rootNodes ?? [];
+}
+
 /** @param {any} root one of `rootNodes` */
 function readRoot(root) {
   const url = root.url === undefined ? null : readUrl(root.url);
@@ -186,4 +191,4 @@ function checkSocket(socket) {
   if (typeof socket.lookup === "function") unreadable("the client has its own lookup of names");
 }
 
-module.exports = { readClient, readCluster, readSentinel };
+module.exports = { readClient, readCluster, readSentinel, rootsOf };

@@ -116,10 +116,17 @@ function checkNesting(bytes, around = 0) {
   return bytes;
 }
 
+/** The same for a text. @param {string} text @param {number} around */
+function checkTextNesting(text, around) {
+  if (text.length > 2 * (MAX_DEPTH - around)) checkNesting(Buffer.from(text), around);
+  return text;
+}
+
 const BRACE = 0x7b;
 
 module.exports = {
   checkNesting,
+  checkTextNesting,
   holdsDate,
   isPlain,
   rawOptions,

@@ -49,51 +49,51 @@ class PrintedSockets {
     this.#isHere = isHere;
   }
 
-  /** The number of a socket's handshake, as it is now; 0 if it has to be printed. @param {any} socket */
-  numberOf(socket) {
+  /** What has the number of a socket's handshake, as it is now; null if that has to be printed. @param {any} socket */
+  of(socket) {
     try {
-      return this.#numberOf(socket);
+      return this.#of(socket);
     } catch {
       // A getter of the user's has thrown. What prints the socket leaves that out.
       this.forget(socket.id);
-      return 0;
+      return null;
     }
   }
 
-  /** @param {any} socket */
-  #numberOf({ id, handshake }) {
+  /** @param {any} socket @returns {Printed | null} */
+  #of({ id, handshake }) {
     const known = this.#all.get(id);
     if (known !== undefined) {
-      if (isAsBefore(handshake, known.snapshot, STORE)) return known.number;
+      if (isAsBefore(handshake, known.snapshot, STORE)) return known;
       this.forget(id);
     }
     const snapshot = typeof id === "string" ? snapshotOf(handshake, STORE) : null;
-    if (snapshot === null) return 0;
+    if (snapshot === null) return null;
     const text = this.#print(withoutStore(handshake));
     // It may have left while others were described: nobody would have it forgotten.
-    if (this.#size + text.length > MOST_TEXT || !this.#isHere(id)) return 0;
-    const number = keepHandshake(text);
-    this.#all.set(id, { snapshot, number, size: text.length, rest: null });
+    if (this.#size + text.length > MOST_TEXT || !this.#isHere(id)) return null;
+    const printed = { snapshot, number: keepHandshake(text), size: text.length, rest: null };
+    this.#all.set(id, printed);
     this.#size += text.length;
-    return number;
+    return printed;
   }
 
   /**
    * What is told of a socket, as it is now. Throws what a getter of the user's throws, and what `print` does.
    *
-   * @param {any} socket whose handshake has a number
+   * @param {any} socket
+   * @param {Printed} known of that socket
    * @param {() => string} print
    */
-  textOf(socket, print) {
-    const known = this.#all.get(socket.id);
+  textOf(socket, known, print) {
     const { rooms, data } = socket;
-    const rest = known?.rest;
-    if (rest && isSameList(rooms, rest.rooms) && isAsBefore(data, rest.data)) return rest.text;
+    const { rest } = known;
+    if (rest !== null && isSameList(rooms, rest.rooms) && isAsBefore(data, rest.data)) return rest.text;
     const list = [...rooms];
     const snapshot = list.every((room) => typeof room === "string") ? snapshotOf(data) : null;
     const text = print();
     // What was read and printed are the user's functions, too: the socket may have left.
-    if (known !== undefined && this.#all.get(socket.id) === known)
+    if (this.#all.get(socket.id) === known)
       this.#keepRest(known, snapshot && { rooms: list, data: snapshot, text });
     return text;
   }

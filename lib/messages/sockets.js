@@ -5,12 +5,13 @@
  * The local sockets' part of what other servers ask, the same in every family of messages.
  */
 
-const { checkNesting } = require("../delivery/outgoing");
+const { checkTextNesting } = require("../delivery/outgoing");
 const { toDelay } = require("../options/options");
 const { withoutStore } = require("./printed-sockets");
 
 /**
  * @typedef {(...args: any[]) => void} Callback
+ * @typedef {import("./printed-sockets").Printed} Printed
  * @typedef {object} Printer throws for what cannot be printed
  * @property {((description: object) => string) | null} text of one; null if they are no text
  * @property {(descriptions: object[]) => Buffer} all
@@ -78,15 +79,19 @@ async function describeSockets(sockets, answer, printer, printed) {
       since = performance.now();
     }
     const some = sockets.slice(start, start + TURN.sockets);
+    const known = some.map((socket) => (printed === null ? null : printed.of(socket)));
     const numbers = new Uint32Array(some.length);
-    if (printed !== null) for (let n = 0; n < some.length; n++) numbers[n] = printed.numberOf(some[n]);
-    if (!answer.add(printSome(some, numbers, printer, printed), numbers)) {
-      // What the user's getters did has forgotten one of them.
-      numbers.fill(0);
-      answer.add(printSome(some, numbers, printer, null), numbers);
-    }
+    for (let n = 0; n < known.length; n++) numbers[n] = numberOf(known[n]);
+    if (answer.add(printSome(some, known, printer, printed), numbers)) continue;
+    // What the user's getters did has forgotten one of them.
+    answer.add(printSome(some, known.fill(null), printer, null), numbers.fill(0));
   }
   return answer;
+}
+
+/** @param {Printed | null} known */
+function numberOf(known) {
+  return known === null ? 0 : known.number;
 }
 
 /** How many arrays and maps stand around the description of a socket in an answer, at most. */
@@ -96,10 +101,11 @@ const LEVELS_AROUND = 3;
  * What prints descriptions as JSON, with commas between them. It throws for those that nobody could read: a client's `auth`, nested
  * deep enough, is one.
  *
- * @param {(description: object) => string} text
+ * @param {(description: object) => string} print
  * @returns {Printer}
  */
-function textPrinter(text) {
+function textPrinter(print) {
+  const text = (/** @type {object} */ description) => checkTextNesting(print(description), LEVELS_AROUND);
   return { text, all: (descriptions) => joined(descriptions.map((one) => text(one))) };
 }
 
@@ -115,7 +121,7 @@ function packer(pack) {
 
 /** @param {string[]} texts */
 function joined(texts) {
-  return checkNesting(Buffer.from(texts.join(",")), LEVELS_AROUND);
+  return Buffer.from(texts.join(","));
 }
 
 /**
@@ -132,25 +138,25 @@ const FIELDS = {
 
 /**
  * @param {any[]} sockets
- * @param {Uint32Array} numbers of their handshakes
+ * @param {(Printed | null)[]} known what has the numbers of their handshakes
  * @param {Printer} printer
  * @param {import("./printed-sockets").PrintedSockets | null} printed
  */
-function printSome(sockets, numbers, printer, printed) {
+function printSome(sockets, known, printer, printed) {
   const { text } = printer;
   try {
     if (text === null || printed === null)
-      return printer.all(sockets.map((socket, n) => describe(socket, numbers[n])));
+      return printer.all(sockets.map((socket, n) => describe(socket, numberOf(known[n]))));
     return joined(
       sockets.map((socket, n) => {
-        const number = numbers[n];
-        const print = () => text(describe(socket, number));
-        return number === 0 ? print() : printed.textOf(socket, print);
+        const one = known[n];
+        if (one === null) return text(describe(socket, 0));
+        return printed.textOf(socket, one, () => text(describe(socket, one.number)));
       }),
     );
   } catch (error) {
     if (error instanceof BinaryError) throw error;
-    return printer.all(sockets.map((socket, n) => describePrintable(socket, numbers[n], printer)));
+    return printer.all(sockets.map((socket, n) => describePrintable(socket, numberOf(known[n]), printer)));
   }
 }
 

@@ -34,11 +34,7 @@ use names::Names;
 use refused::Refused;
 use sent::SentCommand;
 use unsent::Unsent;
-use watch::Watch;
-
-/// How long a node has to answer the question whether it is alive. After that it counts as one that hangs. A
-/// node that merely holds back publishes during a manual failover answers at once.
-const SILENT: Duration = Duration::from_millis(500);
+use watch::{SILENT, Watch};
 
 /// How many replies are taken, or names sent again, in one go: some milliseconds of work, while the other
 /// links of the process wait.
@@ -306,9 +302,9 @@ impl SubscriberConnection {
         self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
     }
 
-    /// Returns whether the node has not answered for longer than messages need between nodes.
-    pub(super) fn hangs(&self) -> bool {
-        self.watch.hangs
+    /// Returns for how long the node has sent nothing, if it hangs.
+    pub(super) fn hangs_for(&self) -> Option<Duration> {
+        self.watch.hangs.then(|| self.watch.silence())
     }
 
     /// Returns when a poll has to look whether the node hangs; `None` if there is no reason to.
@@ -344,8 +340,10 @@ impl SubscriberConnection {
                 let reason = format!(
                     "{reason}; it had not been read for {seconds:.1} s: see client-output-buffer-limit"
                 );
-                (reason, u64::try_from(unread.as_millis()).unwrap_or(u64::MAX))
+                (reason, millis(unread))
             }
+            // It may have been replaced before its end.
+            _ if self.watch.hangs => (reason, millis(self.watch.silence())),
             (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence()),
             // With any other loss, nothing was missed before.
             _ => (reason, 0),
@@ -457,4 +455,9 @@ impl SubscriberConnection {
         self.refused.forget();
         self.more = false;
     }
+}
+
+/// How long something has taken, in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

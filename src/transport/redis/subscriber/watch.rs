@@ -15,15 +15,17 @@ const QUIET: Duration = Duration::from_millis(250);
 /// The same for a node that has sent none since it was asked last.
 const CALM: Duration = Duration::from_secs(5);
 
-/// How long a question may be unanswered. After that, the node hangs: messages between nodes need less.
-const HANGS: Duration = Duration::from_millis(100);
+/// How long a node has to answer the question whether it is alive. After that it counts as one that hangs. A
+/// node that merely holds back publishes during a manual failover answers at once, and one that writes to its
+/// disk was seen to take 220 ms. The replica of one that hangs waits for 500 ms at least before it takes over.
+pub(super) const SILENT: Duration = Duration::from_millis(500);
 
 /// What is known about a node by what it sends.
 #[derive(Default)]
 pub(super) struct Watch {
     /// When something was read last; `None` while nothing is read.
     heard_at: Option<Instant>,
-    /// When it was asked something first since then.
+    /// When it was asked whether it is alive first since then.
     asked_at: Option<Instant>,
     /// It has sent messages since it was asked last.
     talks: bool,
@@ -34,7 +36,14 @@ pub(super) struct Watch {
 impl Watch {
     /// Something was read.
     pub(super) fn heard(&mut self, now: Instant) {
-        *self = Self { heard_at: Some(now), talks: self.talks, ..Self::default() };
+        // One that is back may not be in order yet.
+        let talks = self.talks || self.hangs;
+        *self = Self { heard_at: Some(now), talks, ..Self::default() };
+    }
+
+    /// For how long nothing was read.
+    pub(super) fn silence(&self) -> Duration {
+        self.heard_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// It has sent messages.
@@ -45,15 +54,15 @@ impl Watch {
     /// There is nothing to read.
     pub(super) fn quiet(&mut self, now: Instant) {
         self.heard_at.get_or_insert(now);
-        self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= HANGS);
+        self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENT);
     }
 
-    /// Nothing is read, so silence proves nothing.
+    /// Nothing is read, so silence proves nothing. It may send meanwhile.
     pub(super) fn pass(&mut self) {
-        *self = Self::default();
+        *self = Self { talks: true, ..Self::default() };
     }
 
-    /// It was asked something.
+    /// It was asked whether it is alive.
     pub(super) fn asked(&mut self, now: Instant) {
         self.asked_at.get_or_insert(now);
         self.talks = false;
@@ -67,7 +76,7 @@ impl Watch {
     /// Returns when to look at it again; `None` if there is no reason to.
     pub(super) fn look_at(&self) -> Option<Instant> {
         match (self.heard_at, self.asked_at) {
-            (Some(_), Some(at)) => (!self.hangs).then(|| at + HANGS),
+            (Some(_), Some(at)) => (!self.hangs).then(|| at + SILENT),
             (heard_at, None) => heard_at.map(|at| at + if self.talks { QUIET } else { CALM }),
             (None, _) => None,
         }
@@ -103,17 +112,31 @@ mod tests {
         let mut watch = Watch::default();
         watch.heard(start);
         watch.asked(start);
-        watch.asked(start + HANGS);
-        assert_eq!(watch.look_at(), Some(start + HANGS), "the first question counts");
+        watch.asked(start + SILENT);
+        assert_eq!(watch.look_at(), Some(start + SILENT), "the first question counts");
         // We are late ourselves, and there is an answer.
-        watch.heard(start + 2 * HANGS);
+        watch.heard(start + 2 * SILENT);
         assert!(!watch.hangs);
         watch.asked(start);
-        watch.quiet(start + HANGS);
+        watch.quiet(start + SILENT);
         assert!(watch.hangs);
         assert_eq!(watch.look_at(), None);
         watch.pass();
         assert!(!watch.hangs);
         assert_eq!(watch.look_at(), None);
+        // It may have sent meanwhile.
+        watch.quiet(start);
+        assert_eq!(watch.look_at(), Some(start + QUIET));
+    }
+
+    #[test]
+    fn a_node_that_has_hung_is_asked_soon_again() {
+        let start = Instant::now();
+        let mut watch = Watch::default();
+        watch.heard(start);
+        watch.asked(start);
+        watch.quiet(start + SILENT);
+        watch.heard(start + SILENT);
+        assert_eq!(watch.look_at(), Some(start + SILENT + QUIET));
     }
 }

@@ -14,7 +14,6 @@ pub(super) use hints::Hints;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -233,11 +232,18 @@ impl ClusterSubscriber {
                     continue;
                 }
                 let (overlap, handovers) = (&self.overlap, &mut self.handovers);
-                if connection.hangs() {
-                    handovers.hangs(node, Duration::from_millis(connection.silence()), now);
+                if let Some(silence) = connection.hangs_for() {
+                    handovers.hangs(node, silence, now);
                 }
+                // One that is no master any more may not be known as a replica yet.
+                let may_succeed = |hung: &Address| {
+                    topology.is_shard_of(hung, node) || !topology.masters().any(|master| master == hung)
+                };
                 let one = connection.poll(cx, paused, &mut |incoming| {
-                    if !handovers.is_empty() && !handovers.hear(node, &incoming, now) {
+                    if !handovers.is_empty()
+                        && (handovers.is_copy(node, &incoming, now, may_succeed)
+                            || !handovers.hear(node, &incoming, now))
+                    {
                         return;
                     }
                     if let Incoming::Subscribed { kind, name, .. } = incoming
@@ -249,6 +255,9 @@ impl ClusterSubscriber {
                     }
                     sink(incoming);
                 });
+                if let Some(silence) = connection.hangs_for() {
+                    self.handovers.hangs(node, silence, now);
+                }
                 if class == PollClass::Doubted && !one.more && !paused {
                     self.handovers.pass(node, now);
                 }

@@ -11,7 +11,7 @@ use crate::transport::redis::cluster::node::AWAY;
 use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, Loss};
 use crate::transport::redis::slot::slot_of;
-use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN};
+use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN, millis};
 use crate::transport::{Incoming, Subscription};
 
 /// Why a name leaves a node while the connection works.
@@ -217,7 +217,7 @@ impl ClusterSubscriber {
             };
             handed_over.entry(successor).or_default().push(name.clone());
             if !listed || missed_for.is_some() {
-                // It may not be known as a replica yet, may hang, or may have hung.
+                // It may not be known as a replica yet, may hang, or may have hung until now.
                 let Subscription { kind, name } = name;
                 sink(Incoming::Unsubscribed {
                     subscriber: self.number,
@@ -272,8 +272,4 @@ impl ClusterSubscriber {
             }
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -174,7 +174,7 @@ impl Handover {
     ) -> bool {
         let hash = self.hash(name, payload);
         if !self.leads && !self.doubted {
-            return self.seen.is_new(hash, Sender::Owner, now);
+            return !self.copies.take(hash, now) && self.seen.is_new(hash, Sender::Owner, now);
         }
         if (self.doubles && self.seen.take(hash, Sender::Owner, now)) || self.copies.take(hash, now) {
             return false;

@@ -3,8 +3,8 @@
 //! If such a node was replaced meanwhile, it may not know that yet. It first runs the publishes that it was
 //! sent before. It sends them to its subscribers, and forwards them to its successor. Then it withdraws the
 //! names, and the successor sends the copies to those who have just come from there: 105 of them were seen.
-//! So what the node sends for [`COPY_LAG`] is remembered, and copies of it are dropped, whichever node sends
-//! them.
+//! So what the node sends for [`COPY_LAG`] is remembered, and copies of it are dropped when its successor
+//! sends them. These times count only while we read.
 //!
 //! What its successor was sent while the node hung may never reach the node, so that time counts as missed.
 
@@ -38,7 +38,9 @@ impl HungNode {
 
     /// It has sent nothing for `silence`.
     pub(super) fn hangs(&mut self, silence: Duration, now: Instant) {
-        self.heard_at = now.checked_sub(silence).unwrap_or(now);
+        let heard_at = now.checked_sub(silence).unwrap_or(now);
+        // It may have stood still more than once.
+        self.heard_at = if self.is_fresh(now) { self.heard_at.min(heard_at) } else { heard_at };
         self.hung_at = now;
     }
 
@@ -64,10 +66,8 @@ impl HungNode {
 
     /// Nothing was read for a while, so the copies may have come meanwhile.
     pub(super) fn renew(&mut self, now: Instant) {
-        if !self.copies.is_empty() {
-            self.hung_at = now;
-            self.copies.renew(now);
-        }
+        self.hung_at = now;
+        self.copies.renew(now);
     }
 
     /// Remembers what the node sends.
@@ -77,8 +77,18 @@ impl HungNode {
         }
     }
 
-    /// Returns whether what another node sends is a copy.
-    pub(super) fn take(&mut self, name: &[u8], payload: &[u8], now: Instant) -> bool {
-        !self.copies.is_empty() && self.copies.take(hash(&self.keys, name, payload), now)
+    /// Returns whether what a node sends that may be its successor is a copy.
+    pub(super) fn take(
+        &mut self,
+        name: &[u8],
+        payload: &[u8],
+        now: Instant,
+        may_succeed: impl Fn(&Address) -> bool,
+    ) -> bool {
+        if self.copies.is_empty() {
+            return false;
+        }
+        let hash = hash(&self.keys, name, payload);
+        self.copies.has(hash) && may_succeed(&self.node) && self.copies.take(hash, now)
     }
 }

@@ -63,7 +63,7 @@ use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use busy::{BusyCheck, MOST_BUSY, TICK};
 use handover::{Handover, PATIENCE, Phase};
 use hung::HungNode;
-use seen::{Copies, LAG, SeenMessages};
+use seen::{COPY_LAG, Copies, LAG, SeenMessages};
 
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]
@@ -77,14 +77,14 @@ pub(super) struct Handovers {
     over: Vec<Subscription>,
     /// Nothing is read, so the time that passes proves nothing.
     paused: bool,
-    /// When [`Handovers::wake`] was called last; `None` if there was no handover then.
+    /// When [`Handovers::wake`] was called last; `None` if there was nothing to wait for then.
     woken_at: Option<Instant>,
     /// How much time has passed by then in which the nodes could have been heard.
     passed: Duration,
 }
 
 impl Handovers {
-    /// Returns whether there is none, and nothing left of one.
+    /// Returns whether there is none, nothing left of one, and no node that hangs or has just hung.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.hung.is_empty() && self.held.is_empty() && self.over.is_empty()
     }
@@ -137,6 +137,7 @@ impl Handovers {
         now: Instant,
     ) -> Vec<Subscription> {
         let complete = relation == Relation::Replica;
+        let hung = self.missed_for(former, now).is_some();
         let bare: BTreeSet<Arc<[u8]>> = names.iter().map(|name| name.name.clone()).collect();
         // What it has just sent may not have reached the new owner yet.
         let waits = complete || (relation == Relation::Shard && silence < LAG);
@@ -159,7 +160,7 @@ impl Handovers {
             may_wait: MOST_BUSY,
             busy_for: Duration::ZERO,
             heard_at: now.checked_sub(silence).unwrap_or(now),
-            hung: false,
+            hung,
             stays: now,
             late: false,
             copies: Copies::default(),
@@ -167,7 +168,7 @@ impl Handovers {
             unconfirmed: bare.clone(),
             names: bare,
             keys,
-            seen: SeenMessages::new(now),
+            seen: SeenMessages::new(now, if hung { COPY_LAG } else { LAG }),
             held: VecDeque::new(),
             held_bytes: 0,
         });
@@ -217,14 +218,25 @@ impl Handovers {
         self.woken_at = (!self.all.is_empty() || !self.hung.is_empty()).then_some(now);
     }
 
+    /// Returns whether what a node reports is the copy of a message of one that has hung. `may_succeed` tells
+    /// whether the node may be the successor of that one.
+    pub(super) fn is_copy(
+        &mut self,
+        from: &Address,
+        incoming: &Incoming<'_>,
+        now: Instant,
+        may_succeed: impl Fn(&Address) -> bool,
+    ) -> bool {
+        let Incoming::Message { name, payload, .. } = incoming else {
+            return false;
+        };
+        let mut others = self.hung.iter_mut().filter(|one| one.node != *from);
+        others.any(|one| one.take(name, payload, now, &may_succeed))
+    }
+
     /// Takes what a node reports. Returns whether to pass it on now.
     pub(super) fn hear(&mut self, from: &Address, incoming: &Incoming<'_>, now: Instant) -> bool {
         let Self { all, hung, held, .. } = self;
-        if let Incoming::Message { name, payload, .. } = incoming
-            && hung.iter_mut().any(|one| one.node != *from && one.take(name, payload, now))
-        {
-            return false;
-        }
         for one in all {
             match incoming {
                 Incoming::Message { name, payload, .. } if one.names.contains(*name) => {

@@ -26,7 +26,7 @@ pub(super) struct SeenMessages {
     pub(super) lag: Duration,
 }
 
-/// Copies that are expected of what the former owner has sent after it was back.
+/// Copies that are expected of what a node has sent after it was back.
 #[derive(Default)]
 pub(super) struct Copies {
     /// When each of these messages was sent, oldest first.
@@ -44,8 +44,8 @@ pub(super) enum Sender {
 }
 
 impl SeenMessages {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now, lag: LAG }
+    pub(super) fn new(now: Instant, lag: Duration) -> Self {
+        Self { ahead: HashMap::new(), earlier: HashMap::new(), since: now, lag }
     }
 
     /// Returns whether to deliver a message: the other node has not sent it.
@@ -100,6 +100,11 @@ impl Copies {
     /// Returns whether none is expected. Some that are may be too old.
     pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()
+    }
+
+    /// Returns whether copies of a message are expected. They may be too old.
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.of.contains_key(&hash)
     }
 
     pub(super) fn add(&mut self, hash: u64, now: Instant) {

@@ -447,7 +447,7 @@ fn a_message_that_is_like_a_late_one_is_its_copy_only_as_long_as_copies_take() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let now = Instant::now();
-    let mut seen = SeenMessages::new(now);
+    let mut seen = SeenMessages::new(now, LAG);
     for number in 0..=MAX_SEEN as u64 {
         seen.add(number, Sender::Former, now);
     }
@@ -474,33 +474,39 @@ fn what_is_remembered_is_bounded() {
     assert!(handovers.hear(&node(2), &message(b"x"), now), "it delivers by now");
 }
 
+/// Whether a message that node 2 sends is a copy of one of node 1.
+fn is_copy(handovers: &mut Handovers, payload: &[u8], now: Instant) -> bool {
+    assert!(!handovers.is_copy(&node(2), &message(payload), now, |_| false), "it is of another shard");
+    assert!(!handovers.is_copy(&node(1), &message(payload), now, |_| true), "it has sent that itself");
+    handovers.is_copy(&node(2), &message(payload), now, |hung| *hung == node(1))
+}
+
 #[test]
 fn copies_of_what_a_node_sends_after_it_hung_are_dropped_for_a_while() {
-    let (hung, other) = (node(1), node(2));
+    let hung = node(1);
     let start = Instant::now();
     let mut handovers = Handovers::default();
     handovers.hangs(&hung, 3 * LAG, start);
     assert_eq!(handovers.missed_for(&hung, start), Some(3 * LAG));
-    assert_eq!(handovers.missed_for(&other, start), None);
+    assert_eq!(handovers.missed_for(&node(2), start), None);
     assert_eq!(handovers.deadline(), None, "it may hang for long");
-    // It sends for a while, and is what it was to itself.
     for payload in [b"1", b"2", b"3", b"1"] {
         assert!(handovers.hear(&hung, &message(payload), start));
     }
-    for (payload, is_new) in [(b"1", false), (b"1", false), (b"1", true), (b"4", true)] {
-        assert_eq!(handovers.hear(&other, &message(payload), start), is_new, "{payload:?}");
+    for (payload, expected) in [(b"1", true), (b"1", true), (b"1", false), (b"4", false)] {
+        assert_eq!(is_copy(&mut handovers, payload, start), expected, "{payload:?}");
     }
     // The time in which nothing was read does not count.
     let mut now = start;
     handovers.wake(now);
     now += 10 * COPY_LAG;
     handovers.wake(now);
-    assert!(!handovers.hear(&other, &message(b"2"), now));
+    assert!(is_copy(&mut handovers, b"2", now));
     handovers.pause(true, now);
     now += 10 * COPY_LAG;
     handovers.wake(now);
     handovers.pause(false, now);
-    assert!(!handovers.hear(&other, &message(b"3"), now));
+    assert!(is_copy(&mut handovers, b"3", now));
     assert!(handovers.hear(&hung, &message(b"5"), now));
     let end = now + 2 * COPY_LAG;
     while now < end + TICK {
@@ -508,16 +514,50 @@ fn copies_of_what_a_node_sends_after_it_hung_are_dropped_for_a_while() {
         handovers.wake(now);
     }
     assert!(handovers.is_empty());
-    assert!(handovers.hear(&other, &message(b"5"), now));
+    assert!(!is_copy(&mut handovers, b"5", now));
 }
 
 #[test]
 fn what_a_node_sends_long_after_it_hung_is_not_remembered() {
-    let (hung, other) = (node(1), node(2));
+    let hung = node(1);
     let start = Instant::now();
     let mut handovers = Handovers::default();
     handovers.hangs(&hung, LAG, start);
     assert!(handovers.hear(&hung, &message(b"1"), start + COPY_LAG));
-    assert!(handovers.hear(&other, &message(b"1"), start + COPY_LAG));
+    assert!(!is_copy(&mut handovers, b"1", start + COPY_LAG));
     assert_eq!(handovers.missed_for(&hung, start + COPY_LAG), None);
+}
+
+#[test]
+fn what_a_node_missed_begins_where_it_fell_silent_first() {
+    let hung = node(1);
+    let start = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&hung, 9 * COPY_LAG, start);
+    // It stands still again, before it has learned that it was replaced.
+    let now = start + COPY_LAG / 2;
+    handovers.hangs(&hung, COPY_LAG / 4, now);
+    assert_eq!(handovers.missed_for(&hung, now), Some(9 * COPY_LAG + COPY_LAG / 2));
+    // It was in order in between.
+    let now = now + COPY_LAG;
+    handovers.hangs(&hung, COPY_LAG / 4, now);
+    assert_eq!(handovers.missed_for(&hung, now), Some(COPY_LAG / 4));
+}
+
+#[test]
+fn copies_of_what_a_node_sends_in_a_handover_after_it_hung_are_dropped_for_longer() {
+    let (former, owner) = (node(1), node(2));
+    let mut now = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&former, 3 * LAG, now);
+    handovers.begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now);
+    now += LAG;
+    handovers.due(now);
+    handovers.hear(&owner, &subscribed(), now);
+    assert!(handovers.hear(&former, &message(b"1"), now));
+    assert!(handovers.hear(&former, &message(b"2"), now));
+    assert!(!handovers.hear(&owner, &message(b"1"), now + LAG * 3 / 2));
+    handovers.due(now + LAG * 3 / 2);
+    assert!(!handovers.hear(&owner, &message(b"2"), now + LAG * 3 / 2), "though it delivers by now");
+    assert!(handovers.hear(&owner, &message(b"2"), now + LAG * 3 / 2));
 }
