@@ -163,11 +163,10 @@ describe("clients of a cluster whose maps of the slots have gaps", function () {
         await pair.ready();
         // It knows of no node but itself, and has no slot.
         const options = { socket: { host: "127.0.0.1", port: stranger.port } };
-        // Those that publish: one that listens lets a rejection of its own go unhandled.
-        for (const client of [pair.clients[0], pair.clients[2]]) {
-          await client._slots.rediscover({ options });
-          assert.deepStrictEqual(client.masters, []);
-        }
+        // One that publishes: one of 6 that listens lets a rejection of its own go unhandled.
+        const [client] = pair.clients;
+        await client._slots.rediscover({ options });
+        assert.deepStrictEqual(client.masters, []);
         await pair.flows();
         await pair.proves();
       } finally {

@@ -164,5 +164,6 @@ describe("a cluster", () => {
     },
     subscribed,
     gap: isNativeAndSharded,
+    told: isNativeAndSharded,
   });
 });

@@ -105,5 +105,35 @@ describe("a server that is left behind", function () {
     }
   }
 
+  for (const [index, kind] of KINDS.entries()) {
+    it(`leaves no connection though something waits while it is closed: ${kind}`, async () => {
+      const pub = clients[2 * index];
+      const before = await connections();
+      const io = new Server({ adapter: streams.createAdapter(pub, { transport: "client" }) });
+      const adapter = /** @type {any} */ (io.of("/").adapter);
+      await adapter.ready;
+      assert.ok((await connections()) > before);
+      // Its duplicates of the client are followed until all is written.
+      redis.pause();
+      try {
+        await waitFor(
+          () => {
+            io.emit("something");
+            return adapter.stats().backlog > 0;
+          },
+          { what: "something to wait", timeout: 30_000 },
+        );
+        adapter.close();
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+      } finally {
+        redis.resume();
+      }
+      await waitFor(async () => (await connections()) <= before, {
+        what: "the connections to end",
+        timeout: 30_000,
+      });
+    });
+  }
+
   leavesNoRejection();
 });

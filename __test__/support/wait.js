@@ -11,6 +11,9 @@ const DEFAULT_TIMEOUT = 5000;
 /** The pause between two looks at a predicate, in milliseconds. */
 const POLL_INTERVAL = 5;
 
+/** How long that may take, in milliseconds: servers may hang. */
+const LOOKING = 2000;
+
 /** Says how things stand when something was waited for in vain: later the test has torn them down. @type {() => Promise<string[]>} */
 let look = async () => [];
 
@@ -46,7 +49,8 @@ async function waitFor(fn, { timeout = DEFAULT_TIMEOUT, what = String(fn) } = {}
       error.message = `waited ${timeout} ms in vain for ${what}`;
       if (failure) error.cause = failure;
       if (failure) error.message += ` (last: ${failure instanceof Error ? failure.message : failure})`;
-      throw Object.assign(error, { seen: await look().catch(() => []) });
+      const late = new Promise((resolve) => setTimeout(resolve, LOOKING, []));
+      throw Object.assign(error, { seen: await Promise.race([look().catch(() => []), late]) });
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
   }

@@ -178,7 +178,7 @@ function describeClient(client) {
     [...new Set(nodes)].map(describeNode).join(", "),
   );
   const open = client.isOpen === false ? "closed" : "open";
-  return `${open}, masters: ${masters}; replicas: ${replicas}; ${Object.keys(client.slots).length} slots`;
+  return `${open}, masters: ${masters}; replicas: ${replicas}; ${Object.keys(client.slots ?? {}).length} slots`;
 }
 
 /** @returns {Promise<string[]>} */

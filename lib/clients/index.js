@@ -239,8 +239,10 @@ class Clients {
 
   /** @param {string} reader that is not needed any more */
   closeReader(reader) {
-    this.#duplicates.get(reader)?.end();
+    const one = this.#duplicates.get(reader);
+    // First: who is told that it has ended would have it connect again.
     this.#duplicates.delete(reader);
+    one?.end();
   }
 
   /**
@@ -313,11 +315,12 @@ class Clients {
   /** Stops carrying. */
   stop() {
     for (const reader of [...this.#duplicates.keys()]) this.closeReader(reader);
-    this.#sub.stop();
+    const sub = this.#sub;
+    sub.stop();
     this.#pub.stop();
-    if (this.#role === null || this.#sub === this.#pub) return;
-    this.#sub.end();
+    if (this.#role === null || sub === this.#pub) return;
     this.#sub = this.#pub;
+    sub.end();
   }
 
   /** @param {any} client @param {string} event @param {(...args: any[]) => void} listener */

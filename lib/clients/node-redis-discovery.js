@@ -39,6 +39,10 @@ class Discovery {
   #connectingFor = CONNECTING.first;
   /** The nodes that the client listed while it was open, without those that it has left. @type {Set<any>} */
   #seen = new Set();
+  /** How many searches are under way, and what looks meanwhile. */
+  #searches = 0;
+  /** @type {NodeJS.Timeout | null} */
+  #looking = null;
   /** Whether the client has listed nodes since it was opened. */
   #hasListed = false;
   /** Nodes that could not be connected to, for which the client makes another connection. @type {WeakSet<any>} */
@@ -77,6 +81,7 @@ class Discovery {
   async #discover(address, key) {
     // The client drops the connection to a node that is no longer a master, with all that is on its way there.
     await this.#shardPublisher.landed();
+    if (this.#cluster.isOpen === false) return;
     const masters = mastersOf(this.#cluster);
     const up = masters.filter(isUp);
     // The client waits for the node that it asks: for ever, if that hangs.
@@ -105,7 +110,9 @@ class Discovery {
    * connects, when it asks by itself.
    */
   #root() {
-    const [root] = this.#hasListed ? rootsOf(this.#cluster) : [];
+    const roots = this.#hasListed ? rootsOf(this.#cluster) : [];
+    // One of them may be what it has asked.
+    const root = roots[Math.floor(Math.random() * roots.length)];
     return root === undefined ? null : { options: { ...root, socket: { ...root.socket } } };
   }
 
@@ -115,8 +122,14 @@ class Discovery {
    * @param {Promise<any>} search
    */
   async #seenThrough(search) {
-    const timer = setInterval(() => this.endForgotten(), LOOK_EVERY).unref();
-    await search.finally(() => clearInterval(timer));
+    this.#searches++;
+    this.#looking ??= setInterval(() => this.endForgotten(), LOOK_EVERY).unref();
+    const ended = () => {
+      if (--this.#searches > 0 || this.#looking === null) return;
+      clearInterval(this.#looking);
+      this.#looking = null;
+    };
+    await search.finally(ended);
     this.endForgotten();
   }
 

@@ -220,7 +220,7 @@ impl Connection {
             }
             ConnectionState::Open { socket, life, address, .. } => {
                 let filled = socket.poll_fill(cx, &mut self.replies);
-                if filled.is_ready() {
+                if matches!(filled, Poll::Ready(Ok(_))) {
                     // Answers between messages, to signs of life, are no messages.
                     if self.replies.take_news() {
                         self.message_at = life.heard_at();

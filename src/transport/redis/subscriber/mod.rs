@@ -302,9 +302,16 @@ impl SubscriberConnection {
         self.in_flight.iter().any(|sent| sent.verb == Verb::Ping)
     }
 
-    /// Returns for how long the node has sent nothing, if it hangs.
+    /// Returns for how long something may have been missed at the node, if it hangs.
     pub(super) fn hangs_for(&self) -> Option<Duration> {
-        self.watch.hangs.then(|| self.watch.silence())
+        self.missed_for().filter(|_| self.watch.hangs())
+    }
+
+    /// The same if it has just hung.
+    fn missed_for(&self) -> Option<Duration> {
+        // It may have fallen silent before the last time that nothing was read.
+        let silence = Duration::from_millis(if self.watch.hangs() { self.silence() } else { 0 });
+        self.watch.missed_for(Instant::now()).map(|missed| missed.max(silence))
     }
 
     /// Returns when a poll has to look whether the node hangs; `None` if there is no reason to.
@@ -332,6 +339,7 @@ impl SubscriberConnection {
     fn explain(&self, loss: &Loss) -> (String, u64) {
         let reason = loss.to_string();
         let behind = self.behind.filter(|behind| !behind.is_over(Instant::now()));
+        let hung = self.missed_for().map_or(0, millis);
         match (behind, loss) {
             // Redis drops a client that does not read in time, and what it has for it.
             (Some(Behind { since, .. }), Loss::ClosedBy(_) | Loss::Broken(..)) => {
@@ -342,11 +350,9 @@ impl SubscriberConnection {
                 );
                 (reason, millis(unread))
             }
-            // It may have been replaced before its end.
-            _ if self.watch.hangs => (reason, millis(self.watch.silence())),
-            (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence()),
-            // With any other loss, nothing was missed before.
-            _ => (reason, 0),
+            (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence().max(hung)),
+            // With any other loss, nothing was missed before, unless it was replaced while it hung.
+            _ => (reason, hung),
         }
     }
 
@@ -449,7 +455,7 @@ impl SubscriberConnection {
         self.unsent = None;
         self.unread = false;
         self.probed = None;
-        self.watch.pass();
+        self.watch = Watch::default();
         self.behind = None;
         self.names.let_go();
         self.refused.forget();

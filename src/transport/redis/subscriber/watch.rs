@@ -20,6 +20,9 @@ const CALM: Duration = Duration::from_secs(5);
 /// disk was seen to take 220 ms. The replica of one that hangs waits for 500 ms at least before it takes over.
 pub(super) const SILENT: Duration = Duration::from_millis(500);
 
+/// For how long it matters that a node has hung.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// What is known about a node by what it sends.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -30,7 +33,17 @@ pub(super) struct Watch {
     /// It has sent messages since it was asked last.
     talks: bool,
     /// It does not answer.
-    pub(super) hangs: bool,
+    hangs: bool,
+    /// Of the last time that it hung.
+    hang: Option<Hang>,
+}
+
+#[derive(Clone, Copy)]
+struct Hang {
+    /// When it fell silent.
+    since: Instant,
+    /// When something was read again; `None` if nothing was.
+    until: Option<Instant>,
 }
 
 impl Watch {
@@ -38,12 +51,8 @@ impl Watch {
     pub(super) fn heard(&mut self, now: Instant) {
         // One that is back may not be in order yet.
         let talks = self.talks || self.hangs;
-        *self = Self { heard_at: Some(now), talks, ..Self::default() };
-    }
-
-    /// For how long nothing was read.
-    pub(super) fn silence(&self) -> Duration {
-        self.heard_at.map_or(Duration::ZERO, |at| at.elapsed())
+        let hang = self.hang.map(|hang| Hang { until: hang.until.or(Some(now)), ..hang });
+        *self = Self { heard_at: Some(now), talks, hang, ..Self::default() };
     }
 
     /// It has sent messages.
@@ -53,19 +62,35 @@ impl Watch {
 
     /// There is nothing to read.
     pub(super) fn quiet(&mut self, now: Instant) {
-        self.heard_at.get_or_insert(now);
+        let heard_at = *self.heard_at.get_or_insert(now);
         self.hangs = self.asked_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENT);
+        if self.hangs {
+            // It may have stood still shortly before, too.
+            let before = self.hang.filter(|hang| hang.matters(heard_at));
+            self.hang = Some(Hang { since: before.map_or(heard_at, |hang| hang.since), until: None });
+        }
     }
 
     /// Nothing is read, so silence proves nothing. It may send meanwhile.
     pub(super) fn pass(&mut self) {
-        *self = Self { talks: true, ..Self::default() };
+        *self = Self { talks: true, hang: self.hang, ..Self::default() };
     }
 
     /// It was asked whether it is alive.
     pub(super) fn asked(&mut self, now: Instant) {
         self.asked_at.get_or_insert(now);
         self.talks = false;
+    }
+
+    /// Returns whether it hangs.
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs
+    }
+
+    /// Returns for how long something may have been missed there: it hangs, or has just hung.
+    pub(super) fn missed_for(&self, now: Instant) -> Option<Duration> {
+        let hang = self.hang.filter(|hang| hang.matters(now));
+        hang.map(|hang| now.saturating_duration_since(hang.since))
     }
 
     /// Returns whether to ask it now.
@@ -80,6 +105,12 @@ impl Watch {
             (heard_at, None) => heard_at.map(|at| at + if self.talks { QUIET } else { CALM }),
             (None, _) => None,
         }
+    }
+}
+
+impl Hang {
+    fn matters(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now.saturating_duration_since(until) < BRIEF)
     }
 }
 
@@ -116,13 +147,13 @@ mod tests {
         assert_eq!(watch.look_at(), Some(start + SILENT), "the first question counts");
         // We are late ourselves, and there is an answer.
         watch.heard(start + 2 * SILENT);
-        assert!(!watch.hangs);
+        assert!(!watch.hangs());
         watch.asked(start);
         watch.quiet(start + SILENT);
-        assert!(watch.hangs);
+        assert!(watch.hangs());
         assert_eq!(watch.look_at(), None);
         watch.pass();
-        assert!(!watch.hangs);
+        assert!(!watch.hangs());
         assert_eq!(watch.look_at(), None);
         // It may have sent meanwhile.
         watch.quiet(start);
@@ -138,5 +169,31 @@ mod tests {
         watch.quiet(start + SILENT);
         watch.heard(start + SILENT);
         assert_eq!(watch.look_at(), Some(start + SILENT + QUIET));
+    }
+
+    #[test]
+    fn what_was_missed_begins_where_a_node_fell_silent_first_and_matters_for_a_while() {
+        let start = Instant::now();
+        let later = |quarters: u32| start + quarters * (BRIEF / 4);
+        let mut watch = Watch::default();
+        watch.heard(start);
+        watch.asked(start);
+        assert_eq!(watch.missed_for(later(1)), None);
+        watch.quiet(later(8));
+        // Nothing happens until it is back.
+        assert_eq!(watch.missed_for(later(9)), Some(BRIEF * 9 / 4));
+        watch.heard(later(9));
+        assert_eq!(watch.missed_for(later(10)), Some(BRIEF * 10 / 4), "it is back");
+        assert_eq!(watch.missed_for(later(13)), None, "it is in order");
+        // It stands still again, before it has learned that it was replaced.
+        watch.asked(later(9));
+        watch.quiet(later(20));
+        assert_eq!(watch.missed_for(later(20)), Some(5 * BRIEF));
+        // What it has sent is not read yet.
+        watch.pass();
+        assert_eq!(watch.missed_for(later(40)), Some(10 * BRIEF));
+        watch.heard(later(41));
+        watch.pass();
+        assert_eq!(watch.missed_for(later(50)), None);
     }
 }

@@ -181,7 +181,7 @@ fn what_a_node_that_hung_sends_before_it_withdraws_is_not_delivered_again_by_its
         rig.cluster.push(0, &bulks(&["smessage", LOW, "0"]));
         rig.expect("message 0 bar 0").await;
         // It is asked soon, since it was sending.
-        let hung = Duration::from_secs(1);
+        let hung = Duration::from_secs(2);
         rig.cluster.nodes()[0].frozen = true;
         rig.idle(hung).await;
         // It goes on, does not know yet that it was replaced, and learns it.

@@ -38,9 +38,7 @@ impl HungNode {
 
     /// It has sent nothing for `silence`.
     pub(super) fn hangs(&mut self, silence: Duration, now: Instant) {
-        let heard_at = now.checked_sub(silence).unwrap_or(now);
-        // It may have stood still more than once.
-        self.heard_at = if self.is_fresh(now) { self.heard_at.min(heard_at) } else { heard_at };
+        self.heard_at = now.checked_sub(silence).unwrap_or(now);
         self.hung_at = now;
     }
 
@@ -62,12 +60,6 @@ impl HungNode {
     pub(super) fn put_off(&mut self, by: Duration) {
         self.hung_at += by;
         self.copies.put_off(by);
-    }
-
-    /// Nothing was read for a while, so the copies may have come meanwhile.
-    pub(super) fn renew(&mut self, now: Instant) {
-        self.hung_at = now;
-        self.copies.renew(now);
     }
 
     /// Remembers what the node sends.

@@ -75,8 +75,8 @@ pub(super) struct Handovers {
     held: Vec<HeldShardMessage>,
     /// Names that the former owners can let go.
     over: Vec<Subscription>,
-    /// Nothing is read, so the time that passes proves nothing.
-    paused: bool,
+    /// Since when nothing is read, so that the time that passes proves nothing.
+    paused_at: Option<Instant>,
     /// When [`Handovers::wake`] was called last; `None` if there was nothing to wait for then.
     woken_at: Option<Instant>,
     /// How much time has passed by then in which the nodes could have been heard.
@@ -161,7 +161,7 @@ impl Handovers {
             busy_for: Duration::ZERO,
             heard_at: now.checked_sub(silence).unwrap_or(now),
             hung,
-            stays: now,
+            stays: if hung { now + PATIENCE } else { now },
             late: false,
             copies: Copies::default(),
             last,
@@ -192,7 +192,7 @@ impl Handovers {
 
     /// Returns when [`Handovers::wake`] and [`Handovers::due`] have something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let end = self.end().filter(|_| !self.paused)?;
+        let end = self.end().filter(|_| self.paused_at.is_none())?;
         Some(self.woken_at.map_or(end, |at| end.min(at + TICK)))
     }
 
@@ -208,13 +208,13 @@ impl Handovers {
     pub(super) fn wake(&mut self, now: Instant) {
         let passed = self.woken_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let late = passed.saturating_sub(TICK);
-        if !late.is_zero() && !self.paused && self.end().is_some() {
+        if !late.is_zero() && self.paused_at.is_none() && self.end().is_some() {
             self.all.iter_mut().for_each(|one| one.put_off(late));
             self.hung.iter_mut().for_each(|one| one.put_off(late));
         }
-        self.hung.retain(|one| self.paused || !one.is_over(now));
+        self.hung.retain(|one| self.paused_at.is_some() || !one.is_over(now));
         // Nor do we know then whether the nodes have answered. A timer is always a little late.
-        self.passed = if late < TICK && !self.paused { passed.min(TICK) } else { Duration::ZERO };
+        self.passed = if late < TICK && self.paused_at.is_none() { passed.min(TICK) } else { Duration::ZERO };
         self.woken_at = (!self.all.is_empty() || !self.hung.is_empty()).then_some(now);
     }
 
@@ -243,7 +243,8 @@ impl Handovers {
                     if one.owner == *from {
                         return one.hear_owner(name, payload, held, now);
                     }
-                    if one.former == *from {
+                    // If it has hung, it may still withdraw the names, which ends a handover that waits.
+                    if one.former == *from && !(one.hung && one.phase == Phase::Waiting) {
                         return one.hear_former(name, payload, now);
                     }
                 }
@@ -261,8 +262,8 @@ impl Handovers {
 
     /// Puts everything off while nothing is read.
     pub(super) fn pause(&mut self, paused: bool, now: Instant) {
-        if self.paused && !paused {
-            self.hung.iter_mut().for_each(|one| one.renew(now));
+        if let Some(since) = self.paused_at.take_if(|_| !paused) {
+            self.hung.iter_mut().for_each(|one| one.put_off(now.saturating_duration_since(since)));
             for one in &mut self.all {
                 one.until = one.until.max(now + LAG);
                 one.seen.since = now;
@@ -273,13 +274,15 @@ impl Handovers {
                     .for_each(|until| *until = now + ANSWER);
             }
         }
-        self.paused = paused;
+        if paused {
+            self.paused_at.get_or_insert(now);
+        }
     }
 
     /// Continues the handovers that are due. Returns the names for which the new owners have to be asked now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Subscription> {
         let mut due = Vec::new();
-        if self.paused {
+        if self.paused_at.is_some() {
             return due;
         }
         let Self { all, held, over, .. } = self;

@@ -529,22 +529,6 @@ fn what_a_node_sends_long_after_it_hung_is_not_remembered() {
 }
 
 #[test]
-fn what_a_node_missed_begins_where_it_fell_silent_first() {
-    let hung = node(1);
-    let start = Instant::now();
-    let mut handovers = Handovers::default();
-    handovers.hangs(&hung, 9 * COPY_LAG, start);
-    // It stands still again, before it has learned that it was replaced.
-    let now = start + COPY_LAG / 2;
-    handovers.hangs(&hung, COPY_LAG / 4, now);
-    assert_eq!(handovers.missed_for(&hung, now), Some(9 * COPY_LAG + COPY_LAG / 2));
-    // It was in order in between.
-    let now = now + COPY_LAG;
-    handovers.hangs(&hung, COPY_LAG / 4, now);
-    assert_eq!(handovers.missed_for(&hung, now), Some(COPY_LAG / 4));
-}
-
-#[test]
 fn copies_of_what_a_node_sends_in_a_handover_after_it_hung_are_dropped_for_longer() {
     let (former, owner) = (node(1), node(2));
     let mut now = Instant::now();
@@ -560,4 +544,23 @@ fn copies_of_what_a_node_sends_in_a_handover_after_it_hung_are_dropped_for_longe
     handovers.due(now + LAG * 3 / 2);
     assert!(!handovers.hear(&owner, &message(b"2"), now + LAG * 3 / 2), "though it delivers by now");
     assert!(handovers.hear(&owner, &message(b"2"), now + LAG * 3 / 2));
+    // It is still read when one that has not hung would have been left.
+    assert!(handovers.hear(&former, &message(b"3"), now + 2 * LAG));
+    for after in [2 * LAG, 5 * LAG] {
+        handovers.due(now + after);
+    }
+    assert!(!handovers.hear(&owner, &message(b"3"), now + 5 * LAG));
+}
+
+#[test]
+fn copies_are_dropped_though_a_node_that_hung_withdraws_while_the_handover_waits() {
+    let (former, owner) = (node(1), node(2));
+    let now = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&former, 3 * LAG, now);
+    handovers.begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now);
+    assert!(handovers.hear(&former, &message(b"1"), now));
+    handovers.withdrawn(&former, &names()[0], now);
+    assert!(handovers.all.is_empty());
+    assert!(is_copy(&mut handovers, b"1", now));
 }
