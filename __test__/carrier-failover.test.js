@@ -314,6 +314,44 @@ describe("clients of a cluster that find a master to which they cannot connect",
   leavesNoRejection();
 });
 
+describe("clients of a cluster that are told that nobody has any slot", function () {
+  this.timeout(90_000);
+
+  // A master that has just been replaced may say so: it has taken the news of its successor for older than they are.
+  sideBySide(
+    // 4 does not look for the slots when it knows of no node.
+    ["redis-5", "redis"].map((client) => ({ name: `${client}: subscribe at the new master`, client })),
+    async ({ client: name }) => {
+      const cluster = await startCluster({ masters: 1, replicas: 1, nodeTimeout: 5000 });
+      const stranger = await startRedis({ cluster: true });
+      const pair = new Pair(name, "createShardedAdapter", () => makeClusterClient(name, cluster.nodes));
+      try {
+        await pair.ready();
+        const listening = pair.clients[3];
+        const { rediscover } = listening._slots;
+        let isTold = false;
+        listening._slots.rediscover = function (/** @type {any} */ ...args) {
+          if (isTold) return rediscover.apply(this, args);
+          isTold = true;
+          return rediscover.call(this, { options: { socket: { host: "127.0.0.1", port: stranger.port } } });
+        };
+        const [replica] = await cluster.replicas();
+        await cluster.failover(replica);
+        await waitFor(() => isTold, { timeout: 30_000, what: "the client to look for the slots" });
+        await cluster.followed(pair.channel, "the subscription");
+        await pair.flows();
+        await pair.proves();
+      } finally {
+        await pair.close();
+        await cluster.stop();
+        await stranger.stop();
+      }
+    },
+  );
+
+  leavesNoRejection();
+});
+
 describe("clients of a cluster that read from replicas", function () {
   this.timeout(90_000);
 
