@@ -6,6 +6,10 @@
  * nodes that it finds, and forgets them. Nobody else could end those connections, which keep the process.
  */
 
+const assert = require("node:assert");
+const { setTimeout: sleep } = require("node:timers/promises");
+const { Server } = require("socket.io");
+const { createShardedAdapter } = require("..");
 const { NodeRedisCluster } = require("../lib/clients/node-redis-cluster");
 const { endClient, makeClusterClient } = require("./fixtures/pairs");
 const { startCluster } = require("./support/cluster");
@@ -49,4 +53,54 @@ describe("a client of a cluster that is closed while it looks for the slots", fu
       });
     }
   }
+});
+
+describe("clients of a server that is closed", function () {
+  this.timeout(60_000);
+
+  /** @type {import("./support/cluster").RedisCluster} */
+  let cluster;
+
+  before(async () => {
+    cluster = await startCluster({ masters: 1, replicas: 0 });
+  });
+
+  after(() => cluster?.stop());
+
+  /** @param {any} client @param {{ transport?: "client" }} options */
+  async function closed(client, options) {
+    const clients = [client, client.duplicate().on("error", () => {})];
+    await waitFor(() => client.masters.length > 0, { what: "the client to be connected" });
+    await clients[1].connect();
+    const io = new Server({ adapter: createShardedAdapter(clients[0], clients[1], options) });
+    const adapter = /** @type {any} */ (io.of("/").adapter);
+    await adapter.ready;
+    adapter.close();
+    await waitFor(() => adapter.stats() === null, { what: "the link to be closed" });
+    return { io, adapter, end: () => Promise.all(clients.map(endClient)) };
+  }
+
+  it("are not looked at any more, though they have only published the proof", async () => {
+    const client = makeClusterClient("redis", cluster.nodes, {}).on("error", () => {});
+    const { end } = await closed(client, {});
+    let looks = 0;
+    Object.defineProperty(client, "isReady", { configurable: true, get: () => (looks++, true) });
+    // Three looks, if there were any.
+    await sleep(800);
+    Reflect.deleteProperty(client, "isReady");
+    await end();
+    assert.strictEqual(looks, 0);
+  });
+
+  it("carry what is emitted after that, and then nothing is left of it", async () => {
+    const client = makeClusterClient("redis", cluster.nodes, {}).on("error", () => {});
+    const { io, adapter, end } = await closed(client, { transport: "client" });
+    try {
+      io.emit("something");
+      assert.strictEqual(adapter.stats().published, 1);
+      await waitFor(() => adapter.stats() === null, { what: "the link to be closed again" });
+    } finally {
+      await end();
+    }
+  });
 });

@@ -232,7 +232,11 @@ class Clients {
     if (reader === "" && !this.#needsTwin) return this.#pub.command(key, args);
     let one = this.#duplicates.get(reader);
     if (!this.#pub.isOpen && (reader !== "" || one === undefined)) throw new Error("the client has ended");
-    if (one === undefined) this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
+    if (one === undefined) {
+      this.#duplicates.set(reader, (one = this.#pub.duplicate(true)));
+      // That which has the commands of the client counts as one of the clients.
+      if (reader === "" && this.#watch !== null) this.#watchOne(one, this.#watch);
+    }
     await one.wake();
     return one.command(key, args);
   }

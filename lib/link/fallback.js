@@ -42,7 +42,7 @@ class Fallback {
     if (this.#demoted) return this.cancel();
     if (this.#check !== null || !this.#clients.isReady()) return;
     const check = (this.#check = {});
-    const isNeeded = await this.#clientsStay(channel);
+    const isNeeded = await this.#clientsStay(channel, () => this.#check === check);
     if (this.#check !== check) return;
     this.#check = null;
     if (isNeeded) this.#onFallback(reason);
@@ -68,10 +68,10 @@ class Fallback {
     this.#demoted = this.#stood;
   }
 
-  /** Resolves to whether the clients are connected for long enough, and can publish. @param {string} channel */
-  async #clientsStay(channel) {
+  /** Resolves to whether the clients are connected for long enough, and can publish. @param {string} channel @param {() => boolean} isWanted */
+  async #clientsStay(channel, isWanted) {
     await patience();
-    if (!this.#clients.isReady()) return false;
+    if (!isWanted() || !this.#clients.isReady()) return false;
     if (!this.#failsOver) return true;
     try {
       await this.#clients.publish(channel, PROBE);

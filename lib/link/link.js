@@ -150,13 +150,16 @@ class Link {
    */
   send(member, routing, to, name, bytes) {
     const native = this.#lifecycle.open();
+    const isMember = this.#members.has(member);
     if (this.#transport.isDirect())
-      return this.#transport.carrier?.publish(member, routing.channelOf(to, name), bytes);
-    this.#transport.handOver();
-    if (this.#members.has(member)) return void send(this.#lifecycle.id, member, to, name, bytes);
-    // Published after close(): the link no longer knows the member, but still takes its bytes.
-    native.publish(routing.channelOf(to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
-    this.#lifecycle.idle();
+      this.#transport.carrier?.publish(member, routing.channelOf(to, name), bytes);
+    else {
+      this.#transport.handOver();
+      if (isMember) return void send(this.#lifecycle.id, member, to, name, bytes);
+      // Published after close(): the link no longer knows the member, but still takes its bytes.
+      native.publish(routing.channelOf(to, name), typeof bytes === "string" ? Buffer.from(bytes) : bytes);
+    }
+    if (!isMember) this.#lifecycle.idle();
   }
 
   /**

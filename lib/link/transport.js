@@ -160,8 +160,12 @@ class Transport {
     this.#fallback?.cancel();
     this.#failback?.stop();
     this.#endProof();
-    this.carrier?.stop();
+    const { carrier } = this;
+    // First: it hears of what it ends.
     this.carrier = null;
+    if (carrier !== null) carrier.stop();
+    // A proof has published by them.
+    else this.#clients?.stop();
     this.#duplicate?.end();
     this.#past = null;
     this.#native = null;
@@ -399,8 +403,9 @@ class Transport {
     if (this.carrier === null) return;
     this.#past = addToStats(this.#past ?? {}, this.carrier.counts);
     this.#carriedBefore += this.carrier.counts.published;
-    this.carrier.stop();
+    const { carrier } = this;
     this.carrier = null;
+    carrier.stop();
   }
 
   #endProof() {

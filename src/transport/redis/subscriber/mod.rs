@@ -307,7 +307,7 @@ impl SubscriberConnection {
         self.missed_for().filter(|_| self.watch.hangs())
     }
 
-    /// The same if it has just hung.
+    /// The same if it hangs, or has just hung.
     fn missed_for(&self) -> Option<Duration> {
         // It may have fallen silent before the last time that nothing was read.
         let silence = Duration::from_millis(if self.watch.hangs() { self.silence() } else { 0 });
@@ -348,7 +348,7 @@ impl SubscriberConnection {
                 let reason = format!(
                     "{reason}; it had not been read for {seconds:.1} s: see client-output-buffer-limit"
                 );
-                (reason, millis(unread))
+                (reason, millis(unread).max(hung))
             }
             (_, Loss::Frozen(..) | Loss::Broken(..)) => (reason, self.silence().max(hung)),
             // With any other loss, nothing was missed before, unless it was replaced while it hung.

@@ -20,8 +20,8 @@ const CALM: Duration = Duration::from_secs(5);
 /// disk was seen to take 220 ms. The replica of one that hangs waits for 500 ms at least before it takes over.
 pub(super) const SILENT: Duration = Duration::from_millis(500);
 
-/// For how long it matters that a node has hung.
-const BRIEF: Duration = Duration::from_secs(1);
+/// For how long it matters that a node has hung: it may need that until it is in order.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// What is known about a node by what it sends.
 #[derive(Default)]

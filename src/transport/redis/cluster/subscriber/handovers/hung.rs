@@ -42,7 +42,7 @@ impl HungNode {
         self.hung_at = now;
     }
 
-    /// Whether what it has missed, and what it sends, matters by now.
+    /// Whether there may be copies of what it sends now.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.hung_at) < COPY_LAG
     }
@@ -52,6 +52,7 @@ impl HungNode {
         (!self.copies.is_empty()).then(|| self.hung_at + 2 * COPY_LAG)
     }
 
+    /// Whether it does not matter any more that it has hung.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.hung_at) >= 2 * COPY_LAG
     }

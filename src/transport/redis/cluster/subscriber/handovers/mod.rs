@@ -100,7 +100,7 @@ impl Handovers {
     /// Returns for how long something may have been missed at a node that hangs, or has just hung; `None` if
     /// it does not, and has not.
     pub(super) fn missed_for(&self, node: &Address, now: Instant) -> Option<Duration> {
-        let hung = self.hung.iter().find(|one| one.node == *node && one.is_fresh(now));
+        let hung = self.hung.iter().find(|one| one.node == *node && !one.is_over(now));
         hung.map(|one| now.saturating_duration_since(one.heard_at))
     }
 
@@ -244,7 +244,8 @@ impl Handovers {
                         return one.hear_owner(name, payload, held, now);
                     }
                     // If it has hung, it may still withdraw the names, which ends a handover that waits.
-                    if one.former == *from && !(one.hung && one.phase == Phase::Waiting) {
+                    let is_noted = || hung.iter().any(|noted| noted.node == *from && noted.is_fresh(now));
+                    if one.former == *from && !(one.phase == Phase::Waiting && is_noted()) {
                         return one.hear_former(name, payload, now);
                     }
                 }

@@ -525,7 +525,7 @@ fn what_a_node_sends_long_after_it_hung_is_not_remembered() {
     handovers.hangs(&hung, LAG, start);
     assert!(handovers.hear(&hung, &message(b"1"), start + COPY_LAG));
     assert!(!is_copy(&mut handovers, b"1", start + COPY_LAG));
-    assert_eq!(handovers.missed_for(&hung, start + COPY_LAG), None);
+    assert_eq!(handovers.missed_for(&hung, start + 2 * COPY_LAG), None);
 }
 
 #[test]
@@ -563,4 +563,16 @@ fn copies_are_dropped_though_a_node_that_hung_withdraws_while_the_handover_waits
     handovers.withdrawn(&former, &names()[0], now);
     assert!(handovers.all.is_empty());
     assert!(is_copy(&mut handovers, b"1", now));
+}
+
+#[test]
+fn copies_are_dropped_though_a_handover_begins_long_after_a_node_hung() {
+    let (former, owner) = (node(1), node(2));
+    let start = Instant::now();
+    let mut handovers = Handovers::default();
+    handovers.hangs(&former, 3 * LAG, start);
+    let now = start + COPY_LAG;
+    handovers.begin(&former, &owner, names(), Relation::Replica, (Duration::ZERO, none()), now);
+    assert!(handovers.hear(&former, &message(b"1"), now));
+    assert!(!handovers.hear(&owner, &message(b"1"), now + LAG));
 }
