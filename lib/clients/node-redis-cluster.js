@@ -98,6 +98,7 @@ class NodeRedisCluster extends NodeRedisClient {
     // The client does not reject if the node is away and it has subscribed there before.
     const address = this.#placeOf(kind, name);
     if (address === null) throw new Error("the node of this channel is away");
+    this.#discovery.hasListed();
     this.#held.hold(key, address);
     this.#listenToNodes();
   }
@@ -339,7 +340,7 @@ class NodeRedisCluster extends NodeRedisClient {
   #keepLooking() {
     if (this.#timer !== null) return;
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY).unref();
-    // It notes the nodes while there are any.
+    // It notes the nodes, if there are any by now.
     this.#discovery.endForgotten();
   }
 

@@ -69,11 +69,17 @@ class Discovery {
     return this.#givenUp.has(node);
   }
 
+  /** The client has listed nodes: it has connected. If it lists none, it has to look for them again. */
+  hasListed() {
+    this.#hasListed = true;
+  }
+
   /**
    * @param {string} [address] a node that is to be asked rather than another: it knows best what it has lost
    * @param {string} [key] whose slot is missing in the client's map
    */
   begin(address, key = "x") {
+    if (mastersOf(this.#cluster).length > 0) this.hasListed();
     this.#running ??= within(this.#discover(address, key), DISCOVERY).then(() => void (this.#running = null));
   }
 
@@ -147,7 +153,8 @@ class Discovery {
    */
   endForgotten() {
     const listed = nodesOf(this.#cluster);
-    this.#hasListed = this.#cluster.isOpen !== false && (this.#hasListed || listed.length > 0);
+    if (listed.length > 0) this.hasListed();
+    if (this.#cluster.isOpen === false) this.#hasListed = false;
     if (this.#cluster.isOpen !== false) {
       const left = [...this.#seen].filter(listensStill);
       this.#seen = new Set([...listed, ...left]);
