@@ -317,7 +317,7 @@ describe("clients of a cluster that find a master to which they cannot connect",
 describe("clients of a cluster that are told that nobody has any slot", function () {
   this.timeout(90_000);
 
-  // A master that has just been replaced may say so: it has taken the news of its successor for older than they are.
+  // A master that has just been replaced may say so: it takes what its successor sent before that for news.
   sideBySide(
     // 4 does not look for the slots when it knows of no node.
     ["redis-5", "redis"].map((client) => ({ name: `${client}: subscribe at the new master`, client })),

@@ -153,13 +153,13 @@ class Discovery {
    */
   endForgotten() {
     const listed = nodesOf(this.#cluster);
-    if (listed.length > 0) this.hasListed();
-    if (this.#cluster.isOpen === false) this.#hasListed = false;
     if (this.#cluster.isOpen !== false) {
+      if (listed.length > 0) this.hasListed();
       const left = [...this.#seen].filter(listensStill);
       this.#seen = new Set([...listed, ...left]);
       return;
     }
+    this.#hasListed = false;
     for (const node of [...this.#seen, ...listed]) endNode(node);
     this.#seen.clear();
   }

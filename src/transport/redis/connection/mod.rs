@@ -250,7 +250,7 @@ impl Connection {
         match &self.state {
             ConnectionState::Open { life, since, .. } => {
                 let silence = life.heard_at().unwrap_or(*since).elapsed();
-                u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
+                millis(silence)
             }
             _ => 0,
         }
@@ -343,4 +343,9 @@ impl Connection {
         self.replies = ReadBuffer::new();
         self.commands.clear();
     }
+}
+
+/// How long something has taken, in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connect::{Loss, RedisTarget};
-use super::connection::{Connection, Opened};
+use super::connection::{Connection, Opened, millis};
 use super::sentinel::Master;
 use super::slot::Redirect;
 use super::step::PollStep;
@@ -461,9 +461,4 @@ impl SubscriberConnection {
         self.refused.forget();
         self.more = false;
     }
-}
-
-/// How long something has taken, in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

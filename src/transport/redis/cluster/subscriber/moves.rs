@@ -10,8 +10,9 @@ use super::{Away, ClusterSubscriber, Hints};
 use crate::transport::redis::cluster::node::AWAY;
 use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, Loss};
+use crate::transport::redis::connection::millis;
 use crate::transport::redis::slot::slot_of;
-use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN, millis};
+use crate::transport::redis::subscriber::{Holding, SubscriberConnection, WITHDRAWN};
 use crate::transport::{Incoming, Subscription};
 
 /// Why a name leaves a node while the connection works.
