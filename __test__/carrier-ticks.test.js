@@ -6,11 +6,14 @@
  */
 
 const assert = require("node:assert");
+const net = require("node:net");
 const { Server } = require("socket.io");
 const ours = /** @type {any} */ (require(".."));
 const streams = /** @type {any} */ (require("../streams"));
+const { duplicateOf, lifeOf } = require("../lib/clients/duplicate");
 const { leavesNoRejection } = require("./fixtures/suite");
 const { startCluster } = require("./support/cluster");
+const { freePort } = require("./support/ports");
 const { startRedis } = require("./support/redis");
 const { once, waitFor } = require("./support/wait");
 
@@ -198,6 +201,64 @@ describe("clients that carry", function () {
         await client.ping();
       }
       await waitFor(async () => (await count()) <= before, { what: "the duplicates to end" });
+    });
+  }
+
+  for (const name of ["redis-4", "redis-5", "redis"]) {
+    it(`${name}: a duplicate that is let go of while it connects stays for the next server`, async () => {
+      const client = keep(await nodeRedis(name, redis.port));
+      /** Opens the way to Redis. @type {() => void} */
+      let open = () => {};
+      const gate = net.createServer((socket) => {
+        socket.on("error", () => {});
+        open = () =>
+          socket
+            .pipe(net.connect(redis.port))
+            .on("error", () => {})
+            .pipe(socket);
+      });
+      await new Promise((resolve) => gate.listen(0, () => resolve(null)));
+      const { port } = /** @type {net.AddressInfo} */ (gate.address());
+      const { duplicate } = client;
+      client.duplicate = () => duplicate.call(client, { socket: { port } });
+      const twin = keep(duplicateOf(client));
+      const life = lifeOf(twin);
+      const connected = once(gate, "connection");
+      life?.follow();
+      await connected;
+      life?.end();
+      life?.follow();
+      const ready = once(twin, "ready");
+      open();
+      await ready;
+      assert.strictEqual(await twin.ping(), "PONG");
+      life?.end();
+      assert.strictEqual(twin.isOpen, false);
+      gate.close();
+    });
+  }
+
+  for (const name of IOREDIS) {
+    it(`${name}: a duplicate that is refused is not connected again without a pause`, async () => {
+      const nobody = await freePort();
+      const client = keep(ioredis(name, redis.port));
+      await once(client, "ready");
+      /** The times of the attempts of each. @type {number[][]} */
+      const attempts = [];
+      const { duplicate } = client;
+      client.duplicate = (/** @type {any} */ options) => {
+        const twin = duplicate.call(client, { ...options, port: nobody, retryStrategy: null });
+        /** @type {number[]} */
+        const times = [];
+        attempts.push(times);
+        twin.on("connecting", () => times.push(performance.now()));
+        return twin;
+      };
+      const io = new Server({ adapter: streams.createAdapter(client, { transport: "client" }) });
+      await waitFor(() => attempts.some(({ length }) => length >= 4), { what: "four attempts of one" });
+      io.of("/").adapter.close();
+      for (const times of attempts)
+        for (let n = 1; n < times.length; n++) assert.ok(times[n] - times[n - 1] > 50, String(times));
     });
   }
 

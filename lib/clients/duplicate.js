@@ -96,6 +96,7 @@ function lifeOf(client) {
  * @returns {Promise<any> | null}
  */
 function connect(twin) {
+  callOff.get(twin)?.();
   if (cannotConnect(twin)) {
     if (!twin.closing) return null;
     twin.closing = false;
@@ -116,9 +117,16 @@ function cannotConnect(twin) {
   return typeof twin.connect !== "function" && typeof twin.create_stream === "function";
 }
 
-/** Ends it: at once, or when its attempt to connect has ended. @param {any} twin */
+/** What calls off the end of a client that is still connecting. @type {WeakMap<object, () => void>} */
+const callOff = new WeakMap();
+
+/**
+ * Ends it: at once, or when its attempt to connect has ended, unless it is to connect by then.
+ *
+ * @param {any} twin
+ */
 function disconnect(twin) {
-  if (twin.isOpen === false) return;
+  if (twin.isOpen === false || callOff.has(twin)) return;
   // `redis` 4 to 6 would forget a connection that is being made, and then nobody could end it.
   if (twin.isOpen === true && twin.isReady === false && typeof twin.on === "function") whenSettled(twin, end);
   else end(twin);
@@ -133,8 +141,7 @@ const SETTLING = 10_000;
 /** @param {any} twin @param {(twin: any) => void} callback */
 function whenSettled(twin, callback) {
   const settle = () => {
-    clearTimeout(timer);
-    for (const [name, one] of listeners) twin.removeListener(name, one);
+    forget();
     callback(twin);
   };
   const timer = setTimeout(settle, SETTLING).unref();
@@ -145,6 +152,12 @@ function whenSettled(twin, callback) {
     twin.on(event, listener);
     return /** @type {[string, () => void]} */ ([event, listener]);
   });
+  const forget = () => {
+    callOff.delete(twin);
+    clearTimeout(timer);
+    for (const [name, one] of listeners) twin.removeListener(name, one);
+  };
+  callOff.set(twin, forget);
 }
 
 /** @param {any} twin */

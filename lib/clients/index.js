@@ -28,6 +28,9 @@ const { areSame } = require("./settings");
 /** How often a client that changes without an event is looked at, in milliseconds. */
 const LOOK_EVERY = 100;
 
+/** How long after a failure a duplicate connects again, in milliseconds: it may be refused at once. */
+const WAKE_AFTER = 100;
+
 /** The clients for which it was told that nobody listens to their errors. @type {WeakSet<object>} */
 const warned = new WeakSet();
 
@@ -56,6 +59,8 @@ class Clients {
   #endings = [];
   /** @type {{ onChange: () => void, onFailure: () => void } | null} */
   #watch = null;
+  /** Until the duplicates connect again. @type {NodeJS.Timeout | null} */
+  #waking = null;
 
   /**
    * @param {UserClient} pub
@@ -162,7 +167,8 @@ class Clients {
         onChange();
       },
       onFailure: () => {
-        this.#followFirst();
+        if (this.#pub.isOpen) this.#waking ??= setTimeout(() => this.#followFirst(), WAKE_AFTER).unref();
+        else this.#followFirst();
         onFailure();
       },
     };
@@ -172,6 +178,7 @@ class Clients {
   /** Ends that. */
   unwatch() {
     this.#watch = null;
+    this.#stopWaking();
     for (const end of this.#endings.splice(0)) end();
   }
 
@@ -186,6 +193,7 @@ class Clients {
 
   /** Duplicates connect and end with the user's own client. The one that has commands left ends with these. */
   #followFirst() {
+    this.#stopWaking();
     if (this.#role === null) return;
     if (this.#pub.isOpen) {
       for (const one of this.#vital) if (one !== this.#pub) void one.wake();
@@ -193,6 +201,11 @@ class Clients {
     }
     if (this.#sub !== this.#pub && this.#sub.isOpen) disconnect(this.#sub.client);
     for (const [reader, one] of this.#duplicates) if (reader !== "" && one.isOpen) disconnect(one.client);
+  }
+
+  #stopWaking() {
+    if (this.#waking !== null) clearTimeout(this.#waking);
+    this.#waking = null;
   }
 
   /** No commands are left, and the user's client has ended. */
