@@ -12,17 +12,17 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 /**
  * Writes ready WebSocket frames to many connections, on a thread of its own.
  *
- * JS lends a connection with `adopt`. While it is lent, JS and this class never both hold unsent bytes of it: JS appends
+ * JS lends a connection with `adopt`. While it is lent, JS and this class never both hold unsent bytes of it: JS hands over
  * frames (`push`) only while Node has written all, and calls `settle` before Node writes. `push` takes only slots whose
- * flags are 0, and sets the bit 65536 (HELD) in the flags of each slot that it appends to. JS has to settle a slot with
+ * flags are 0, and sets the bit 65536 (HELD) in the flags of each slot that it takes. JS has to settle a slot with
  * this bit before Node writes, and to clear it when the result is not 2. Flags are JS's own memory, which this class looks
  * at during `push` alone.
  */
 export declare class FanOut {
   /**
    * Starts no thread until a connection is adopted. `onReport` is called when there is something for `takeReports`,
-   * and not again before that is called; it keeps no process alive. No more than `maxBytes` wait for a connection. If
-   * more than `maxWaiting` slots wait, `push` writes half of them itself.
+   * and not again before that is called; it keeps no process alive. If more than `maxBytes` wait for a connection, they
+   * become JS's. If more than `maxWaiting` slots wait, `push` writes half of them itself.
    *
    * # Errors
    * An `Error` if `onReport` is no function.
@@ -34,7 +34,7 @@ export declare class FanOut {
    * JS should give back those that it has lent.
    */
   adopt(fd: number): number
-  /** Copies the bytes that the next pushes append. No slot has had them, or is excepted. */
+  /** Copies the bytes that the next pushes are about. No slot has had them, or is excepted. */
   load(frames: Buffer): void
   /** Lets go of the bytes that were loaded. Without any, `push` does nothing. */
   unload(): void
@@ -46,13 +46,13 @@ export declare class FanOut {
    */
   except(slots: Int32Array, count: number): void
   /**
-   * Appends what is loaded to each of the first `count` slots that has not had it yet, is not excepted, and was not
-   * refused. Slots that are not to be had are written to `refused` from `refusedAt` on: those whose flags are not 0,
-   * those that have spilled, failed or hung up, those that more than `maxBytes` would wait for. Returns where they end.
-   * If it is volatile, slots that something waits for are left out.
+   * What is loaded is for each of the first `count` slots that has not had it yet, is not excepted, and was not refused.
+   * Slots that are not to be had are written to `refused` from `refusedAt` on: those whose flags are not 0, those that
+   * are not lent, and all if more than `maxBytes` are loaded. Returns where they end. What waits for a slot that spills
+   * later is JS's in its order. If it is volatile, slots that something waits for are left out.
    *
    * # Errors
-   * An `Error`, and nothing is appended, if there are fewer slots, or less room than for all of them.
+   * An `Error`, and nothing is pushed, if there are fewer slots, or less room than for all of them.
    */
   push(slots: Int32Array, count: number, flags: Int32Array, refused: Int32Array, refusedAt: number, isVolatile: boolean): number
   /**
@@ -74,14 +74,14 @@ export declare class FanOut {
   errorOf(slot: number): number
   /**
    * Closes the file descriptor that was made for a slot, at once or when the writer is out of its system call. What
-   * waits is dropped. The number stays taken.
+   * waits is written at once, or dropped. The number stays taken.
    */
   hangUp(slot: number): void
   /** Hangs up, and makes the number of a slot free for the next connection. */
   release(slot: number): void
   /**
    * For the end of the process: writes what waits for any connection, on this thread, and hangs up the slots that
-   * something waited for. What the kernel does not take within 100 ms is dropped.
+   * something waited for. What the kernel does not take within 100 ms is dropped. From now on `push` refuses all slots.
    */
   drain(): void
   /** The counters. */
@@ -287,13 +287,13 @@ export declare function clock(): number
 export interface FanOutStats {
   /** Slots that have a number now: adopted, and not released. */
   lent: number
-  /** Slots on the list of the writer now. Some may be there twice, or have been settled. */
+  /** Slots on the lists of the writer now. Some may be there twice, or have been settled. */
   waiting: number
-  /** Frames that were appended, one for each slot and push. */
+  /** Frames that were pushed, one for each slot that was taken. */
   pushed: number
   /** How many of them the kernel has taken from here, and not from Node. */
   written: number
-  /** How many times the kernel had no room, and what was left became JS's. */
+  /** How many times what waited became JS's: the kernel had no room, or more than `maxBytes` waited. */
   spilled: number
   /** Connections that were broken when the writer wrote to them. */
   failed: number

@@ -172,13 +172,37 @@ describe("the recipients of fanOut", function () {
     lent.giveBack();
     Reflect.deleteProperty(native, "settle");
     assert.strictEqual(lent.isGone, false);
-    lent.resume();
+    lent.onReport();
     assert.strictEqual(lent.isGone, true);
     node.io.emit("after");
     await heard();
     assert.deepStrictEqual(
       log.map(([name]) => name),
       ["before", "late", "after"],
+    );
+  });
+
+  it("are given back when the writer is done, though Node waits to write nothing", async () => {
+    node.io.emit("before");
+    await heard();
+    const [{ socket, log }] = node.peers;
+    const { native, returned } = theHub();
+    const lent = socket.conn[LENT];
+    // As if the writer were in its system call.
+    lent.flag(FLAG.HELD);
+    Object.defineProperty(native, "settle", { value: () => 2, configurable: true });
+    lent.giveBack();
+    Reflect.deleteProperty(native, "settle");
+    node.io.emit("meanwhile");
+    assert.strictEqual(lent.isGone, false);
+    lent.onReport();
+    assert.strictEqual(lent.isGone, true);
+    assert.strictEqual(theHub().returned, returned + 1);
+    node.io.emit("after");
+    await heard();
+    assert.deepStrictEqual(
+      log.map(([name]) => name),
+      ["before", "meanwhile", "after"],
     );
   });
 

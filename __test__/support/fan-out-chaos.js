@@ -80,8 +80,17 @@ async function chaos({ redis, adapter, fanOut, seed, clients: count, rounds }) {
     /** @returns {Promise<any>} */
     const report = () => new Promise((resolve) => (clients.once("message", resolve), clients.send("report")));
     // Those that have vanished come back first.
-    const isCalm = async () => (await report()).open === count && io.of("/").sockets.size === count;
-    await waitFor(isCalm, { timeout: 20_000, what: `the clients to come back (seed ${seed})` });
+    let now = await report();
+    const isCalm = async () => {
+      now = await report();
+      return now.open === count && io.of("/").sockets.size === count;
+    };
+    while (!(await isCalm())) {
+      const { messages, connections } = now;
+      // What was emitted may take long. It is too long if nothing comes any more.
+      const isOn = async () => (await isCalm()) || now.messages > messages || now.connections > connections;
+      await waitFor(isOn, { timeout: 20_000, what: `the clients to come back (seed ${seed})` });
+    }
     io.emit("end", numbers.g++, null, numbers.all);
     let result = await report();
     const haveAll = async () => (result = await report()).waiting === 0;

@@ -40,6 +40,7 @@ const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy", 
  * @property {Int32Array} flags
  * @property {import("../../binding").FanOut} native
  * @property {Set<LentConnection>} touched
+ * @property {number} returned how many were given back
  * @property {(lent: LentConnection) => void} ended it is not lent any more
  * @property {(lent: LentConnection) => void} forget nobody has its slot any more
  */
@@ -144,18 +145,22 @@ class LentConnection {
     );
   }
 
-  /** The writer is done with what Node's write has waited for. Returns whether one has. */
-  resume() {
-    const delayed = this.#delayed;
-    if (delayed === null) return false;
-    this.#delayed = null;
-    delayed.again();
+  /** The thread has told that it has something for Node, or is done with what Node has waited for. */
+  onReport() {
+    if (this.#delayed === null) this.#takeBack();
+    else this.resume();
     if (this.#isUnwanted) this.giveBack();
-    return true;
   }
 
-  /** What the kernel has not taken of the thread's is Node's from now on. */
-  takeBack() {
+  /** The writer is done with what Node's write has waited for, if one has. */
+  resume() {
+    const delayed = this.#delayed;
+    this.#delayed = null;
+    delayed?.again();
+  }
+
+  /** What the thread has is Node's from now on. */
+  #takeBack() {
     if (!this.isHeld) return;
     const rest = this.#hub.native.settle(this.slot, null);
     if (rest === SETTLED.BUSY) return;
@@ -169,7 +174,6 @@ class LentConnection {
 
   /** The socket is destroyed. */
   end() {
-    if (this.isHeld) this.#hub.native.settle(this.slot, null);
     const delayed = this.#delayed;
     this.#delayed = null;
     if (delayed !== null) process.nextTick(delayed.callback, cancelled());
@@ -180,12 +184,14 @@ class LentConnection {
   giveBack() {
     if (this.isGone) return;
     this.#isUnwanted = true;
+    this.flag(FLAG.GONE);
     // Node's write is not lost, and stays behind what the thread has.
     if (this.#delayed !== null) return;
-    this.takeBack();
-    // What Node writes later goes its own way. So it waits for the writer.
+    this.#takeBack();
+    // What Node writes later goes its own way. So it waits for the writer, which reports.
     if (this.isHeld) return;
     this.#leave();
+    this.#hub.returned++;
   }
 
   #leave() {

@@ -28,6 +28,8 @@ class Hub {
   native = new FanOut(() => this.#onReport(), MOST_BYTES, MOST_WAITING);
   /** Those that Node has written to, and that were not found clean since. @type {Set<LentConnection>} */
   touched = new Set();
+  /** How many were given back. */
+  returned = 0;
   /** How many are lent. */
   #count = 0;
   /** By slot. @type {(LentConnection | undefined)[]} */
@@ -35,7 +37,6 @@ class Hub {
   #reports = new Int32Array(1024);
   /** How many connections were refused for each reason. @type {Map<Obstacle, number>} */
   #refused = new Map();
-  #returned = 0;
   #isTested = false;
   #isOff = false;
 
@@ -104,11 +105,7 @@ class Hub {
 
   /** File descriptors are needed elsewhere. */
   #giveAllBack() {
-    for (const lent of this.#lent) {
-      if (lent === undefined || lent.isGone) continue;
-      lent.giveBack();
-      if (lent.isGone) this.#returned++;
-    }
+    for (const lent of this.#lent) lent?.giveBack();
   }
 
   /** @param {LentConnection} lent */
@@ -147,7 +144,7 @@ class Hub {
     if (lent === undefined || lent.isGone) return;
     const errno = this.native.errorOf(slot);
     if (errno !== 0) return void lent.socket.destroy(systemError(errno));
-    if (!lent.resume()) lent.takeBack();
+    lent.onReport();
   }
 
   /** The process ends: what the thread has is written now. */
@@ -162,7 +159,7 @@ class Hub {
     return {
       lent: this.#count,
       refused: Object.fromEntries(this.#refused),
-      returned: this.#returned,
+      returned: this.returned,
       written,
       spilled,
       failed,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::list::List;
 use super::queue::{Frame, Outcome};
 use super::shared::{MAX_SLOTS, Shared};
-use super::slot::{Appended, Job, Settled};
+use super::slot::{Job, Settled};
 use super::sync::{pause, thread};
 use super::sys::{Refusal, Socket, wait_until_writable};
 use super::writer;
@@ -26,9 +27,9 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// The bounds of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many bytes may wait for a connection.
+    /// How many bytes may wait for a connection. If there are more, they are JS's.
     pub max_bytes: usize,
-    /// How many slots may wait until the JS thread writes half of them itself.
+    /// How many slots may wait for anything until the JS thread writes half of them itself.
     pub max_waiting: usize,
 }
 
@@ -60,6 +61,15 @@ pub struct HubStats {
     pub is_dead: bool,
 }
 
+/// What JS's thread knows of a slot, without a look at it.
+#[derive(Debug, Default)]
+struct Place {
+    /// The last load that it has had, or is not to have. No list of a later one names it.
+    epoch: u64,
+    /// Whether a connection is lent, which may be broken.
+    is_lent: bool,
+}
+
 /// The connections that one JS environment lends.
 pub struct Hub {
     shared: Arc<Shared>,
@@ -67,14 +77,12 @@ pub struct Hub {
     writer: Option<thread::JoinHandle<()>>,
     bounds: Bounds,
     loaded: Option<Frame>,
-    /// Counts what was loaded. A slot with this mark has had its frame, or is not to have it.
-    epoch: u32,
-    /// The mark of each slot, by number.
-    marks: Vec<u32>,
-    /// Numbers below the length of `marks` that are nobody's.
+    /// Counts what was loaded.
+    epoch: u64,
+    /// By number.
+    places: Vec<Place>,
+    /// Numbers of places that are nobody's.
     free: Vec<u32>,
-    /// Slots that got their first frame in the running push.
-    fresh: Vec<u32>,
     pushed: u64,
     helped: u64,
 }
@@ -84,14 +92,13 @@ impl Hub {
     /// and not again before that is called.
     pub fn new(bounds: Bounds, tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
         Hub {
-            shared: Arc::new(Shared::new(tell_js)),
+            shared: Arc::new(Shared::new(bounds.max_bytes, tell_js)),
             writer: None,
             bounds,
             loaded: None,
-            epoch: 1,
-            marks: Vec::new(),
+            epoch: 0,
+            places: Vec::new(),
             free: Vec::new(),
-            fresh: Vec::new(),
             pushed: 0,
             helped: 0,
         }
@@ -102,7 +109,7 @@ impl Hub {
     /// # Errors
     /// If there is no such number, no writer, or `socket` cannot be had.
     pub fn adopt(&mut self, socket: impl FnOnce() -> Result<Socket, Refusal>) -> Result<u32, Refusal> {
-        if self.shared.is_dead() || (self.free.is_empty() && self.marks.len() >= MAX_SLOTS) {
+        if self.shared.is_dead() || (self.free.is_empty() && self.places.len() >= MAX_SLOTS) {
             return Err(Refusal::Impossible);
         }
         let socket = socket()?;
@@ -110,17 +117,17 @@ impl Hub {
         let number = match self.free.pop() {
             Some(number) => number,
             None => {
-                let number = u32::try_from(self.marks.len()).map_err(|_| Refusal::Impossible)?;
+                let number = u32::try_from(self.places.len()).map_err(|_| Refusal::Impossible)?;
                 if !self.shared.make_slot(number) {
                     return Err(Refusal::Impossible);
                 }
-                self.marks.push(0);
+                self.places.push(Place::default());
                 number
             }
         };
-        // It is nobody's, and so has had nothing of what is loaded.
-        if let Some(mark) = self.marks.get_mut(number as usize) {
-            *mark = 0;
+        // It was nobody's, and so has had nothing of what is loaded.
+        if let Some(place) = self.places.get_mut(number as usize) {
+            *place = Place { epoch: 0, is_lent: true };
         }
         if let Some(mut slot) = self.shared.slot(number) {
             slot.lend(socket);
@@ -140,11 +147,7 @@ impl Hub {
     /// Keeps a copy of bytes for the next pushes. No slot has had them.
     pub fn load(&mut self, frames: &[u8]) {
         self.loaded = (!frames.is_empty()).then(|| frames.into());
-        self.epoch = self.epoch.wrapping_add(1);
-        if self.epoch == 0 {
-            self.marks.fill(0);
-            self.epoch = 1;
-        }
+        self.epoch += 1;
     }
 
     /// Lets go of what is loaded.
@@ -159,67 +162,52 @@ impl Hub {
         }
     }
 
-    /// Marks a slot, whatever it is; returns whether it was not.
-    fn mark(&mut self, slot: i32) -> bool {
-        let mark = usize::try_from(slot).ok().and_then(|slot| self.marks.get_mut(slot));
+    /// Marks a slot, whatever it is, with the current load. Returns whether it may have that, or nothing if it had been marked.
+    fn mark(&mut self, slot: i32) -> Option<bool> {
+        let place = usize::try_from(slot).ok().and_then(|slot| self.places.get_mut(slot));
         // One that was never made is not to be had, as often as it is named.
-        mark.is_none_or(|mark| std::mem::replace(mark, self.epoch) != self.epoch)
+        let Some(place) = place else {
+            return Some(false);
+        };
+        (std::mem::replace(&mut place.epoch, self.epoch) != self.epoch).then_some(place.is_lent)
     }
 
-    /// Appends what is loaded to each slot that is not marked, and marks it. Returns how many are not to be had. Does
-    /// nothing if there is no room to tell of all, or nothing is loaded.
+    /// What is loaded is for each slot that is not marked, and marks it. Returns how many are not to be had. Does nothing if
+    /// there is no room to tell of all, or nothing is loaded.
     pub fn push(&mut self, push: Push<'_>) -> usize {
         let Some(frame) = self.loaded.clone().filter(|_| push.refused.len() >= push.slots.len()) else {
             return 0;
         };
-        let is_dead = self.shared.is_dead();
+        let is_possible = !self.shared.is_dead() && frame.len() <= self.bounds.max_bytes;
         let mut refused = push.refused.iter();
+        let mut list = Vec::with_capacity(push.slots.len());
         for word in push.slots {
             let slot = word.load(Ordering::Relaxed);
-            if !self.mark(slot) {
+            let Some(is_lent) = self.mark(slot) else {
                 continue;
-            }
-            let is_had = !is_dead && self.append(slot, &frame, &push);
-            if !is_had && let Some(place) = refused.next() {
-                place.store(slot, Ordering::Relaxed);
+            };
+            match u32::try_from(slot) {
+                Ok(number) if is_possible && is_lent && hold(number, push.flags) => list.push(number),
+                _ => {
+                    if let Some(place) = refused.next() {
+                        place.store(slot, Ordering::Relaxed);
+                    }
+                }
             }
         }
-        let waiting = self.shared.enqueue(&mut self.fresh);
-        if waiting > self.bounds.max_waiting {
-            self.help();
+        if !list.is_empty() {
+            self.pushed += list.len() as u64;
+            let waiting = self.shared.push(List::new(self.epoch, frame, push.is_volatile, list));
+            if waiting > self.bounds.max_waiting {
+                self.help();
+            }
         }
         push.refused.len() - refused.len()
     }
 
-    /// Returns whether the slot is to be had.
-    fn append(&mut self, slot: i32, frame: &Frame, push: &Push<'_>) -> bool {
-        let Ok(number) = u32::try_from(slot) else {
-            return false;
-        };
-        let Some(word) = push.flags.get(number as usize) else {
-            return false;
-        };
-        let flags = word.load(Ordering::Relaxed);
-        if flags & !HELD != 0 {
-            return false;
-        }
-        let Some(mut slot) = self.shared.slot(number) else {
-            return false;
-        };
-        match slot.append(frame, self.bounds.max_bytes, push.is_volatile) {
-            Appended::Refused => return false,
-            Appended::Dropped => return true,
-            Appended::First => self.fresh.push(number),
-            Appended::Behind => {}
-        }
-        drop(slot);
-        word.store(flags | HELD, Ordering::Relaxed);
-        self.pushed += 1;
-        true
-    }
-
     /// The writer lags: this thread writes half of what waits, so that JS is slowed down as it would be without a thread.
     fn help(&mut self) {
+        self.shared.distribute();
         for number in self.shared.take_half() {
             self.shared.write(number);
             self.helped += 1;
@@ -228,6 +216,11 @@ impl Hub {
 
     /// Before Node writes `own` to a connection: see [`Settled`]. If the writer is at it, a report comes when it is done.
     pub fn settle(&mut self, number: u32, own: &[u8]) -> Settled {
+        let Some(place) = self.places.get(number as usize) else {
+            return Settled::Nothing;
+        };
+        // What was pushed before stands before it.
+        self.shared.append_to(number, place.epoch);
         for look in 1..=LOOKS {
             let Some(mut slot) = self.shared.slot(number) else {
                 return Settled::Nothing;
@@ -259,8 +252,13 @@ impl Hub {
         self.shared.slot(number).map_or(0, |mut slot| slot.take_errno())
     }
 
-    /// Closes the file descriptor of a slot, or has the writer do it; what waits is dropped.
+    /// Closes the file descriptor of a slot, or has the writer do it. What waits is written at once, or dropped.
     pub fn hang_up(&mut self, number: u32) {
+        // Afterwards no list names it, and so none names the next connection with its number.
+        self.settle(number, &[]);
+        if let Some(place) = self.places.get_mut(number as usize) {
+            place.is_lent = false;
+        }
         if let Some(mut slot) = self.shared.slot(number) {
             slot.hang_up();
         }
@@ -268,16 +266,19 @@ impl Hub {
 
     /// Hangs up, and makes the number free for another connection.
     pub fn release(&mut self, number: u32) {
+        self.hang_up(number);
         if self.shared.slot(number).is_some_and(|mut slot| slot.release()) {
             self.free.push(number);
         }
     }
 
     /// The process ends: writes what waits for any connection, and hangs up those that something waited for. Clients that
-    /// are slow are waited for so long, together; what they do not take is dropped.
+    /// are slow are waited for so long, together; what they do not take is dropped. From now on no slot is to be had.
     pub fn drain(&mut self, patience: Duration) {
         let end_of_calls = Instant::now() + LAST_CALL;
         let mut full = Vec::new();
+        self.places.iter_mut().for_each(|place| place.is_lent = false);
+        self.shared.distribute();
         for number in self.shared.numbers() {
             if let Some(job) = self.take_last(number, end_of_calls) {
                 full.extend(self.write_last(job));
@@ -318,17 +319,11 @@ impl Hub {
         (written.outcome == Outcome::Full).then_some(job)
     }
 
-    /// As if so much had been loaded.
-    #[cfg(test)]
-    pub(super) fn set_epoch(&mut self, epoch: u32) {
-        self.epoch = epoch;
-    }
-
     /// The counters.
     pub fn stats(&self) -> HubStats {
         let counters = &self.shared.counters;
         HubStats {
-            lent: (self.marks.len() - self.free.len()) as u64,
+            lent: (self.places.len() - self.free.len()) as u64,
             waiting: self.shared.waiting() as u64,
             pushed: self.pushed,
             written: counters.written.load(Ordering::Relaxed),
@@ -339,6 +334,19 @@ impl Hub {
             is_dead: self.shared.is_dead(),
         }
     }
+}
+
+/// Sets [`HELD`] in the flags of a slot, if there are no others.
+fn hold(number: u32, flags: &Words) -> bool {
+    let Some(word) = flags.get(number as usize) else {
+        return false;
+    };
+    let flags = word.load(Ordering::Relaxed);
+    let is_had = flags & !HELD == 0;
+    if is_had && flags != HELD {
+        word.store(HELD, Ordering::Relaxed);
+    }
+    is_had
 }
 
 impl Drop for Hub {

@@ -1,11 +1,12 @@
 //! What the JS thread and the writer thread both have.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::list::List;
 use super::queue::{Outcome, Written};
-use super::slot::{Job, Next, Slot};
+use super::slot::{Appended, Job, Next, Slot};
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// How many slots are made at a time. Each loom mutex costs each of its runs.
@@ -20,9 +21,14 @@ pub const MAX_SLOTS: usize = SLOTS_PER_PAGE * PAGES;
 /// How many slots the writer takes at a time. The others are left for the JS thread, if it has to help.
 const BATCH: usize = 256;
 
-/// Slots that wait to be written. One may be named twice, or have nothing any more.
+/// What there is to do for the writer: first the lists, then the slots.
 #[derive(Debug, Default)]
 struct Work {
+    /// Frames that were not appended to all of their slots. One is here until it was.
+    lists: VecDeque<Arc<List>>,
+    /// How many slots the lists were made for.
+    listed: usize,
+    /// Slots that wait to be written. One may be named twice, or have nothing any more.
     slots: VecDeque<u32>,
     is_writer_asleep: bool,
     end: Option<End>,
@@ -52,6 +58,8 @@ pub struct Shared {
     filled: Condvar,
     reports: Mutex<Reports>,
     tell_js: Box<dyn Fn() + Send + Sync>,
+    /// How many bytes may wait for a connection.
+    max_bytes: usize,
     is_dead: AtomicBool,
     /// The counters.
     pub counters: Counters,
@@ -64,7 +72,7 @@ pub struct Counters {
     pub written: AtomicU64,
     /// Bytes that the kernel has taken, those of Node that were written behind frames among them.
     pub bytes: AtomicU64,
-    /// How many times the kernel did not take all that waited for a connection.
+    /// How many times the kernel did not take all that waited for a connection, or more waited than may.
     pub spilled: AtomicU64,
     /// Connections that were broken.
     pub failed: AtomicU64,
@@ -80,13 +88,14 @@ impl Counters {
 
 impl Shared {
     /// Nothing is lent. `tell_js` is called when there is something to take from [`Shared::take_reports`].
-    pub fn new(tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub fn new(max_bytes: usize, tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
         Shared {
             pages: [const { OnceLock::new() }; PAGES],
             work: Mutex::default(),
             filled: Condvar::new(),
             reports: Mutex::default(),
             tell_js,
+            max_bytes,
             is_dead: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -112,29 +121,85 @@ impl Shared {
         })
     }
 
-    /// The slots wait to be written. Returns how many do now. Empties `slots`.
-    pub fn enqueue(&self, slots: &mut Vec<u32>) -> usize {
-        if slots.is_empty() {
-            return 0;
-        }
+    /// The slots of a list wait for its frame. Returns how many slots now wait for anything.
+    pub fn push(&self, list: List) -> usize {
         let mut work = lock(&self.work);
+        work.listed += list.len();
+        work.lists.push_back(Arc::new(list));
         if work.end == Some(End::Dead) {
             drop(work);
-            slots.drain(..).for_each(|number| self.orphan(number));
+            self.distribute();
+            self.orphan_all();
             return 0;
         }
-        work.slots.extend(slots.drain(..));
-        let waiting = work.slots.len();
+        let waiting = work.listed + work.slots.len();
+        self.wake(work);
+        waiting
+    }
+
+    fn wake(&self, mut work: MutexGuard<'_, Work>) {
         if std::mem::take(&mut work.is_writer_asleep) {
             drop(work);
             self.filled.notify_one();
         }
-        waiting
     }
 
-    /// How many slots wait to be written.
+    /// How many slots wait for anything.
     pub fn waiting(&self) -> usize {
-        lock(&self.work).slots.len()
+        let work = lock(&self.work);
+        work.listed + work.slots.len()
+    }
+
+    /// Appends the frames of all lists to their slots. The writer and JS may do it at the same time: each goes through all of
+    /// a list before the next one, and so no frame overtakes another.
+    pub fn distribute(&self) {
+        loop {
+            let first = lock(&self.work).lists.front().cloned();
+            let Some(list) = first else {
+                return;
+            };
+            let fresh = self.append(&list);
+            let mut work = lock(&self.work);
+            work.slots.extend(fresh);
+            if work.lists.front().is_some_and(|first| Arc::ptr_eq(first, &list)) {
+                work.lists.pop_front();
+                work.listed -= list.len();
+            }
+            self.wake(work);
+        }
+    }
+
+    /// Appends the frame of a list; returns the slots that have to be written now.
+    fn append(&self, list: &List) -> Vec<u32> {
+        let mut fresh = Vec::new();
+        for (place, number) in list.left() {
+            let appended = self.slot(number).and_then(|mut slot| list.append(place, &mut slot, self.max_bytes));
+            match appended {
+                Some(Appended::First) => fresh.push(number),
+                Some(Appended::TooMuch) => {
+                    self.tell(number, Next::Spilled);
+                }
+                Some(Appended::Behind | Appended::Dropped) | None => {}
+            }
+        }
+        fresh
+    }
+
+    /// Appends to one slot the frames of the lists that name it, which may be those up to a load. JS has to settle it: the
+    /// writer does not hear that something waits.
+    pub fn append_to(&self, number: u32, epoch: u64) {
+        let lists: Vec<_> =
+            lock(&self.work).lists.iter().take_while(|list| list.epoch <= epoch).cloned().collect();
+        if lists.is_empty() {
+            return;
+        }
+        if let Some(mut slot) = self.slot(number) {
+            for list in lists {
+                if let Some(place) = list.place_of(number) {
+                    list.append(place, &mut slot, self.max_bytes);
+                }
+            }
+        }
     }
 
     /// Takes the later half of those that wait.
@@ -144,16 +209,22 @@ impl Shared {
         work.slots.split_off(half)
     }
 
-    /// The writer takes the next ones into `batch`, after those that it has `again`; it sleeps while there are none.
-    /// Returns false at the end.
+    /// The writer takes the next slots into `batch`, behind those that it has `again`; it sleeps while there is nothing to
+    /// do. Returns false at the end.
     pub fn next_batch(&self, batch: &mut Vec<u32>, again: &mut Vec<u32>) -> bool {
         let mut work = lock(&self.work);
         work.slots.extend(again.drain(..));
-        while work.slots.is_empty() && work.end.is_none() {
+        while work.lists.is_empty() && work.slots.is_empty() && work.end.is_none() {
             work.is_writer_asleep = true;
             work = self.filled.wait(work).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         work.is_writer_asleep = false;
+        if !work.lists.is_empty() && work.end.is_none() {
+            drop(work);
+            // Before anything is written: frames for the same connection become one system call.
+            self.distribute();
+            work = lock(&self.work);
+        }
         let count = work.slots.len().min(BATCH);
         batch.extend(work.slots.drain(..count));
         work.end.is_none()
@@ -227,16 +298,13 @@ impl Shared {
     /// The writer has panicked, with this in its hands. All that waits is JS's.
     pub fn die(&self, in_hand: Option<(u32, Job)>) {
         self.is_dead.store(true, Ordering::Release);
-        {
-            // What JS appends from now on, it finds out itself: see `enqueue`.
-            let mut work = lock(&self.work);
-            work.end = Some(End::Dead);
-            work.slots.clear();
-        }
+        // What JS pushes from now on, it appends itself.
+        lock(&self.work).end = Some(End::Dead);
         if let Some((number, job)) = in_hand {
             self.put_back(number, job, Outcome::Full);
         }
-        self.numbers().for_each(|number| self.orphan(number));
+        self.distribute();
+        self.orphan_all();
     }
 
     /// Whether the writer has panicked.
@@ -244,9 +312,13 @@ impl Shared {
         self.is_dead.load(Ordering::Acquire)
     }
 
-    fn orphan(&self, number: u32) {
-        if self.slot(number).is_some_and(|mut slot| slot.orphan()) {
-            self.report(number);
+    /// There is no writer: what waits for it is JS's.
+    fn orphan_all(&self) {
+        lock(&self.work).slots.clear();
+        for number in self.numbers() {
+            if self.slot(number).is_some_and(|mut slot| slot.orphan()) {
+                self.report(number);
+            }
         }
     }
 }

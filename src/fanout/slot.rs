@@ -35,7 +35,8 @@ pub enum Slot {
         /// What happens when it puts back.
         then: Then,
     },
-    /// What waits is JS's: the kernel was full, JS has asked, or there is no writer any more. Takes no frames.
+    /// What waits is JS's: the kernel was full, too much waits, JS has asked, or there is no writer any more. What comes
+    /// is JS's as well, until that has settled.
     Spilled(Socket, Queue),
     /// The connection is broken, with this errno. What waited is dropped, and the socket closed.
     Failed(i32),
@@ -48,8 +49,7 @@ pub enum Slot {
 pub enum Then {
     /// It writes what has come since.
     GoOn,
-    /// JS wants to write, and has to be told. Until then the slot takes no frames, since these are to stand behind
-    /// what JS writes.
+    /// JS has to be told: it wants to write, or to have what waits.
     Report,
 }
 
@@ -69,10 +69,10 @@ pub enum Appended {
     First,
     /// It waits behind others.
     Behind,
-    /// It was volatile, and the connection is busy.
+    /// It waits, and so do more bytes than may. The slot has become JS's, which has to be told.
+    TooMuch,
+    /// It was volatile, and the connection is busy; or there is no connection any more.
     Dropped,
-    /// The slot does not take it.
-    Refused,
 }
 
 /// Who has to hear that a writer has written.
@@ -111,28 +111,36 @@ impl Slot {
         }
     }
 
-    /// Adds a frame, if the connection is to be had and no more than `max` bytes wait for it then.
+    /// Adds a frame. If more than `max` bytes wait then, the connection is JS's to write to.
     pub fn append(&mut self, frame: &Frame, max: usize, is_volatile: bool) -> Appended {
-        let fits = |waiting: usize| waiting.saturating_add(frame.len()) <= max;
         match self {
-            Slot::Idle(_) if fits(0) => {
+            Slot::Idle(_) => {
                 if let Slot::Idle(socket) = std::mem::take(self) {
                     *self = Slot::Queued(socket, Queue::of(frame.clone()));
                 }
                 Appended::First
             }
-            Slot::Queued(..) | Slot::Writing { then: Then::GoOn, .. } if is_volatile => Appended::Dropped,
-            Slot::Queued(_, queue) if fits(queue.bytes()) => {
+            Slot::Free | Slot::Failed(_) | Slot::HungUp => Appended::Dropped,
+            Slot::Queued(..) | Slot::Writing { .. } | Slot::Spilled(..) if is_volatile => Appended::Dropped,
+            Slot::Queued(_, queue) => {
+                queue.push(frame.clone());
+                if queue.bytes() <= max {
+                    return Appended::Behind;
+                }
+                self.orphan();
+                Appended::TooMuch
+            }
+            Slot::Writing { behind, taken, then } => {
+                behind.push(frame.clone());
+                if taken.saturating_add(behind.bytes()) > max {
+                    *then = Then::Report;
+                }
+                Appended::Behind
+            }
+            Slot::Spilled(_, queue) => {
                 queue.push(frame.clone());
                 Appended::Behind
             }
-            Slot::Writing { behind, taken, then: Then::GoOn }
-                if fits(taken.saturating_add(behind.bytes())) =>
-            {
-                behind.push(frame.clone());
-                Appended::Behind
-            }
-            _ => Appended::Refused,
         }
     }
 
@@ -220,7 +228,7 @@ impl Slot {
         matches!(self, Slot::Writing { .. })
     }
 
-    /// There is no writer any more: what waits for it is JS's. Returns whether something does.
+    /// What waits for the writer is JS's. Returns whether something does.
     pub fn orphan(&mut self) -> bool {
         match std::mem::take(self) {
             Slot::Queued(socket, queue) => {

@@ -167,6 +167,44 @@ fn all_arrays_may_be_the_same() {
 }
 
 #[test]
+fn what_is_more_than_may_wait_is_for_js() {
+    let mut hub = Hub::new(Bounds { max_bytes: 10, max_waiting: LARGE }, Box::new(|| {}));
+    let all = adopt_many(&mut hub, 2);
+    assert_eq!(push(&mut hub, b"123456789ab", &[0, 1]), [0, 1], "it would be too much for any");
+    fill(&all[0].0);
+    push(&mut hub, b"123456789", &[0]);
+    until("it has spilled", || hub.stats().spilled == 1);
+    for _ in 0..3 {
+        push(&mut hub, b"12", &[0, 1]);
+    }
+    until("a report", || hub.take_reports(9) == [0]);
+    assert_eq!(hub.settle(0, b""), Settled::Rest(b"123456789121212".to_vec()));
+    assert_eq!(read(&all[1].1, 6), b"121212");
+}
+
+#[test]
+fn node_writes_behind_what_was_pushed_though_the_writer_has_not_come_to_it() {
+    let Held { mut hub, go_on, full: _full, .. } = held(LARGE);
+    let all = adopt_many(&mut hub, 3);
+    for bytes in [b"1", b"2"] {
+        push(&mut hub, bytes, &[1, 2, 3]);
+    }
+    assert_eq!(hub.stats().waiting, 6);
+    assert_eq!(hub.settle(2, b"own"), Settled::All);
+    assert_eq!(read_all(&all[1].1).0, b"12own");
+    hub.hang_up(3);
+    assert_eq!(read_all(&all[2].1).0, b"12", "that of a connection that ends is written");
+    hub.release(3);
+    let (node, peer) = pair();
+    assert_eq!(adopt(&mut hub, &node), 3);
+    push(&mut hub, b"3", &[2, 3]);
+    drop(go_on);
+    assert_eq!(read(&all[0].1, 2), b"12");
+    assert_eq!(read(&all[1].1, 1), b"3");
+    assert_eq!(read(&peer, 1), b"3", "nothing of the one that had its number");
+}
+
+#[test]
 fn a_volatile_frame_is_for_those_that_nothing_waits_for() {
     let Held { mut hub, go_on, full: _full, .. } = held(LARGE);
     let all = adopt_many(&mut hub, 2);
@@ -175,27 +213,8 @@ fn a_volatile_frame_is_for_those_that_nothing_waits_for() {
     hub.load(b"2");
     let slots = words(&[1, 2]);
     assert_eq!(hub.push(Push { slots: &slots, flags: &flags, refused: &refused, is_volatile: true }), 0);
-    assert_eq!(numbers(&flags), [0, 0, HELD], "what is left out is not held");
     drop(go_on);
     assert_eq!((read(&all[0].1, 1), read(&all[1].1, 1)), (b"1".to_vec(), b"2".to_vec()));
-}
-
-#[test]
-fn marks_are_right_when_the_count_of_loads_begins_anew() {
-    let mut hub = hub();
-    let all = adopt_many(&mut hub, 2);
-    hub.load(b"1");
-    hub.except(&words(&[0]));
-    // The next load but one has the number of the first one, which slot 0 is marked with.
-    hub.set_epoch(u32::MAX - 1);
-    hub.load(b"2");
-    let (flags, refused) = (words(&[0; 2]), words(&[0; 2]));
-    let push = Push { slots: &words(&[1]), flags: &flags, refused: &refused, is_volatile: false };
-    assert_eq!(hub.push(push), 0);
-    hub.load(b"3");
-    hub.load(b"4");
-    assert_eq!(hub.push(Push { slots: &words(&[0, 1]), ..push }), 0);
-    assert_eq!((read(&all[0].1, 1), read(&all[1].1, 2)), (b"4".to_vec(), b"24".to_vec()));
 }
 
 #[test]
@@ -264,8 +283,8 @@ fn js_is_told_once_until_it_asks() {
     assert!((1..=5).contains(&before), "{before}");
     assert!(hub.take_reports(10).is_empty());
     assert_eq!(told.load(Ordering::SeqCst), before);
-    assert_eq!(push(&mut hub, b"3", &[0]), [0], "it is JS's");
-    assert_eq!(hub.settle(0, b"own"), Settled::Rest(b"1own".to_vec()));
+    assert!(push(&mut hub, b"3", &[0]).is_empty());
+    assert_eq!(hub.settle(0, b"own"), Settled::Rest(b"13own".to_vec()), "it is JS's in its order");
     read_all(&all[0].1);
     assert!(push(&mut hub, b"4", &[0]).is_empty());
     assert_eq!(read(&all[0].1, 1), b"4");
@@ -280,9 +299,11 @@ fn a_broken_connection_is_reported_with_its_error() {
     push(&mut hub, b"1", &[slot]);
     until("a report", || hub.take_reports(9) == [slot]);
     assert_eq!(hub.stats().failed, 1);
-    assert_eq!(push(&mut hub, b"2", &[slot]), [slot]);
+    assert!(push(&mut hub, b"2", &[slot]).is_empty(), "it is dropped");
     assert_eq!(hub.take_errno(slot), rustix::io::Errno::PIPE.raw_os_error());
     assert_eq!(hub.take_errno(slot), 0);
+    hub.hang_up(slot);
+    assert_eq!(push(&mut hub, b"3", &[slot]), [slot]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Connections over socket pairs with small buffers: each step of a slot, what a hub promises, and the order of bytes
 //! whatever JS, the writer and the client do.
 //!
-//! With the feature `interleavings`, loom runs all orders in which the two threads can get on, instead of the others.
+//! With the feature `interleavings`, loom runs the orders in which the two threads can get on, instead of the others.
 #![cfg_attr(feature = "interleavings", allow(dead_code))]
 
 #[cfg(not(feature = "interleavings"))]

@@ -1,6 +1,6 @@
 //! What JS does with a hub, at random, against a twin that only remembers what each client has to read.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,16 @@ struct Connection {
     unsent: Vec<u8>,
     /// What Node has been given while the writer was in its call.
     held: Option<Vec<u8>>,
-    /// What the client has to read, in all.
-    expected: Vec<u8>,
-    /// How much of that it has read.
-    read: usize,
+    /// What the client has to read.
+    expected: VecDeque<Piece>,
+    /// What it has read of that.
+    read: Vec<u8>,
+}
+
+/// What was sent to a client at a time.
+struct Piece {
+    bytes: Vec<u8>,
+    is_volatile: bool,
 }
 
 /// How often the interesting things have happened.
@@ -78,6 +84,8 @@ struct Model {
     unreleased: Vec<u32>,
     /// Whether JS settles before Node writes, as it has to.
     settles: bool,
+    /// How many volatile frames there were.
+    volatile: usize,
     seen: Seen,
 }
 
@@ -93,6 +101,7 @@ impl Model {
             gone: Vec::new(),
             unreleased: Vec::new(),
             settles,
+            volatile: 0,
             seen: Seen::default(),
         }
     }
@@ -120,8 +129,8 @@ impl Model {
             let (node, peer) = pair();
             let slot = adopt(&mut self.hub, &node);
             self.flags[slot as usize].store(0, Ordering::Relaxed);
-            let (unsent, expected) = (Vec::new(), Vec::new());
-            self.here.push(Connection { slot, node, peer, unsent, held: None, expected, read: 0 });
+            let (unsent, expected, read) = (Vec::new(), VecDeque::new(), Vec::new());
+            self.here.push(Connection { slot, node, peer, unsent, held: None, expected, read });
         }
     }
 
@@ -181,31 +190,32 @@ impl Model {
                 self.seen.refused += 1;
                 self.write_to(at, &bytes);
             } else if waiting.contains(&connection.slot) {
-                connection.expected.extend(&bytes);
+                connection.expect(&bytes, false);
             }
         }
     }
 
-    /// To one alone: whether it was left out is seen in the counter.
+    /// Each client has it, or none of it.
     fn push_volatile(&mut self) {
-        if self.here.is_empty() {
-            return;
-        }
-        let bytes = self.random.bytes();
-        let at = self.random.below(self.here.len());
+        // No others begin with these, so that it is known what a client has read.
+        let mark = [255, u8::try_from(self.volatile % 255).unwrap(), u8::try_from(self.volatile / 255).unwrap()];
+        let bytes = [&mark, &*self.random.bytes()].concat();
+        self.volatile += 1;
         self.touch();
-        let before = self.hub.stats().pushed;
         self.hub.load(&bytes);
-        self.hub.push(Push {
-            slots: &words_of([self.here[at].slot].iter()),
+        let refused = words(&vec![0; self.here.len()]);
+        let push = Push {
+            slots: &words_of(self.here.iter().map(|connection| &connection.slot)),
             flags: &self.flags,
-            refused: &words(&[0]),
+            refused: &refused,
             is_volatile: true,
-        });
-        if self.hub.stats().pushed > before {
-            self.here[at].expected.extend(bytes);
-        } else {
-            self.seen.volatile += 1;
+        };
+        let count = self.hub.push(push);
+        let refused = numbers(&refused[..count]);
+        for connection in &mut self.here {
+            if !refused.contains(&connection.slot.try_into().unwrap()) {
+                connection.expect(&bytes, true);
+            }
         }
     }
 
@@ -229,7 +239,7 @@ impl Model {
 
     fn write_to(&mut self, at: usize, bytes: &[u8]) {
         let connection = &mut self.here[at];
-        connection.expected.extend(bytes);
+        connection.expect(bytes, false);
         if let Some(held) = &mut connection.held {
             held.extend(bytes);
         } else if !connection.unsent.is_empty() || !self.settles {
@@ -287,7 +297,8 @@ impl Model {
             return Ok(());
         }
         let at = self.random.below(self.here.len());
-        self.here[at].read().map(|_| ())
+        self.seen.volatile += self.here[at].read()?.1;
+        Ok(())
     }
 
     /// All that is still on its way arrives, and nothing keeps a file descriptor.
@@ -297,7 +308,7 @@ impl Model {
             self.look_at_reports();
             self.let_node_write();
             for connection in &mut self.here {
-                connection.read()?;
+                self.seen.volatile += connection.read()?.1;
             }
             if self.here.iter().all(Connection::has_all) {
                 break;
@@ -311,7 +322,7 @@ impl Model {
         for mut connection in self.gone.into_iter().chain(self.here) {
             // Node's own is closed as well.
             connection.node = pair().0;
-            if !connection.read()? {
+            if !connection.read()?.0 {
                 return Err(format!("slot {} is still open", connection.slot));
             }
         }
@@ -320,18 +331,38 @@ impl Model {
 }
 
 impl Connection {
-    /// Reads what is there; returns whether that is all there will ever be.
-    fn read(&mut self) -> Result<bool, String> {
+    fn expect(&mut self, bytes: &[u8], is_volatile: bool) {
+        self.expected.push_back(Piece { bytes: bytes.to_vec(), is_volatile });
+    }
+
+    /// Reads what is there; returns whether that is all there will ever be, and how many volatile pieces were left out.
+    fn read(&mut self) -> Result<(bool, usize), String> {
         let (bytes, is_end) = read_all(&self.peer);
-        if !self.expected[self.read..].starts_with(&bytes) {
-            return Err(format!("slot {}: not what was sent, after {} bytes", self.slot, self.read));
+        self.read.extend(bytes);
+        let mut left_out = 0;
+        while !self.read.is_empty() {
+            let Some(Piece { bytes, is_volatile }) = self.expected.front() else {
+                return Err(format!("slot {}: more than was sent", self.slot));
+            };
+            let length = bytes.len().min(self.read.len());
+            if bytes[..length] == self.read[..length] {
+                if length < bytes.len() {
+                    break;
+                }
+                self.read.drain(..length);
+            } else if *is_volatile {
+                left_out += 1;
+            } else {
+                return Err(format!("slot {}: not what was sent", self.slot));
+            }
+            self.expected.pop_front();
         }
-        self.read += bytes.len();
-        Ok(is_end)
+        Ok((is_end, left_out))
     }
 
     fn has_all(&self) -> bool {
-        self.read == self.expected.len() && self.unsent.is_empty() && self.held.is_none()
+        let is_read = self.read.is_empty() && self.expected.iter().all(|piece| piece.is_volatile);
+        is_read && self.unsent.is_empty() && self.held.is_none()
     }
 }
 

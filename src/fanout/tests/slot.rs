@@ -66,7 +66,7 @@ fn a_free_slot_takes_a_connection_and_nothing_else() {
     let (node, _peer) = pair();
     let mut slot = Slot::default();
     slot.hang_up();
-    assert_eq!(append(&mut slot, b"1"), Appended::Refused);
+    assert_eq!(append(&mut slot, b"1"), Appended::Dropped);
     assert!(slot.take().is_none() && slot.take_last().is_none() && slot.write().is_none());
     assert_eq!(settle(&mut slot, b"own"), Settled::Nothing);
     assert_eq!(slot.take_errno(), 0);
@@ -121,51 +121,55 @@ fn a_slot_with_nothing_behind_is_idle_again() {
 }
 
 #[test]
-fn no_more_than_the_bound_waits() {
+fn what_waits_beyond_the_bound_is_for_js() {
     let (node, _peer) = pair();
     let mut slot = Slot::default();
     slot.lend(lent(&node));
-    let append = |slot: &mut Slot, length| slot.append(&frame(&vec![0; length]), 10, false);
-    assert_eq!(append(&mut slot, 11), Appended::Refused);
-    assert!(matches!(slot, Slot::Idle(_)));
-    assert_eq!(append(&mut slot, 6), Appended::First);
-    assert_eq!(append(&mut slot, 5), Appended::Refused);
-    assert_eq!(append(&mut slot, 1), Appended::Behind);
-    let job = slot.take().unwrap();
-    assert_eq!(append(&mut slot, 4), Appended::Refused, "what the writer has taken counts");
-    assert_eq!(append(&mut slot, 3), Appended::Behind);
-    assert_eq!(append(&mut slot, 1), Appended::Refused);
-    slot.put_back(Job { queue: Queue::default(), ..job }, Outcome::Done);
-    assert_eq!(append(&mut slot, 7), Appended::Behind);
+    let append = |slot: &mut Slot, bytes: &[u8]| slot.append(&frame(bytes), 10, false);
+    assert_eq!(append(&mut slot, b"123456"), Appended::First);
+    assert_eq!(append(&mut slot, b"789a"), Appended::Behind);
+    assert_eq!(append(&mut slot, b"b"), Appended::TooMuch);
+    assert!(matches!(slot, Slot::Spilled(..)) && slot.take().is_none());
+    assert_eq!(append(&mut slot, b"c"), Appended::Behind, "JS has been told");
+    assert_eq!(rest_of(&mut slot.take_last()), b"123456789abc");
+}
+
+#[test]
+fn what_the_writer_has_taken_counts() {
+    let (node, _peer) = pair();
+    for (behind, next) in [(&b"6789a"[..], Next::Again), (b"6789ab", Next::Awaited)] {
+        let mut slot = Slot::default();
+        slot.lend(lent(&node));
+        append(&mut slot, b"12345");
+        let job = slot.take().unwrap();
+        assert_eq!(slot.append(&frame(behind), 10, false), Appended::Behind);
+        let done = Job { queue: Queue::default(), ..job };
+        assert_eq!(slot.put_back(done, Outcome::Done).0, next);
+        assert_eq!(matches!(slot, Slot::Spilled(..)), next == Next::Awaited);
+    }
 }
 
 #[test]
 fn a_volatile_frame_is_for_an_idle_slot() {
     let (node, _peer) = pair();
-    let expected = [
-        ("idle", Appended::First),
-        ("queued", Appended::Dropped),
-        ("writing", Appended::Dropped),
-        ("writing, awaited", Appended::Refused),
-        ("spilled", Appended::Refused),
-        ("failed", Appended::Refused),
-        ("hung up", Appended::Refused),
-    ];
-    let found: Vec<_> = in_each_state(&node)
+    let taking: Vec<_> = in_each_state(&node)
         .into_iter()
-        .map(|(name, mut slot, _job)| (name, slot.append(&frame(b"3"), NO_BOUND, true)))
+        .filter_map(|(name, mut slot, _job)| {
+            let appended = slot.append(&frame(b"3"), NO_BOUND, true);
+            (appended != Appended::Dropped).then_some((name, appended))
+        })
         .collect();
-    assert_eq!(found, expected);
+    assert_eq!(taking, [("idle", Appended::First)]);
 }
 
 #[test]
-fn a_frame_is_for_a_slot_that_nobody_else_has_bytes_of() {
+fn a_frame_is_dropped_where_there_is_no_connection() {
     let (node, _peer) = pair();
-    let refusing: Vec<_> = in_each_state(&node)
+    let dropping: Vec<_> = in_each_state(&node)
         .into_iter()
-        .filter_map(|(name, mut slot, _job)| (append(&mut slot, b"3") == Appended::Refused).then_some(name))
+        .filter_map(|(name, mut slot, _job)| (append(&mut slot, b"3") == Appended::Dropped).then_some(name))
         .collect();
-    assert_eq!(refusing, ["writing, awaited", "spilled", "failed", "hung up"]);
+    assert_eq!(dropping, ["failed", "hung up"]);
 }
 
 #[test]
@@ -240,7 +244,6 @@ fn node_waits_for_a_writer_in_its_call() {
         assert_eq!(settle(&mut slot, b"own"), Settled::Busy);
         assert!(matches!(slot, Slot::Writing { then: Then::GoOn, .. }), "it has not said that it waits");
         slot.wait();
-        assert_eq!(append(&mut slot, b"3"), Appended::Refused, "it would stand before what Node writes");
         let done = Job { queue: Queue::default(), ..job };
         assert!(matches!(slot.put_back(done, Outcome::Done), (Next::Awaited, None)));
         assert!(slot.take().is_none(), "what has come since is not the writer's");
@@ -325,9 +328,9 @@ fn without_a_writer_what_waits_is_for_js() {
         let before = std::mem::discriminant(&slot);
         assert_eq!(slot.orphan(), name == "queued", "{name}");
         if name == "queued" {
-            assert_eq!(append(&mut slot, b"2"), Appended::Refused);
+            assert_eq!(append(&mut slot, b"2"), Appended::Behind);
             assert_eq!(settle(&mut slot, b"3"), Settled::All);
-            assert_eq!(read_all(&peer).0, b"13");
+            assert_eq!(read_all(&peer).0, b"123");
         } else {
             assert_eq!(std::mem::discriminant(&slot), before, "{name}");
         }
