@@ -6,8 +6,9 @@
  */
 
 const { checkSocketIo } = require("../base/socket-io-version");
+const { Compressed, mayCompress } = require("../delivery/compressed");
 const { decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
-const { frameOf, framesOf } = require("../delivery/frames");
+const { frameOf, framesOf, messageOf } = require("../delivery/frames");
 const { readAttachments } = require("../delivery/outgoing");
 const { Run, isObserved } = require("../delivery/run");
 const { Recipients } = require("../fan-out/recipients");
@@ -108,18 +109,23 @@ class BroadcastingAdapter extends MemberAdapter {
 
   /** Sends a packet to the local sockets. @param {any} packet @param {any} opts */
   #toSockets(packet, opts) {
-    if (!this.#fansOut(opts)) return super.broadcast(packet, opts);
+    const fansOut = this.#fansOut(opts);
+    const isCompressedOnce = this.#compressesOnce(opts);
+    if (!fansOut && !isCompressedOnce) return super.broadcast(packet, opts);
     const { volatile, compress } = opts.flags ?? {};
     /** @type {any} */
     const packetOpts = { preEncoded: true, volatile, compress };
     const encoded = this._encode(packet, packetOpts);
-    const send = (/** @type {any} */ socket) => {
-      socket.notifyOutgoingListeners(packet);
-      socket.client.writeToEngine(encoded, packetOpts);
-    };
     const attachments = readAttachments(encoded);
     // The bytes of a Blob are not at hand.
-    if (attachments === null || this.#recipients === null) return this.apply(opts, send);
+    const compressed = attachments !== null && isCompressedOnce ? new Compressed() : null;
+    compressed?.add(messageOf(encoded[0]), attachments ?? []);
+    const send = (/** @type {any} */ socket) => {
+      socket.notifyOutgoingListeners(packet);
+      if (compressed !== null && !isObserved(socket) && compressed.writeTo(socket.client.conn)) return;
+      socket.client.writeToEngine(encoded, packetOpts);
+    };
+    if (attachments === null || !fansOut || this.#recipients === null) return this.apply(opts, send);
     this.#recipients.deliver(framesOf(encoded[0], packetOpts.wsPreEncodedFrame, attachments), opts, send);
   }
 
@@ -131,6 +137,18 @@ class BroadcastingAdapter extends MemberAdapter {
       !Object.hasOwn(this, "apply") &&
       !this._notesReceivers &&
       this.#recipients.wants(opts)
+    );
+  }
+
+  /** Whether a broadcast may be compressed once for many connections. @param {any} opts */
+  #compressesOnce({ flags }) {
+    return (
+      this.#makesFrames &&
+      mayCompress(this.nsp.server) &&
+      flags?.compress !== false &&
+      !flags?.volatile &&
+      writesToEachSocket() &&
+      !this._notesReceivers
     );
   }
 

@@ -53,6 +53,16 @@ function frameOf(text) {
   return frame;
 }
 
+/** Engine.IO's message with a Socket.IO text in it. @param {string} text */
+function messageOf(text) {
+  return Buffer.from(String.fromCharCode(MESSAGE) + text);
+}
+
+/** The payload of one frame. @param {Buffer} frame */
+function bodyOf(frame) {
+  return frame.subarray(frame[1] < 126 ? 2 : frame[1] === 126 ? 4 : 10);
+}
+
 /**
  * The frames of a text and its attachments, one behind the other.
  *
@@ -81,4 +91,4 @@ function payloadOf(frame) {
   return Buffer.isBuffer(payload) && payload[0] === MESSAGE ? payload : null;
 }
 
-module.exports = { BINARY, frameOf, framesOf, headSize, payloadOf, writeHead };
+module.exports = { BINARY, TEXT, bodyOf, frameOf, framesOf, headSize, messageOf, payloadOf, writeHead };

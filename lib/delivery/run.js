@@ -5,12 +5,13 @@
  * Broadcasts for the same sockets, one right behind the other: their WebSocket frames stand in one buffer, which is
  * written once to each socket. A broadcast with attachments is a run by itself: its frames are written together, too.
  *
- * A socket whose transport takes no such buffer gets message by message. If somebody looks at the packets of one of the sockets,
+ * A socket whose transport takes no such buffer gets message by message, or what was compressed for all. If somebody looks at the packets of one of the sockets,
  * there is no run: each broadcast is one by itself.
  */
 
+const { Compressed } = require("./compressed");
 const { lazyPacket } = require("./delivery");
-const { BINARY, headSize, writeHead } = require("./frames");
+const { BINARY, bodyOf, headSize, writeHead } = require("./frames");
 
 /** What goes with the frames as the text of a packet: no transport that takes the frames reads it. */
 const NO_TEXT = Object.freeze([""]);
@@ -35,6 +36,8 @@ class Run {
   #joined = null;
   /** @type {Message[] | null} */
   #messages = null;
+  /** @type {Compressed | null} */
+  #compressed = null;
   #tell;
 
   /**
@@ -53,7 +56,9 @@ class Run {
   /** @param {any} socket */
   deliver(socket) {
     try {
-      if (takesFrames(socket.client.conn)) return socket.client.writeToEngine(NO_TEXT, this.#options);
+      const { conn } = socket.client;
+      if (takesFrames(conn)) return socket.client.writeToEngine(NO_TEXT, this.#options);
+      if (this.#compress !== false && this.#compressedOnce.writeTo(conn)) return;
       for (const { encoded, options } of this.messages) socket.client.writeToEngine(encoded, options);
     } catch (error) {
       this.#tell(error);
@@ -71,6 +76,16 @@ class Run {
       compress: this.#compress,
       wsPreEncodedFrame: [this.frames],
     });
+  }
+
+  /** @returns {Compressed} */
+  get #compressedOnce() {
+    if (this.#compressed !== null) return this.#compressed;
+    this.#compressed = new Compressed();
+    const copy = (/** @type {Buffer} */ bytes) => Buffer.from(bytes);
+    for (const record of this.#record.each())
+      this.#compressed.add(copy(bodyOf(record.part(0))), record.attachments().map(copy));
+    return this.#compressed;
   }
 
   /** The broadcasts one by one. @returns {Message[]} */
