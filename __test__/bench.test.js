@@ -185,7 +185,10 @@ describe("bench", function () {
     const payloads = ["small text (100 B)", "large text (16 KB)", "binary (100 B)"];
     assert.deepEqual(
       delivery.rows.map((/** @type {any} */ row) => [row.sockets, row.payload, row.perTick]),
-      [1, 3].flatMap((sockets) => payloads.flatMap((payload) => [1, 16].map((n) => [sockets, payload, n]))),
+      [1, 3].flatMap((sockets) => [
+        ...payloads.flatMap((payload) => [1, 16].map((n) => [sockets, payload, n])),
+        [sockets, "compressed JSON (4 KB)", 1],
+      ]),
     );
     for (const { subjects, payload } of delivery.rows) {
       assert.deepEqual(Object.keys(subjects), [

@@ -18,7 +18,7 @@ const { answerOrders } = require("./child.js");
 const { usageOrders } = require("./usage.js");
 
 const [adapterModule, url, key, family, json] = process.argv.slice(2);
-const { fanOut } = JSON.parse(json);
+const { fanOut, compresses } = JSON.parse(json);
 /** The reference is given no options that it does not know. */
 const options = fanOut ? { fanOut } : {};
 
@@ -36,6 +36,7 @@ answerOrders({
       transports: ["websocket"],
       serveClient: false,
       pingInterval: 3_600_000,
+      perMessageDeflate: compresses && { threshold: 1024, serverNoContextTakeover: true },
       ...(adapterModule && { adapter: await createRedisAdapter() }),
     });
     http.listen(0, "127.0.0.1", 10_000);
@@ -57,10 +58,10 @@ answerOrders({
   /**
    * Emits to everybody, so many in one turn of the event loop; answers with the time of the last turn, in nanoseconds.
    *
-   * @param {{ count: number, perTick: number, interval: number, bytes: number, binary: boolean }} details
+   * @param {{ count: number, perTick: number, interval: number, bytes: number, kind: string }} details
    */
-  async emit({ count, perTick, interval, bytes, binary }) {
-    const payload = binary ? randomBytes(bytes) : "x".repeat(bytes);
+  async emit({ count, perTick, interval, bytes, kind }) {
+    const payload = payloadOf(kind, bytes);
     let at = 0n;
     for (let done = 0; done < count;) {
       at = process.hrtime.bigint();
@@ -70,6 +71,22 @@ answerOrders({
     return Number(at);
   },
 });
+
+/** @param {string} kind @param {number} bytes about */
+function payloadOf(kind, bytes) {
+  if (kind === "binary") return randomBytes(bytes);
+  if (kind === "text") return "x".repeat(bytes);
+  /** @type {object[]} */
+  const users = [];
+  for (let id = 0; JSON.stringify(users).length < bytes; id++)
+    users.push({
+      id,
+      name: `user ${(id * 7919) % 1000}`,
+      at: 1_700_000_000_000 + id * 86_413,
+      online: id % 3 > 0,
+    });
+  return users;
+}
 
 async function createRedisAdapter() {
   const { createAdapter, createShardedAdapter } = require(adapterModule);

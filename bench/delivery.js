@@ -31,14 +31,23 @@ const MESSAGES = Object.freeze({ least: 32, most: 4000 });
 /** How long a server may be busy with a delivery of the reference's, in milliseconds: twice that is between two turns. */
 const COST = 0.015;
 
-/** @type {{ title: string, bytes: number, binary: boolean }[]} */
+/** @typedef {{ title: string, bytes: number, kind: "text" | "binary" | "json", perTick: number[] }} Payload */
+
+/** @type {Payload[]} */
 const PAYLOADS = [
-  { title: "small text (100 B)", bytes: 100, binary: false },
-  { title: "large text (16 KB)", bytes: 16_384, binary: false },
-  { title: "binary (100 B)", bytes: 100, binary: true },
+  { title: "small text (100 B)", bytes: 100, kind: "text", perTick: [1, 16] },
+  { title: "large text (16 KB)", bytes: 16_384, kind: "text", perTick: [1, 16] },
+  { title: "binary (100 B)", bytes: 100, kind: "binary", perTick: [1, 16] },
 ];
 
-const PER_TICK = [1, 16];
+/** By servers that compress, without context takeover. @type {Payload[]} */
+const COMPRESSED = [{ title: "compressed JSON (4 KB)", bytes: 4096, kind: "json", perTick: [1] }];
+
+/** More sockets than these are not compressed for: the reference takes a quarter of a second for 1,000. */
+const MOST_COMPRESSED = 1000;
+
+/** A delivery is so many times as dear, if it is compressed. */
+const COMPRESSING = 20;
 
 /**
  * @typedef {object} Round
@@ -98,20 +107,23 @@ async function runDelivery({
     const rows = [];
     for (const family of /** @type {Family[]} */ (families ?? ["classic"])) {
       for (const sockets of sizes) {
-        /** @type {Map<string, Stage>} */
-        const stages = new Map();
-        try {
-          for (const name of names) {
-            onProgress(`delivery: ${family}, ${sockets} sockets: connecting (${name})`);
-            stages.set(name, await Stage.open(name, family, redis.url, program, sockets));
-          }
-          for (const payload of PAYLOADS)
-            for (const perTick of PER_TICK) {
-              onProgress(`delivery: ${family}, ${sockets} sockets, ${payload.title}, ${perTick} per turn`);
-              rows.push(await measure(stages, { family, sockets, perTick, payload }, rounds, most));
+        for (const compresses of sockets > MOST_COMPRESSED ? [false] : [false, true]) {
+          const setting = { family, url: redis.url, sockets, compresses };
+          /** @type {Map<string, Stage>} */
+          const stages = new Map();
+          try {
+            for (const name of names) {
+              onProgress(`delivery: ${family}, ${sockets} sockets: connecting (${name})`);
+              stages.set(name, await Stage.open(name, program, setting));
             }
-        } finally {
-          for (const stage of stages.values()) await stage.close();
+            for (const payload of compresses ? COMPRESSED : PAYLOADS)
+              for (const perTick of payload.perTick) {
+                onProgress(`delivery: ${family}, ${sockets} sockets, ${payload.title}, ${perTick} per turn`);
+                rows.push(await measure(stages, { family, sockets, perTick, payload }, rounds, most));
+              }
+          } finally {
+            for (const stage of stages.values()) await stage.close();
+          }
         }
       }
     }
@@ -139,7 +151,7 @@ function buildClients() {
 
 /**
  * @param {Map<string, Stage>} stages
- * @param {{ family: Family, sockets: number, perTick: number, payload: typeof PAYLOADS[number] }} kind
+ * @param {{ family: Family, sockets: number, perTick: number, payload: Payload }} kind
  * @param {number} rounds
  * @param {number} most messages a round
  * @returns {Promise<DeliveryRow>}
@@ -164,44 +176,41 @@ async function measure(stages, { family, sockets, perTick, payload }, rounds, mo
   return { family, sockets, perTick, payload: payload.title, subjects };
 }
 
+/** @typedef {{ family: Family, url: string, sockets: number, compresses: boolean }} Setting */
+
 /** The server of one subject, its clients, and the server that emits to them. */
 class Stage {
   #server;
   #sender;
   #clients;
-  #sockets;
+  #setting;
   /** How many events all clients together have had. */
   #events = 0;
 
-  /** @param {Child} server @param {Child} sender @param {Clients} clients @param {number} sockets */
-  constructor(server, sender, clients, sockets) {
+  /** @param {Child} server @param {Child} sender @param {Clients} clients @param {Setting} setting */
+  constructor(server, sender, clients, setting) {
     this.#server = server;
     this.#sender = sender;
     this.#clients = clients;
-    this.#sockets = sockets;
+    this.#setting = setting;
   }
 
-  /**
-   * @param {string} name of the subject
-   * @param {Family} family
-   * @param {string} url
-   * @param {string} program
-   * @param {number} sockets
-   */
-  static async open(name, family, url, program, sockets) {
+  /** @param {string} name of the subject @param {string} program @param {Setting} setting */
+  static async open(name, program, setting) {
+    const { family, url, sockets, compresses } = setting;
     const module = moduleOf(SUBJECTS[name], family === "streams" ? family : null) ?? "";
-    const options = JSON.stringify({ fanOut: SUBJECTS[name].fanOut === true });
-    const args = [module, url, `delivery-${family}-${name}-${sockets}`, family, options];
+    const options = JSON.stringify({ fanOut: SUBJECTS[name].fanOut === true, compresses });
+    const args = [module, url, `delivery-${family}-${name}-${sockets}-${compresses}`, family, options];
     const server = new Child("delivery-node.js", args);
     const sender = module === "" ? server : new Child("delivery-node.js", args);
-    const stage = new Stage(server, sender, new Clients(program), sockets);
+    const stage = new Stage(server, sender, new Clients(program), setting);
     try {
       const port = await server.ask("open");
       if (sender !== server) {
         await sender.ask("open");
         await Promise.all([server, sender].map((node) => node.ask("meet", { nodes: 2 })));
       }
-      await stage.#clients.ask(`connect ${port} ${sockets}`);
+      await stage.#clients.ask(`connect ${port} ${sockets}${compresses ? " compressed" : ""}`);
       return stage;
     } catch (err) {
       await stage.close();
@@ -209,20 +218,22 @@ class Stage {
     }
   }
 
-  /** @param {number} perTick @param {typeof PAYLOADS[number]} payload @param {number} most messages @returns {Promise<Round>} */
-  async round(perTick, { bytes, binary }, most) {
+  /** @param {number} perTick @param {Payload} payload @param {number} most messages @returns {Promise<Round>} */
+  async round(perTick, { bytes, kind }, most) {
+    const { sockets, compresses } = this.#setting;
+    const dearness = compresses ? COMPRESSING : 1;
     const wanted = Math.min(
-      Math.max(Math.round(DELIVERIES / this.#sockets), MESSAGES.least),
+      Math.max(Math.round(DELIVERIES / dearness / sockets), compresses ? MESSAGES.least / 4 : MESSAGES.least),
       MESSAGES.most,
       most,
     );
     const count = Math.ceil(wanted / perTick) * perTick;
-    const deliveries = count * this.#sockets;
-    const interval = Math.max(2, Math.ceil(2 * COST * perTick * this.#sockets));
+    const deliveries = count * sockets;
+    const interval = Math.max(2, Math.ceil(2 * COST * dearness * perTick * sockets));
     this.#events += deliveries;
     await this.#server.ask("begin");
     const got = await this.#clients.expect(this.#events);
-    const at = await this.#sender.ask("emit", { count, perTick, interval, bytes, binary });
+    const at = await this.#sender.ask("emit", { count, perTick, interval, bytes, kind });
     const [events, last, faults] = (await got.promise).map(Number);
     const { thread, process, ranMs, wallMs } = await this.#server.ask("end");
     if (events !== this.#events || faults > 0)

@@ -3,7 +3,7 @@
 //! Each event carries a number as its first argument, one more than the one before: what is lost, doubled or out of order is
 //! seen. Orders come line by line on stdin, answers go to stdout:
 //!
-//! - `connect PORT COUNT`: connects so many clients; answers `connected COUNT`.
+//! - `connect PORT COUNT [compressed]`: connects so many clients; answers `connected COUNT`.
 //! - `expect TOTAL`, before these are sent: answers `expecting TOTAL` at once, and `got TOTAL NANOSECONDS FAULTS` when all
 //!   clients together have had so many events since they were connected. The time is that of the last one, by the clock of
 //!   `process.hrtime()`.
@@ -52,7 +52,8 @@ async fn obey() -> Result<(), Box<dyn Error>> {
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["connect", port, count] => {
+            ["connect", port, count, ref compressed @ ..] => {
+                let is_compressed = !compressed.is_empty();
                 let (port, count) = (port.parse::<u16>()?, count.parse::<usize>()?);
                 for _ in 0..count {
                     while asked >= seen.connected.get() + AT_ONCE {
@@ -61,7 +62,7 @@ async fn obey() -> Result<(), Box<dyn Error>> {
                     asked += 1;
                     let seen = Rc::clone(&seen);
                     spawn_local(async move {
-                        if let Err(error) = be_client(port, &seen).await {
+                        if let Err(error) = be_client(port, is_compressed, &seen).await {
                             eprintln!("a client of the bench ended: {error}");
                             seen.faults.set(seen.faults.get() + 1);
                         }
@@ -97,12 +98,17 @@ struct Client<'a> {
     attachments: usize,
 }
 
-async fn be_client(port: u16, seen: &Seen) -> Result<(), Box<dyn Error>> {
+async fn be_client(port: u16, is_compressed: bool, seen: &Seen) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
+    let extension = match is_compressed {
+        true => "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+        false => "",
+    };
     let request = format!(
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+         {extension}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut client = Client { seen, number: None, attachments: 0 };
@@ -152,7 +158,8 @@ impl Client<'_> {
         let mut taken = 0;
         while let Some(frame) = frames::read(bytes.get(taken..).unwrap_or_default()) {
             taken += frame.size;
-            match (frame.opcode, frame.payload) {
+            let inflated = if frame.is_compressed { frames::inflate(frame.payload)? } else { Vec::new() };
+            match (frame.opcode, if frame.is_compressed { &inflated } else { frame.payload }) {
                 (1, [b'4', packet @ ..]) => self.packet(packet),
                 (1, [b'0', ..]) => says.push("40"),
                 (1, b"2") => says.push("3"),
