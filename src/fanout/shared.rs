@@ -173,7 +173,8 @@ impl Shared {
     fn append(&self, list: &List) -> Vec<u32> {
         let mut fresh = Vec::new();
         for (place, number) in list.left() {
-            let appended = self.slot(number).and_then(|mut slot| list.append(place, &mut slot, self.max_bytes));
+            let appended =
+                self.slot(number).and_then(|mut slot| list.append(place, &mut slot, self.max_bytes));
             match appended {
                 Some(Appended::First) => fresh.push(number),
                 Some(Appended::TooMuch) => {

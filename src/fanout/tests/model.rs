@@ -198,7 +198,8 @@ impl Model {
     /// Each client has it, or none of it.
     fn push_volatile(&mut self) {
         // No others begin with these, so that it is known what a client has read.
-        let mark = [255, u8::try_from(self.volatile % 255).unwrap(), u8::try_from(self.volatile / 255).unwrap()];
+        let mark =
+            [255, u8::try_from(self.volatile % 255).unwrap(), u8::try_from(self.volatile / 255).unwrap()];
         let bytes = [&mark, &*self.random.bytes()].concat();
         self.volatile += 1;
         self.touch();
