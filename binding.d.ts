@@ -21,8 +21,8 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class FanOut {
   /**
    * Starts no thread until a connection is adopted. `onReport` is called when there is something for `takeReports`,
-   * and not again before that is called; it keeps no process alive. If more than `maxBytes` wait for a connection, they
-   * become JS's. If more than `maxWaiting` slots wait, `push` writes half of them itself.
+   * and not again before that is called; it keeps no process alive. No more than `maxBytes` wait for a connection.
+   * If more than `maxWaiting` slots wait to be written, `push` writes half of them itself.
    *
    * # Errors
    * An `Error` if `onReport` is no function.
@@ -34,6 +34,11 @@ export declare class FanOut {
    * JS should give back those that it has lent.
    */
   adopt(fd: number): number
+  /**
+   * Whether a new connection with this file descriptor shows that those of lent connections are needed: JS should give them
+   * back.
+   */
+  needsDescriptors(fd: number): boolean
   /** Copies the bytes that the next pushes are about. No slot has had them, or is excepted. */
   load(frames: Buffer): void
   /** Lets go of the bytes that were loaded. Without any, `push` does nothing. */
@@ -48,8 +53,8 @@ export declare class FanOut {
   /**
    * What is loaded is for each of the first `count` slots that has not had it yet, is not excepted, and was not refused.
    * Slots that are not to be had are written to `refused` from `refusedAt` on: those whose flags are not 0, those that
-   * are not lent, and all if more than `maxBytes` are loaded. Returns where they end. What waits for a slot that spills
-   * later is JS's in its order. If it is volatile, slots that something waits for are left out.
+   * are not lent, those that more than `maxBytes` would wait for. Returns where they end. What waits for a slot that
+   * spills later is JS's in its order. If it is volatile, slots that something waits for are left out.
    *
    * # Errors
    * An `Error`, and nothing is pushed, if there are fewer slots, or less room than for all of them.
@@ -293,7 +298,7 @@ export interface FanOutStats {
   pushed: number
   /** How many of them the kernel has taken from here, and not from Node. */
   written: number
-  /** How many times what waited became JS's: the kernel had no room, or more than `maxBytes` waited. */
+  /** How many times the kernel had no room, and what was left became JS's. */
   spilled: number
   /** Connections that were broken when the writer wrote to them. */
   failed: number

@@ -10,7 +10,7 @@ const { randomBytes } = require("node:crypto");
 const zlib = require("node:zlib");
 const { startRedis } = require("./support/redis");
 const { startRing } = require("./support/ring");
-const { waitFor } = require("./support/wait");
+const { once, waitFor } = require("./support/wait");
 
 const CLIENTS = 20;
 
@@ -105,7 +105,22 @@ describe("compression", function () {
         node.io.volatile.local.emit("v", LARGE);
         await ring.mark(node);
         assert.strictEqual(counts.end().once, 0);
-        for (const { log } of node.peers) assert.deepStrictEqual(log[0], ["e", LARGE]);
+        for (const { log } of node.peers)
+          assert.deepStrictEqual(log, [
+            ["e", LARGE],
+            ["v", LARGE],
+          ]);
+      });
+
+      it("does not keep the JS thread busy for few recipients", async () => {
+        for (const { socket } of node.peers.slice(0, 3)) socket.join("few");
+        const counts = count(node);
+        node.io.local.to("few").emit("e", LARGE);
+        // More than 20 recipients are worth.
+        node.io.local.emit("h", "x".repeat(400_000));
+        await ring.mark(node);
+        assert.deepStrictEqual(counts.end(), { once: 0, each: 3 + CLIENTS });
+        for (const [i, { log }] of node.peers.entries()) assert.strictEqual(log.length, i < 3 ? 2 : 1);
       });
 
       it("leaves connections alone whose packets somebody looks at", async () => {
@@ -174,6 +189,52 @@ describe("compression", function () {
       });
     });
   }
+
+  it("is that of ws where options are for streams alone", async () => {
+    for (const zlibDeflateOptions of [{ info: true }, { maxOutputLength: 10 }]) {
+      const perMessageDeflate = { threshold: THRESHOLD, serverNoContextTakeover: true, zlibDeflateOptions };
+      const ring = await startRing({
+        ...{ redis, nodes: ["ours", "ours"], serverOpts: { perMessageDeflate } },
+        ...{ sockets: 5, socketOpts: { transports: ["websocket"] } },
+      });
+      try {
+        for (const { io } of ring.nodes) io.emit("e", LARGE, Buffer.alloc(2000));
+        for (const node of ring.nodes) await ring.mark(node);
+        for (const { log } of ring.peers()) assert.strictEqual(log.length, 2);
+      } finally {
+        await ring.close();
+      }
+    }
+  });
+
+  it("happens once for clients that recover their connection, too", async () => {
+    const perMessageDeflate = { threshold: THRESHOLD, serverNoContextTakeover: true };
+    const ring = await startRing({
+      ...{ redis, adapter: "streams", nodes: ["ours", "ours"], sockets: 5 },
+      serverOpts: { perMessageDeflate, connectionStateRecovery: {} },
+      socketOpts: { transports: ["websocket"] },
+    });
+    try {
+      const [node, other] = ring.nodes;
+      const counts = count(node);
+      other.io.emit("e", LARGE);
+      await ring.mark(other);
+      assert.deepStrictEqual(counts.end(), { once: 2, each: 0 }, "by each of the two servers");
+      const [{ client }] = node.peers;
+      client.io.engine.close();
+      other.io.emit("while away", LARGE);
+      client.connect();
+      await once(client, "connect");
+      assert.strictEqual(client.recovered, true);
+      await ring.mark(other);
+      assert.deepStrictEqual(
+        node.peers[0].log.map(([name]) => name),
+        ["e", "while away"],
+      );
+    } finally {
+      await ring.close();
+    }
+  });
 
   it("with context takeover is that of ws", async () => {
     const perMessageDeflate = { threshold: THRESHOLD };

@@ -6,7 +6,7 @@
  */
 
 const { checkSocketIo } = require("../base/socket-io-version");
-const { Compressed, mayCompress } = require("../delivery/compressed");
+const { Compressed, mayCompress, termsOf } = require("../delivery/compressed");
 const { decodeTarget, lazyPacket, printsStandardText } = require("../delivery/delivery");
 const { frameOf, framesOf, messageOf } = require("../delivery/frames");
 const { readAttachments } = require("../delivery/outgoing");
@@ -120,9 +120,11 @@ class BroadcastingAdapter extends MemberAdapter {
     // The bytes of a Blob are not at hand.
     const compressed = attachments !== null && isCompressedOnce ? new Compressed() : null;
     compressed?.add(messageOf(encoded[0]), attachments ?? []);
+    const isWorthIt = compressed?.isWorthIt(this._reach(opts)) === true;
     const send = (/** @type {any} */ socket) => {
       socket.notifyOutgoingListeners(packet);
-      if (compressed !== null && !isObserved(socket) && compressed.writeTo(socket.client.conn)) return;
+      const terms = isWorthIt && !isObserved(socket) ? termsOf(socket.client.conn) : null;
+      if (terms !== null && compressed?.writeTo(socket.client.conn, terms)) return;
       socket.client.writeToEngine(encoded, packetOpts);
     };
     if (attachments === null || !fansOut || this.#recipients === null) return this.apply(opts, send);
@@ -147,9 +149,15 @@ class BroadcastingAdapter extends MemberAdapter {
       mayCompress(this.nsp.server) &&
       flags?.compress !== false &&
       !flags?.volatile &&
-      writesToEachSocket() &&
-      !this._notesReceivers
+      writesToEachSocket()
     );
+  }
+
+  /** How many sockets a broadcast is for, at most. @param {any} opts */
+  _reach({ rooms }) {
+    let size = rooms.size === 0 ? this.sids.size : 0;
+    for (const room of rooms) size += this.rooms.get(room)?.size ?? 0;
+    return size;
   }
 
   /** Whether it has to be known what each socket was sent. */
@@ -288,8 +296,10 @@ class BroadcastingAdapter extends MemberAdapter {
     }
     const fansOut = this.#fansOut(opts);
     const isRun = record.length > 1 || record.count > 0 || fansOut;
-    if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts, fansOut))
-      return this._deliverRun(new Run(this.nsp.name, record, opts, (error) => this._tellThrown(error)), opts);
+    if (isRun && this.#joinsFrames(opts) && !this.#isObserved(opts, fansOut)) {
+      const run = new Run(this.nsp.name, record, opts, this._reach(opts), (error) => this._tellThrown(error));
+      return this._deliverRun(run, opts, fansOut);
+    }
     for (const _ of record.each()) this.#onFrame(record, opts);
   }
 
@@ -320,10 +330,11 @@ class BroadcastingAdapter extends MemberAdapter {
   /**
    * @param {Run} run
    * @param {any} opts whom it is for
+   * @param {boolean} fansOut
    */
-  _deliverRun(run, opts) {
+  _deliverRun(run, opts, fansOut) {
     const send = (/** @type {any} */ socket) => run.deliver(socket);
-    if (this.#recipients !== null && this.#fansOut(opts)) this.#recipients.deliver(run.frames, opts, send);
+    if (this.#recipients !== null && fansOut) this.#recipients.deliver(run.view, opts, send);
     else this.apply(opts, send);
   }
 

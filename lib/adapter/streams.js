@@ -196,12 +196,12 @@ class RedisStreamsAdapter extends ClusterMemberAdapter {
     this.#sendAs(offset === "" ? null : offset, () => super._deliver(packet, opts, incoming));
   }
 
-  /** @param {import("../delivery/run").Run} run @param {any} opts */
-  _deliverRun(run, opts) {
-    if (this.#lifetime === null) return super._deliverRun(run, opts);
+  /** @param {import("../delivery/run").Run} run @param {any} opts @param {boolean} fansOut */
+  _deliverRun(run, opts, fansOut) {
+    if (this.#lifetime === null) return super._deliverRun(run, opts, fansOut);
     if (this.#sessions.areRestored)
       for (const { packet, offset } of run.messages) this.#sessions.keep(packet, opts, "", offset);
-    this.#sendAs(run.offset || null, () => super._deliverRun(run, opts));
+    this.#sendAs(run.offset || null, () => super._deliverRun(run, opts, fansOut && !this._notesReceivers));
   }
 
   /**

@@ -8,6 +8,7 @@
  */
 
 const zlib = require("node:zlib");
+const debug = require("debug")("socket.io-redis");
 const { BINARY, TEXT, headSize, writeHead } = require("./frames");
 
 /** The bit of a frame's first byte that says that its payload is compressed (RSV1). */
@@ -15,6 +16,13 @@ const COMPRESSED = 0x40;
 
 /** How many bytes at the end of what zlib has flushed are not sent. */
 const FLUSH_END = 4;
+
+/**
+ * How many recipients are worth the time of the JS thread, for each so many bytes: 2 ms. For fewer, other threads compress, each time
+ * anew.
+ */
+const FEWEST = 4;
+const BYTES = 64 * 1024;
 
 /**
  * What was negotiated for a connection, and the server's options.
@@ -25,11 +33,12 @@ const FLUSH_END = 4;
  * @property {object | undefined} zlibOptions
  */
 
-/** @typedef {{ terms: Terms, frames: Buffer }} Made */
+/** @typedef {{ terms: Terms, frames: Buffer | null }} Made */
 
 class Compressed {
   /** @type {{ bytes: Buffer, type: number }[]} */
   #payloads = [];
+  #size = 0;
   /** For each of the terms that were met: few. @type {Made[]} */
   #made = [];
 
@@ -40,29 +49,46 @@ class Compressed {
    * @param {Buffer[]} attachments
    */
   add(text, attachments) {
-    this.#payloads.push({ bytes: text, type: TEXT });
-    for (const bytes of attachments) this.#payloads.push({ bytes, type: BINARY });
+    for (const bytes of [text, ...attachments]) {
+      this.#payloads.push({ bytes, type: bytes === text ? TEXT : BINARY });
+      this.#size += bytes.length;
+    }
+  }
+
+  /** Whether so many recipients are worth the time of the JS thread. @param {number} recipients at most */
+  isWorthIt(recipients) {
+    return recipients >= FEWEST * Math.ceil(this.#size / BYTES);
   }
 
   /**
-   * Writes them to a connection, if it takes them so, and holds nothing that is to be written before. Returns whether it does.
+   * Writes them to a connection. Returns whether it has: they cannot be compressed with all options.
    *
    * @param {any} conn
+   * @param {Terms} terms of it
    */
-  writeTo(conn) {
-    const terms = isIdle(conn) ? termsOf(conn) : null;
-    if (terms === null) return false;
-    write(conn, this.#framesFor(terms));
-    return true;
+  writeTo(conn, terms) {
+    const frames = this.#framesFor(terms);
+    if (frames !== null) write(conn, frames);
+    return frames !== null;
   }
 
-  /** @param {Terms} terms */
+  /** @param {Terms} terms @returns {Buffer | null} */
   #framesFor(terms) {
     const known = this.#made.find((made) => areSame(made.terms, terms));
     if (known !== undefined) return known.frames;
-    const frames = Buffer.concat(this.#payloads.flatMap(({ bytes, type }) => frameOf(bytes, type, terms)));
+    const frames = this.#make(terms);
     this.#made.push({ terms, frames });
     return frames;
+  }
+
+  /** @param {Terms} terms */
+  #make(terms) {
+    try {
+      return Buffer.concat(this.#payloads.flatMap(({ bytes, type }) => frameOf(bytes, type, terms)));
+    } catch (error) {
+      debug("not compressed once: %s", error);
+      return null;
+    }
   }
 }
 
@@ -90,8 +116,16 @@ function deflate(bytes, { windowBits, zlibOptions }) {
   return flushed.subarray(0, -FLUSH_END);
 }
 
-/** How the messages of a connection are compressed; null if each for itself, or not at all. @param {any} conn @returns {Terms | null} */
-function termsOf({ protocol, transport }) {
+/**
+ * How the messages of a connection are compressed. Null if each for itself, or not at all, or if it holds something that is to be
+ * written before.
+ *
+ * @param {any} conn
+ * @returns {Terms | null}
+ */
+function termsOf(conn) {
+  const { protocol, transport } = conn;
+  if (!isIdle(conn)) return null;
   const deflating = transport.socket._extensions?.["permessage-deflate"];
   const { params, _threshold: threshold, _options: options } = deflating ?? {};
   if (protocol !== 4 || !transport.supportsBinary || params?.server_no_context_takeover !== true) return null;
@@ -141,4 +175,4 @@ function mayCompress(server) {
   return Boolean(server.engine?.opts?.perMessageDeflate);
 }
 
-module.exports = { Compressed, mayCompress };
+module.exports = { Compressed, mayCompress, termsOf };

@@ -9,7 +9,7 @@
  * there is no run: each broadcast is one by itself.
  */
 
-const { Compressed } = require("./compressed");
+const { Compressed, termsOf } = require("./compressed");
 const { lazyPacket } = require("./delivery");
 const { BINARY, bodyOf, headSize, writeHead } = require("./frames");
 
@@ -30,6 +30,7 @@ class Run {
   #nsp;
   #record;
   #compress;
+  #recipients;
   /** @type {Buffer | null} */
   #frames = null;
   /** @type {PacketOptions | null} */
@@ -44,12 +45,14 @@ class Run {
    * @param {string} nsp
    * @param {import("../link/inbox").InboxRecord} record it is read as long as the run is delivered
    * @param {{ flags: any }} opts whom all of them are for
+   * @param {number} recipients how many sockets these are at most
    * @param {(error: any) => void} tell takes what an outgoing listener throws
    */
-  constructor(nsp, record, { flags }, tell) {
+  constructor(nsp, record, { flags }, recipients, tell) {
     this.#nsp = nsp;
     this.#record = record;
     this.#compress = flags.compress;
+    this.#recipients = recipients;
     this.#tell = tell;
   }
 
@@ -58,14 +61,20 @@ class Run {
     try {
       const { conn } = socket.client;
       if (takesFrames(conn)) return socket.client.writeToEngine(NO_TEXT, this.#options);
-      if (this.#compress !== false && this.#compressedOnce.writeTo(conn)) return;
+      if (this.#compress !== false && this.#writeCompressed(conn)) return;
       for (const { encoded, options } of this.messages) socket.client.writeToEngine(encoded, options);
     } catch (error) {
       this.#tell(error);
     }
   }
 
-  /** All frames, one behind the other. */
+  /** All frames, one behind the other, as long as the record is read. */
+  get view() {
+    const isOne = this.#record.length === 1 && this.#record.count === 0;
+    return isOne && this.#frames === null ? this.#record.part(0) : this.frames;
+  }
+
+  /** The same in memory of its own. */
   get frames() {
     return (this.#frames ??= this.#join());
   }
@@ -78,14 +87,20 @@ class Run {
     });
   }
 
-  /** @returns {Compressed} */
-  get #compressedOnce() {
-    if (this.#compressed !== null) return this.#compressed;
-    this.#compressed = new Compressed();
+  /** @param {any} conn */
+  #writeCompressed(conn) {
+    const terms = conn.transport.name === "websocket" ? termsOf(conn) : null;
+    if (terms === null) return false;
+    this.#compressed ??= this.#compressAll();
+    return this.#compressed.isWorthIt(this.#recipients) && this.#compressed.writeTo(conn, terms);
+  }
+
+  #compressAll() {
+    const compressed = new Compressed();
     const copy = (/** @type {Buffer} */ bytes) => Buffer.from(bytes);
     for (const record of this.#record.each())
-      this.#compressed.add(copy(bodyOf(record.part(0))), record.attachments().map(copy));
-    return this.#compressed;
+      compressed.add(copy(bodyOf(record.part(0))), record.attachments().map(copy));
+    return compressed;
   }
 
   /** The broadcasts one by one. @returns {Message[]} */

@@ -40,6 +40,7 @@ const HOOKS = /** @type {const} */ (["_write", "_writev", "_final", "_destroy", 
  * @property {Int32Array} flags
  * @property {import("../../binding").FanOut} native
  * @property {Set<LentConnection>} touched
+ * @property {number} observed of how many functions of the user's see what they are sent
  * @property {number} returned how many were given back
  * @property {(lent: LentConnection) => void} ended it is not lent any more
  * @property {(lent: LentConnection) => void} forget nobody has its slot any more
@@ -55,6 +56,8 @@ class LentConnection {
   #listened = new Set();
   /** How many adapters have its slot in their lists, and one for the connection. */
   #users = 1;
+  /** Whether functions of the user's see what it is sent. */
+  #isObserved = false;
 
   /** Whether it has ended, or is not lent any more. Its slot may be another's. */
   isGone = false;
@@ -94,12 +97,21 @@ class LentConnection {
 
   /** @param {number} bit */
   flag(bit) {
-    this.#hub.flags[this.slot] |= bit;
+    this.#setFlags(this.#hub.flags[this.slot] | bit);
   }
 
   /** @param {number} bit */
   unflag(bit) {
-    this.#hub.flags[this.slot] &= ~bit;
+    this.#setFlags(this.#hub.flags[this.slot] & ~bit);
+  }
+
+  /** @param {number} flags */
+  #setFlags(flags) {
+    this.#hub.flags[this.slot] = flags;
+    const isObserved = !this.isGone && (flags & (FLAG.WATCHED | FLAG.OUTGOING)) !== 0;
+    if (isObserved === this.#isObserved) return;
+    this.#isObserved = isObserved;
+    this.#hub.observed += isObserved ? 1 : -1;
   }
 
   /** Somebody listens to what a socket of it is sent, or nobody any more. @param {any} id @param {boolean} isListened */

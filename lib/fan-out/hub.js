@@ -28,6 +28,8 @@ class Hub {
   native = new FanOut(() => this.#onReport(), MOST_BYTES, MOST_WAITING);
   /** Those that Node has written to, and that were not found clean since. @type {Set<LentConnection>} */
   touched = new Set();
+  /** Of how many that are lent functions of the user's see what they are sent. */
+  observed = 0;
   /** How many were given back. */
   returned = 0;
   /** How many are lent. */
@@ -71,6 +73,12 @@ class Hub {
     lent.touch();
     if (!this.#isTested) this.#test(lent);
     return this.#isOff ? null : lent;
+  }
+
+  /** A connection is there. It may be one of the last that can be. @param {any} conn */
+  arrived(conn) {
+    const fd = this.#count === 0 ? undefined : conn?.transport?.socket?._socket?._handle?.fd;
+    if (fd > 0 && this.native.needsDescriptors(fd)) this.#giveAllBack();
   }
 
   /** @param {any} conn @param {Obstacle} obstacle */

@@ -39,6 +39,7 @@ class Recipients {
 
   /** A socket is there, if it was not. @param {any} id */
   arrived(id) {
+    if (!this.#adapter.sids.has(id)) this.#hub.arrived(this.#adapter.nsp.sockets.get(id)?.client.conn);
     this.#put(this.#everyone, id);
   }
 
@@ -130,11 +131,9 @@ class Recipients {
   // --- broadcasts --------------------------------------------------------------------------------------
 
   /** Whether a broadcast is for so many that it is handed to the thread. @param {Target} opts */
-  wants({ rooms }) {
-    const { sids, rooms: all, nsp } = this.#adapter;
-    let size = rooms.size === 0 ? sids.size : 0;
-    for (const room of rooms) size += all.get(room)?.size ?? 0;
-    if (size < FEWEST) return false;
+  wants(opts) {
+    const { nsp } = this.#adapter;
+    if (this.#adapter._reach(opts) < FEWEST) return false;
     const { engine } = nsp.server;
     if (engine !== undefined && isWatched(engine)) return false;
     // Somebody may have put functions in the place of those of all sockets.
@@ -146,8 +145,9 @@ class Recipients {
   /** Whether functions of the user's see what one of the sockets is sent. @param {Target} opts */
   isObserved({ rooms }) {
     return this.#listsOf(rooms).some((list) => {
-      for (let n = 0; n < list.count; n++)
-        if ((this.#hub.flags[list.slots[n]] & (FLAG.WATCHED | FLAG.OUTGOING)) !== 0) return true;
+      const { flags, observed } = this.#hub;
+      for (let n = 0; observed > 0 && n < list.count; n++)
+        if ((flags[list.slots[n]] & (FLAG.WATCHED | FLAG.OUTGOING)) !== 0) return true;
       for (const id of list.others) {
         const socket = this.#adapter.nsp.sockets.get(id);
         if (socket !== undefined && isObserved(socket)) return true;
@@ -181,8 +181,8 @@ class Recipients {
     }
     native.unload();
     // A listener of the user's may broadcast: the list is needed again.
-    const ids = Array.from(this.#refused.subarray(0, refused), (slot) => this.#ids.get(slot));
-    for (const id of this.#othersOf(lists, except)) ids.push(id);
+    const ids = [...this.#othersOf(lists, except)];
+    for (let n = 0; n < refused; n++) ids.push(this.#ids.get(this.#refused[n]));
     for (const id of ids) {
       const socket = this.#adapter.nsp.sockets.get(id);
       if (socket !== undefined) send(socket);
@@ -229,13 +229,13 @@ const CONNECTION = Symbol("connection that is lent");
 /** Has a connection know whether somebody listens to what a socket of it is sent. @param {any} socket @param {LentConnection} lent */
 function watchOutgoing(socket, lent) {
   define(socket, CONNECTION, lent);
-  for (const [name, method] of Object.entries(OF_SOCKET)) define(socket, name, method);
+  for (const name of NAMES) define(socket, name, OF_SOCKET[name]);
   noteOutgoing(socket);
 }
 
 /** @param {any} socket */
 function unwatchOutgoing(socket) {
-  for (const name of [CONNECTION, ...Object.keys(OF_SOCKET)]) Reflect.deleteProperty(socket, name);
+  for (const name of [CONNECTION, ...NAMES]) Reflect.deleteProperty(socket, name);
 }
 
 /** @param {any} socket */
@@ -255,6 +255,8 @@ const OF_SOCKET = Object.fromEntries(
   ]),
 );
 
+const NAMES = Object.keys(OF_SOCKET);
+
 /** The method behind ours; `object` may be an heir of the socket. @param {any} object @param {string} name @returns {Function} */
 function inherited(object, name) {
   for (let one = object; one !== null; one = Object.getPrototypeOf(one))
@@ -264,10 +266,12 @@ function inherited(object, name) {
 
 /** Whether functions of the user's stand in the place of Socket.IO's own. @param {any} socket */
 function isReplaced(socket) {
-  return (
-    isSentOtherwise(socket) ||
-    Object.entries(OF_SOCKET).some(([name, method]) => Object.hasOwn(socket, name) && socket[name] !== method)
-  );
+  return isSentOtherwise(socket) || NAMES.some((name) => isOwnOfUser(socket, name));
+}
+
+/** @param {any} socket @param {string} name */
+function isOwnOfUser(socket, name) {
+  return socket[name] !== OF_SOCKET[name] && Object.hasOwn(socket, name);
 }
 
 module.exports = { Recipients };

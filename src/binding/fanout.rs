@@ -11,7 +11,7 @@ use super::args::{Bytes, Words};
 use super::numbers::{to_f64, to_usize};
 use crate::fanout::hub::{Bounds, Hub, HubStats, Push};
 use crate::fanout::slot::Settled;
-use crate::fanout::sys::{Refusal, Socket};
+use crate::fanout::sys::{Refusal, Socket, is_needed};
 
 /// How long the end of the process waits for clients that are slow.
 const LAST_WRITES: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub struct FanOutStats {
     pub pushed: f64,
     /// How many of them the kernel has taken from here, and not from Node.
     pub written: f64,
-    /// How many times what waited became JS's: the kernel had no room, or more than `maxBytes` waited.
+    /// How many times the kernel had no room, and what was left became JS's.
     pub spilled: f64,
     /// Connections that were broken when the writer wrote to them.
     pub failed: f64,
@@ -54,8 +54,8 @@ pub struct FanOutStats {
 #[napi]
 impl FanOut {
     /// Starts no thread until a connection is adopted. `onReport` is called when there is something for `takeReports`,
-    /// and not again before that is called; it keeps no process alive. If more than `maxBytes` wait for a connection, they
-    /// become JS's. If more than `maxWaiting` slots wait, `push` writes half of them itself.
+    /// and not again before that is called; it keeps no process alive. No more than `maxBytes` wait for a connection.
+    /// If more than `maxWaiting` slots wait to be written, `push` writes half of them itself.
     ///
     /// # Errors
     /// An `Error` if `onReport` is no function.
@@ -88,6 +88,13 @@ impl FanOut {
         }
     }
 
+    /// Whether a new connection with this file descriptor shows that those of lent connections are needed: JS should give them
+    /// back.
+    #[napi(catch_unwind)]
+    pub fn needs_descriptors(&self, fd: i32) -> bool {
+        is_needed(fd)
+    }
+
     /// Copies the bytes that the next pushes are about. No slot has had them, or is excepted.
     #[napi(catch_unwind, ts_args_type = "frames: Buffer")]
     pub fn load(&mut self, frames: Bytes) {
@@ -112,8 +119,8 @@ impl FanOut {
 
     /// What is loaded is for each of the first `count` slots that has not had it yet, is not excepted, and was not refused.
     /// Slots that are not to be had are written to `refused` from `refusedAt` on: those whose flags are not 0, those that
-    /// are not lent, and all if more than `maxBytes` are loaded. Returns where they end. What waits for a slot that spills
-    /// later is JS's in its order. If it is volatile, slots that something waits for are left out.
+    /// are not lent, those that more than `maxBytes` would wait for. Returns where they end. What waits for a slot that
+    /// spills later is JS's in its order. If it is volatile, slots that something waits for are left out.
     ///
     /// # Errors
     /// An `Error`, and nothing is pushed, if there are fewer slots, or less room than for all of them.

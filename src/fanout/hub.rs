@@ -21,15 +21,18 @@ pub const HELD: i32 = 1 << 16;
 /// How many times JS looks whether the writer is out of its system call, before it waits for a report.
 const LOOKS: usize = if cfg!(all(test, feature = "interleavings")) { 1 } else { 20 };
 
+/// How many times JS looks through all lists for one slot, before it appends all of them: that takes about as long.
+const MOST_SEARCHES: usize = 64;
+
 /// How long the process's exit waits for the writer to come out of a system call, which never blocks.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// The bounds of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many bytes may wait for a connection. If there are more, they are JS's.
+    /// How many bytes may wait for a connection.
     pub max_bytes: usize,
-    /// How many slots may wait for anything until the JS thread writes half of them itself.
+    /// How many slots may wait to be written until the JS thread writes half of them itself.
     pub max_waiting: usize,
 }
 
@@ -68,6 +71,8 @@ struct Place {
     epoch: u64,
     /// Whether a connection is lent, which may be broken.
     is_lent: bool,
+    /// No more bytes wait: so many were pushed since it was known.
+    bytes: usize,
 }
 
 /// The connections that one JS environment lends.
@@ -83,6 +88,8 @@ pub struct Hub {
     places: Vec<Place>,
     /// Numbers of places that are nobody's.
     free: Vec<u32>,
+    /// How many entries of lists were looked through since there were none.
+    searched: usize,
     pushed: u64,
     helped: u64,
 }
@@ -92,13 +99,14 @@ impl Hub {
     /// and not again before that is called.
     pub fn new(bounds: Bounds, tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
         Hub {
-            shared: Arc::new(Shared::new(bounds.max_bytes, tell_js)),
+            shared: Arc::new(Shared::new(tell_js)),
             writer: None,
             bounds,
             loaded: None,
             epoch: 0,
             places: Vec::new(),
             free: Vec::new(),
+            searched: 0,
             pushed: 0,
             helped: 0,
         }
@@ -127,7 +135,7 @@ impl Hub {
         };
         // It was nobody's, and so has had nothing of what is loaded.
         if let Some(place) = self.places.get_mut(number as usize) {
-            *place = Place { epoch: 0, is_lent: true };
+            *place = Place { epoch: 0, is_lent: true, bytes: 0 };
         }
         if let Some(mut slot) = self.shared.slot(number) {
             slot.lend(socket);
@@ -178,7 +186,7 @@ impl Hub {
         let Some(frame) = self.loaded.clone().filter(|_| push.refused.len() >= push.slots.len()) else {
             return 0;
         };
-        let is_possible = !self.shared.is_dead() && frame.len() <= self.bounds.max_bytes;
+        let is_dead = self.shared.is_dead();
         let mut refused = push.refused.iter();
         let mut list = Vec::with_capacity(push.slots.len());
         for word in push.slots {
@@ -187,7 +195,15 @@ impl Hub {
                 continue;
             };
             match u32::try_from(slot) {
-                Ok(number) if is_possible && is_lent && hold(number, push.flags) => list.push(number),
+                Ok(number)
+                    if !is_dead
+                        && is_lent
+                        && is_free(number, push.flags)
+                        && self.has_room(number, frame.len()) =>
+                {
+                    hold(number, push.flags);
+                    list.push(number);
+                }
                 _ => {
                     if let Some(place) = refused.next() {
                         place.store(slot, Ordering::Relaxed);
@@ -205,10 +221,27 @@ impl Hub {
         push.refused.len() - refused.len()
     }
 
-    /// The writer lags: this thread writes half of what waits, so that JS is slowed down as it would be without a thread.
+    /// Whether so many bytes more may wait for a slot, which counts them then.
+    fn has_room(&mut self, number: u32, more: usize) -> bool {
+        let Some(place) = self.places.get_mut(number as usize) else {
+            return false;
+        };
+        if place.bytes.saturating_add(more) > self.bounds.max_bytes {
+            // Nearly all is written by now, as a rule.
+            self.shared.distribute();
+            place.bytes = self.shared.slot(number).map_or(0, |slot| slot.bytes());
+        }
+        let has_room = place.bytes.saturating_add(more) <= self.bounds.max_bytes;
+        if has_room {
+            place.bytes += more;
+        }
+        has_room
+    }
+
+    /// The writer lags: this thread does a part of its work, so that JS is slowed down as it would be without a thread.
     fn help(&mut self) {
         self.shared.distribute();
-        for number in self.shared.take_half() {
+        for number in self.shared.take_half(self.bounds.max_waiting) {
             self.shared.write(number);
             self.helped += 1;
         }
@@ -216,11 +249,18 @@ impl Hub {
 
     /// Before Node writes `own` to a connection: see [`Settled`]. If the writer is at it, a report comes when it is done.
     pub fn settle(&mut self, number: u32, own: &[u8]) -> Settled {
-        let Some(place) = self.places.get(number as usize) else {
+        let listed = self.shared.listed();
+        let Some(place) = self.places.get_mut(number as usize) else {
             return Settled::Nothing;
         };
+        place.bytes = 0;
         // What was pushed before stands before it.
-        self.shared.append_to(number, place.epoch);
+        self.searched = if listed == 0 { 0 } else { self.searched + listed };
+        if self.searched > MOST_SEARCHES * listed {
+            self.shared.distribute();
+        } else {
+            self.shared.append_to(number, place.epoch);
+        }
         for look in 1..=LOOKS {
             let Some(mut slot) = self.shared.slot(number) else {
                 return Settled::Nothing;
@@ -254,10 +294,10 @@ impl Hub {
 
     /// Closes the file descriptor of a slot, or has the writer do it. What waits is written at once, or dropped.
     pub fn hang_up(&mut self, number: u32) {
-        // Afterwards no list names it, and so none names the next connection with its number.
-        self.settle(number, &[]);
-        if let Some(place) = self.places.get_mut(number as usize) {
-            place.is_lent = false;
+        let place = self.places.get_mut(number as usize);
+        if place.is_some_and(|place| std::mem::take(&mut place.is_lent)) {
+            // Afterwards no list names it, and so none names the next connection with its number.
+            self.settle(number, &[]);
         }
         if let Some(mut slot) = self.shared.slot(number) {
             slot.hang_up();
@@ -319,6 +359,12 @@ impl Hub {
         (written.outcome == Outcome::Full).then_some(job)
     }
 
+    /// How many entries the lists have.
+    #[cfg(test)]
+    pub(super) fn listed(&self) -> usize {
+        self.shared.listed()
+    }
+
     /// The counters.
     pub fn stats(&self) -> HubStats {
         let counters = &self.shared.counters;
@@ -336,17 +382,16 @@ impl Hub {
     }
 }
 
-/// Sets [`HELD`] in the flags of a slot, if there are no others.
-fn hold(number: u32, flags: &Words) -> bool {
-    let Some(word) = flags.get(number as usize) else {
-        return false;
-    };
-    let flags = word.load(Ordering::Relaxed);
-    let is_had = flags & !HELD == 0;
-    if is_had && flags != HELD {
+/// Whether the flags of a slot say nothing but that it is held.
+fn is_free(number: u32, flags: &Words) -> bool {
+    flags.get(number as usize).is_some_and(|word| word.load(Ordering::Relaxed) & !HELD == 0)
+}
+
+/// Says that it is.
+fn hold(number: u32, flags: &Words) {
+    if let Some(word) = flags.get(number as usize) {
         word.store(HELD, Ordering::Relaxed);
     }
-    is_had
 }
 
 impl Drop for Hub {

@@ -45,12 +45,12 @@ impl List {
     }
 
     /// Appends the frame to the slot of a place, which the caller has locked, unless that has had it.
-    pub fn append(&self, place: usize, slot: &mut Slot, max_bytes: usize) -> Option<Appended> {
+    pub fn append(&self, place: usize, slot: &mut Slot) -> Option<Appended> {
         let number = self.slots.get(place)?;
         // The lock orders what is done to the entry as well.
         (number.load(Ordering::Relaxed) != DONE).then(|| {
             number.store(DONE, Ordering::Relaxed);
-            slot.append(&self.frame, max_bytes, self.is_volatile)
+            slot.append(&self.frame, self.is_volatile)
         })
     }
 }

@@ -2,7 +2,7 @@
 //! connections are lent, and what JS does with those that are not, is decided in JS.
 //!
 //! A connection that JS lends is a [`slot`](slot::Slot): a duplicate of its file descriptor, and the frames that wait for
-//! it. JS pushes a frame to many slots at once ([`hub`]), which makes a [`list`](list::List) for the writer thread. That
+//! it. JS pushes a frame to many slots at once ([`hub`]), which makes a list (`list.rs`) for the writer thread. That
 //! appends the frame to each slot, and writes what waits (`writer.rs`).
 //!
 //! The invariant: **Node and this thread never both hold unsent bytes of a connection.** Frames are pushed only while Node

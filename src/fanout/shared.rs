@@ -58,8 +58,6 @@ pub struct Shared {
     filled: Condvar,
     reports: Mutex<Reports>,
     tell_js: Box<dyn Fn() + Send + Sync>,
-    /// How many bytes may wait for a connection.
-    max_bytes: usize,
     is_dead: AtomicBool,
     /// The counters.
     pub counters: Counters,
@@ -72,7 +70,7 @@ pub struct Counters {
     pub written: AtomicU64,
     /// Bytes that the kernel has taken, those of Node that were written behind frames among them.
     pub bytes: AtomicU64,
-    /// How many times the kernel did not take all that waited for a connection, or more waited than may.
+    /// How many times the kernel did not take all that waited for a connection.
     pub spilled: AtomicU64,
     /// Connections that were broken.
     pub failed: AtomicU64,
@@ -88,14 +86,13 @@ impl Counters {
 
 impl Shared {
     /// Nothing is lent. `tell_js` is called when there is something to take from [`Shared::take_reports`].
-    pub fn new(max_bytes: usize, tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub fn new(tell_js: Box<dyn Fn() + Send + Sync>) -> Self {
         Shared {
             pages: [const { OnceLock::new() }; PAGES],
             work: Mutex::default(),
             filled: Condvar::new(),
             reports: Mutex::default(),
             tell_js,
-            max_bytes,
             is_dead: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -144,6 +141,11 @@ impl Shared {
         }
     }
 
+    /// How many slots the lists were made for that are not done.
+    pub fn listed(&self) -> usize {
+        lock(&self.work).listed
+    }
+
     /// How many slots wait for anything.
     pub fn waiting(&self) -> usize {
         let work = lock(&self.work);
@@ -173,14 +175,9 @@ impl Shared {
     fn append(&self, list: &List) -> Vec<u32> {
         let mut fresh = Vec::new();
         for (place, number) in list.left() {
-            let appended =
-                self.slot(number).and_then(|mut slot| list.append(place, &mut slot, self.max_bytes));
-            match appended {
-                Some(Appended::First) => fresh.push(number),
-                Some(Appended::TooMuch) => {
-                    self.tell(number, Next::Spilled);
-                }
-                Some(Appended::Behind | Appended::Dropped) | None => {}
+            let appended = self.slot(number).and_then(|mut slot| list.append(place, &mut slot));
+            if appended == Some(Appended::First) {
+                fresh.push(number);
             }
         }
         fresh
@@ -197,17 +194,20 @@ impl Shared {
         if let Some(mut slot) = self.slot(number) {
             for list in lists {
                 if let Some(place) = list.place_of(number) {
-                    list.append(place, &mut slot, self.max_bytes);
+                    list.append(place, &mut slot);
                 }
             }
         }
     }
 
-    /// Takes the later half of those that wait.
-    pub fn take_half(&self) -> VecDeque<u32> {
+    /// Takes the later half of those that wait to be written, if there are more than so many.
+    pub fn take_half(&self, most: usize) -> VecDeque<u32> {
         let mut work = lock(&self.work);
-        let half = work.slots.len() / 2;
-        work.slots.split_off(half)
+        let count = work.slots.len();
+        if count <= most {
+            return VecDeque::new();
+        }
+        work.slots.split_off(count / 2)
     }
 
     /// The writer takes the next slots into `batch`, behind those that it has `again`; it sleeps while there is nothing to

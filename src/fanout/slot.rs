@@ -35,8 +35,8 @@ pub enum Slot {
         /// What happens when it puts back.
         then: Then,
     },
-    /// What waits is JS's: the kernel was full, too much waits, JS has asked, or there is no writer any more. What comes
-    /// is JS's as well, until that has settled.
+    /// What waits is JS's: the kernel was full, JS has asked, or there is no writer any more. What comes is JS's as well,
+    /// until that has settled.
     Spilled(Socket, Queue),
     /// The connection is broken, with this errno. What waited is dropped, and the socket closed.
     Failed(i32),
@@ -49,7 +49,7 @@ pub enum Slot {
 pub enum Then {
     /// It writes what has come since.
     GoOn,
-    /// JS has to be told: it wants to write, or to have what waits.
+    /// JS wants to write, and has to be told.
     Report,
 }
 
@@ -69,8 +69,6 @@ pub enum Appended {
     First,
     /// It waits behind others.
     Behind,
-    /// It waits, and so do more bytes than may. The slot has become JS's, which has to be told.
-    TooMuch,
     /// It was volatile, and the connection is busy; or there is no connection any more.
     Dropped,
 }
@@ -111,8 +109,8 @@ impl Slot {
         }
     }
 
-    /// Adds a frame. If more than `max` bytes wait then, the connection is JS's to write to.
-    pub fn append(&mut self, frame: &Frame, max: usize, is_volatile: bool) -> Appended {
+    /// Adds a frame.
+    pub fn append(&mut self, frame: &Frame, is_volatile: bool) -> Appended {
         match self {
             Slot::Idle(_) => {
                 if let Slot::Idle(socket) = std::mem::take(self) {
@@ -122,25 +120,19 @@ impl Slot {
             }
             Slot::Free | Slot::Failed(_) | Slot::HungUp => Appended::Dropped,
             Slot::Queued(..) | Slot::Writing { .. } | Slot::Spilled(..) if is_volatile => Appended::Dropped,
-            Slot::Queued(_, queue) => {
-                queue.push(frame.clone());
-                if queue.bytes() <= max {
-                    return Appended::Behind;
-                }
-                self.orphan();
-                Appended::TooMuch
-            }
-            Slot::Writing { behind, taken, then } => {
-                behind.push(frame.clone());
-                if taken.saturating_add(behind.bytes()) > max {
-                    *then = Then::Report;
-                }
-                Appended::Behind
-            }
-            Slot::Spilled(_, queue) => {
+            Slot::Queued(_, queue) | Slot::Spilled(_, queue) | Slot::Writing { behind: queue, .. } => {
                 queue.push(frame.clone());
                 Appended::Behind
             }
+        }
+    }
+
+    /// How many bytes wait, those that the writer has taken among them.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Slot::Queued(_, queue) | Slot::Spilled(_, queue) => queue.bytes(),
+            Slot::Writing { behind, taken, .. } => taken.saturating_add(behind.bytes()),
+            Slot::Free | Slot::Idle(_) | Slot::Failed(_) | Slot::HungUp => 0,
         }
     }
 
@@ -228,7 +220,7 @@ impl Slot {
         matches!(self, Slot::Writing { .. })
     }
 
-    /// What waits for the writer is JS's. Returns whether something does.
+    /// There is no writer any more: what waits for it is JS's. Returns whether something does.
     pub fn orphan(&mut self) -> bool {
         match std::mem::take(self) {
             Slot::Queued(socket, queue) => {

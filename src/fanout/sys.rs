@@ -20,12 +20,17 @@ pub enum SendError {
     Failed(i32),
 }
 
+/// How many file descriptors are for others than duplicates, or half of the table if that is less. A server of Node takes
+/// up to 511 clients in a turn of its event loop: so many more may come before those of what is lent are given back.
+#[cfg(unix)]
+const RESERVE: u64 = 1024;
+
 #[cfg(not(unix))]
-pub use elsewhere::{Socket, wait_until_writable};
+pub use elsewhere::{Socket, is_needed, wait_until_writable};
 #[cfg(all(test, unix))]
 pub(super) use unix::scarcity;
 #[cfg(unix)]
-pub use unix::{Socket, wait_until_writable};
+pub use unix::{Socket, is_needed, wait_until_writable};
 
 #[cfg(unix)]
 mod unix {
@@ -39,7 +44,7 @@ mod unix {
     use rustix::net::{SendAncillaryBuffer, SendFlags, SocketType, sendmsg};
     use rustix::process::{Resource, getrlimit};
 
-    use super::{Refusal, SendError};
+    use super::{RESERVE, Refusal, SendError};
 
     /// A duplicate of a connection's file descriptor. Whoever closes the other one, nothing that is written here can get
     /// into another connection.
@@ -50,8 +55,7 @@ mod unix {
         /// Duplicates a file descriptor.
         ///
         /// # Errors
-        /// If it is not that of a stream, or file descriptors are scarce: no duplicate is in the upper half of the table.
-        /// Once a connection's own is in its last quarter, those of what is lent are needed.
+        /// If it is not that of a stream, or file descriptors are scarce: see `RESERVE`.
         pub fn duplicate(fd: BorrowedFd<'_>) -> Result<Self, Refusal> {
             if socket_type(fd) != Ok(SocketType::STREAM) {
                 return Err(Refusal::Impossible);
@@ -61,8 +65,7 @@ mod unix {
                 Errno::MFILE => Refusal::Needed,
                 _ => Refusal::Impossible,
             })?;
-            let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-            if let Some(refusal) = scarcity(fd.as_raw_fd(), duplicate.as_raw_fd(), limit) {
+            if let Some(refusal) = scarcity(fd.as_raw_fd(), duplicate.as_raw_fd(), table_size()) {
                 return Err(refusal);
             }
             #[cfg(target_vendor = "apple")]
@@ -87,14 +90,35 @@ mod unix {
         }
     }
 
+    /// Whether a connection with this file descriptor shows that those of what is lent are needed: half of the reserve is
+    /// taken.
+    pub fn is_needed(own: i32) -> bool {
+        is_needed_of(own, table_size())
+    }
+
+    fn table_size() -> u64 {
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    }
+
     /// How scarce file descriptors are in a table of so many, going by the numbers of a connection and its duplicate.
-    pub(in crate::fanout) fn scarcity(own: i32, duplicate: i32, limit: u64) -> Option<Refusal> {
-        // No number is negative: both are open.
-        let number = |fd: i32| u64::try_from(fd).unwrap_or(u64::MAX);
-        if number(own) >= limit - limit / 4 {
+    pub(in crate::fanout) fn scarcity(own: i32, duplicate: i32, size: u64) -> Option<Refusal> {
+        if is_needed_of(own, size) {
             return Some(Refusal::Needed);
         }
-        (number(duplicate) >= limit / 2).then_some(Refusal::Scarce)
+        (number(duplicate) >= size - reserve(size)).then_some(Refusal::Scarce)
+    }
+
+    fn is_needed_of(own: i32, size: u64) -> bool {
+        number(own) >= size - reserve(size) / 2
+    }
+
+    fn reserve(size: u64) -> u64 {
+        RESERVE.min(size / 2)
+    }
+
+    /// None is negative: they are open.
+    fn number(fd: i32) -> u64 {
+        u64::try_from(fd).unwrap_or(u64::MAX)
     }
 
     /// Apple has an option of the socket instead of the second one.
@@ -135,6 +159,11 @@ mod elsewhere {
         pub fn send(&self, _: &[IoSlice<'_>]) -> Result<usize, SendError> {
             match *self {}
         }
+    }
+
+    /// Nothing is lent.
+    pub fn is_needed(_: i32) -> bool {
+        false
     }
 
     /// There is nothing to wait for.

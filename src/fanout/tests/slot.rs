@@ -2,10 +2,8 @@ use super::*;
 use crate::fanout::queue::{Outcome, Queue};
 use crate::fanout::slot::{Appended, Job, Next, Settled, Slot, Then};
 
-const NO_BOUND: usize = usize::MAX;
-
 fn append(slot: &mut Slot, bytes: &[u8]) -> Appended {
-    slot.append(&frame(bytes), NO_BOUND, false)
+    slot.append(&frame(bytes), false)
 }
 
 fn settle(slot: &mut Slot, own: &[u8]) -> Settled {
@@ -121,32 +119,20 @@ fn a_slot_with_nothing_behind_is_idle_again() {
 }
 
 #[test]
-fn what_waits_beyond_the_bound_is_for_js() {
+fn what_waits_is_counted_in_each_state() {
     let (node, _peer) = pair();
-    let mut slot = Slot::default();
-    slot.lend(lent(&node));
-    let append = |slot: &mut Slot, bytes: &[u8]| slot.append(&frame(bytes), 10, false);
-    assert_eq!(append(&mut slot, b"123456"), Appended::First);
-    assert_eq!(append(&mut slot, b"789a"), Appended::Behind);
-    assert_eq!(append(&mut slot, b"b"), Appended::TooMuch);
-    assert!(matches!(slot, Slot::Spilled(..)) && slot.take().is_none());
-    assert_eq!(append(&mut slot, b"c"), Appended::Behind, "JS has been told");
-    assert_eq!(rest_of(&mut slot.take_last()), b"123456789abc");
-}
-
-#[test]
-fn what_the_writer_has_taken_counts() {
-    let (node, _peer) = pair();
-    for (behind, next) in [(&b"6789a"[..], Next::Again), (b"6789ab", Next::Awaited)] {
-        let mut slot = Slot::default();
-        slot.lend(lent(&node));
-        append(&mut slot, b"12345");
-        let job = slot.take().unwrap();
-        assert_eq!(slot.append(&frame(behind), 10, false), Appended::Behind);
-        let done = Job { queue: Queue::default(), ..job };
-        assert_eq!(slot.put_back(done, Outcome::Done).0, next);
-        assert_eq!(matches!(slot, Slot::Spilled(..)), next == Next::Awaited);
-    }
+    let waiting: Vec<_> =
+        in_each_state(&node).iter().map(|(name, slot, _job)| (*name, slot.bytes())).collect();
+    let expected = [
+        ("idle", 0),
+        ("queued", 1),
+        ("writing", 2),
+        ("writing, awaited", 1),
+        ("spilled", 1),
+        ("failed", 0),
+        ("hung up", 0),
+    ];
+    assert_eq!(waiting, expected);
 }
 
 #[test]
@@ -155,7 +141,7 @@ fn a_volatile_frame_is_for_an_idle_slot() {
     let taking: Vec<_> = in_each_state(&node)
         .into_iter()
         .filter_map(|(name, mut slot, _job)| {
-            let appended = slot.append(&frame(b"3"), NO_BOUND, true);
+            let appended = slot.append(&frame(b"3"), true);
             (appended != Appended::Dropped).then_some((name, appended))
         })
         .collect();

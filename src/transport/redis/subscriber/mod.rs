@@ -203,6 +203,16 @@ impl SubscriberConnection {
         self.names.tenure()
     }
 
+    /// Returns whether Redis has answered everything, the names above all.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_open() && self.unsent.is_none() && self.in_flight.is_empty()
+    }
+
+    /// Returns the subscriber that it belongs to.
+    pub(super) fn number(&self) -> Subscriber {
+        self.number
+    }
+
     /// Returns whether the connection is up.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()

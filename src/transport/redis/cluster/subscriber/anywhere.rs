@@ -9,9 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::former::FormerNode;
+use super::last::ANSWER;
+use super::seen::{LAG, Sender};
+use super::successor::{Fate, Successor, Twice};
 use crate::transport::redis::cluster::settings::ClusterSettings;
 use crate::transport::redis::cluster::topology::Topology;
 use crate::transport::redis::connect::{Address, RedisTarget};
+use crate::transport::redis::connection::millis;
 use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{Holding, SubscriberConnection};
 use crate::transport::{Incoming, Subscriber, Subscription};
@@ -21,7 +25,7 @@ use crate::transport::{Incoming, Subscriber, Subscription};
 const RETURN: Duration = Duration::from_millis(250);
 
 /// How long the node may be missing from the topology before it is left. A master that is replaced is listed
-/// again as a replica a moment later.
+/// again as a replica once it has copied the data of the new one.
 pub(crate) const MISSING: Duration = Duration::from_secs(2);
 
 /// If a connection to the same node is lost again within this time, the node is left.
@@ -39,6 +43,12 @@ pub(super) struct Anywhere {
     at: Option<Address>,
     /// Where it went before, if that node may hang.
     former: Option<FormerNode>,
+    /// Where it goes next, if the node is left though it is alive.
+    successor: Option<Successor>,
+    /// What both of them send, or have just sent.
+    twice: Option<Twice>,
+    /// Since when copies come from the node alone, of what another one has sent.
+    copies_since: Option<(Instant, Sender)>,
     /// Since when the node is missing from the topology.
     missing: Option<Instant>,
     /// When the node last got the chance to take a lost connection back.
@@ -60,6 +70,9 @@ impl Anywhere {
             connection: SubscriberConnection::new(number, Arc::new(nowhere), Holding::Whole),
             at: None,
             former: None,
+            successor: None,
+            twice: None,
+            copies_since: None,
             missing: None,
             retried: None,
             returns_until: None,
@@ -69,12 +82,18 @@ impl Anywhere {
 
     /// Adds names. The connection opens if that is `allowed`.
     pub(super) fn subscribe(&mut self, names: Vec<Subscription>, topology: &Topology, allowed: bool) {
+        if let Some(successor) = &mut self.successor {
+            successor.connection.subscribe(names.clone());
+        }
         self.connection.subscribe(names);
         self.place(topology, allowed);
     }
 
     /// Removes names. Names that are not there are ignored.
     pub(super) fn unsubscribe(&mut self, names: Vec<Subscription>) {
+        if let Some(successor) = &mut self.successor {
+            successor.connection.unsubscribe(names.clone());
+        }
         self.connection.unsubscribe(names);
     }
 
@@ -88,6 +107,7 @@ impl Anywhere {
     /// Drops the connection, and keeps the names. Returns whether it was up or being opened.
     pub(super) fn close(&mut self) -> bool {
         self.former = None;
+        self.forget_successor();
         self.returns_until = None;
         self.connection.close()
     }
@@ -96,6 +116,7 @@ impl Anywhere {
     pub(super) fn clear(&mut self) {
         self.connection.clear();
         self.former = None;
+        self.forget_successor();
     }
 
     /// Asks for signs of life, unless the connection is not read.
@@ -104,19 +125,32 @@ impl Anywhere {
         if let Some(former) = &mut self.former {
             former.pulse(paused);
         }
+        if let Some(successor) = &mut self.successor {
+            successor.connection.pulse(paused);
+        }
     }
 
     /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let missing = self.missing.map(|since| since + MISSING);
+        let missing = self.missing.filter(|_| self.successor.is_none()).map(|since| since + MISSING);
         let former = self.former.as_ref().and_then(FormerNode::deadline);
-        [self.returns_until, missing, former].into_iter().flatten().min()
+        let successor = self.successor.as_ref().and_then(Successor::deadline);
+        let copies = self.copies_since.map(|(since, _)| since + LAG);
+        [self.returns_until, missing, former, successor, copies].into_iter().flatten().min()
     }
 
     /// Adopts a new topology. The connection opens if that is `allowed`.
     pub(super) fn adopt(&mut self, topology: &Topology, now: Instant, allowed: bool) {
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
-        self.missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
+        let missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
+        if missing.is_some() && self.missing.is_none() {
+            // Whether it is alive is known when it is left.
+            self.connection.ask();
+        }
+        self.missing = missing;
+        if missing.is_none() && self.successor.as_ref().is_some_and(|successor| !successor.delivers()) {
+            self.forget_successor();
+        }
         self.place(topology, allowed);
     }
 
@@ -130,28 +164,14 @@ impl Anywhere {
         sink: &mut dyn FnMut(Incoming<'_>),
         trouble: &mut bool,
     ) -> PollStep {
-        if self.missing.is_some_and(|since| now >= since + MISSING) {
-            self.missing = None;
-            // The node may have hung for long, while the others accepted publishes.
-            let silence = self.connection.silence();
-            if topology.masters().next().is_some() {
-                self.leave_former(sink);
-                self.former = FormerNode::of(&mut self.connection);
-            }
-            if self.move_on(topology) || self.former.is_some() {
-                sink(Incoming::SubscriberDown { subscriber: self.number, reason: DELISTED, silence });
-                return PollStep::REPORTED;
-            }
+        let is_due = self.successor.is_none() && self.missing.is_some_and(|since| now >= since + MISSING);
+        if is_due && self.is_alive() {
+            self.begin_succession(topology);
+        } else if is_due && self.leave(topology, sink) {
+            return PollStep::REPORTED;
         }
         let stood = self.connection.is_open();
-        let mut step = match &mut self.former {
-            None => self.connection.poll(cx, paused, sink),
-            Some(former) => self.connection.poll(cx, paused, &mut |incoming| {
-                if former.hear(&incoming, now) {
-                    sink(incoming);
-                }
-            }),
-        };
+        let mut step = self.poll_connection(cx, paused, now, sink);
         let later = self.poll_former(cx, paused, now, sink);
         step.reported |= later.reported;
         step.more |= later.more;
@@ -160,6 +180,13 @@ impl Anywhere {
         }
         let lost = self.connection.take_news().loss.is_some();
         *trouble |= lost;
+        let after = self.poll_successor(cx, topology, lost, paused, now, sink);
+        step.reported |= after.reported;
+        step.more |= after.more;
+        if lost && self.connection.is_open() {
+            // The next node has taken over.
+            return step;
+        }
         let may_return = stood
             && self.retried.is_none_or(|last| now - last >= STABLE)
             && self.at.as_ref().is_some_and(|at| topology.nodes().any(|node| node == at));
@@ -175,6 +202,139 @@ impl Anywhere {
             step.more = true;
         }
         step
+    }
+
+    /// Whether the node has answered since it was last asked, or sends something.
+    fn is_alive(&self) -> bool {
+        let is_heard = || self.connection.silence() < millis(ANSWER);
+        self.connection.is_open() && (!self.connection.is_asked() || is_heard())
+    }
+
+    /// The next node is to take over, beside this one.
+    fn begin_succession(&mut self, topology: &Topology) {
+        let Some(next) = self.next(topology).filter(|next| Some(next) != self.at.as_ref()) else {
+            self.missing = None;
+            return;
+        };
+        let target = self.settings.of(&next);
+        let mut connection = SubscriberConnection::new(self.number, target, Holding::Whole);
+        connection.subscribe(self.connection.names().map(|(name, _)| name.clone()).collect());
+        self.successor = Some(Successor::new(next, connection));
+    }
+
+    fn forget_successor(&mut self) {
+        self.successor = None;
+        self.twice = None;
+        self.copies_since = None;
+    }
+
+    /// Leaves the node, which may hang. Returns whether that was reported.
+    fn leave(&mut self, topology: &Topology, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        self.missing = None;
+        // The node may have hung for long, while the others accepted publishes.
+        let silence = self.connection.silence();
+        if topology.masters().next().is_some() {
+            self.leave_former(sink);
+            self.former = FormerNode::of(&mut self.connection);
+        }
+        let leaves = self.move_on(topology) || self.former.is_some();
+        if leaves {
+            sink(Incoming::SubscriberDown { subscriber: self.number, reason: DELISTED, silence });
+        }
+        leaves
+    }
+
+    /// Polls the connection. What is a copy is not reported.
+    fn poll_connection(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> PollStep {
+        if self.copies_since.is_some_and(|(since, _)| now >= since + LAG) {
+            (self.twice, self.copies_since) = (None, None);
+        }
+        let (former, copies_since) = (&mut self.former, self.copies_since);
+        let mut twice = self.twice.as_mut();
+        self.connection.poll(cx, paused, &mut |incoming| {
+            let is_new = match (twice.as_deref_mut(), copies_since) {
+                (Some(twice), Some((_, by))) => !twice.is_copy(&incoming, by, now),
+                (Some(twice), None) => twice.is_new(&incoming, Sender::Former, now),
+                (None, _) => true,
+            };
+            if is_new && former.as_mut().is_none_or(|former| former.hear(&incoming, now)) {
+                sink(incoming);
+            }
+        })
+    }
+
+    /// Polls the node that is to take over. `lost` is whether the connection was lost, which was reported.
+    fn poll_successor(
+        &mut self,
+        cx: &mut Context<'_>,
+        topology: &Topology,
+        lost: bool,
+        paused: bool,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> PollStep {
+        let Some(successor) = &mut self.successor else {
+            return PollStep::default();
+        };
+        if !successor.connection.is_open() {
+            // What was read before the names are sent to the next node does not come from there.
+            self.twice = None;
+        }
+        let twice = self.twice.get_or_insert_with(|| Twice::new(now));
+        if lost {
+            if !successor.is_confirmed() {
+                self.forget_successor();
+                return PollStep::default();
+            }
+            successor.report(self.number, sink);
+            successor.give(self.number, twice, now, sink);
+            self.take_over(now);
+            return PollStep::REPORTED;
+        }
+        let (step, fate) = successor.poll(cx, paused, &mut self.connection, twice, now, sink);
+        match fate {
+            Fate::GoesOn => {}
+            Fate::TakesOver => {
+                let is_part = twice.is_met;
+                if !is_part {
+                    let unlisted = self.missing.map_or(0, |since| millis(now - since));
+                    let silence = self.connection.silence().max(unlisted);
+                    sink(Incoming::SubscriberDown { subscriber: self.number, reason: DELISTED, silence });
+                    successor.report(self.number, sink);
+                }
+                self.take_over(now);
+                return PollStep { reported: step.reported || !is_part, more: true };
+            }
+            Fate::Lost => {
+                // What it has sent first comes from this node as well.
+                let copies = self.twice.take().filter(|_| successor.delivers());
+                self.forget_successor();
+                self.copies_since = copies.is_some().then_some((now, Sender::Former));
+                self.twice = copies;
+                self.missing = Some(now);
+            }
+            Fate::FormerHangs => {
+                self.forget_successor();
+                self.leave(topology, sink);
+                return PollStep::REPORTED;
+            }
+        }
+        step
+    }
+
+    fn take_over(&mut self, now: Instant) {
+        if let Some(Successor { at, connection, .. }) = self.successor.take() {
+            self.connection = connection;
+            self.at = Some(at);
+            self.copies_since = Some((now, Sender::Owner));
+            (self.missing, self.retried, self.returns_until) = (None, None, None);
+        }
     }
 
     /// Polls the node that was left.
@@ -218,17 +378,23 @@ impl Anywhere {
 
     /// Goes to the next master. Returns whether the connection was up or being opened.
     fn move_on(&mut self, topology: &Topology) -> bool {
+        let Some(next) = self.next(topology) else {
+            return false;
+        };
+        self.forget_successor();
+        self.missing = None;
+        self.returns_until = None;
+        let target = self.settings.of(&next);
+        self.at = Some(next);
+        self.connection.move_to(target)
+    }
+
+    fn next(&self, topology: &Topology) -> Option<Address> {
         let masters: Vec<&Address> = topology.masters().collect();
         let place = match &self.at {
             Some(at) => masters.iter().position(|master| *master == at).map_or(0, |place| place + 1),
             None => self.number + self.spread,
         };
-        let Some(next) = place.checked_rem(masters.len()).and_then(|place| masters.get(place)) else {
-            return false;
-        };
-        self.at = Some((*next).clone());
-        self.missing = None;
-        self.returns_until = None;
-        self.connection.move_to(self.settings.of(next))
+        place.checked_rem(masters.len()).and_then(|place| masters.get(place)).copied().cloned()
     }
 }

@@ -6,6 +6,8 @@ mod handovers;
 mod hints;
 mod last;
 mod moves;
+mod seen;
+mod successor;
 mod turns;
 
 pub(super) use anywhere::MISSING;

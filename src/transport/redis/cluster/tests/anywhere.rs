@@ -63,6 +63,123 @@ fn a_node_that_is_missing_from_the_topology_for_a_moment_is_not_left() {
     });
 }
 
+/// A subscriber whose node, which is alive, is not listed any more. Returns the node, and its two others.
+async fn delisted(rig: &mut Rig) -> (usize, usize) {
+    rig.transport.subscribe(0, vec![Subscription::channel("a"), Subscription::pattern("b*")]);
+    rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
+    let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+    let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+    rig.cluster.all_see(moved);
+    rig.transport.refresh.hint(None, Instant::now());
+    rig.until_cluster(|cluster| (0..3).any(|node| node != former && cluster.listeners(node) > 0)).await;
+    let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
+    (former, next)
+}
+
+/// The next messages of a subscriber that nothing is said of.
+async fn heard(rig: &mut Rig, count: usize) -> Vec<String> {
+    let mut messages = Vec::new();
+    while messages.len() < count {
+        let event = rig.next().await;
+        assert!(!event.starts_with("subscribe"), "{event}");
+        messages.extend(event.strip_prefix("message 0 ").map(str::to_owned));
+    }
+    messages
+}
+
+const WITH_REPLICA: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[0]), (8192, 16383, &[1, 2])];
+
+#[test]
+fn a_node_that_is_alive_is_left_without_a_gap() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        // Each comes from both, in whatever order, and two are the same to the byte.
+        for payload in ["1", "2", "2"] {
+            rig.cluster.push(former, &bulks(&["message", "a", payload]));
+        }
+        for payload in ["1", "2", "2", "3"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        rig.cluster.push(next, &bulks(&["pmessage", "b*", "b1", "4"]));
+        assert_eq!(heard(&mut rig, 5).await, ["a 1", "a 2", "a 2", "a 3", "b1 4"]);
+        rig.cluster.push(former, &bulks(&["message", "a", "3"]));
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
+        rig.cluster.push(next, &bulks(&["message", "a", "5"]));
+        assert_eq!(heard(&mut rig, 1).await, ["a 5"]);
+        rig.transport.subscribe(0, vec![Subscription::channel("c")]);
+        rig.until("subscribed 0 c").await;
+        assert!(!rig.cluster.log(next, "SUBSCRIBE c").is_empty());
+    });
+}
+
+#[test]
+fn a_late_copy_of_what_a_node_has_sent_that_was_left_is_dropped_and_no_later_one() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        for node in [former, next] {
+            rig.cluster.push(node, &bulks(&["message", "a", "0"]));
+        }
+        rig.cluster.push(former, &bulks(&["message", "a", "1"]));
+        assert_eq!(heard(&mut rig, 2).await, ["a 0", "a 1"]);
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
+        for payload in ["1", "1", "2"] {
+            rig.cluster.push(next, &bulks(&["message", "a", payload]));
+        }
+        assert_eq!(heard(&mut rig, 2).await, ["a 1", "a 2"]);
+    });
+}
+
+#[test]
+fn a_gap_is_reported_if_a_node_that_is_left_may_have_been_cut_off() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        rig.until("message 0 a 1").await;
+        rig.until("subscriber down 0").await;
+        rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
+    });
+}
+
+#[test]
+fn a_node_that_hangs_while_it_is_left_is_left_as_one_that_hangs() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        // It answers that it is alive, and no more.
+        rig.cluster.nodes()[former].pings = Some(1);
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until("subscriber down 0").await;
+        rig.until("subscribed 0 a").await;
+        let next = (0..3).find(|&node| node != former && rig.cluster.listeners(node) > 0).unwrap();
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        assert_eq!(rig.until("message").await, "message 0 a 1");
+    });
+}
+
+#[test]
+fn a_node_that_is_lost_while_it_is_left_is_replaced_at_once() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        rig.cluster.push(next, &bulks(&["message", "a", "1"]));
+        rig.until("message 0 a 1").await;
+        rig.cluster.kill(former);
+        rig.until("subscriber down 0").await;
+        rig.expect_all(&["subscribed 0 a", "subscribed 0 b*"]).await;
+        rig.cluster.push(next, &bulks(&["message", "a", "2"]));
+        rig.until("message 0 a 2").await;
+        assert_eq!(rig.cluster.log(next, "PSUBSCRIBE").len(), 1, "it is the same connection");
+    });
+}
+
 #[test]
 fn what_a_node_delivered_before_it_hung_does_not_come_again_from_the_next_one() {
     block_on(async {

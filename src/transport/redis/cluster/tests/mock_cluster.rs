@@ -29,6 +29,8 @@ pub(super) struct MockNode {
     pub(super) busy: bool,
     /// It reads commands and does not answer.
     pub(super) hangs: bool,
+    /// How many PINGs it answers, if not all.
+    pub(super) pings: Option<u32>,
     /// It does not read until it is back, and then runs everything.
     pub(super) frozen: bool,
     /// The same for connections that have only sent publishes.
@@ -70,6 +72,7 @@ impl MockCluster {
                 counting: None,
                 busy: false,
                 hangs: false,
+                pings: None,
                 frozen: false,
                 holds_back: false,
                 subscribers: 0,
@@ -223,7 +226,9 @@ fn answer(
         return b"-BUSY Redis is busy running a script.\r\n".to_vec();
     }
     if command[0] == "PING" {
-        return b"+PONG\r\n".to_vec();
+        let pings = nodes[index].pings;
+        nodes[index].pings = pings.map(|left| left.saturating_sub(1));
+        return if pings == Some(0) { Vec::new() } else { b"+PONG\r\n".to_vec() };
     }
     let ports: Vec<u16> = nodes.iter().map(|node| node.port).collect();
     let node = &mut nodes[index];

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use super::busy::{BusyCheck, NodeState, TICK};
-use super::seen::{COPY_LAG, Copies, LAG, SeenMessages, Sender};
 use crate::transport::redis::cluster::subscriber::last::{
     ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash,
 };

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::seen::{COPY_LAG, Copies};
+use super::super::seen::{COPY_LAG, Copies};
 use crate::transport::redis::cluster::subscriber::last::hash;
 use crate::transport::redis::connect::Address;
 

@@ -43,7 +43,6 @@
 mod busy;
 mod handover;
 mod hung;
-mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -57,13 +56,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::last::{ANSWER, LastMessages, Whom};
+use super::seen::{COPY_LAG, Copies, LAG, SeenMessages};
 use crate::transport::redis::connect::Address;
 use crate::transport::resp::Message;
 use crate::transport::{Incoming, Subscription, SubscriptionKind};
 use busy::{BusyCheck, MOST_BUSY, TICK};
 use handover::{Handover, PATIENCE, Phase};
 use hung::HungNode;
-use seen::{COPY_LAG, Copies, LAG, SeenMessages};
 
 /// The handovers of a subscriber. There is hardly ever one.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Nodes that hang, are replaced, and come back.
 
-use super::super::seen::{MAX_SEEN, Sender};
+use super::super::super::seen::{MAX_SEEN, Sender};
 use super::*;
 use crate::transport::redis::cluster::subscriber::last::MAX_HELD;
 

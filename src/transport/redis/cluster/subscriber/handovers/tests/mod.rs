@@ -1,7 +1,7 @@
 mod hung;
 
+use super::super::seen::COPY_LAG;
 use super::busy::MOST_BUSY;
-use super::seen::COPY_LAG;
 use super::*;
 
 const PAYLOADS: [&[u8]; 3] = [b"1", b"2", b"3"];

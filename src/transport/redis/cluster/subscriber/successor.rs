@@ -1,0 +1,220 @@
+//! How channels and globs go to another node without a gap, if theirs is alive but not part of the topology. A master that
+//! was replaced is not listed as long as it copies the data of the new one.
+//!
+//! The connection to the next node is made beside that to the former one. What the next node sends is held back until the
+//! former one has answered a question: by then it has delivered what was published before the next node was subscribed.
+//! Then both deliver for one [`LAG`], and what the other one has sent is dropped. After that the next node takes over.
+//!
+//! A node that was thrown out of the cluster answers as well, and gets nothing of what is published elsewhere. So a gap is
+//! reported unless some message has come from both.
+
+use std::hash::RandomState;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::last::{MAX_HELD, MAX_HELD_BYTES, hash};
+use super::seen::{LAG, SeenMessages, Sender};
+use crate::transport::redis::connect::Address;
+use crate::transport::redis::step::PollStep;
+use crate::transport::redis::subscriber::SubscriberConnection;
+use crate::transport::{Incoming, Subscriber, Subscription, SubscriptionKind};
+
+/// How long the former node may take to answer. If it takes longer, it may hang.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long a copy may need: what is held back until the former node has answered may be one.
+const COPY: Duration = Duration::from_secs(3);
+
+/// The connection to the node that is to take over.
+pub(super) struct Successor {
+    pub(super) at: Address,
+    pub(super) connection: SubscriberConnection,
+    stage: Stage,
+    held: Vec<HeldMessage>,
+    held_bytes: usize,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has not confirmed all names.
+    Confirming,
+    /// It has, and the former node was asked whether it is alive.
+    Asked { until: Instant },
+    /// Both deliver.
+    Both { until: Instant },
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is on the way.
+    GoesOn,
+    /// It has what the former node had.
+    TakesOver,
+    /// It was lost.
+    Lost,
+    /// The former node hangs.
+    FormerHangs,
+}
+
+/// What two nodes send, and is delivered once.
+pub(super) struct Twice {
+    keys: RandomState,
+    seen: SeenMessages,
+    /// Whether both have sent a message.
+    pub(super) is_met: bool,
+}
+
+struct HeldMessage {
+    kind: SubscriptionKind,
+    name: Vec<u8>,
+    channel: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Successor {
+    /// Takes a connection that has the names, and opens it.
+    pub(super) fn new(at: Address, mut connection: SubscriberConnection) -> Self {
+        connection.open();
+        Self { at, connection, stage: Stage::Confirming, held: Vec::new(), held_bytes: 0 }
+    }
+
+    /// Whether it may have sent messages that the former node has not.
+    pub(super) fn delivers(&self) -> bool {
+        matches!(self.stage, Stage::Both { .. })
+    }
+
+    /// Whether it has confirmed all names.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.stage != Stage::Confirming
+    }
+
+    /// Returns when a poll has something to do even if nothing is read.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Confirming => None,
+            Stage::Asked { until } | Stage::Both { until } => Some(until),
+        }
+    }
+
+    /// Opens, writes everything, and reads unless paused. `former` must have been polled before.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        paused: bool,
+        former: &mut SubscriberConnection,
+        twice: &mut Twice,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> (PollStep, Fate) {
+        let delivers = self.delivers();
+        let Self { connection, held, held_bytes, .. } = self;
+        let mut reported = false;
+        let mut step = connection.poll(cx, paused, &mut |incoming| {
+            // The names are confirmed already, by the former node.
+            let Incoming::Message { kind, name, channel, payload, .. } = incoming else {
+                return;
+            };
+            if delivers {
+                if twice.is_new(&incoming, Sender::Owner, now) {
+                    reported = true;
+                    sink(incoming);
+                }
+                return;
+            }
+            let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
+            *held_bytes += name.len() + channel.len() + payload.len();
+            held.push(HeldMessage { kind, name, channel, payload });
+        });
+        step.reported = reported;
+        if connection.take_news().loss.is_some() {
+            return (step, Fate::Lost);
+        }
+        match &mut self.stage {
+            Stage::Asked { until } if paused => *until = now + ANSWER,
+            Stage::Both { until } if paused => *until = now + LAG,
+            Stage::Confirming => {
+                if connection.is_settled() {
+                    former.ask();
+                    self.stage = Stage::Asked { until: now + ANSWER };
+                    step.more = true;
+                }
+            }
+            Stage::Asked { until } => {
+                let until = *until;
+                let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
+                if !former.is_asked() || is_too_much {
+                    step.reported |= self.give(former.number(), twice, now, sink);
+                    self.stage = Stage::Both { until: now + LAG };
+                } else if now >= until {
+                    return (step, Fate::FormerHangs);
+                }
+            }
+            Stage::Both { until } => {
+                if now >= *until && !step.more {
+                    return (step, Fate::TakesOver);
+                }
+            }
+        }
+        (step, Fate::GoesOn)
+    }
+
+    /// Reports what was held back, but for copies. Returns whether there was any.
+    pub(super) fn give(
+        &mut self,
+        subscriber: Subscriber,
+        twice: &mut Twice,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        self.held_bytes = 0;
+        let mut any = false;
+        for HeldMessage { kind, name, channel, payload } in self.held.drain(..) {
+            let (name, channel, payload) = (name.as_slice(), channel.as_slice(), payload.as_slice());
+            let incoming = Incoming::Message { subscriber, kind, name, channel, payload };
+            if twice.is_new(&incoming, Sender::Owner, now) {
+                any = true;
+                sink(incoming);
+            }
+        }
+        any
+    }
+
+    /// Reports the names as confirmed: that the former node is lost, or was cut off, was reported.
+    pub(super) fn report(&self, subscriber: Subscriber, sink: &mut dyn FnMut(Incoming<'_>)) {
+        for (Subscription { kind, name }, _) in self.connection.names() {
+            sink(Incoming::Subscribed { subscriber, kind: *kind, name });
+        }
+    }
+}
+
+impl Twice {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { keys: RandomState::new(), seen: SeenMessages::new(now, COPY), is_met: false }
+    }
+
+    /// Returns whether to deliver something: it is no message, or one that the other node has not sent.
+    pub(super) fn is_new(&mut self, incoming: &Incoming<'_>, by: Sender, now: Instant) -> bool {
+        match incoming {
+            Incoming::Message { name, payload, .. } => {
+                let is_new = self.seen.is_new(hash(&self.keys, name, payload), by, now);
+                self.is_met |= !is_new;
+                is_new
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns whether it is a message that the other node has sent.
+    pub(super) fn is_copy(&mut self, incoming: &Incoming<'_>, by: Sender, now: Instant) -> bool {
+        match incoming {
+            Incoming::Message { name, payload, .. } => {
+                self.seen.take(hash(&self.keys, name, payload), by, now)
+            }
+            _ => false,
+        }
+    }
+}
