@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::former::FormerNode;
-use super::last::ANSWER;
 use super::seen::{LAG, Sender};
 use super::successor::{Fate, Successor, Twice};
 use crate::transport::redis::cluster::settings::ClusterSettings;
@@ -27,6 +26,12 @@ const RETURN: Duration = Duration::from_millis(250);
 /// How long the node may be missing from the topology before it is left. A master that is replaced is listed
 /// again as a replica once it has copied the data of the new one.
 pub(crate) const MISSING: Duration = Duration::from_secs(2);
+
+/// How long it may take to leave a node without a gap. After that it is left with one.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// A node that takes longer to answer may have hung.
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// If a connection to the same node is lost again within this time, the node is left.
 const STABLE: Duration = Duration::from_secs(2);
@@ -49,14 +54,26 @@ pub(super) struct Anywhere {
     twice: Option<Twice>,
     /// Since when copies come from the node alone, of what another one has sent.
     copies_since: Option<(Instant, Sender)>,
-    /// Since when the node is missing from the topology.
-    missing: Option<Instant>,
+    /// If the node is missing from the topology.
+    missing: Option<Missing>,
     /// When the node last got the chance to take a lost connection back.
     retried: Option<Instant>,
     /// Until when it has that chance.
     returns_until: Option<Instant>,
     /// Shifts the choice of the node, so that servers choose different nodes.
     spread: usize,
+}
+
+/// Since when the node is missing from the topology, and what is known of it.
+#[derive(Clone, Copy)]
+struct Missing {
+    since: Instant,
+    /// When it is to be left.
+    due: Instant,
+    /// For how long nothing was read by then, in milliseconds.
+    silence: u64,
+    /// Whether it has answered the question of then in time; `None` if there is none yet.
+    is_prompt: Option<bool>,
 }
 
 impl Anywhere {
@@ -82,18 +99,14 @@ impl Anywhere {
 
     /// Adds names. The connection opens if that is `allowed`.
     pub(super) fn subscribe(&mut self, names: Vec<Subscription>, topology: &Topology, allowed: bool) {
-        if let Some(successor) = &mut self.successor {
-            successor.connection.subscribe(names.clone());
-        }
+        self.put_off();
         self.connection.subscribe(names);
         self.place(topology, allowed);
     }
 
     /// Removes names. Names that are not there are ignored.
     pub(super) fn unsubscribe(&mut self, names: Vec<Subscription>) {
-        if let Some(successor) = &mut self.successor {
-            successor.connection.unsubscribe(names.clone());
-        }
+        self.put_off();
         self.connection.unsubscribe(names);
     }
 
@@ -132,7 +145,10 @@ impl Anywhere {
 
     /// Returns when a poll has something to do even if nothing is read.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let missing = self.missing.filter(|_| self.successor.is_none()).map(|since| since + MISSING);
+        let missing = self.missing.map(|missing| match self.successor {
+            None => missing.due,
+            Some(_) => missing.since + LEAVING,
+        });
         let former = self.former.as_ref().and_then(FormerNode::deadline);
         let successor = self.successor.as_ref().and_then(Successor::deadline);
         let copies = self.copies_since.map(|(since, _)| since + LAG);
@@ -142,14 +158,14 @@ impl Anywhere {
     /// Adopts a new topology. The connection opens if that is `allowed`.
     pub(super) fn adopt(&mut self, topology: &Topology, now: Instant, allowed: bool) {
         let gone = |at: &Address| !topology.nodes().any(|node| node == at);
-        let missing = self.at.as_ref().filter(|at| gone(at)).map(|_| self.missing.unwrap_or(now));
-        if missing.is_some() && self.missing.is_none() {
-            // Whether it is alive is known when it is left.
-            self.connection.ask();
-        }
-        self.missing = missing;
-        if missing.is_none() && self.successor.as_ref().is_some_and(|successor| !successor.delivers()) {
-            self.forget_successor();
+        if !self.at.as_ref().is_some_and(gone) {
+            self.missing = None;
+            // What both have sent is told apart until the next one has taken over.
+            if !self.successor.as_ref().is_some_and(Successor::delivers) && self.copies_since.is_none() {
+                self.forget_successor();
+            }
+        } else if self.missing.is_none() {
+            self.missing = Some(self.missing_since(now));
         }
         self.place(topology, allowed);
     }
@@ -164,14 +180,11 @@ impl Anywhere {
         sink: &mut dyn FnMut(Incoming<'_>),
         trouble: &mut bool,
     ) -> PollStep {
-        let is_due = self.successor.is_none() && self.missing.is_some_and(|since| now >= since + MISSING);
-        if is_due && self.is_alive() {
-            self.begin_succession(topology);
-        } else if is_due && self.leave(topology, sink) {
-            return PollStep::REPORTED;
-        }
         let stood = self.connection.is_open();
         let mut step = self.poll_connection(cx, paused, now, sink);
+        if self.look_at_missing(topology, paused, now, sink) {
+            return PollStep::REPORTED;
+        }
         let later = self.poll_former(cx, paused, now, sink);
         step.reported |= later.reported;
         step.more |= later.more;
@@ -204,22 +217,70 @@ impl Anywhere {
         step
     }
 
-    /// Whether the node has answered since it was last asked, or sends something.
-    fn is_alive(&self) -> bool {
-        let is_heard = || self.connection.silence() < millis(ANSWER);
-        self.connection.is_open() && (!self.connection.is_asked() || is_heard())
+    /// The node is missing. Asks whether it is alive, and begins to note what it sends: the next one may send it, too.
+    fn missing_since(&mut self, now: Instant) -> Missing {
+        let silence = self.connection.silence();
+        self.connection.ask();
+        if self.copies_since.is_none() && self.connection.is_open() {
+            self.twice = Some(Twice::new(now));
+        }
+        Missing { since: now, due: now + MISSING, silence, is_prompt: None }
     }
 
-    /// The next node is to take over, beside this one.
-    fn begin_succession(&mut self, topology: &Topology) {
-        let Some(next) = self.next(topology).filter(|next| Some(next) != self.at.as_ref()) else {
-            self.missing = None;
-            return;
+    /// Leaves a node that is missing for long enough: without a gap, if that can be. Returns whether it was reported as
+    /// left. What has come must have been read.
+    fn look_at_missing(
+        &mut self,
+        topology: &Topology,
+        paused: bool,
+        now: Instant,
+        sink: &mut dyn FnMut(Incoming<'_>),
+    ) -> bool {
+        let Some(missing) = &mut self.missing else {
+            return false;
         };
+        if missing.is_prompt.is_none() && self.connection.is_open() && !self.connection.is_asked() {
+            missing.is_prompt = Some(now - missing.since < PROMPT || paused);
+        }
+        let Missing { since, due, is_prompt, .. } = *missing;
+        if paused || self.connection.more {
+            return false;
+        }
+        if now >= since + LEAVING {
+            self.forget_successor();
+            return self.leave(topology, now, sink);
+        }
+        if now < due || self.successor.is_some() {
+            return false;
+        }
+        let is_alive = is_prompt == Some(true) && self.connection.is_settled();
+        match self.next(topology).filter(|next| Some(next) != self.at.as_ref()) {
+            Some(next) if is_alive && self.twice.is_some() && self.copies_since.is_none() => {
+                self.begin_succession(next, sink)
+            }
+            _ => self.leave(topology, now, sink),
+        }
+    }
+
+    /// The next node is to take over, beside this one. Returns whether something was reported.
+    fn begin_succession(&mut self, next: Address, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
+        let reported = self.leave_former(sink);
         let target = self.settings.of(&next);
         let mut connection = SubscriberConnection::new(self.number, target, Holding::Whole);
         connection.subscribe(self.connection.names().map(|(name, _)| name.clone()).collect());
         self.successor = Some(Successor::new(next, connection));
+        reported
+    }
+
+    /// It is tried again later, unless the next node delivers: then nothing of it is missed.
+    fn put_off(&mut self) {
+        if let Some(successor) = self.successor.take() {
+            // What it has sent first comes from this node as well.
+            self.copies_since = successor.delivers().then(|| (Instant::now(), Sender::Former));
+            if let Some(missing) = &mut self.missing {
+                missing.due = Instant::now() + MISSING;
+            }
+        }
     }
 
     fn forget_successor(&mut self) {
@@ -229,10 +290,10 @@ impl Anywhere {
     }
 
     /// Leaves the node, which may hang. Returns whether that was reported.
-    fn leave(&mut self, topology: &Topology, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
-        self.missing = None;
+    fn leave(&mut self, topology: &Topology, now: Instant, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         // The node may have hung for long, while the others accepted publishes.
-        let silence = self.connection.silence();
+        let silence = self.missed(now);
+        self.missing = None;
         if topology.masters().next().is_some() {
             self.leave_former(sink);
             self.former = FormerNode::of(&mut self.connection);
@@ -244,6 +305,12 @@ impl Anywhere {
         leaves
     }
 
+    /// For how long a node that is missing may have missed what was published, in milliseconds.
+    fn missed(&self, now: Instant) -> u64 {
+        let unlisted = self.missing.map_or(0, |missing| missing.silence + millis(now - missing.since));
+        self.connection.silence().max(unlisted)
+    }
+
     /// Polls the connection. What is a copy is not reported.
     fn poll_connection(
         &mut self,
@@ -252,6 +319,14 @@ impl Anywhere {
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> PollStep {
+        if let Some((since, _)) = &mut self.copies_since
+            && paused
+        {
+            *since = now;
+        }
+        if let Some(twice) = self.twice.as_mut().filter(|_| paused) {
+            twice.pause(now);
+        }
         if self.copies_since.is_some_and(|(since, _)| now >= since + LAG) {
             (self.twice, self.copies_since) = (None, None);
         }
@@ -279,13 +354,10 @@ impl Anywhere {
         now: Instant,
         sink: &mut dyn FnMut(Incoming<'_>),
     ) -> PollStep {
+        let silence = self.missed(now);
         let Some(successor) = &mut self.successor else {
             return PollStep::default();
         };
-        if !successor.connection.is_open() {
-            // What was read before the names are sent to the next node does not come from there.
-            self.twice = None;
-        }
         let twice = self.twice.get_or_insert_with(|| Twice::new(now));
         if lost {
             if !successor.is_confirmed() {
@@ -294,46 +366,41 @@ impl Anywhere {
             }
             successor.report(self.number, sink);
             successor.give(self.number, twice, now, sink);
-            self.take_over(now);
+            self.take_over(topology, now);
             return PollStep::REPORTED;
         }
         let (step, fate) = successor.poll(cx, paused, &mut self.connection, twice, now, sink);
         match fate {
             Fate::GoesOn => {}
+            // It is listed again.
+            Fate::TakesOver if self.missing.is_none() => self.put_off(),
             Fate::TakesOver => {
                 let is_part = twice.is_met;
                 if !is_part {
-                    let unlisted = self.missing.map_or(0, |since| millis(now - since));
-                    let silence = self.connection.silence().max(unlisted);
                     sink(Incoming::SubscriberDown { subscriber: self.number, reason: DELISTED, silence });
                     successor.report(self.number, sink);
                 }
-                self.take_over(now);
+                self.take_over(topology, now);
                 return PollStep { reported: step.reported || !is_part, more: true };
             }
-            Fate::Lost => {
-                // What it has sent first comes from this node as well.
-                let copies = self.twice.take().filter(|_| successor.delivers());
-                self.forget_successor();
-                self.copies_since = copies.is_some().then_some((now, Sender::Former));
-                self.twice = copies;
-                self.missing = Some(now);
-            }
+            Fate::Fails => self.put_off(),
             Fate::FormerHangs => {
                 self.forget_successor();
-                self.leave(topology, sink);
+                self.leave(topology, now, sink);
                 return PollStep::REPORTED;
             }
         }
         step
     }
 
-    fn take_over(&mut self, now: Instant) {
+    fn take_over(&mut self, topology: &Topology, now: Instant) {
         if let Some(Successor { at, connection, .. }) = self.successor.take() {
             self.connection = connection;
-            self.at = Some(at);
             self.copies_since = Some((now, Sender::Owner));
-            (self.missing, self.retried, self.returns_until) = (None, None, None);
+            let is_missing = !topology.nodes().any(|node| *node == at);
+            self.at = Some(at);
+            self.missing = is_missing.then(|| self.missing_since(now));
+            (self.retried, self.returns_until) = (None, None);
         }
     }
 

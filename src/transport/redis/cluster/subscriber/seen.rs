@@ -83,6 +83,14 @@ impl SeenMessages {
         })
     }
 
+    /// From now on a copy needs no longer than so long.
+    pub(super) fn age_anew(&mut self, now: Instant, lag: Duration) {
+        for (hash, count) in std::mem::take(&mut self.earlier) {
+            *self.ahead.entry(hash).or_default() += count;
+        }
+        (self.since, self.lag) = (now, lag);
+    }
+
     /// Forgets messages whose copies cannot come any more: after half the lag at the earliest, and after the
     /// whole lag at the latest.
     fn age(&mut self, now: Instant) {

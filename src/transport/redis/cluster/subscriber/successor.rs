@@ -1,12 +1,16 @@
 //! How channels and globs go to another node without a gap, if theirs is alive but not part of the topology. A master that
 //! was replaced is not listed as long as it copies the data of the new one.
 //!
-//! The connection to the next node is made beside that to the former one. What the next node sends is held back until the
-//! former one has answered a question: by then it has delivered what was published before the next node was subscribed.
-//! Then both deliver for one [`LAG`], and what the other one has sent is dropped. After that the next node takes over.
+//! The connection to the next node is made beside that to the former one. What the next node sends is held back until it
+//! has confirmed all names, a [`LAG`] has passed, and the former one has answered a question after that: by then it has
+//! delivered what was published before the next node was subscribed. Then both deliver for one [`LAG`], and what the other
+//! one has sent is dropped. After that the next node takes over.
 //!
 //! A node that was thrown out of the cluster answers as well, and gets nothing of what is published elsewhere. So a gap is
-//! reported unless some message has come from both.
+//! reported unless some message has come from both. What was published while a node was cut off for some seconds, and came
+//! back, is lost untold: nothing on this connection shows it.
+//!
+//! Whatever else happens meanwhile (names are added or removed, the next node refuses one) ends it: the node is left later.
 
 use std::hash::RandomState;
 use std::task::Context;
@@ -24,8 +28,9 @@ use crate::transport::{Incoming, Subscriber, Subscription, SubscriptionKind};
 /// How long the former node may take to answer. If it takes longer, it may hang.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long a copy may need: what is held back until the former node has answered may be one.
-const COPY: Duration = Duration::from_secs(3);
+/// How long a copy may need while messages are held back, and after that.
+const HELD_LAG: Duration = Duration::from_secs(3);
+const LATE: Duration = LAG.saturating_mul(2);
 
 /// The connection to the node that is to take over.
 pub(super) struct Successor {
@@ -41,7 +46,9 @@ pub(super) struct Successor {
 enum Stage {
     /// It has not confirmed all names.
     Confirming,
-    /// It has, and the former node was asked whether it is alive.
+    /// It has. What was published before may be on its way to the former node.
+    Confirmed { until: Instant },
+    /// The former node was asked whether it is alive.
     Asked { until: Instant },
     /// Both deliver.
     Both { until: Instant },
@@ -54,8 +61,8 @@ pub(super) enum Fate {
     GoesOn,
     /// It has what the former node had.
     TakesOver,
-    /// It was lost.
-    Lost,
+    /// It was lost, or has refused something, or sends too much.
+    Fails,
     /// The former node hangs.
     FormerHangs,
 }
@@ -96,7 +103,7 @@ impl Successor {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Confirming => None,
-            Stage::Asked { until } | Stage::Both { until } => Some(until),
+            Stage::Confirmed { until } | Stage::Asked { until } | Stage::Both { until } => Some(until),
         }
     }
 
@@ -112,49 +119,57 @@ impl Successor {
     ) -> (PollStep, Fate) {
         let delivers = self.delivers();
         let Self { connection, held, held_bytes, .. } = self;
-        let mut reported = false;
-        let mut step = connection.poll(cx, paused, &mut |incoming| {
-            // The names are confirmed already, by the former node.
-            let Incoming::Message { kind, name, channel, payload, .. } = incoming else {
-                return;
-            };
-            if delivers {
-                if twice.is_new(&incoming, Sender::Owner, now) {
-                    reported = true;
+        let (mut reported, mut is_refused) = (false, false);
+        let mut step = connection.poll(cx, paused, &mut |incoming| match incoming {
+            Incoming::Message { .. } if delivers => {
+                let is_new = twice.is_new(&incoming, Sender::Owner, now);
+                reported |= is_new;
+                if is_new {
                     sink(incoming);
                 }
-                return;
             }
-            let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
-            *held_bytes += name.len() + channel.len() + payload.len();
-            held.push(HeldMessage { kind, name, channel, payload });
+            Incoming::Message { kind, name, channel, payload, .. } => {
+                let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
+                *held_bytes += name.len() + channel.len() + payload.len();
+                held.push(HeldMessage { kind, name, channel, payload });
+            }
+            Incoming::SubscribeRefused { .. } => is_refused = true,
+            // The names are confirmed already, by the former node.
+            _ => {}
         });
         step.reported = reported;
-        if connection.take_news().loss.is_some() {
-            return (step, Fate::Lost);
+        let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
+        if self.connection.take_news().loss.is_some() || is_refused || is_too_much {
+            return (step, Fate::Fails);
         }
+        let all_read = !former.more && !step.more;
         match &mut self.stage {
-            Stage::Asked { until } if paused => *until = now + ANSWER,
-            Stage::Both { until } if paused => *until = now + LAG,
             Stage::Confirming => {
-                if connection.is_settled() {
+                if self.connection.is_settled() && self.connection.names().all(|(_, held)| held) {
+                    self.stage = Stage::Confirmed { until: now + LAG };
+                }
+            }
+            Stage::Confirmed { until } | Stage::Both { until } if paused => *until = now + LAG,
+            Stage::Asked { until } if paused => *until = now + ANSWER,
+            Stage::Confirmed { until } => {
+                if now >= *until {
                     former.ask();
                     self.stage = Stage::Asked { until: now + ANSWER };
                     step.more = true;
                 }
             }
             Stage::Asked { until } => {
-                let until = *until;
-                let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
-                if !former.is_asked() || is_too_much {
+                let is_late = now >= *until;
+                if !former.is_asked() {
                     step.reported |= self.give(former.number(), twice, now, sink);
+                    twice.expect_late(now);
                     self.stage = Stage::Both { until: now + LAG };
-                } else if now >= until {
+                } else if is_late && all_read {
                     return (step, Fate::FormerHangs);
                 }
             }
             Stage::Both { until } => {
-                if now >= *until && !step.more {
+                if now >= *until && all_read {
                     return (step, Fate::TakesOver);
                 }
             }
@@ -193,7 +208,17 @@ impl Successor {
 
 impl Twice {
     pub(super) fn new(now: Instant) -> Self {
-        Self { keys: RandomState::new(), seen: SeenMessages::new(now, COPY), is_met: false }
+        Self { keys: RandomState::new(), seen: SeenMessages::new(now, HELD_LAG), is_met: false }
+    }
+
+    /// Nothing is held back any more. Copies of what has come by now may be late.
+    pub(super) fn expect_late(&mut self, now: Instant) {
+        self.seen.age_anew(now, LATE);
+    }
+
+    /// Nothing is read, and so nothing is late.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.seen.since = now;
     }
 
     /// Returns whether to deliver something: it is no message, or one that the other node has not sent.

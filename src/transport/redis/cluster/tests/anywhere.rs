@@ -145,6 +145,73 @@ fn a_gap_is_reported_if_a_node_that_is_left_may_have_been_cut_off() {
 }
 
 #[test]
+fn a_node_is_left_with_a_gap_if_the_next_one_refuses_names() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        rig.transport.subscribe(0, vec![Subscription::channel("a")]);
+        rig.expect("subscribed 0 a").await;
+        let former = usize::from(rig.cluster.log(0, "SUBSCRIBE").is_empty());
+        for node in (0..3).filter(|&node| node != former) {
+            rig.cluster.nodes()[node].is_closed = true;
+        }
+        let moved: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(moved);
+        rig.transport.refresh.hint(None, Instant::now());
+        // It delivers as long as the next one is tried.
+        rig.until_cluster(|cluster| {
+            (0..3).any(|node| node != former && !cluster.log(node, "SUBSCRIBE").is_empty())
+        })
+        .await;
+        rig.cluster.push(former, &bulks(&["message", "a", "1"]));
+        assert_eq!(heard(&mut rig, 1).await, ["a 1"]);
+        rig.until("subscriber down 0").await;
+        rig.until("subscribe refused 0 NOPERM no").await;
+        for node in (0..3).filter(|&node| node != former) {
+            rig.cluster.nodes()[node].is_closed = false;
+        }
+        rig.until("subscribed 0 a").await;
+    });
+}
+
+#[test]
+fn names_that_come_and_go_while_a_node_is_left_are_held_by_the_next_one() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        rig.transport.unsubscribe(0, vec![Subscription::channel("a")]);
+        rig.transport.subscribe(0, vec![Subscription::channel("c")]);
+        rig.until("subscribed 0 c").await;
+        rig.cluster.push(former, &bulks(&["message", "c", "1"]));
+        assert_eq!(heard(&mut rig, 1).await, ["c 1"]);
+        // It is tried again.
+        rig.until_cluster(|cluster| !cluster.log(next, "SUBSCRIBE c").is_empty()).await;
+        for node in [former, next] {
+            rig.cluster.push(node, &bulks(&["message", "c", "2"]));
+        }
+        assert_eq!(heard(&mut rig, 1).await, ["c 2"]);
+        rig.until_cluster(|cluster| cluster.listeners(former) == 0).await;
+        rig.cluster.push(next, &bulks(&["message", "c", "3"]));
+        assert_eq!(heard(&mut rig, 1).await, ["c 3"]);
+    });
+}
+
+#[test]
+fn a_node_that_is_listed_again_is_not_left() {
+    block_on(async {
+        let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;
+        let (former, next) = delisted(&mut rig).await;
+        let listed: &[(Slot, Slot, &[usize])] = &[(0, 8191, &[2, former]), (8192, 16383, &[1 - former])];
+        rig.cluster.all_see(listed);
+        rig.transport.refresh.hint(None, Instant::now());
+        rig.until_cluster(|cluster| cluster.listeners(next) == 0).await;
+        for payload in ["1", "2"] {
+            rig.cluster.push(former, &bulks(&["message", "a", payload]));
+            assert_eq!(heard(&mut rig, 1).await, [format!("a {payload}")]);
+        }
+    });
+}
+
+#[test]
 fn a_node_that_hangs_while_it_is_left_is_left_as_one_that_hangs() {
     block_on(async {
         let mut rig = Rig::up(WITH_REPLICA, ChannelKind::Global).await;

@@ -29,6 +29,8 @@ pub(super) struct MockNode {
     pub(super) busy: bool,
     /// It reads commands and does not answer.
     pub(super) hangs: bool,
+    /// It refuses each subscription.
+    pub(super) is_closed: bool,
     /// How many PINGs it answers, if not all.
     pub(super) pings: Option<u32>,
     /// It does not read until it is back, and then runs everything.
@@ -72,6 +74,7 @@ impl MockCluster {
                 counting: None,
                 busy: false,
                 hangs: false,
+                is_closed: false,
                 pings: None,
                 frozen: false,
                 holds_back: false,
@@ -297,6 +300,7 @@ fn answer(
         ("SSUBSCRIBE", name) if moved(name).is_some() && !owns_here(name) => {
             moved(name).unwrap_or_default().into_bytes()
         }
+        ("SUBSCRIBE", _) if node.is_closed => b"-NOPERM no\r\n".to_vec(),
         ("SSUBSCRIBE" | "SUNSUBSCRIBE" | "SUBSCRIBE" | "UNSUBSCRIBE" | "PSUBSCRIBE", _) => {
             if !node.listeners.iter().any(|known| known.same_channel(listener)) {
                 node.listeners.push(listener.clone());
