@@ -139,6 +139,7 @@ function fanOutMethods() {
     takeReports: [new Int32Array(2)],
     errorOf: [0],
     hangUp: [0],
+    needsDescriptors: [0],
     release: [0],
     stats: [],
     unload: [],
