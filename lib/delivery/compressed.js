@@ -9,7 +9,7 @@
 
 const zlib = require("node:zlib");
 const debug = require("debug")("socket.io-redis");
-const { BINARY, TEXT, headSize, writeHead } = require("./frames");
+const { BINARY, TEXT, headOf } = require("./frames");
 
 /** The bit of a frame's first byte that says that its payload is compressed (RSV1). */
 const COMPRESSED = 0x40;
@@ -101,9 +101,7 @@ function areSame(a, b) {
 function frameOf(bytes, type, terms) {
   const isSmall = bytes.length < terms.threshold;
   const payload = isSmall ? bytes : deflate(bytes, terms);
-  const head = Buffer.allocUnsafe(headSize(payload.length));
-  writeHead(head, 0, isSmall ? type : type | COMPRESSED, payload.length);
-  return [head, payload];
+  return [headOf(isSmall ? type : type | COMPRESSED, payload.length), payload];
 }
 
 /** As `ws` does it. @param {Buffer} bytes @param {Terms} terms */

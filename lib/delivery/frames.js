@@ -35,6 +35,13 @@ function writeHead(buffer, at, type, length) {
   return at + size;
 }
 
+/** What stands before a payload. @param {number} type @param {number} length */
+function headOf(type, length) {
+  const head = Buffer.allocUnsafe(headSize(length));
+  writeHead(head, 0, type, length);
+  return head;
+}
+
 /** What marks a message in the Engine.IO protocol. */
 const MESSAGE = 0x34;
 
@@ -72,11 +79,7 @@ function bodyOf(frame) {
  */
 function framesOf(text, ofText, attachments) {
   const parts = [...(ofText ?? [frameOf(text)])];
-  for (const bytes of attachments) {
-    const head = Buffer.allocUnsafe(headSize(bytes.length));
-    writeHead(head, 0, BINARY, bytes.length);
-    parts.push(head, bytes);
-  }
+  for (const bytes of attachments) parts.push(headOf(BINARY, bytes.length), bytes);
   return Buffer.concat(parts);
 }
 
@@ -91,4 +94,15 @@ function payloadOf(frame) {
   return Buffer.isBuffer(payload) && payload[0] === MESSAGE ? payload : null;
 }
 
-module.exports = { BINARY, TEXT, bodyOf, frameOf, framesOf, headSize, messageOf, payloadOf, writeHead };
+module.exports = {
+  BINARY,
+  TEXT,
+  bodyOf,
+  frameOf,
+  framesOf,
+  headOf,
+  headSize,
+  messageOf,
+  payloadOf,
+  writeHead,
+};

@@ -5,8 +5,8 @@
  * Broadcasts for the same sockets, one right behind the other: their WebSocket frames stand in one buffer, which is
  * written once to each socket. A broadcast with attachments is a run by itself: its frames are written together, too.
  *
- * A socket whose transport takes no such buffer gets message by message, or what was compressed for all. If somebody looks at the packets of one of the sockets,
- * there is no run: each broadcast is one by itself.
+ * A socket whose transport takes no such buffer gets message by message, or what was compressed for all. If somebody looks at the
+ * packets of one of the sockets, there is no run: each broadcast is one by itself.
  */
 
 const { Compressed, termsOf } = require("./compressed");
@@ -89,7 +89,7 @@ class Run {
 
   /** @param {any} conn */
   #writeCompressed(conn) {
-    const terms = conn.transport.name === "websocket" ? termsOf(conn) : null;
+    const terms = termsOf(conn);
     if (terms === null) return false;
     this.#compressed ??= this.#compressAll();
     return this.#compressed.isWorthIt(this.#recipients) && this.#compressed.writeTo(conn, terms);

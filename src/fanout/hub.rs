@@ -170,7 +170,7 @@ impl Hub {
         }
     }
 
-    /// Marks a slot, whatever it is, with the current load. Returns whether it may have that, or nothing if it had been marked.
+    /// Marks a slot, whatever it is. Returns whether a connection is lent there; nothing if the slot was marked before.
     fn mark(&mut self, slot: i32) -> Option<bool> {
         let place = usize::try_from(slot).ok().and_then(|slot| self.places.get_mut(slot));
         // One that was never made is not to be had, as often as it is named.
@@ -180,7 +180,7 @@ impl Hub {
         (std::mem::replace(&mut place.epoch, self.epoch) != self.epoch).then_some(place.is_lent)
     }
 
-    /// What is loaded is for each slot that is not marked, and marks it. Returns how many are not to be had. Does nothing if
+    /// Hands what is loaded to each slot that is not marked, and marks it. Returns how many are not to be had. Does nothing if
     /// there is no room to tell of all, or nothing is loaded.
     pub fn push(&mut self, push: Push<'_>) -> usize {
         let Some(frame) = self.loaded.clone().filter(|_| push.refused.len() >= push.slots.len()) else {

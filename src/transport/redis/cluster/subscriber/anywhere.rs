@@ -272,7 +272,7 @@ impl Anywhere {
         reported
     }
 
-    /// It is tried again later, unless the next node delivers: then nothing of it is missed.
+    /// The next node does not take over for now. What it has delivered is not delivered again.
     fn put_off(&mut self) {
         if let Some(successor) = self.successor.take() {
             // What it has sent first comes from this node as well.

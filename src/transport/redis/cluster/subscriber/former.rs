@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::last::{ANSWER, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
+use super::last::{ANSWER, HeldMessage, LastMessages, MAX_HELD, MAX_HELD_BYTES, Whom, hash};
 use crate::transport::redis::buffer::write_names;
 use crate::transport::redis::connect::Loss;
 use crate::transport::redis::connection::Connection;
 use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::{SubscriberConnection, Verb};
 use crate::transport::resp::Reply;
-use crate::transport::{Incoming, Subscriber, SubscriptionKind};
+use crate::transport::{Incoming, Subscriber};
 
 /// A node that was left, as long as copies of its last messages may come.
 pub(super) struct FormerNode {
@@ -28,16 +28,13 @@ pub(super) struct FormerNode {
     last: LastMessages,
     keys: RandomState,
     /// What the new node has sent: a message that may be a copy, and everything after it.
-    held: VecDeque<HeldMessage>,
+    held: VecDeque<Held>,
     held_bytes: usize,
 }
 
-struct HeldMessage {
+struct Held {
+    message: HeldMessage,
     hash: u64,
-    kind: SubscriptionKind,
-    name: Vec<u8>,
-    channel: Vec<u8>,
-    payload: Vec<u8>,
     /// Until when it waits for the answer, since it may be a copy.
     waits: Option<Instant>,
 }
@@ -60,7 +57,7 @@ impl FormerNode {
 
     /// Takes what the new node sends. Returns whether to deliver it now.
     pub(super) fn hear(&mut self, incoming: &Incoming<'_>, now: Instant) -> bool {
-        let &Incoming::Message { kind, name, channel, payload, .. } = incoming else {
+        let &Incoming::Message { name, payload, .. } = incoming else {
             return true;
         };
         let hash = hash(&self.keys, name, payload);
@@ -72,9 +69,10 @@ impl FormerNode {
             return true;
         }
         let waits = may_be_copy.then_some(now + ANSWER);
-        let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
-        self.held_bytes += name.len() + channel.len() + payload.len();
-        self.held.push_back(HeldMessage { hash, kind, name, channel, payload, waits });
+        if let Some(message) = HeldMessage::of(incoming) {
+            self.held_bytes += message.size();
+            self.held.push_back(Held { message, hash, waits });
+        }
         false
     }
 
@@ -117,7 +115,7 @@ impl FormerNode {
             return Ok(PollStep::default());
         }
         let more = self.read(cx)?;
-        let waits = |held: &HeldMessage| self.silent && held.waits.is_some_and(|until| now < until);
+        let waits = |held: &Held| self.silent && held.waits.is_some_and(|until| now < until);
         let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
         let ready = self.held.iter().position(waits).filter(|_| !is_too_much);
         let reported = self.give(ready.unwrap_or(self.held.len()), subscriber, sink);
@@ -170,16 +168,16 @@ impl FormerNode {
     fn give(&mut self, count: usize, subscriber: Subscriber, sink: &mut dyn FnMut(Incoming<'_>)) -> bool {
         let mut any = false;
         for held in self.held.drain(..count) {
-            let HeldMessage { hash, kind, name, channel, payload, waits } = &held;
-            self.held_bytes -= name.len() + channel.len() + payload.len();
+            let Held { message, hash, waits } = held;
+            self.held_bytes -= message.size();
             if waits.is_some() {
                 if !self.silent {
                     continue;
                 }
-                self.last.is_repeated(*hash);
+                self.last.is_repeated(hash);
             }
             any = true;
-            sink(Incoming::Message { subscriber, kind: *kind, name, channel, payload });
+            sink(message.incoming(subscriber));
         }
         any
     }

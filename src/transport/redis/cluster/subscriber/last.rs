@@ -22,6 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::transport::resp::Message;
+use crate::transport::{Incoming, Subscriber, SubscriptionKind};
 
 /// How long after such a copy the node may take to answer. 40 ms were seen on a busy machine.
 pub(super) const ANSWER: Duration = Duration::from_millis(250);
@@ -29,6 +30,36 @@ pub(super) const ANSWER: Duration = Duration::from_millis(250);
 /// How many messages of the new node, and how many bytes, are held back. With more, they are delivered.
 pub(super) const MAX_HELD: usize = 4096;
 pub(super) const MAX_HELD_BYTES: usize = 8 << 20;
+
+/// A message that is held back.
+pub(super) struct HeldMessage {
+    kind: SubscriptionKind,
+    name: Vec<u8>,
+    channel: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl HeldMessage {
+    /// Copies a message; `None` if it is something else.
+    pub(super) fn of(incoming: &Incoming<'_>) -> Option<Self> {
+        let &Incoming::Message { kind, name, channel, payload, .. } = incoming else {
+            return None;
+        };
+        let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
+        Some(Self { kind, name, channel, payload })
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn size(&self) -> usize {
+        self.name.len() + self.channel.len() + self.payload.len()
+    }
+
+    /// The message again, as that of a subscriber.
+    pub(super) fn incoming(&self, subscriber: Subscriber) -> Incoming<'_> {
+        let Self { kind, name, channel, payload } = self;
+        Incoming::Message { subscriber, kind: *kind, name, channel, payload }
+    }
+}
 
 /// The last messages of a node of which no copies have come.
 #[derive(Default)]

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::last::{MAX_HELD, MAX_HELD_BYTES, hash};
+use super::last::{HeldMessage, MAX_HELD, MAX_HELD_BYTES, hash};
 use super::seen::{LAG, SeenMessages, Sender};
 use crate::transport::redis::connect::Address;
 use crate::transport::redis::step::PollStep;
 use crate::transport::redis::subscriber::SubscriberConnection;
-use crate::transport::{Incoming, Subscriber, Subscription, SubscriptionKind};
+use crate::transport::{Incoming, Subscriber, Subscription};
 
 /// How long the former node may take to answer. If it takes longer, it may hang.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -75,13 +75,6 @@ pub(super) struct Twice {
     pub(super) is_met: bool,
 }
 
-struct HeldMessage {
-    kind: SubscriptionKind,
-    name: Vec<u8>,
-    channel: Vec<u8>,
-    payload: Vec<u8>,
-}
-
 impl Successor {
     /// Takes a connection that has the names, and opens it.
     pub(super) fn new(at: Address, mut connection: SubscriberConnection) -> Self {
@@ -128,14 +121,14 @@ impl Successor {
                     sink(incoming);
                 }
             }
-            Incoming::Message { kind, name, channel, payload, .. } => {
-                let (name, channel, payload) = (name.to_vec(), channel.to_vec(), payload.to_vec());
-                *held_bytes += name.len() + channel.len() + payload.len();
-                held.push(HeldMessage { kind, name, channel, payload });
-            }
             Incoming::SubscribeRefused { .. } => is_refused = true,
-            // The names are confirmed already, by the former node.
-            _ => {}
+            // Else the names are confirmed already, by the former node.
+            _ => {
+                if let Some(message) = HeldMessage::of(&incoming) {
+                    *held_bytes += message.size();
+                    held.push(message);
+                }
+            }
         });
         step.reported = reported;
         let is_too_much = self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES;
@@ -187,9 +180,8 @@ impl Successor {
     ) -> bool {
         self.held_bytes = 0;
         let mut any = false;
-        for HeldMessage { kind, name, channel, payload } in self.held.drain(..) {
-            let (name, channel, payload) = (name.as_slice(), channel.as_slice(), payload.as_slice());
-            let incoming = Incoming::Message { subscriber, kind, name, channel, payload };
+        for message in self.held.drain(..) {
+            let incoming = message.incoming(subscriber);
             if twice.is_new(&incoming, Sender::Owner, now) {
                 any = true;
                 sink(incoming);
@@ -241,5 +233,34 @@ impl Twice {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::SubscriptionKind;
+
+    #[test]
+    fn a_late_copy_of_what_the_former_node_has_sent_is_dropped_and_no_later_one() {
+        let start = Instant::now();
+        let (name, payload) = (&b"a"[..], &b"1"[..]);
+        let message = Incoming::Message {
+            subscriber: 0,
+            kind: SubscriptionKind::Channel,
+            name,
+            channel: name,
+            payload,
+        };
+        let mut twice = Twice::new(start);
+        assert!(twice.is_new(&message, Sender::Former, start));
+        // It is held back for long, and the next node takes over.
+        let asked = start + ANSWER;
+        twice.expect_late(asked);
+        let end = asked + LAG;
+        assert!(twice.is_copy(&message, Sender::Owner, end));
+        assert!(!twice.is_copy(&message, Sender::Owner, end));
+        assert!(twice.is_new(&message, Sender::Former, end));
+        assert!(!twice.is_copy(&message, Sender::Owner, end + LATE + LATE));
     }
 }
